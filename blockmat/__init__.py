@@ -1,0 +1,26 @@
+"""Block-constant matrices: exact inverses and matrix functions at O(n + k^3)."""
+
+from blockmat.accumulator import BlockAccumulator
+from blockmat.approximation import approximation_error
+from blockmat.eigen import BlockEigh
+from blockmat.exceptions import BlockmatError
+from blockmat.fitting import fit, fit_samples
+from blockmat.matrix import BlockConstantMatrix
+from blockmat.partition import Partition
+from blockmat.rectangular import BlockRectangularMatrix
+from blockmat.storage import load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BlockAccumulator",
+    "BlockConstantMatrix",
+    "BlockEigh",
+    "BlockRectangularMatrix",
+    "BlockmatError",
+    "Partition",
+    "approximation_error",
+    "fit",
+    "fit_samples",
+    "load",
+]

@@ -1,0 +1,279 @@
+"""What block-constant matrices of any shape share: SciPy's LinearOperator protocol.
+
+SciPy's own operators are lazy: ``2 * A`` or ``A - B`` on a LinearOperator makes a
+composite that has lost its structure. Here every operator and its reflected form
+keeps it, and only a product or sum with a foreign operator is left to SciPy.
+"""
+
+import numbers
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
+
+from blockmat._validation import Array, as_numeric, working_dtype
+from blockmat.exceptions import DtypeError, NonFiniteError, ShapeError
+
+__all__ = ["BlockOperator"]
+
+
+class BlockOperator(LinearOperator):  # type: ignore[misc]
+    """Base of the matrix classes; a subclass supplies the methods that raise here."""
+
+    def _apply(self, x: Array) -> Array:
+        """Multiply with a validated (n,) or (n, m) array."""
+        raise NotImplementedError
+
+    def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> Self:
+        """Apply a linear function to every stored number."""
+        raise NotImplementedError
+
+    def _product(self, other: "BlockOperator") -> "BlockOperator | None":
+        """Multiply with another structured matrix; None if no structure is left."""
+        raise NotImplementedError
+
+    def _product_from_left(self, other: "BlockOperator") -> "BlockOperator | None":
+        """Multiply a square structured matrix with this one; None if no structure is left."""
+        return None
+
+    def _sum(self, other: "BlockOperator") -> "BlockOperator | None":
+        """Add another structured matrix; None if no structure is left."""
+        raise NotImplementedError
+
+    def toarray(self) -> Array:
+        """Make the dense matrix."""
+        raise NotImplementedError
+
+    # SciPy's protocol
+
+    def _as_operand(self, given: Any, name: str = "x") -> Array:
+        x = as_numeric(given.toarray() if issparse(given) else given, name, (1, 2))
+        if x.shape[0] != self.shape[1]:
+            raise ShapeError(
+                f"{name} has shape {x.shape}; expected ({self.shape[1]},) or "
+                f"({self.shape[1]}, m) for a matrix of shape {self.shape}"
+            )
+        return x
+
+    def _matvec(self, x: Any) -> Array:
+        return matvec_of_batch(self._matmat, np.asarray(x), self.shape[1])
+
+    def _matmat(self, X: Any) -> Array:
+        return self._apply(self._as_operand(X))
+
+    def _rmatvec(self, x: Any) -> Array:
+        result: Array = self.H._matvec(x)
+        return result
+
+    def _rmatmat(self, X: Any) -> Array:
+        result: Array = self.H._matmat(X)
+        return result
+
+    def dot(self, x: Any) -> Any:
+        """Multiply by a scalar, a vector, a matrix or a linear operator.
+
+        Parameters
+        ----------
+        x : scalar, array_like of shape (n,) or (n, m), or LinearOperator
+            What to multiply by.
+
+        Returns
+        -------
+        BlockConstantMatrix, BlockRectangularMatrix, ndarray or LinearOperator
+            A structured matrix for a scalar or a structured matrix whose partition
+            fits; an array of the shape of `x` for an array (dense also for a sparse
+            one); otherwise SciPy's lazy product.
+
+        Raises
+        ------
+        ShapeError
+            If the shapes do not fit.
+        PartitionMismatchError
+            If `x` is structured on another partition.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0, 1], [[2, 0], [0, 3]]).dot([1.0, 3.0, 1.0])
+        array([4., 4., 3.])
+        """
+        if np.isscalar(x):
+            return self._scaled(x)
+        if isinstance(x, BlockOperator) and (product := self._product(x)) is not None:
+            return product
+        if isinstance(x, LinearOperator):
+            return super().dot(x)
+        return self._apply(self._as_operand(x))
+
+    def rdot(self, x: Any) -> Any:
+        """Multiply from the right: ``x @ A``, or ``x * A`` for a scalar.
+
+        Parameters
+        ----------
+        x : scalar, array_like of shape (n,) or (m, n), or LinearOperator
+            What to multiply.
+
+        Returns
+        -------
+        BlockConstantMatrix, BlockRectangularMatrix, ndarray or LinearOperator
+            As for `dot`.
+
+        Raises
+        ------
+        ShapeError
+            If the shapes do not fit.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> [1.0, 3.0, 1.0] @ bm.BlockConstantMatrix([0, 0, 1], [[2, 0], [0, 3]])
+        array([4., 4., 3.])
+        """
+        if np.isscalar(x):
+            return self._scaled(x)
+        if isinstance(x, LinearOperator):
+            return LinearOperator.dot(x, self)
+        x = as_numeric(x.toarray() if issparse(x) else x, "x", (1, 2))
+        if x.shape[-1] != self.shape[0]:
+            raise ShapeError(
+                f"x has shape {x.shape}; expected ({self.shape[0]},) or (m, {self.shape[0]}) "
+                f"for a product with a matrix of shape {self.shape}"
+            )
+        return self.T._apply(x.T).T
+
+    def conj(self) -> Self:
+        """Take the complex conjugate of every entry.
+
+        Returns
+        -------
+        BlockConstantMatrix or BlockRectangularMatrix
+            Of the same dtype.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0], [[1j]]).conj().toarray()
+        array([[0.-1.j]])
+        """
+        return self._elementwise(np.conj, self.dtype)
+
+    def astype(self, dtype: Any) -> Self:
+        """Convert to another precision, or to complex.
+
+        Parameters
+        ----------
+        dtype : dtype
+            float32, float64, complex64 or complex128.
+
+        Returns
+        -------
+        BlockConstantMatrix or BlockRectangularMatrix
+            With its stored numbers converted.
+
+        Raises
+        ------
+        DtypeError
+            If the dtype is another one, or real where the matrix is complex.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0], [[2.0]]).astype("float32").dtype
+        dtype('float32')
+        """
+        new = np.dtype(dtype)
+        if new.kind not in "fc" or working_dtype(new, "dtype") != new:
+            raise DtypeError(f"dtype is {new}; expected float32, float64, complex64 or complex128")
+        if self.dtype.kind == "c" and new.kind != "c":
+            raise DtypeError(f"dtype is {new}; a {self.dtype} matrix converts only to complex")
+        return self._elementwise(lambda stored: stored, new)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError(f"a {type(self).__name__} has no dense array to share without a copy")
+        dense = self.toarray()
+        return dense if dtype is None else dense.astype(dtype, copy=False)
+
+    # Operators
+
+    def _scaled(self, scalar: Any) -> Self:
+        return self._elementwise(lambda stored: stored * scalar, self._dtype_with(scalar))
+
+    def _dtype_with(self, scalar: Any) -> np.dtype[Any]:
+        if not isinstance(scalar, numbers.Complex | np.number | np.bool_):
+            raise TypeError(f"cannot multiply or divide a matrix by {scalar!r}")
+        if not np.isfinite(complex(scalar)):
+            raise NonFiniteError(f"the scalar is {scalar!r}; expected a finite number")
+        weak: Any = scalar  # NumPy's promotion: Python numbers do not widen float32
+        return working_dtype(np.result_type(self.dtype, weak), "the scalar")
+
+    def __mul__(self, other: Any) -> Any:
+        return self.dot(other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self.rdot(other)
+
+    def __matmul__(self, other: Any) -> Any:
+        _refuse_scalar(other)
+        return self.dot(other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        _refuse_scalar(other)
+        return self.rdot(other)
+
+    def __truediv__(self, other: Any) -> Any:
+        if not np.isscalar(other):
+            return NotImplemented
+        dtype = self._dtype_with(other)
+        if other == 0:
+            raise ZeroDivisionError("division of a matrix by zero")
+        return self._elementwise(lambda stored: stored / other, dtype)
+
+    def __neg__(self) -> Self:
+        return self._elementwise(np.negative, self.dtype)
+
+    def __pos__(self) -> Self:
+        return self
+
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, BlockOperator) and (total := self._sum(other)) is not None:
+            return total
+        if isinstance(other, LinearOperator):
+            return super().__add__(other)
+        if np.isscalar(other):
+            if other == 0:  # the start of sum()
+                return self
+            raise TypeError(
+                f"cannot add the scalar {other!r} to a matrix; for a multiple of the identity "
+                f"use A + c * BlockConstantMatrix.identity(A.partition)"
+            )
+        return NotImplemented
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        if np.isscalar(other) or isinstance(other, LinearOperator):
+            return self + (-other)  # type: ignore[operator]
+        return NotImplemented
+
+    def __rsub__(self, other: Any) -> Any:
+        return (-self) + other
+
+
+def matvec_of_batch(matmat: Callable[[Array], Array], x: Array, n: int) -> Array:
+    """Apply an operator with n columns to what SciPy hands to ``_matvec``.
+
+    That is (n,) or, up to SciPy 1.17, (n, 1); from 1.18 also (..., n), a batch of
+    vectors.
+    """
+    if x.ndim > 1 and x.shape != (n, 1):
+        columns = matmat(x.reshape(-1, n).T)
+        return columns.T.reshape(*x.shape[:-1], -1)
+    return matmat(x)
+
+
+def _refuse_scalar(other: Any) -> None:
+    if np.isscalar(other):
+        raise ValueError("@ does not take a scalar; use * instead")

@@ -1,0 +1,174 @@
+"""Block sums of every kind of source: one pass, chunk by chunk.
+
+A fit needs the sum of every block and the sum of the paired entries of every
+diagonal block (aligned: of every square block), and nothing else of its source.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
+
+from blockmat._progress import track
+from blockmat._validation import (
+    Array,
+    accumulator_dtype,
+    as_numeric,
+    check_ndim,
+    working_dtype,
+)
+from blockmat._validation import check_finite as require_finite
+from blockmat.exceptions import DtypeError, NonFiniteError, ShapeError
+from blockmat.partition import Pairing, Partition
+
+_CHUNK_BYTES = 2**26
+
+
+def as_source(source: Any) -> Any:
+    """Return an array of any numeric dtype, a sparse matrix, or an operator."""
+    if isinstance(source, LinearOperator) or issparse(source):
+        if source.dtype is not None:
+            working_dtype(source.dtype, "source")
+        return source
+    if isinstance(source, np.ma.MaskedArray):
+        raise DtypeError("source is a masked array; expected one without a mask (see .filled())")
+    try:
+        array = np.asarray(source)
+    except ValueError as error:
+        raise ShapeError(f"source is not a rectangular array: {error}") from None
+    working_dtype(array.dtype, "source")
+    check_ndim(array, "source", (2,))
+    return array
+
+
+def as_samples(X: Any) -> Array:
+    if issparse(X):
+        raise DtypeError("X is a sparse matrix; expected a dense array of samples")
+    if isinstance(X, np.ma.MaskedArray):
+        raise DtypeError("X is a masked array; expected one without a mask (see .filled())")
+    samples = as_numeric(X, "X", (2,))
+    if len(samples) == 0:
+        raise ShapeError("X has no rows; expected at least one sample")
+    return samples
+
+
+def row_chunks(a: Array, max_width: int = 1) -> Iterator[tuple[int, Array]]:
+    """Split an array into runs of rows of a bounded size, in a supported dtype."""
+    dtype = working_dtype(a.dtype, "source")
+    height = _chunk_height(a, max_width)
+    for first in range(0, len(a), height):
+        yield first, np.asarray(a[first : first + height]).astype(dtype, copy=False)
+
+
+def _chunk_height(a: Array, max_width: int = 1) -> int:
+    width: int = max(a.shape[1], max_width, 1)
+    return max(1, _CHUNK_BYTES // (8 * width))
+
+
+def tracked_rows(a: Array, progress: bool | None, description: str) -> Iterator[Any]:
+    n_chunks = -(-len(a) // _chunk_height(a))
+    return track(row_chunks(a), n_chunks, description, progress)
+
+
+def block_sums(
+    source: Any,
+    rows: Partition,
+    cols: Partition,
+    pairing: Pairing | None,
+    progress: bool | None,
+    description: str,
+) -> tuple[Array, Array]:
+    """Sum every block of an array or sparse matrix, and its paired entries.
+
+    Without a `pairing` (a rectangular matrix) there are no paired entries.
+    """
+    from blockmat import _kernels
+
+    dtype = accumulator_dtype(working_dtype(source.dtype, "source"))
+    pairs = _no_pairing(rows.n_blocks) if pairing is None else pairing
+    sums = np.zeros((rows.n_blocks, cols.n_blocks), dtype=dtype)
+    traces = np.zeros(len(pairs.mates), dtype=dtype)
+    if issparse(source):
+        i, j, data = coordinates(source)
+        _kernels.add_sparse(
+            i, j, data, rows.labels, cols.labels, rows.positions,
+            pairs.classes, pairs.ranks, pairs.first_mate, sums, traces,
+        )  # fmt: skip
+        return sums, traces
+    if source.flags.f_contiguous and not source.flags.c_contiguous:
+        sums, traces = block_sums(source.T, cols, rows, pairing, progress, description)
+        return sums.T, _transposed(traces, pairs)
+    for first, chunk in tracked_rows(source, progress, description):
+        _kernels.add_dense(
+            chunk, first, rows.labels, cols.labels, rows.positions, cols.order, cols.offsets,
+            pairs.first_mate, pairs.mates, sums, traces,
+        )  # fmt: skip
+    return sums, traces
+
+
+def _no_pairing(n_blocks: int) -> Pairing:
+    empty = np.zeros(0, dtype=np.intp)
+    return Pairing(empty, empty, np.zeros(n_blocks + 1, dtype=np.intp), empty)
+
+
+def _transposed(traces: Array, pairing: Pairing) -> Array:
+    """Reorder paired sums of a transposed matrix: number (a, b) becomes (b, a)."""
+    rows, mates = pairing.rows, pairing.mates
+    if len(mates) == 0:
+        return traces
+    reordered: Array = traces[pairing.first_mate[mates] + pairing.ranks[rows]]
+    return reordered
+
+
+def coordinates(source: Any) -> tuple[Array, Array, Array]:
+    coo = source.tocoo()
+    dtype = working_dtype(coo.dtype, "source")
+    return coo.row, coo.col, coo.data.astype(dtype, copy=False)
+
+
+def paired_array(traces: Array, pairing: Pairing, aligned: bool) -> Array:
+    """Put paired sums, stored mate by mate, into a (k, k) array if aligned."""
+    if not aligned:
+        return traces
+    k = len(pairing.classes)
+    square = np.zeros((k, k), dtype=traces.dtype)
+    square[pairing.rows, pairing.mates] = traces
+    return square
+
+
+def operator_core(
+    source: LinearOperator, rows: Partition, cols: Partition, progress: bool | None
+) -> tuple[Array, np.dtype[Any]]:
+    """Return ``U_r^H A U_c`` from products with blocks of columns of U_c."""
+    row_root, col_root = np.sqrt(rows.sizes), np.sqrt(cols.sizes)
+    dtype = working_dtype(np.float64 if source.dtype is None else source.dtype, "source")
+    width = max(1, min(cols.n_blocks, _CHUNK_BYTES // (8 * cols.n)))
+    starts = range(0, cols.n_blocks, width)
+    columns = []
+    for start in track(starts, len(starts), "fit", progress):
+        blocks = np.arange(start, min(start + width, cols.n_blocks))
+        indicator = (cols.labels[:, None] == blocks).astype(dtype)
+        products = as_numeric(source.matmat(indicator), "source @ indicator", (2,))
+        if source.dtype is None:
+            dtype = np.result_type(dtype, products)
+        columns.append(rows._sums(products) / row_root[:, None] / col_root[blocks])
+    return np.concatenate(columns, axis=1), dtype
+
+
+def probes(source: LinearOperator, n_probes: int, random_state: Any) -> Array:
+    rng = np.random.default_rng(random_state)
+    dtype = np.float64 if source.dtype is None else np.zeros(0, source.dtype).real.dtype
+    signs = rng.integers(0, 2, size=(source.shape[1], n_probes), dtype=np.int8)
+    return (2 * signs - 1).astype(working_dtype(dtype, "source"))
+
+
+def require_finite_blocks(between: Array, within: Array, rows: Partition, cols: Partition) -> None:
+    if not np.isfinite(between).all():
+        a, b = (int(i) for i in np.argwhere(~np.isfinite(between))[0])
+        raise NonFiniteError(
+            f"source contains NaN or infinity in block ({rows.names[a]!r}, {cols.names[b]!r}); "
+            f"expected finite numbers (or check_finite=False)"
+        )
+    require_finite(within, "within")

@@ -1,0 +1,113 @@
+"""Checks of user input: each names the argument, what it was and what was expected."""
+
+import importlib
+import operator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockmat.exceptions import (
+    DtypeError,
+    MissingExtraError,
+    NonFiniteError,
+    ShapeError,
+)
+
+Array = NDArray[Any]
+
+_KEPT = tuple(np.dtype(c) for c in "fdFD")
+
+
+def working_dtype(dtype: Any, name: str) -> np.dtype[Any]:
+    """Return the dtype to compute in: integers become float64, half precision single.
+
+    Raises
+    ------
+    DtypeError
+        If the dtype is neither boolean, integer, nor a float or complex of at
+        most double precision.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.kind in "biu":
+        return np.dtype(np.float64)
+    native: np.dtype[Any] = dtype.newbyteorder("=")
+    if native in _KEPT:
+        return native
+    if native == np.float16:
+        return np.dtype(np.float32)
+    raise DtypeError(
+        f"{name} has dtype {dtype}; expected booleans, integers, float16, float32, "
+        f"float64, complex64 or complex128"
+    )
+
+
+def accumulator_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return the double-precision dtype in which sums of `dtype` are accumulated."""
+    return np.result_type(dtype, np.float64)
+
+
+def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
+    """Convert to an array of a supported dtype and dimension, without a needless copy."""
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(f"{name} is not a rectangular array: {error}") from None
+    dtype = working_dtype(x.dtype, name)
+    check_ndim(x, name, ndims)
+    array: Array = x.astype(dtype, copy=False)
+    return array
+
+
+def check_ndim(x: Any, name: str, ndims: tuple[int, ...]) -> None:
+    """Raise `ShapeError` unless ``x.ndim`` is one of `ndims`."""
+    if x.ndim not in ndims:
+        expected = " or ".join(f"{d}-d" for d in ndims)
+        raise ShapeError(f"{name} is {x.ndim}-d with shape {x.shape}; expected {expected}")
+
+
+def check_square(shape: tuple[int, ...], name: str) -> None:
+    """Raise `ShapeError` unless `shape` is that of a square matrix."""
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ShapeError(f"{name} has shape {shape}; expected a square matrix")
+
+
+def check_finite(x: Array, name: str) -> None:
+    """Raise `NonFiniteError` at the first NaN or infinity, naming its place."""
+    finite = np.isfinite(x)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        place = str(where[0]) if len(where) == 1 else str(where)
+        raise NonFiniteError(
+            f"{name} contains {x[where]} at index {place}; expected finite numbers"
+        )
+
+
+def as_count(value: Any, name: str, minimum: int) -> int:
+    """Return `value` as an int that is at least `minimum`."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected an integer") from None
+    if count < minimum:
+        raise ValueError(f"{name} is {count}; expected at least {minimum}")
+    return count
+
+
+def frozen(x: Array) -> Array:
+    """Mark an array read-only and return it."""
+    x.flags.writeable = False
+    return x
+
+
+def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional dependency, or say which extra of blockmat brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise MissingExtraError(
+            f"{purpose} needs {package}, which is not installed; "
+            f'run: pip install "blockmat[{extra}]"'
+        ) from error

@@ -1,0 +1,334 @@
+"""Fitting: from every kind of source to the canonical pair, by linear block sums.
+
+The fit is the orthogonal projection onto the block-constant matrices in the
+Frobenius norm, which is linear in the source.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from blockmat._moments import moments, within_from_sums
+from blockmat._sums import (
+    as_samples,
+    as_source,
+    block_sums,
+    operator_core,
+    paired_array,
+    probes,
+    require_finite_blocks,
+)
+from blockmat._validation import (
+    Array,
+    accumulator_dtype,
+    as_count,
+    as_numeric,
+    check_square,
+    frozen,
+    working_dtype,
+)
+from blockmat._validation import check_finite as require_finite
+from blockmat.exceptions import ShapeError
+from blockmat.matrix import BlockConstantMatrix
+from blockmat.partition import Partition, as_partition
+
+__all__ = ["FitResult", "fit", "fit_samples"]
+
+
+class FitResult(NamedTuple):
+    """A fit with the standard error of what was estimated at random.
+
+    Parameters
+    ----------
+    matrix : BlockConstantMatrix
+        The fit.
+    stderr : ndarray, shape (k,) or (k, k)
+        The standard error of each number of ``matrix.within``; zero where it is
+        exact, NaN from a single probe.
+    """
+
+    matrix: BlockConstantMatrix
+    stderr: Array
+
+
+def fit(
+    source: Any,
+    partition: Any,
+    numbers: int = 2,
+    aligned: bool = False,
+    *,
+    check_finite: bool = True,
+    progress: bool | None = None,
+    diagonal: Any = None,
+    n_probes: int = 32,
+    random_state: Any = None,
+    return_stderr: bool = False,
+) -> Any:
+    r"""Find the block-constant matrix closest to a source in the Frobenius norm.
+
+    Parameters
+    ----------
+    source : array_like, sparse matrix, LinearOperator or BlockConstantMatrix, shape (n, n)
+        What to approximate; it need not be symmetric. A `numpy.memmap` may be
+        larger than memory.
+    partition : Partition or sequence of hashable, shape (n,)
+        The blocks, or a label for each variable.
+    numbers : {1, 2}, default 2
+        One number in every block, or two in the diagonal blocks: one on the
+        diagonal and one off it.
+    aligned : bool, default False
+        Two numbers in every square block: one where the p-th member of one block
+        meets the p-th member of the other, and one elsewhere.
+    check_finite : bool, default True
+        Whether to refuse NaN and infinity. Otherwise they spread over their blocks.
+    progress : bool, optional
+        Whether to show a progress bar; by default if the source takes several
+        chunks, standard error is a terminal and tqdm is installed.
+    diagonal : array_like, shape (n,), optional
+        The diagonal of a LinearOperator, which makes its fit exact (unless aligned).
+    n_probes : int, default 32
+        Random vectors for the numbers of a LinearOperator that its products with
+        block indicators do not give.
+    random_state : {None, int, numpy.random.Generator}, optional
+        For these vectors.
+    return_stderr : bool, default False
+        Return a `FitResult` with the standard error of these numbers.
+
+    Returns
+    -------
+    BlockConstantMatrix or FitResult
+        The orthogonal projection of the source, in its precision.
+
+    Raises
+    ------
+    ShapeError
+        If the source is not square or the partition does not fit.
+    DtypeError
+        If the source is not numeric.
+    NonFiniteError
+        If it contains NaN or infinity; names the block.
+    ValueError
+        If another argument is out of range.
+
+    See Also
+    --------
+    fit_samples : the fit of a covariance matrix, from samples.
+    approximation_error : how good it is.
+
+    Notes
+    -----
+    With :math:`s_{ab}` the sum and :math:`t_b` the trace of a block,
+    :math:`M_{ab} = s_{ab} / \sqrt{n_a n_b}` and
+    :math:`d_b = (t_b - M_{bb}) / (n_b - 1)` [1]_. The fit is the average of the
+    source over all permutations of variables inside blocks, and so keeps the trace
+    and positive definiteness and has no larger condition number. A LinearOperator
+    gives M exactly from k products, and d by Hutchinson's estimator applied to
+    deviations from block means.
+
+    References
+    ----------
+    .. [1] Y. Lu, M. Harandi, R. Hartley, R. Pascanu, "Block Mean Approximation for
+       Efficient Second Order Optimization", arXiv:1804.05484, 2018.
+
+    Examples
+    --------
+    >>> import blockmat as bm
+    >>> A = bm.fit([[5, 1, 0], [3, 7, 2], [4, 4, 9]], ["a", "a", "b"])
+    >>> A.toarray()
+    array([[6., 2., 1.],
+           [2., 6., 1.],
+           [4., 4., 9.]])
+    """
+    if numbers not in (1, 2):
+        raise ValueError(f"numbers is {numbers!r}; expected 1 or 2")
+    if aligned and numbers == 1:
+        raise ValueError("aligned is True with numbers=1; aligned blocks hold 2 numbers")
+    n_probes = as_count(n_probes, "n_probes", 1)
+    source = as_source(source)
+    check_square(source.shape, "source")
+    p = as_partition(partition, source.shape[0])
+    if isinstance(source, LinearOperator):
+        pair = _operator_pair(source, p, aligned, diagonal, n_probes, random_state, progress)
+    else:
+        if diagonal is not None:
+            raise ValueError("diagonal is given; expected only with a LinearOperator as source")
+        pairing = p.pairing(aligned)
+        sums, traces = block_sums(source, p, p, pairing, progress, "fit")
+        dtype = working_dtype(source.dtype, "source")
+        pair = _pair_from_sums(p, sums, paired_array(traces, pairing, aligned), dtype)
+    if check_finite:
+        require_finite_blocks(pair.between, pair.within, p, p)
+    if numbers == 1:
+        zero = np.zeros(p.n_blocks, dtype=pair.dtype)
+        pair = pair._replace(within=zero, stderr=zero.real)
+    matrix = BlockConstantMatrix._trusted(p, pair.between, pair.within, pair.dtype)
+    return FitResult(matrix, frozen(pair.stderr)) if return_stderr else matrix
+
+
+def fit_samples(
+    X: Any,
+    partition: Any,
+    ddof: int = 1,
+    assume_centered: bool = False,
+    aligned: bool = False,
+    *,
+    check_finite: bool = True,
+) -> BlockConstantMatrix:
+    r"""Fit the covariance matrix of samples without forming it.
+
+    Parameters
+    ----------
+    X : array_like, shape (T, n)
+        One sample per row.
+    partition : Partition or sequence of hashable, shape (n,)
+        The blocks, or a label for each variable.
+    ddof : int, default 1
+        The sums of products are divided by ``T - ddof``.
+    assume_centered : bool, default False
+        Whether the mean is known to be zero; otherwise it is subtracted.
+    aligned : bool, default False
+        Two numbers in every square block, as for `fit`.
+    check_finite : bool, default True
+        Whether to refuse NaN and infinity.
+
+    Returns
+    -------
+    BlockConstantMatrix
+        The projection of the sample covariance matrix: for Gaussian samples the
+        maximum-likelihood estimate (with ``ddof=0``) of a block-constant
+        covariance matrix. It is invertible if T - 1 is at least k and no block
+        is constant.
+
+    Raises
+    ------
+    ShapeError
+        If `X` is not 2-d or the partition does not fit.
+    DtypeError
+        If `X` is not numeric.
+    NonFiniteError
+        If it contains NaN or infinity; names the row.
+    ValueError
+        If `ddof` is negative or not below the number of samples.
+
+    Notes
+    -----
+    With centred samples :math:`X_c`, M is the covariance of :math:`X_c U`, k
+    numbers per sample, and the traces are sums of column variances. For complex
+    samples the covariance of i and j is the mean of :math:`x_i \bar x_j`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> X = np.random.default_rng(0).normal(size=(50, 4))
+    >>> A = bm.fit_samples(X, [0, 0, 1, 1])
+    >>> bool(np.allclose(A.toarray(), bm.fit(np.cov(X, rowvar=False), [0, 0, 1, 1])))
+    True
+    """
+    X = as_samples(X)
+    p = as_partition(partition, X.shape[1])
+    ddof = as_count(ddof, "ddof", 0)
+    if ddof >= len(X):
+        raise ValueError(f"ddof is {ddof}; expected less than the number of samples, {len(X)}")
+    accumulator = accumulator_dtype(X.dtype)
+    if assume_centered:
+        mean = np.zeros(p.n, dtype=accumulator)
+    else:
+        mean = X.mean(axis=0, dtype=accumulator)
+    total = moments(X, mean, p, aligned, check_finite)
+    total /= len(X) - ddof
+    return total.matrix(X.dtype)
+
+
+class _Pair(NamedTuple):
+    between: Array
+    within: Array
+    dtype: np.dtype[Any]
+    stderr: Array
+
+
+def _pair_from_sums(p: Partition, sums: Array, traces: Array, dtype: np.dtype[Any]) -> _Pair:
+    root = np.sqrt(p.sizes)
+    between = sums / root[:, None] / root
+    within = within_from_sums(p, between, traces)
+    return _Pair(between, within, dtype, np.zeros(within.shape))
+
+
+# Operators
+
+
+def _operator_pair(
+    source: LinearOperator,
+    p: Partition,
+    aligned: bool,
+    diagonal: Any,
+    n_probes: int,
+    random_state: Any,
+    progress: bool | None,
+) -> _Pair:
+    between, dtype = operator_core(source, p, p, progress)
+    if isinstance(source, BlockConstantMatrix):
+        traces = _traces_of_matrix(source, p, aligned)
+        within = within_from_sums(p, between, traces)
+        return _Pair(between, within, dtype, np.zeros(within.shape))
+    if diagonal is not None:
+        diagonal = as_numeric(diagonal, "diagonal", (1,))
+        if diagonal.shape[0] != p.n:
+            raise ShapeError(f"diagonal has length {diagonal.shape[0]}; expected {p.n}")
+        require_finite(diagonal, "diagonal")
+        dtype = np.result_type(dtype, diagonal)
+        exact = within_from_sums(p, between, p._sums(diagonal))
+        if not aligned:
+            return _Pair(between, exact, dtype, np.zeros(exact.shape))
+    within, stderr = _hutchinson(source, p, aligned, n_probes, random_state)
+    if diagonal is not None:
+        np.fill_diagonal(within, exact)
+        np.fill_diagonal(stderr, 0)
+    return _Pair(between, within, dtype, stderr)
+
+
+def _traces_of_matrix(source: BlockConstantMatrix, p: Partition, aligned: bool) -> Array:
+    """Sum the paired entries of a block-constant matrix over another partition."""
+    double = accumulator_dtype(source.dtype)
+    diagonal = p._sums(source.diagonal().astype(double, copy=False))
+    if not aligned:
+        return diagonal
+    own = source.partition
+    values = source.values.astype(double, copy=False)
+    within = source.within if source.is_aligned else np.diag(source.within)
+    traces = np.diag(diagonal)
+    for members, rows in p.size_classes:
+        labels, positions = own.labels[rows], own.positions[rows]
+        for a, left in enumerate(members):
+            paired = positions[a] == positions
+            entries = values[labels[a], labels] + within[labels[a], labels] * paired
+            traces[left, members] = entries.sum(axis=1)
+    return traces
+
+
+def _hutchinson(
+    source: LinearOperator, p: Partition, aligned: bool, n_probes: int, random_state: Any
+) -> tuple[Array, Array]:
+    """Estimate `within` from random signs, and the standard error of the estimate.
+
+    The signs are reduced to their deviations from block means, because what the
+    operator does to the means is known exactly and would only add variance.
+    """
+    signs = probes(source, n_probes, random_state)
+    deviations = signs - p.expand(p.block_means(signs))
+    products = as_numeric(source.matmat(deviations), "source @ probes", (2,))
+    k = p.n_blocks
+    dtype = accumulator_dtype(products.dtype)
+    samples = np.zeros((n_probes, k, k) if aligned else (n_probes, k), dtype=dtype)
+    if aligned:
+        for members, rows in p.size_classes:
+            pairs = np.einsum("apz,bpz->zab", products[rows], deviations[rows], optimize=True)
+            samples[:, members[:, None], members] = pairs / (rows.shape[1] - 1)
+    else:
+        several = p.sizes > 1
+        sums = p._sums(products * deviations).T
+        samples[:, several] = sums[:, several] / (p.sizes[several] - 1)
+    if n_probes == 1:
+        return samples[0], np.where(samples[0] == 0, 0, np.nan)
+    return samples.mean(axis=0), samples.std(axis=0, ddof=1) / np.sqrt(n_probes)

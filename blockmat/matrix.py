@@ -1,0 +1,1297 @@
+"""BlockConstantMatrix: the canonical pair (between, within) and its algebra."""
+
+import numbers as abc_numbers
+import operator
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from blockmat import functions
+from blockmat._operator import BlockOperator
+from blockmat._validation import Array, as_numeric, frozen, working_dtype
+from blockmat._validation import check_finite as require_finite
+from blockmat.exceptions import (
+    IndefiniteMatrixError,
+    PartitionMismatchError,
+    ShapeError,
+    SingularMatrixError,
+)
+from blockmat.functions import Core
+from blockmat.partition import Partition, as_partition
+
+if TYPE_CHECKING:
+    from scipy.stats import Covariance
+
+    from blockmat.eigen import BlockEigh
+
+__all__ = ["BlockConstantMatrix"]
+
+
+class BlockConstantMatrix(BlockOperator):
+    r"""A square matrix that is constant on the blocks of a partition.
+
+    Every off-diagonal block holds one number, and every diagonal block two: one
+    off its diagonal and one on it. The matrix is stored as its canonical pair,
+    and all of its algebra is done on that pair, exactly, in
+    :math:`O(n + k^3)` operations. It is immutable, and a
+    `scipy.sparse.linalg.LinearOperator`.
+
+    Parameters
+    ----------
+    partition : Partition or sequence of hashable, shape (n,)
+        The blocks, or a label for each variable.
+    between : array_like, shape (k, k)
+        What the matrix does to block means: M in the formula below.
+    within : array_like, shape (k,) or (k, k), optional
+        What it does to deviations from the block means: d, or D for aligned
+        blocks, which give the p-th member of one block and the p-th member of
+        another block of the same size a number of their own. D must be zero
+        between blocks of different sizes. Entries that belong to blocks of size 1
+        have no meaning and are stored as zero. By default zero: one number in
+        every block.
+    check_finite : bool, default True
+        Whether to refuse NaN and infinity.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(n, n)``.
+    dtype : numpy.dtype
+        float32, float64, complex64 or complex128: the common dtype of `between`
+        and `within`, integers promoted to float64.
+
+    Raises
+    ------
+    ShapeError
+        If `between` or `within` does not fit the partition.
+    DtypeError
+        If their dtype is not supported.
+    NonFiniteError
+        If they contain NaN or infinity.
+
+    See Also
+    --------
+    from_values : make one from the numbers in its blocks.
+    blockmat.fit : the closest block-constant matrix to a given one.
+
+    Notes
+    -----
+    With :math:`u_b` the indicator of block b divided by the square root of its
+    size :math:`n_b`, and :math:`U = [u_1, \dots, u_k]`,
+
+    .. math:: A = U M U^H + \sum_b d_b (I_b - u_b u_b^H),
+
+    or :math:`A = U M U^H + \sum_{ab} D_{ab} (S_{ab} - u_a u_b^H)` for aligned
+    blocks, with :math:`S_{ab}` pairing the p-th members of a and b [1]_, [2]_.
+    The matrix is unitarily similar to M, once, and each :math:`d_b`,
+    :math:`n_b - 1` times, so a function of A is that function of M and d.
+
+    References
+    ----------
+    .. [1] Y. Lu, M. Harandi, R. Hartley, R. Pascanu, "Block Mean Approximation for
+       Efficient Second Order Optimization", arXiv:1804.05484, 2018.
+    .. [2] I. Archakov, P. R. Hansen, "A Canonical Representation of Block Matrices
+       with Applications to Covariance and Correlation Matrices", arXiv:2012.02698.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> p = bm.Partition.from_sizes([2, 1])
+    >>> A = bm.BlockConstantMatrix.from_values(p, [[1, 2], [2, 5]], [4, 5])
+    >>> A.toarray()
+    array([[4., 1., 2.],
+           [1., 4., 2.],
+           [2., 2., 5.]])
+    >>> bool(np.allclose((A @ A.inv()).toarray(), np.eye(3)))
+    True
+    """
+
+    def __init__(
+        self,
+        partition: Partition | Sequence[Any],
+        between: Any,
+        within: Any = None,
+        *,
+        check_finite: bool = True,
+    ) -> None:
+        partition = as_partition(partition)
+        k = partition.n_blocks
+        between = as_numeric(between, "between", (2,))
+        if between.shape != (k, k):
+            raise ShapeError(f"between has shape {between.shape}; expected {(k, k)} for {k} blocks")
+        if within is None:
+            within = np.zeros(k, dtype=between.dtype)
+        within = as_numeric(within, "within", (1, 2))
+        if within.shape not in ((k,), (k, k)):
+            raise ShapeError(
+                f"within has shape {within.shape}; expected {(k,)} or {(k, k)} for {k} blocks"
+            )
+        if check_finite:
+            require_finite(between, "between")
+            require_finite(within, "within")
+        dtype = np.result_type(between, within)
+        within = _without_singletons(partition, np.array(within, dtype=dtype))
+        self._set(partition, np.array(between, dtype=dtype), within)
+
+    def _set(self, partition: Partition, between: Array, within: Array) -> None:
+        super().__init__(between.dtype, (partition.n, partition.n))
+        self._partition = partition
+        self._between = frozen(between)
+        self._within = frozen(within)
+
+    @classmethod
+    def _trusted(
+        cls, partition: Partition, between: Array, within: Array, dtype: Any
+    ) -> "BlockConstantMatrix":
+        """Make a matrix from computed numbers, without checks."""
+        self: BlockConstantMatrix = cls.__new__(cls)
+        self._set(partition, np.array(between, dtype=dtype), np.array(within, dtype=dtype))
+        return self
+
+    @classmethod
+    def from_values(
+        cls, partition: Partition | Sequence[Any], values: Any, diagonal: Any = None
+    ) -> "BlockConstantMatrix":
+        """Make a matrix from the numbers in its blocks.
+
+        Parameters
+        ----------
+        partition : Partition or sequence of hashable, shape (n,)
+            The blocks, or a label for each variable.
+        values : array_like, shape (k, k)
+            The number in each block.
+        diagonal : array_like, shape (k,) or (k, k), optional
+            The numbers on the diagonals of the diagonal blocks, or (k, k) of every
+            square block, where those of blocks that are not square must equal
+            `values`. By default the same as `values`: one number in every block.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            With these `values` and `diagonal_values`.
+
+        Raises
+        ------
+        ShapeError
+            If a shape does not fit the partition.
+        ValueError
+            If `diagonal` gives a block that is not square a second number.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.from_values([0, 0], [[0.5]], [1.0]).toarray()
+        array([[1. , 0.5],
+               [0.5, 1. ]])
+        """
+        partition = as_partition(partition)
+        k = partition.n_blocks
+        values = as_numeric(values, "values", (2,))
+        if values.shape != (k, k):
+            raise ShapeError(f"values has shape {values.shape}; expected {(k, k)} for {k} blocks")
+        if diagonal is None:
+            diagonal = np.diagonal(values)
+        diagonal = as_numeric(diagonal, "diagonal", (1, 2))
+        if diagonal.shape not in ((k,), (k, k)):
+            raise ShapeError(
+                f"diagonal has shape {diagonal.shape}; expected {(k,)} or {(k, k)} for {k} blocks"
+            )
+        require_finite(values, "values")
+        require_finite(diagonal, "diagonal")
+        dtype = np.result_type(values, diagonal)
+        own = np.diagonal(values) if diagonal.ndim == 1 else values
+        second = np.subtract(diagonal, own, dtype=dtype)
+        between = values * _outer_root(partition) + _as_square(second)
+        return cls(partition, between.astype(dtype, copy=False), second)
+
+    @classmethod
+    def identity(
+        cls, partition: Partition | Sequence[Any], dtype: Any = np.float64
+    ) -> "BlockConstantMatrix":
+        """Make the identity matrix on a partition.
+
+        Parameters
+        ----------
+        partition : Partition or sequence of hashable, shape (n,)
+            The blocks, or a label for each variable.
+        dtype : dtype, default float64
+            The dtype of the matrix.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The identity, for shifts such as ``A + 0.1 * identity``.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.identity([0, 0]).toarray()
+        array([[1., 0.],
+               [0., 1.]])
+        """
+        partition = as_partition(partition)
+        k = partition.n_blocks
+        dtype = working_dtype(dtype, "dtype")
+        return cls(partition, np.eye(k, dtype=dtype), np.ones(k, dtype=dtype))
+
+    @classmethod
+    def fit(cls, source: Any, partition: Any, **options: Any) -> "BlockConstantMatrix":
+        """Find the closest block-constant matrix to a source.
+
+        Parameters
+        ----------
+        source : matrix of any kind, shape (n, n)
+            As for `blockmat.fit`.
+        partition : Partition or sequence of hashable, shape (n,)
+            The blocks, or a label for each variable.
+        **options
+            The other arguments of `blockmat.fit`.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The orthogonal projection of the source.
+
+        See Also
+        --------
+        blockmat.fit : the same as a function.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.fit([[2, 1], [1, 4]], [0, 0]).toarray()
+        array([[3., 1.],
+               [1., 3.]])
+        """
+        from blockmat.fitting import fit
+
+        result: BlockConstantMatrix = fit(source, partition, **options)
+        return result
+
+    @classmethod
+    def fit_samples(cls, X: Any, partition: Any, **options: Any) -> "BlockConstantMatrix":
+        """Fit the covariance matrix of samples without forming it.
+
+        Parameters
+        ----------
+        X : array_like, shape (T, n)
+            One sample per row.
+        partition : Partition or sequence of hashable, shape (n,)
+            The blocks, or a label for each variable.
+        **options
+            The other arguments of `blockmat.fit_samples`.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The projection of the sample covariance matrix.
+
+        See Also
+        --------
+        blockmat.fit_samples : the same as a function.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.fit_samples([[0.0, 2.0], [2.0, 0.0]], [0, 0]).toarray()
+        array([[ 2., -2.],
+               [-2.,  2.]])
+        """
+        from blockmat.fitting import fit_samples
+
+        return fit_samples(X, partition, **options)
+
+    # What it is
+
+    @property
+    def partition(self) -> Partition:
+        """The blocks."""
+        return self._partition
+
+    @property
+    def between(self) -> Array:
+        """What the matrix does to block means: M, (k, k), read-only."""
+        return self._between
+
+    @property
+    def within(self) -> Array:
+        """What it does to deviations from block means: d (k,) or D (k, k), read-only."""
+        return self._within
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether `within` is a matrix, for two numbers in every square block."""
+        return bool(self._within.ndim == 2)
+
+    @property
+    def values(self) -> Array:
+        """The number in each block, off its paired entries: (k, k).
+
+        In a 1 x 1 block, which has only the paired entry, it is that entry.
+        """
+        return (self._between - _as_square(self._within)) / self._divisor
+
+    @property
+    def diagonal_values(self) -> Array:
+        """The number on the paired entries of each block: (k,), or (k, k) if aligned."""
+        if self.is_aligned:
+            return self.values + self._within
+        return (np.diagonal(self._between) - self._within) / self._real(
+            self.partition.sizes
+        ) + self._within
+
+    @property
+    def _divisor(self) -> Array:
+        return self._real(_outer_root(self.partition))
+
+    def _real(self, x: Array) -> Array:
+        """Convert k-sized geometry to this matrix's precision, to keep its dtype."""
+        return x.astype(np.zeros(0, dtype=self.dtype).real.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes it stores: both arrays of the pair, and the partition."""
+        return self._between.nbytes + self._within.nbytes + self.partition.nbytes
+
+    @property
+    def is_hermitian(self) -> bool:
+        """Whether it equals its conjugate transpose, to rounding.
+
+        The difference may reach ``8 * sqrt(k) * eps`` of the largest entry of
+        `between` and of `within`, which the rounding of a product needs.
+        """
+        return all(core.is_hermitian for core in self._cores())
+
+    def _cores(self) -> list[Core]:
+        """Return the summands of the matrix: the between core, then the within cores."""
+        p = self.partition
+        blocks = np.arange(p.n_blocks)
+        cores = [Core.of(self._between, np.ones_like(p.sizes), blocks, "between")]
+        if self.is_aligned:
+            for members, _ in p.size_classes:
+                square = self._within[np.ix_(members, members)]
+                cores.append(Core.of(square, p.sizes[members] - 1, members, "within"))
+        else:
+            members = np.flatnonzero(p.sizes > 1)
+            cores.append(Core.of(self._within[members], p.sizes[members] - 1, members, "within"))
+        return cores
+
+    def _assemble_within(self, cores: list[Core], results: list[Array]) -> Array:
+        """Put results for the within cores into an array like `within`."""
+        within = np.zeros(self._within.shape, dtype=np.result_type(*results, np.float64))
+        for core, result in zip(cores, results, strict=True):
+            index = np.ix_(core.blocks, core.blocks) if self.is_aligned else core.blocks
+            within[index] = result
+        return within
+
+    def _map(self, function: Callable[[Core], Array]) -> "BlockConstantMatrix":
+        """Apply a function to every core: the matrix function of the whole."""
+        between, *within = self._cores()
+        new_between = function(between)
+        new_within = self._assemble_within(within, [function(core) for core in within])
+        is_complex = np.iscomplexobj(new_between) or np.iscomplexobj(new_within)
+        dtype = np.result_type(self.dtype, np.complex64) if is_complex else self.dtype
+        return self._trusted(self.partition, new_between, new_within, dtype)
+
+    # Products with arrays: block sums in, one multiply-add out
+
+    def _apply(self, x: Array) -> Array:
+        """Multiply with a validated (n,) or (n, m) array."""
+        means = self._scaled_sums(x)
+        return self._lift(x, means, self._between @ means, self._within)
+
+    def _scaled_sums(self, x: Array) -> Array:
+        """Return ``U^H x``."""
+        return (self.partition._sums(x).T / np.sqrt(self.partition.sizes)).T
+
+    def _lift(self, x: Array, means: Array, between_result: Array, within: Array) -> Array:
+        """Return ``U between_result + within (x - U means)``, means being ``U^H x``."""
+        p = self.partition
+        dtype = np.result_type(self.dtype, x.dtype)
+        taken = (within * means.T).T if within.ndim == 1 else within @ means
+        shift = ((between_result - taken).T / np.sqrt(p.sizes)).T.astype(dtype)
+        if within.ndim == 1:
+            return p._multiply_add(x, within.astype(dtype, copy=False), shift)
+        out = np.take(shift, p.labels, axis=0)
+        for members, rows in p.size_classes:
+            square = within[np.ix_(members, members)].astype(dtype, copy=False)
+            out[rows] += np.tensordot(square, x[rows], 1)
+        return out
+
+    # Algebra on the pair
+
+    def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> "BlockConstantMatrix":
+        return self._trusted(self.partition, f(self._between), f(self._within), dtype)
+
+    def _product(self, other: BlockOperator) -> BlockOperator | None:
+        if not isinstance(other, BlockConstantMatrix):
+            return other._product_from_left(self)
+        self._require_same_blocks(other)
+        return self._combine(other, operator.matmul, _multiply_within)
+
+    def _sum(self, other: BlockOperator) -> BlockOperator | None:
+        if not isinstance(other, BlockConstantMatrix):
+            return None
+        self._require_same_blocks(other)
+        return self._combine(other, operator.add, _add_within)
+
+    def __pow__(self, p: Any) -> "BlockConstantMatrix":
+        return self.powm(p)
+
+    def _require_same_blocks(self, other: "BlockConstantMatrix") -> None:
+        if not self.partition.same_blocks(other.partition):
+            raise PartitionMismatchError(
+                f"the operands live on different partitions ({self.partition.n} variables in "
+                f"{self.partition.n_blocks} blocks, {other.partition.n} in "
+                f"{other.partition.n_blocks}); bring both to "
+                f"A.partition.meet(B.partition) with refine"
+            )
+
+    def _combine(
+        self,
+        other: "BlockConstantMatrix",
+        between: Callable[[Array, Array], Array],
+        within: Callable[[Array, Array], Array],
+    ) -> "BlockConstantMatrix":
+        return self._trusted(
+            self.partition,
+            between(self._between, other._between),
+            within(self._within, other._within),
+            np.result_type(self.dtype, other.dtype),
+        )
+
+    def _adjoint(self) -> "BlockConstantMatrix":
+        return self._trusted(
+            self.partition, self._between.conj().T, self._within.conj().T, self.dtype
+        )
+
+    def _transpose(self) -> "BlockConstantMatrix":
+        return self._trusted(self.partition, self._between.T, self._within.T, self.dtype)
+
+    # Conversions
+
+    def toarray(self) -> Array:
+        """Make the dense matrix.
+
+        Returns
+        -------
+        ndarray, shape (n, n)
+            Every entry, in this matrix's dtype.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.from_values([0, 0], [[1]], [2]).toarray()
+        array([[2., 1.],
+               [1., 2.]])
+        """
+        p = self.partition
+        dense: Array = self.values[np.ix_(p.labels, p.labels)]
+        pairing = p.pairing(self.is_aligned)
+        paired = _paired_numbers(self.diagonal_values, pairing)
+        for a, b, number in zip(pairing.rows, pairing.mates, paired, strict=True):
+            rows = p.order[p.offsets[a] : p.offsets[a + 1]]
+            cols = p.order[p.offsets[b] : p.offsets[b + 1]]
+            dense[rows, cols] = number
+        return dense
+
+    def diagonal(self) -> Array:
+        """Return the diagonal.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            The diagonal entries.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.from_values([0, 0], [[1]], [2]).diagonal()
+        array([2., 2.])
+        """
+        numbers = self.diagonal_values
+        return self.partition.expand(np.diagonal(numbers) if numbers.ndim == 2 else numbers)
+
+    def refine(self, partition: Partition | Sequence[Any]) -> "BlockConstantMatrix":
+        """Write the same matrix on a finer partition.
+
+        Parameters
+        ----------
+        partition : Partition or sequence of hashable, shape (n,)
+            Every one of its blocks must lie inside one block of this partition; it
+            may also be the same blocks in another order.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            Equal to this one, entry by entry.
+
+        Raises
+        ------
+        ShapeError
+            If it has another number of variables.
+        PartitionMismatchError
+            If it is not finer, or if the matrix is aligned and the finer blocks
+            break up its p <-> p pairs.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> A = bm.BlockConstantMatrix.from_values([0, 0, 0], [[1]], [2])
+        >>> A.refine([0, 0, 1]).values
+        array([[1., 1.],
+               [1., 2.]])
+        """
+        fine = as_partition(partition, self.partition.n)
+        if not fine.is_refinement_of(self.partition):
+            raise PartitionMismatchError(
+                "partition is not a refinement: one of its blocks has variables of several "
+                "blocks of this matrix; use A.partition.meet(partition)"
+            )
+        parents = self.partition.labels[fine.order[fine.offsets[:-1]]]
+        within = _refined_within(self._within, self.partition, fine, parents)
+        values = self.values[np.ix_(parents, parents)]
+        between = values * _outer_root(fine) + _as_square(within)
+        return self._trusted(fine, between, _without_singletons(fine, within), self.dtype)
+
+    # Solving and functions
+
+    def inv(self) -> "BlockConstantMatrix":
+        """Invert.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The inverse, at the cost of one k x k LU factorisation.
+
+        Raises
+        ------
+        SingularMatrixError
+            If the matrix is singular to working precision; names the core or block.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[4.0]], [2.0]).inv().between
+        array([[0.25]])
+        """
+        return self._map(functions.inv)
+
+    def solve(self, b: Any) -> Array:
+        """Solve ``A @ x = b``.
+
+        Parameters
+        ----------
+        b : array_like, shape (n,) or (n, m)
+            The right-hand sides.
+
+        Returns
+        -------
+        ndarray
+            The solutions, in the shape of `b`.
+
+        Raises
+        ------
+        ShapeError
+            If `b` does not fit.
+        SingularMatrixError
+            If the matrix is singular to working precision.
+
+        Notes
+        -----
+        Factorises the k x k core at every call; to solve many times with the same
+        matrix, keep ``A.inv()``.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 1, 2], [[4, 0, 0], [0, 2, 0], [0, 0, 1]]).solve([4, 4, 4])
+        array([1., 2., 4.])
+        """
+        b = self._as_operand(b, "b")
+        between, *within = self._cores()
+        inverse = self._assemble_within(within, [functions.inv(core, "solve") for core in within])
+        means = self._scaled_sums(b)
+        return self._lift(b, means, functions.solve(between, means), inverse)
+
+    def pinv(self, rtol: float | None = None) -> "BlockConstantMatrix":
+        """Take the Moore-Penrose pseudo-inverse.
+
+        Parameters
+        ----------
+        rtol : float, optional
+            Singular values up to `rtol` times the largest count as zero; by default
+            n times the rounding of the dtype.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The pseudo-inverse.
+
+        Raises
+        ------
+        ValueError
+            If `rtol` is negative.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[4.0]]).pinv().toarray()
+        array([[0.125, 0.125],
+               [0.125, 0.125]])
+        """
+        cutoff = self._rank_cutoff(rtol, "rtol")
+        return self._map(lambda core: functions.pinv(core, cutoff))
+
+    def powm(self, p: float) -> "BlockConstantMatrix":
+        """Raise to a real power.
+
+        Parameters
+        ----------
+        p : float
+            The exponent; a negative one inverts.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The principal power, real for a real matrix.
+
+        Raises
+        ------
+        TypeError
+            If `p` is not a real number.
+        SingularMatrixError
+            If `p` is negative and the matrix singular.
+        IndefiniteMatrixError
+            If `p` is not an integer, the matrix is real, and its power is not.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[4.0]], [9.0]).powm(1.5).within
+        array([27.])
+        """
+        return self._power(p, f"powm({p!r})")
+
+    def sqrtm(self) -> "BlockConstantMatrix":
+        """Take the principal square root.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The square root, real for a real matrix.
+
+        Raises
+        ------
+        IndefiniteMatrixError
+            If the matrix is real and its square root is not.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[4.0]], [9.0]).sqrtm().within
+        array([3.])
+        """
+        return self._power(0.5, "sqrtm")
+
+    def invsqrtm(self) -> "BlockConstantMatrix":
+        """Take the inverse of the principal square root.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            ``A ** -0.5``, which whitens samples with covariance A.
+
+        Raises
+        ------
+        SingularMatrixError
+            If the matrix is singular to working precision.
+        IndefiniteMatrixError
+            If the matrix is real and the result is not.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[4.0]], [16.0]).invsqrtm().within
+        array([0.25])
+        """
+        return self._power(-0.5, "invsqrtm")
+
+    def _power(self, p: float, operation: str) -> "BlockConstantMatrix":
+        if not isinstance(p, abc_numbers.Real) or not np.isfinite(p):
+            raise TypeError(f"the exponent is {p!r}; expected a finite real number")
+        return self._map(lambda core: functions.power(core, float(p), operation))
+
+    def expm(self) -> "BlockConstantMatrix":
+        """Take the matrix exponential.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The exponential.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[0.0]], [0.0]).expm().toarray()
+        array([[1., 0.],
+               [0., 1.]])
+        """
+        return self._map(functions.exp)
+
+    def logm(self) -> "BlockConstantMatrix":
+        """Take the principal matrix logarithm.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The logarithm, real for a real matrix.
+
+        Raises
+        ------
+        SingularMatrixError
+            If the matrix is singular.
+        IndefiniteMatrixError
+            If the matrix is real and its logarithm is not.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.identity([0, 0]).logm().toarray()
+        array([[0., 0.],
+               [0., 0.]])
+        """
+        return self._map(functions.log)
+
+    def funm(self, f: Callable[[Array], Any]) -> "BlockConstantMatrix":
+        """Apply a scalar function to the spectrum.
+
+        Parameters
+        ----------
+        f : callable
+            Takes an array of eigenvalues and returns an array of the same shape.
+            The eigenvalues are real if the matrix is Hermitian.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            ``f(A)``; complex if `f` returns complex numbers.
+
+        Raises
+        ------
+        ShapeError
+            If `f` returns another shape.
+        NonFiniteError
+            If `f` is not finite on the spectrum.
+
+        Warns
+        -----
+        scipy.linalg.LinAlgWarning
+            If the matrix is not Hermitian and its eigenvalues lie so close together
+            that the result may be inaccurate.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[0.0]], [np.pi]).funm(np.cos).within
+        array([-1.])
+        """
+        return self._map(lambda core: functions.funm(core, f))
+
+    def nearest_psd(self, min_eigenvalue: float = 0.0) -> "BlockConstantMatrix":
+        """Find the closest positive semi-definite matrix in the Frobenius norm.
+
+        Parameters
+        ----------
+        min_eigenvalue : float, default 0.0
+            Raise all eigenvalues to at least this.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The Hermitian part with its small eigenvalues raised, which is the
+            closest such matrix also among all matrices [1]_.
+
+        Raises
+        ------
+        ValueError
+            If `min_eigenvalue` is negative or not finite.
+
+        References
+        ----------
+        .. [1] N. J. Higham, "Computing a nearest symmetric positive semidefinite
+           matrix", Linear Algebra and its Applications 103, 1988.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[-1.0]], [2.0]).nearest_psd().between
+        array([[0.]])
+        """
+        if not 0 <= min_eigenvalue < np.inf:
+            raise ValueError(f"min_eigenvalue is {min_eigenvalue!r}; expected 0 or more")
+        return self._map(lambda core: functions.clip(core, min_eigenvalue))
+
+    # Spectrum and what follows from it
+
+    def eigvalsh(self) -> tuple[Array, Array]:
+        """Return the eigenvalues of a Hermitian matrix.
+
+        Returns
+        -------
+        values : ndarray, shape (r,)
+            The eigenvalues, ascending; equal ones from different cores are not joined.
+        multiplicities : ndarray of int, shape (r,)
+            How often each occurs; they add up to n.
+
+        Raises
+        ------
+        NotHermitianError
+            If the matrix is not Hermitian.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0, 0], [[4.0]], [2.0]).eigvalsh()
+        (array([2., 4.]), array([2, 1]))
+        """
+        cores = self._cores()
+        for core in cores:
+            functions.require_hermitian(core, "eigvalsh")
+        values, multiplicities = self._collect(cores, functions.eigvalsh)
+        ascending = np.argsort(values, kind="stable")
+        return values[ascending], multiplicities[ascending]
+
+    def eigvals(self) -> tuple[Array, Array]:
+        """Return the eigenvalues of a matrix that need not be Hermitian.
+
+        Returns
+        -------
+        values : ndarray, shape (r,)
+            The eigenvalues, in no particular order.
+        multiplicities : ndarray of int, shape (r,)
+            How often each occurs; they add up to n.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0, 0], [[4.0]], [2.0]).eigvals()
+        (array([4.+0.j, 2.+0.j]), array([1, 2]))
+        """
+        return self._collect(self._cores(), functions.eigvals)
+
+    def svdvals(self) -> tuple[Array, Array]:
+        """Return the singular values.
+
+        Returns
+        -------
+        values : ndarray, shape (r,)
+            The singular values, descending.
+        multiplicities : ndarray of int, shape (r,)
+            How often each occurs; they add up to n.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0, 0], [[-4.0]], [2.0]).svdvals()
+        (array([4., 2.]), array([1, 2]))
+        """
+        values, multiplicities = self._collect(self._cores(), functions.svdvals)
+        descending = np.argsort(-values, kind="stable")
+        return values[descending], multiplicities[descending]
+
+    def _collect(self, cores: list[Core], spectrum: Callable[[Core], Array]) -> tuple[Array, Array]:
+        values = np.concatenate([spectrum(core) for core in cores])
+        dtype = self.dtype
+        if values.dtype.kind == "c":
+            dtype = np.result_type(dtype, np.complex64)
+        elif dtype.kind == "c":
+            dtype = np.zeros(0, dtype).real.dtype
+        return values.astype(dtype), np.concatenate([core.multiplicity for core in cores])
+
+    def eigh(self) -> "BlockEigh":
+        """Decompose a Hermitian matrix without forming its eigenvectors.
+
+        Returns
+        -------
+        BlockEigh
+            With ``values``, ``multiplicities`` and ``vectors``, an orthogonal
+            LinearOperator V with ``A = V diag(repeat(values, multiplicities)) V^H``.
+
+        Raises
+        ------
+        NotHermitianError
+            If the matrix is not Hermitian.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import blockmat as bm
+        >>> A = bm.BlockConstantMatrix([0, 0, 0], [[4.0]], [2.0])
+        >>> values, multiplicities, V = A.eigh()
+        >>> x = np.array([1.0, 2.0, 6.0])
+        >>> y = V @ (np.repeat(values, multiplicities) * (V.H @ x))
+        >>> bool(np.allclose(y, A @ x))
+        True
+        """
+        from blockmat.eigen import decompose
+
+        return decompose(self)
+
+    def slogdet(self) -> tuple[Any, Any]:
+        """Return the sign and the logarithm of the absolute determinant.
+
+        Returns
+        -------
+        sign : scalar
+            1, 0 or -1 for a real matrix, a complex number of modulus 1 or 0 else.
+        logabsdet : scalar
+            The natural logarithm; minus infinity for a singular matrix.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[-1.0]], [1.0]).slogdet()
+        (np.float64(-1.0), np.float64(0.0))
+        """
+        parts = [functions.slogdet(core) for core in self._cores()]
+        real = np.zeros(0, self.dtype).real.dtype
+        sign = self.dtype.type(np.prod([sign for sign, _ in parts]))
+        return sign, real.type(sum(logdet for _, logdet in parts))
+
+    def logdet(self) -> Any:
+        """Return the logarithm of the determinant.
+
+        Returns
+        -------
+        scalar
+            The natural logarithm, real.
+
+        Raises
+        ------
+        SingularMatrixError
+            If the determinant is zero.
+        IndefiniteMatrixError
+            If it is not positive; `slogdet` handles that.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.identity([0, 0, 1]).logdet()
+        np.float64(0.0)
+        """
+        sign, logdet = self.slogdet()
+        if sign == 0:
+            raise SingularMatrixError("logdet needs an invertible matrix; the determinant is zero")
+        if abs(sign - 1) > 1e-3:
+            raise IndefiniteMatrixError(
+                f"logdet needs a positive determinant, and its sign is {sign:.3g}; use slogdet"
+            )
+        return logdet
+
+    def trace(self) -> Any:
+        """Return the sum of the diagonal.
+
+        Returns
+        -------
+        scalar
+            In the dtype of the matrix.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.from_values([0, 0], [[1]], [2]).trace()
+        np.float64(4.0)
+        """
+        d = np.diagonal(self._within) if self.is_aligned else self._within
+        return self.dtype.type(np.trace(self._between) + np.sum((self.partition.sizes - 1) * d))
+
+    def norm(self, ord: Any = None) -> Any:
+        """Return a matrix norm.
+
+        Parameters
+        ----------
+        ord : {None, 'fro', 'nuc', 2, -2, 1, -1, inf, -inf}, default None
+            Which norm, as in `numpy.linalg.norm`; None is 'fro'.
+
+        Returns
+        -------
+        scalar
+            The norm, real.
+
+        Raises
+        ------
+        ValueError
+            If `ord` is not one of these.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.identity([0, 0, 1, 1]).norm()
+        np.float64(2.0)
+        """
+        real = np.zeros(0, self.dtype).real.dtype
+        if ord in (None, "fro"):
+            squares = [
+                np.sum((np.abs(core.values) ** 2).T * core.multiplicity) for core in self._cores()
+            ]
+            return real.type(np.sqrt(sum(squares)))
+        if ord in ("nuc", 2, -2):
+            values, multiplicities = self.svdvals()
+            if ord == "nuc":
+                return real.type(np.sum(values.astype(np.float64) * multiplicities))
+            return values.max() if ord == 2 else values.min()
+        if ord in (1, -1, np.inf, -np.inf):
+            values = np.abs(self.values)
+            paired = np.abs(self.values + _as_square(self._within))
+            if abs(ord) == 1:
+                values, paired = values.T, paired.T
+            sums = values @ self.partition.sizes + (paired - values).sum(axis=1)
+            return real.type(sums.max() if ord > 0 else sums.min())
+        raise ValueError(f"ord is {ord!r}; expected None, 'fro', 'nuc', 2, -2, 1, -1, inf or -inf")
+
+    def cond(self, p: Any = None) -> Any:
+        """Return the condition number.
+
+        Parameters
+        ----------
+        p : {None, 2, -2, 'fro', 'nuc', 1, -1, inf, -inf}, default None
+            The norm, as in `numpy.linalg.cond`; None is 2.
+
+        Returns
+        -------
+        scalar
+            ``norm(A, p) * norm(inv(A), p)``, infinite for a singular matrix.
+
+        Raises
+        ------
+        ValueError
+            If `p` is not one of these.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[4.0]], [2.0]).cond()
+        np.float64(2.0)
+        """
+        if p in (None, 2, -2):
+            values, _ = self.svdvals()
+            largest, smallest = (values[-1], values[0]) if p == -2 else (values[0], values[-1])
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.divide(largest, smallest)
+            return values.dtype.type(np.inf) if np.isnan(ratio) else ratio
+        norm = self.norm(p)
+        try:
+            return norm * self.inv().norm(p)
+        except np.linalg.LinAlgError:
+            return type(norm)(np.inf)
+
+    def matrix_rank(self, tol: float | None = None) -> int:
+        """Count the singular values that are not zero.
+
+        Parameters
+        ----------
+        tol : float, optional
+            Singular values up to `tol` count as zero; by default n times the
+            rounding of the dtype times the largest.
+
+        Returns
+        -------
+        int
+            The rank.
+
+        Raises
+        ------
+        ValueError
+            If `tol` is negative.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0, 1], [[2, 0], [0, 1]]).matrix_rank()
+        2
+        """
+        if tol is not None and not tol >= 0:
+            raise ValueError(f"tol is {tol!r}; expected 0 or more")
+        values, multiplicities = self.svdvals()
+        cutoff = self._rank_cutoff(None, "tol") if tol is None else tol
+        return int(multiplicities[values > cutoff].sum())
+
+    def _rank_cutoff(self, rtol: float | None, name: str) -> float:
+        if rtol is None:
+            rtol = self.shape[0] * float(np.finfo(self.dtype).eps)
+        elif not rtol >= 0:
+            raise ValueError(f"{name} is {rtol!r}; expected 0 or more")
+        return rtol * float(self.norm(2))
+
+    def is_positive_definite(self) -> bool:
+        """Whether the matrix is Hermitian with positive eigenvalues only.
+
+        Returns
+        -------
+        bool
+            True if every core has a Cholesky factor.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.identity([0, 0, 1]).is_positive_definite()
+        True
+        """
+        return all(functions.is_positive_definite(core) for core in self._cores())
+
+    def as_covariance(self) -> "Covariance":
+        """View a real positive semi-definite matrix as a covariance for scipy.stats.
+
+        Returns
+        -------
+        scipy.stats.Covariance
+            For `scipy.stats.multivariate_normal`: logpdf, rvs and entropy at O(n)
+            per vector, without any n x n array.
+
+        Raises
+        ------
+        DtypeError
+            If the matrix is complex.
+        NotHermitianError
+            If it is not symmetric.
+        IndefiniteMatrixError
+            If it has negative eigenvalues.
+
+        Examples
+        --------
+        >>> from scipy.stats import multivariate_normal
+        >>> import blockmat as bm
+        >>> cov = bm.BlockConstantMatrix.identity([0, 0, 1]).as_covariance()
+        >>> round(float(multivariate_normal.logpdf([0, 0, 0], cov=cov)), 4)
+        -2.7568
+        """
+        from blockmat._scipy_covariance import BlockConstantCovariance
+
+        return BlockConstantCovariance(self)
+
+    # Display, storage
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save to a file that `blockmat.load` reads.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, in NumPy's .npz format whatever its name; it appears complete
+            or not at all.
+
+        Raises
+        ------
+        TypeError
+            If the names of the blocks are neither numbers, strings nor tuples of them.
+        OSError
+            If the file cannot be written.
+
+        See Also
+        --------
+        blockmat.load : the inverse.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import blockmat as bm
+        >>> path = os.path.join(tempfile.mkdtemp(), "identity.npz")
+        >>> bm.BlockConstantMatrix.identity([0, 0, 1]).save(path)
+        >>> bm.load(path)
+        <3x3 BlockConstantMatrix of 2 blocks, dtype=float64>
+        """
+        from blockmat.storage import save
+
+        save(self, path)
+
+    def __repr__(self) -> str:
+        aligned = "aligned " if self.is_aligned else ""
+        return (
+            f"<{self.shape[0]}x{self.shape[1]} {type(self).__name__} of "
+            f"{self.partition.n_blocks} {aligned}blocks, dtype={self.dtype}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from blockmat._html import matrix_to_html
+
+        return matrix_to_html(repr(self), self.values, self.partition, self.partition)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.partition, self._between, self._within)
+
+    def __getstate__(self) -> None:
+        return None
+
+
+def _restore(
+    cls: type[BlockConstantMatrix], partition: Partition, between: Array, within: Array
+) -> BlockConstantMatrix:
+    return cls(partition, between, within, check_finite=False)
+
+
+def _outer_root(p: Partition) -> Array:
+    """``sqrt(n_a n_b)`` for every block (a, b)."""
+    root = np.sqrt(p.sizes)
+    return np.multiply.outer(root, root)
+
+
+def _as_square(within: Array) -> Array:
+    return within if within.ndim == 2 else np.diag(within)
+
+
+def _without_singletons(p: Partition, within: Array) -> Array:
+    """Set the numbers of 1 x 1 blocks to 0, and refuse those of blocks that are not square."""
+    single = p.sizes == 1
+    if within.ndim == 1:
+        within[single] = 0
+        return within
+    wrong = np.argwhere((within != 0) & (p.sizes[:, None] != p.sizes))
+    if len(wrong):
+        a, b = wrong[0]
+        raise ShapeError(
+            f"within[{a}, {b}] is {within[a, b]}; expected 0, because blocks {a} and {b} have "
+            f"different sizes, {p.sizes[a]} and {p.sizes[b]}, and cannot be aligned"
+        )
+    within[np.ix_(single, single)] = 0
+    return within
+
+
+def _paired_numbers(numbers: Array, pairing: Any) -> Array:
+    return numbers if numbers.ndim == 1 else numbers[pairing.rows, pairing.mates]
+
+
+def _add_within(a: Array, b: Array) -> Array:
+    return a + b if a.ndim == b.ndim else _as_square(a) + _as_square(b)
+
+
+def _multiply_within(a: Array, b: Array) -> Array:
+    if a.ndim == b.ndim == 2:
+        product: Array = a @ b
+        return product
+    if a.ndim == b.ndim:
+        return a * b
+    return a[:, None] * b if a.ndim == 1 else a * b
+
+
+def _refined_within(within: Array, coarse: Partition, fine: Partition, parents: Array) -> Array:
+    """Write `within` on a finer partition whose block f lies in block ``parents[f]``."""
+    if within.ndim == 1:
+        return within[parents]
+    refined = np.zeros((fine.n_blocks, fine.n_blocks), dtype=within.dtype)
+    places = [coarse.positions[block] for block in fine]
+    for a, b in np.argwhere(within):
+        others = {places[g].tobytes(): g for g in np.flatnonzero(parents == b)}
+        for f in np.flatnonzero(parents == a):
+            g = others.get(places[f].tobytes())
+            if g is None:
+                raise PartitionMismatchError(
+                    f"partition breaks up the p <-> p pairs of the aligned blocks {a} and {b}; "
+                    f"split both at the same places"
+                )
+            refined[f, g] = within[a, b]
+    return refined

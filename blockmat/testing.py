@@ -1,0 +1,324 @@
+"""Hypothesis strategies and a dense oracle, for accuracy checks of code that uses blockmat.
+
+Needs the ``testing`` extra. The oracle is written from the definitions, with loops
+over blocks and none of the package's kernels.
+
+Examples
+--------
+>>> import numpy as np
+>>> from hypothesis import given
+>>> from blockmat.testing import assert_matches_dense, block_matrices
+>>> @given(block_matrices(definite=True))
+... def check(A):
+...     assert_matches_dense(A.inv(), np.linalg.inv(A.toarray()), condition=A.cond())
+>>> check()
+"""
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from blockmat._validation import Array, import_extra
+from blockmat.matrix import BlockConstantMatrix
+from blockmat.partition import Partition, as_partition
+
+hypothesis = import_extra("hypothesis", "testing", "blockmat.testing")
+_st: Any = import_extra("hypothesis.strategies", "testing", "blockmat.testing")
+
+__all__ = [
+    "assert_matches_dense",
+    "block_matrices",
+    "partitions",
+    "project_dense",
+    "symmetric_matrices",
+]
+
+_DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
+
+
+def partitions(
+    *, min_n: int = 1, max_n: int = 20, equal_sizes: bool = False, contiguous: bool | None = None
+) -> Any:
+    """Draw partitions: singletons, one block, unequal blocks, shuffled labels.
+
+    Parameters
+    ----------
+    min_n, max_n : int
+        Bounds on the number of variables.
+    equal_sizes : bool, default False
+        Whether all blocks have one size, which gives aligned matrices the most pairs.
+    contiguous : bool, optional
+        Whether blocks are intervals; by default either.
+
+    Returns
+    -------
+    hypothesis.strategies.SearchStrategy
+        Of `Partition`.
+
+    Examples
+    --------
+    >>> from blockmat.testing import partitions
+    >>> partitions(min_n=3, max_n=3, contiguous=True)
+    partitions(min_n=3, max_n=3, equal_sizes=False, contiguous=True)
+    """
+    return _partitions(min_n=min_n, max_n=max_n, equal_sizes=equal_sizes, contiguous=contiguous)
+
+
+def _draw_partition(
+    draw: Any, *, min_n: int, max_n: int, equal_sizes: bool, contiguous: bool | None
+) -> Partition:
+    n = draw(_st.integers(min_n, max_n))
+    if equal_sizes:
+        size = draw(_st.sampled_from([m for m in range(1, n + 1) if n % m == 0]))
+        sizes = [size] * (n // size)
+    else:
+        cuts = draw(_st.sets(_st.integers(1, n - 1), max_size=n - 1)) if n > 1 else set()
+        edges = [0, *sorted(cuts), n]
+        sizes = [b - a for a, b in itertools.pairwise(edges)]
+    labels = [block for block, size in enumerate(sizes) for _ in range(size)]
+    shuffled = draw(_st.booleans()) if contiguous is None else not contiguous
+    if shuffled:
+        labels = draw(_st.permutations(labels))
+    return Partition(sizes, labels)
+
+
+def symmetric_matrices(
+    n: int, *, definite: bool = False, dtype: Any = np.float64, cond: float = 1e4
+) -> Any:
+    """Draw Hermitian matrices with a random orthonormal basis.
+
+    Parameters
+    ----------
+    n : int
+        The number of rows.
+    definite : bool, default False
+        Whether all eigenvalues are positive.
+    dtype : dtype, default float64
+        The dtype.
+    cond : float, default 1e4
+        The ratio of the largest to the smallest absolute eigenvalue at most.
+
+    Returns
+    -------
+    hypothesis.strategies.SearchStrategy
+        Of arrays of shape (n, n), Hermitian to the last bit.
+
+    Examples
+    --------
+    >>> from blockmat.testing import symmetric_matrices
+    >>> symmetric_matrices(3, definite=True)
+    symmetric_matrices(n=3, definite=True, dtype='float64', cond=10000.0)
+    """
+    return _symmetric_matrices(n=n, definite=definite, dtype=np.dtype(dtype).name, cond=cond)
+
+
+def _draw_symmetric(draw: Any, *, n: int, definite: bool, dtype: Any, cond: float) -> Array:
+    rng = np.random.default_rng(draw(_st.integers(0, 2**32 - 1)))
+    largest = draw(_st.sampled_from([1.0, 1e-3, 1e3]))
+    spread = draw(_st.sampled_from([1.0, cond**0.5, cond]))
+    return _hermitian(rng, n, definite, np.dtype(dtype), largest, spread)
+
+
+def block_matrices(
+    *,
+    max_n: int = 12,
+    dtype: Any = None,
+    aligned: bool | None = None,
+    hermitian: bool | None = None,
+    definite: bool = False,
+    cond: float = 1e4,
+) -> Any:
+    """Draw block-constant matrices.
+
+    Parameters
+    ----------
+    max_n : int
+        A bound on the number of variables.
+    dtype : dtype, optional
+        The dtype; by default any of the four.
+    aligned : bool, optional
+        Whether every square block has two numbers; by default either.
+    hermitian : bool, optional
+        Whether the matrix is Hermitian; by default either.
+    definite : bool, default False
+        Whether it is Hermitian with positive eigenvalues.
+    cond : float, default 1e4
+        For Hermitian ones, the ratio of the largest to the smallest absolute
+        eigenvalue of each core at most.
+
+    Returns
+    -------
+    hypothesis.strategies.SearchStrategy
+        Of `BlockConstantMatrix`.
+
+    Examples
+    --------
+    >>> from blockmat.testing import block_matrices
+    >>> strategy = block_matrices(definite=True, aligned=False)
+    """
+    return _block_matrices(
+        max_n=max_n,
+        dtype=dtype,
+        aligned=aligned,
+        hermitian=True if definite else hermitian,
+        definite=definite,
+        cond=cond,
+    )
+
+
+def _draw_block_matrix(
+    draw: Any,
+    *,
+    max_n: int,
+    dtype: Any,
+    aligned: bool | None,
+    hermitian: bool | None,
+    definite: bool,
+    cond: float,
+) -> BlockConstantMatrix:
+    aligned = draw(_st.booleans()) if aligned is None else aligned
+    hermitian = draw(_st.booleans()) if hermitian is None else hermitian
+    dtype = np.dtype(draw(_st.sampled_from(_DTYPES)) if dtype is None else dtype)
+    p = draw(partitions(max_n=max_n, equal_sizes=aligned and draw(_st.booleans())))
+    rng = np.random.default_rng(draw(_st.integers(0, 2**32 - 1)))
+    spread = draw(_st.sampled_from([1.0, cond**0.5, cond]))
+
+    def core(size: int) -> Array:
+        if hermitian:
+            return _hermitian(rng, size, definite, dtype, 1.0, spread)
+        return _random(rng, (size, size), dtype)
+
+    if aligned:
+        within = np.zeros((p.n_blocks, p.n_blocks), dtype=dtype)
+        for members, _ in p.size_classes:
+            within[np.ix_(members, members)] = core(len(members))
+    else:
+        within = np.array([core(1)[0, 0] for _ in range(p.n_blocks)], dtype=dtype)
+    return BlockConstantMatrix(p, core(p.n_blocks), within)
+
+
+def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    x: Array = rng.standard_normal(shape)
+    if dtype.kind == "c":
+        x = x + 1j * rng.standard_normal(shape)
+    result: Array = x.astype(dtype)
+    return result
+
+
+def _hermitian(
+    rng: np.random.Generator,
+    n: int,
+    definite: bool,
+    dtype: np.dtype[Any],
+    largest: float,
+    spread: float,
+) -> Array:
+    eigenvalues = largest * spread ** -rng.random(n)
+    if not definite:
+        eigenvalues *= rng.choice([-1.0, 1.0], n)
+    double = np.result_type(dtype, np.float64)
+    basis, _ = np.linalg.qr(_random(rng, (n, n), double))
+    a = (basis * eigenvalues) @ basis.conj().T
+    hermitian: Array = ((a + a.conj().T) / 2).astype(dtype)
+    return hermitian
+
+
+def project_dense(A: Any, partition: Any, numbers: int = 2, aligned: bool = False) -> Array:
+    """Project a dense matrix onto the block-constant ones, by the definition.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, n)
+        The matrix.
+    partition : Partition or sequence of hashable, shape (n,)
+        The blocks, or a label for each variable.
+    numbers : {1, 2}, default 2
+        One number per block, or two in diagonal blocks.
+    aligned : bool, default False
+        Two numbers in every square block.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        Every entry replaced by the mean of the entries that share its number, in
+        double precision.
+
+    Examples
+    --------
+    >>> from blockmat.testing import project_dense
+    >>> project_dense([[2, 1], [1, 4]], [0, 0])
+    array([[3., 1.],
+           [1., 3.]])
+    """
+    A = np.asarray(A)
+    A = A.astype(np.result_type(A, np.float64))
+    p = as_partition(partition, len(A))
+    result = np.empty_like(A)
+    blocks = [np.flatnonzero(p.labels == b) for b in range(p.n_blocks)]
+    for a, rows in enumerate(blocks):
+        for b, cols in enumerate(blocks):
+            block = A[np.ix_(rows, cols)]
+            paired = np.zeros(block.shape, dtype=bool)
+            if numbers == 2 and (a == b or (aligned and len(rows) == len(cols))):
+                np.fill_diagonal(paired, True)
+            means = np.empty_like(block)
+            for group in (paired, ~paired):
+                if group.any():
+                    means[group] = block[group].mean()
+            result[np.ix_(rows, cols)] = means
+    return result
+
+
+def assert_matches_dense(
+    A: Any, dense: Any, *, rtol: float | None = None, condition: float = 1.0
+) -> None:
+    """Assert that a matrix or array equals a dense reference, and has its shape.
+
+    Parameters
+    ----------
+    A : BlockConstantMatrix, array_like or scalar
+        What was computed, at its own precision.
+    dense : array_like
+        What it should be.
+    rtol : float, optional
+        The largest error allowed, relative to the largest entry of `dense`; by
+        default 100 times the rounding of the dtype of `A`.
+    condition : float, default 1.0
+        A condition number, by which `rtol` is multiplied.
+
+    Raises
+    ------
+    AssertionError
+        If the shapes differ, or the values by more.
+
+    Examples
+    --------
+    >>> from blockmat import BlockConstantMatrix
+    >>> from blockmat.testing import assert_matches_dense
+    >>> assert_matches_dense(BlockConstantMatrix.identity([0, 0]), [[1, 0], [0, 1]])
+    """
+    actual, expected = np.asarray(A), np.asarray(dense)
+    if actual.shape != expected.shape:
+        raise AssertionError(f"shape {actual.shape}; expected {expected.shape}")
+    if rtol is None:
+        kind = actual.dtype if actual.dtype.kind in "fc" else np.dtype(np.float64)
+        rtol = 100 * float(np.finfo(kind).eps)
+    allowed = rtol * float(condition) * np.abs(expected).max(initial=0)
+    error = np.abs(actual - expected).max(initial=0)
+    if not error <= allowed:
+        raise AssertionError(
+            f"largest error {error:.3g}; expected at most {allowed:.3g}\n"
+            f"actual:\n{actual}\nexpected:\n{expected}"
+        )
+
+
+def _named(draw_function: Any, name: str) -> Any:
+    """Make a strategy factory that shows the public name in failure reports."""
+    draw_function.__name__ = draw_function.__qualname__ = name
+    return _st.composite(draw_function)
+
+
+_partitions = _named(_draw_partition, "partitions")
+_symmetric_matrices = _named(_draw_symmetric, "symmetric_matrices")
+_block_matrices = _named(_draw_block_matrix, "block_matrices")

@@ -1,0 +1,77 @@
+"""The cases of the generic suite: partition kinds x dtypes x within kinds x symmetry."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import blockmat as bm
+
+DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
+
+PARTITIONS = {
+    "contiguous": bm.Partition.from_sizes([3, 1, 4, 3]),
+    "shuffled": bm.Partition.from_labels([2, 0, 1, 2, 0, 2, 3, 1, 3, 2, 3]),
+    "one block": bm.Partition.trivial(5),
+    "singletons": bm.Partition.singletons(4),
+    "uniform": bm.Partition.uniform(3, 3),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    A: bm.BlockConstantMatrix
+    hermitian: bool
+
+    @property
+    def dense(self):
+        return self.A.astype(np.result_type(self.A.dtype, np.float64)).toarray()
+
+
+def random_array(rng, shape, dtype):
+    x = rng.standard_normal(shape)
+    if np.dtype(dtype).kind == "c":
+        x = x + 1j * rng.standard_normal(shape)
+    return x.astype(dtype)
+
+
+def core(rng, size, dtype, hermitian):
+    """A well-conditioned core: positive definite, or far from normal and singular."""
+    x = random_array(rng, (size, size), np.result_type(dtype, np.float64))
+    if hermitian:
+        return x @ x.conj().T / size + np.eye(size)
+    return 0.3 * x / np.sqrt(size) + np.diag(1 + rng.random(size))
+
+
+def make(partition, dtype, aligned, hermitian, seed=0):
+    rng = np.random.default_rng(seed)
+    between = core(rng, partition.n_blocks, dtype, hermitian)
+    if aligned:
+        within = np.zeros((partition.n_blocks,) * 2, dtype=between.dtype)
+        for members, _ in partition.size_classes:
+            within[np.ix_(members, members)] = core(rng, len(members), dtype, hermitian)
+    else:
+        within = 0.5 + rng.random(partition.n_blocks)
+        if not hermitian and np.dtype(dtype).kind == "c":
+            within = within + 0.5j * rng.standard_normal(partition.n_blocks)
+    return bm.BlockConstantMatrix(partition, between.astype(dtype), within.astype(dtype))
+
+
+CASES = [
+    Case(
+        f"{name}-{np.dtype(dtype).name}-{'aligned' if aligned else 'diagonal'}-"
+        f"{'hermitian' if hermitian else 'general'}",
+        make(partition, dtype, aligned, hermitian),
+        hermitian,
+    )
+    for (name, partition), dtype, aligned, hermitian in itertools.product(
+        PARTITIONS.items(), DTYPES, (False, True), (True, False)
+    )
+]
+
+over_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+over_hermitian_cases = pytest.mark.parametrize(
+    "case", [case for case in CASES if case.hermitian], ids=lambda case: case.name
+)

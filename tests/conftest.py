@@ -1,0 +1,12 @@
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Kernels compile during the first examples, so a time limit would measure the compiler.
+settings.register_profile(
+    "default",
+    deadline=None,
+    max_examples=int(os.environ.get("BLOCKMAT_TEST_EXAMPLES", "50")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("default")
