@@ -54,14 +54,22 @@ def moments(X: Array, mean: Array, p: Partition, aligned: bool, check_finite: bo
         squares = np.zeros(k)
         _kernels.add_samples(rows, mean, p.labels, means, squares)
         if check_finite and not np.isfinite(means).all():
-            row = first + int(np.argwhere(~np.isfinite(means))[0, 0])
             raise NonFiniteError(
-                f"X contains NaN or infinity in row {row}; expected finite numbers"
+                f"X contains NaN or infinity in row {_first_non_finite_row(X)}; "
+                f"expected finite numbers"
             )
         means /= np.sqrt(p.sizes)
         paired = _paired_products(rows, mean, p, dtype) if aligned else squares
         total += Moments(p, means.T @ means.conj(), paired)
     return total
+
+
+def _first_non_finite_row(X: Array) -> int:
+    for first, rows in row_chunks(X):
+        wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(wrong):
+            return first + int(wrong[0])
+    return 0  # finite numbers whose sums overflow
 
 
 def _paired_products(X: Array, mean: Array, p: Partition, dtype: Any) -> Array:
@@ -85,7 +93,8 @@ def within_from_sums(p: Partition, between: Array, traces: Array) -> Array:
     else:
         taken, multiplicity = between, np.broadcast_to(p.sizes - 1, traces.shape)
         square = (p.sizes[:, None] == p.sizes) & (p.sizes > 1)
-    rest = traces - taken
+    with np.errstate(invalid="ignore"):  # infinite sums, which the caller may allow
+        rest = traces - taken
     rounding = 16 * np.finfo(np.float64).eps * np.sqrt(p.sizes) * (np.abs(traces) + np.abs(taken))
     keep = square & ~(np.abs(rest) <= rounding)
     within = np.zeros(traces.shape, dtype=np.result_type(between, traces))

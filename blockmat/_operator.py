@@ -249,12 +249,14 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
                 f"cannot add the scalar {other!r} to a matrix; for a multiple of the identity "
                 f"use A + c * BlockConstantMatrix.identity(A.partition)"
             )
+        if isinstance(other, np.ndarray):
+            raise TypeError("cannot add a dense array to a matrix; use A.toarray() + array")
         return NotImplemented
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Any:
-        if np.isscalar(other) or isinstance(other, LinearOperator):
+        if np.isscalar(other) or isinstance(other, LinearOperator | np.ndarray):
             return self + (-other)  # type: ignore[operator]
         return NotImplemented
 

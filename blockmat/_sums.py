@@ -115,9 +115,9 @@ def _no_pairing(n_blocks: int) -> Pairing:
 
 def _transposed(traces: Array, pairing: Pairing) -> Array:
     """Reorder paired sums of a transposed matrix: number (a, b) becomes (b, a)."""
-    rows, mates = pairing.rows, pairing.mates
-    if len(mates) == 0:
+    if len(traces) == 0:
         return traces
+    rows, mates = pairing.rows, pairing.mates
     reordered: Array = traces[pairing.first_mate[mates] + pairing.ranks[rows]]
     return reordered
 

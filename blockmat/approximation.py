@@ -68,9 +68,7 @@ def approximation_error(
     if isinstance(source, BlockConstantMatrix):
         distance, norm = _distance_to_matrix(source, A)
     elif isinstance(source, LinearOperator):
-        signs = probes(source, n_probes, random_state)
-        exact = source.matmat(signs)
-        distance, norm = np.linalg.norm(exact - A @ signs), np.linalg.norm(exact)
+        distance, norm = _distance_to_operator(source, A, n_probes, random_state)
     elif issparse(source):
         distance, norm = _distance_to_sparse(source, A)
     else:
@@ -115,11 +113,27 @@ def _distance_to_sparse(source: Any, A: BlockConstantMatrix) -> tuple[Any, Any]:
     return np.sqrt(norms[0] + elsewhere), np.sqrt(norms[1])
 
 
+def _distance_to_operator(
+    source: LinearOperator, A: BlockConstantMatrix, n_probes: int, random_state: Any
+) -> tuple[Any, Any]:
+    """Estimate both norms from random signs z, for which E|Ez|^2 is the squared norm of E.
+
+    The norm of A, which usually is most of that of the source, is known exactly.
+    """
+    signs = probes(source, n_probes, random_state)
+    fit = A @ signs
+    rest = source.matmat(signs) - fit
+    beyond = np.linalg.norm(rest) ** 2 / n_probes
+    cross = np.vdot(fit, rest).real / n_probes
+    norm = float(A.norm()) ** 2 + 2 * cross + beyond
+    return np.sqrt(beyond), np.sqrt(max(norm, 0.0))
+
+
 def _numbers_for_kernels(
     A: BlockConstantMatrix, dtype: Any
 ) -> tuple[Partition, Pairing, Array, Array]:
     """Return the number of each block, and what each mate's paired entries have on top."""
-    p, pairing = A.partition, A.partition.pairing(A.is_aligned)
+    p, pairing = A.partition, A.partition._pairing(A.is_aligned)
     double = np.result_type(A.dtype, accumulator_dtype(working_dtype(dtype, "source")))
     within = A.within[pairing.rows, pairing.mates] if A.is_aligned else A.within
     return p, pairing, A.values.astype(double), within.astype(double)

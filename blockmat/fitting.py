@@ -153,7 +153,7 @@ def fit(
     else:
         if diagonal is not None:
             raise ValueError("diagonal is given; expected only with a LinearOperator as source")
-        pairing = p.pairing(aligned)
+        pairing = p._pairing(aligned)
         sums, traces = block_sums(source, p, p, pairing, progress, "fit")
         dtype = working_dtype(source.dtype, "source")
         pair = _pair_from_sums(p, sums, paired_array(traces, pairing, aligned), dtype)
@@ -330,5 +330,6 @@ def _hutchinson(
         sums = p._sums(products * deviations).T
         samples[:, several] = sums[:, several] / (p.sizes[several] - 1)
     if n_probes == 1:
-        return samples[0], np.where(samples[0] == 0, 0, np.nan)
+        estimated = (p.sizes > 1) & (p.sizes[:, None] == p.sizes if aligned else True)
+        return samples[0], np.where(estimated, np.nan, 0.0)
     return samples.mean(axis=0), samples.std(axis=0, ddof=1) / np.sqrt(n_probes)

@@ -399,7 +399,9 @@ def funm(core: Core, f: Callable[[Array], Any]) -> Array:
     def checked(w: Array) -> Array:
         result = np.asarray(f(w))
         if result.shape != w.shape:
-            raise ShapeError(f"f returned shape {result.shape} for {w.shape} eigenvalues")
+            raise ShapeError(
+                f"f returned shape {result.shape}; expected {w.shape}, one value per eigenvalue"
+            )
         if not np.isfinite(result).all():
             bad = w[~np.isfinite(result)][0]
             raise NonFiniteError(

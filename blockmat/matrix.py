@@ -490,7 +490,7 @@ class BlockConstantMatrix(BlockOperator):
         """
         p = self.partition
         dense: Array = self.values[np.ix_(p.labels, p.labels)]
-        pairing = p.pairing(self.is_aligned)
+        pairing = p._pairing(self.is_aligned)
         paired = _paired_numbers(self.diagonal_values, pairing)
         for a, b, number in zip(pairing.rows, pairing.mates, paired, strict=True):
             rows = p.order[p.offsets[a] : p.offsets[a + 1]]

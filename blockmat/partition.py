@@ -314,19 +314,8 @@ class Partition:
             classes.append(SizeClass(frozen(blocks), frozen(variables)))
         return tuple(classes)
 
-    def pairing(self, aligned: bool) -> Pairing:
-        """Each block with itself, or (aligned) with every block of its size.
-
-        Parameters
-        ----------
-        aligned : bool
-            Whether blocks of equal size are mates.
-
-        Returns
-        -------
-        Pairing
-            The mates of each block, as the kernels read them.
-        """
+    def _pairing(self, aligned: bool) -> Pairing:
+        """Pair each block with itself or, aligned, with every block of its size."""
         return self._aligned_pairing if aligned else self._self_pairing
 
     @cached_property

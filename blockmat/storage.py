@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
@@ -15,7 +16,7 @@ from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition
 from blockmat.rectangular import BlockRectangularMatrix
 
-__all__ = ["load", "save"]
+__all__ = ["load", "save", "write_atomically"]
 
 _FORMAT = "blockmat"
 _VERSION = 1
@@ -51,7 +52,8 @@ def save(A: BlockConstantMatrix | BlockRectangularMatrix, path: str | PathLike[s
         if partition.names != tuple(range(partition.n_blocks)):
             arrays[f"{prefix}names"] = np.array(_names_to_json(partition))
     header = {"format": _FORMAT, "version": _VERSION, "kind": kind}
-    _write_atomically({"header": np.array(json.dumps(header)), **arrays}, path)
+    arrays["header"] = np.array(json.dumps(header))
+    write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
 def load(path: str | PathLike[str]) -> BlockConstantMatrix | BlockRectangularMatrix:
@@ -148,13 +150,26 @@ def _as_name(name: Any) -> Any:
     return tuple(_as_name(part) for part in name) if isinstance(name, list) else name
 
 
-def _write_atomically(arrays: dict[str, Array], path: str | PathLike[str]) -> None:
-    """Write beside the target and rename, so that no half-written file has its name."""
-    target = os.path.abspath(os.fspath(path))
+def write_atomically(path: str | PathLike[str], write: Callable[[Any], Any]) -> None:
+    """Write beside the target and rename, so that no half-written file has its name.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    write : callable
+        Writes the content to the binary file that it is given.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; what had its name is then untouched.
+    """
+    target = os.path.realpath(os.fspath(path))
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         _copy_mode(target, temporary)

@@ -83,7 +83,14 @@ def test_products_accept_any_layout(case):
     read_only = base[:n].copy()
     read_only.flags.writeable = False
     wide = np.result_type(A.dtype, np.float64)
-    for x in (base[::2], base[::-2], np.asfortranarray(base[:n]), read_only, base[:n, 1], base[::2, 0]):
+    for x in (
+        base[::2],
+        base[::-2],
+        np.asfortranarray(base[:n]),
+        read_only,
+        base[:n, 1],
+        base[::2, 0],
+    ):
         check_array(A @ x, D @ x.astype(wide), A.dtype, 10.0)
 
 
@@ -169,11 +176,16 @@ def test_functions(case):
 
 @over_cases
 def test_nearest_psd(case):
-    A, D = case.A - 1.5 * bm.BlockConstantMatrix.identity(case.A.partition, case.A.dtype), case.dense
+    A, D = (
+        case.A - 1.5 * bm.BlockConstantMatrix.identity(case.A.partition, case.A.dtype),
+        case.dense,
+    )
     D = D - 1.5 * np.eye(len(D))
     w, v = np.linalg.eigh((D + D.conj().T) / 2)
     nearest = (v * np.maximum(w, 0)) @ v.conj().T
-    check(A.nearest_psd(), nearest, A.dtype, 1e1 * np.abs(D).max() / max(np.abs(nearest).max(), 1e-3))
+    check(
+        A.nearest_psd(), nearest, A.dtype, 1e1 * np.abs(D).max() / max(np.abs(nearest).max(), 1e-3)
+    )
     check(A.nearest_psd(0.25), (v * np.maximum(w, 0.25)) @ v.conj().T, A.dtype, 100)
 
 
@@ -205,7 +217,12 @@ def test_eigh(case):
     check_array(dense.conj().T @ dense, np.eye(n), A.dtype)
     check_array((dense * np.repeat(values, multiplicities)) @ dense.conj().T, D, A.dtype)
     x = random_array(RNG, (n, 2), A.dtype)
-    for variant, matrix in ((V, dense), (V.H, dense.conj().T), (V.T, dense.T), (V.H.T, dense.conj())):
+    for variant, matrix in (
+        (V, dense),
+        (V.H, dense.conj().T),
+        (V.T, dense.T),
+        (V.H.T, dense.conj()),
+    ):
         check_array(variant @ x, matrix @ x, A.dtype, 10)
         check_array(variant @ x[:, 0], matrix @ x[:, 0], A.dtype, 10)
 
@@ -255,7 +272,9 @@ def test_questions(case):
     assert A.is_positive_definite() == np.allclose(D, D.conj().T)
     assert not (-A).is_positive_definite()
     if case.hermitian:
-        np.testing.assert_allclose(A.logdet(), np.linalg.slogdet(case.dense)[1], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            A.logdet(), np.linalg.slogdet(case.dense)[1], rtol=1e-4, atol=1e-5
+        )
         assert A.logdet().dtype == real(A.dtype)
 
 

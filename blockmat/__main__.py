@@ -1,0 +1,7 @@
+"""``python -m blockmat``."""
+
+import sys
+
+from blockmat.cli import main
+
+sys.exit(main())

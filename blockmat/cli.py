@@ -1,0 +1,243 @@
+"""The command line: ``python -m blockmat demo | fit | info | apply``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import blockmat as bm
+from blockmat._validation import import_extra
+from blockmat.storage import write_atomically
+
+_FUNCTIONS = ("inv", "invsqrtm", "sqrtm", "logm", "expm", "power:P")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code: 0, or 2 after a one-line error message.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        message = " ".join(str(error).split())
+        print(f"{parser.prog} {options.command}: error: {message}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m blockmat",
+        description="Approximate a matrix by one or two numbers per block, and compute with it.",
+    )
+    parser.add_argument("--version", action="version", version=f"blockmat {bm.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo", help="compress, invert and use a real kernel matrix of 1797 digits"
+    )
+    demo.add_argument(
+        "--picture",
+        metavar="PNG",
+        default="blockmat-demo.png",
+        help="where to save the picture (default: %(default)s)",
+    )
+    demo.set_defaults(run=_demo)
+
+    fit = commands.add_parser("fit", help="fit a matrix and save the result")
+    fit.add_argument(
+        "input", metavar="INPUT", type=Path,
+        help="a square matrix: .npy, .npz (scipy.sparse, or with one array), .mtx or .csv",
+    )  # fmt: skip
+    blocks = fit.add_mutually_exclusive_group(required=True)
+    blocks.add_argument("--labels", metavar="FILE", type=Path,
+                        help="the block of each variable: .npy, or text with one label a line")  # fmt: skip
+    blocks.add_argument(
+        "--sizes", metavar="N,N,...", help="sizes of consecutive blocks, such as 3,4,2"
+    )
+    blocks.add_argument("--blocks", metavar="K", type=int,
+                        help="K consecutive blocks of nearly equal sizes")  # fmt: skip
+    fit.add_argument("--numbers", type=int, choices=(1, 2), default=2,
+                     help="numbers in a diagonal block (default: %(default)s)")  # fmt: skip
+    fit.add_argument("--aligned", action="store_true", help="two numbers in every square block")
+    fit.add_argument(
+        "--output", metavar="FIT", type=Path, required=True, help="the .npz file to write"
+    )
+    fit.add_argument("--plot", metavar="PNG", type=Path, help="also draw the matrix and its fit")
+    fit.set_defaults(run=_fit)
+
+    info = commands.add_parser("info", help="describe a saved fit")
+    info.add_argument("fit", metavar="FIT", type=Path, help="a file that fit has written")
+    info.set_defaults(run=_info)
+
+    apply = commands.add_parser("apply", help="multiply vectors by a function of a saved fit")
+    apply.add_argument("fit", metavar="FIT", type=Path, help="a file that fit has written")
+    apply.add_argument(
+        "vectors", metavar="VECTORS", type=Path, help="an .npy array of shape (n,) or (n, m)"
+    )
+    apply.add_argument("--function", metavar="NAME", required=True,
+                       help="one of " + ", ".join(_FUNCTIONS) + " (P a real number)")  # fmt: skip
+    apply.add_argument(
+        "--output", metavar="Y", type=Path, required=True, help="the .npy file to write"
+    )
+    apply.set_defaults(run=_apply)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from blockmat.demo import run
+
+    run(options.picture)
+
+
+def _fit(options: argparse.Namespace) -> None:
+    if options.plot:
+        import_extra("matplotlib", "plot", "--plot")
+    source = _read_matrix(options.input)
+    if len(source.shape) != 2 or source.shape[0] != source.shape[1]:
+        raise ValueError(f"{options.input} has shape {source.shape}; expected a square matrix")
+    partition = _partition(options, source.shape[0])
+    A = bm.fit(source, partition, numbers=options.numbers, aligned=options.aligned)
+    error = bm.approximation_error(source, A)
+    A.save(options.output)
+    print(f"{A!r}: relative error {error:.4g}, saved to {options.output}")
+    if options.plot:
+        from blockmat.plot import plot_fit
+
+        plot_fit(source, A, options.input.name).savefig(options.plot, dpi=110)
+        print(f"picture saved to {options.plot}")
+
+
+def _partition(options: argparse.Namespace, n: int) -> bm.Partition:
+    if options.labels:
+        return bm.Partition.from_labels(_read_labels(options.labels))
+    if options.sizes:
+        try:
+            sizes = [int(size) for size in options.sizes.split(",")]
+        except ValueError:
+            raise ValueError(
+                f"--sizes is {options.sizes!r}; expected integers such as 3,4,2"
+            ) from None
+        return bm.Partition.from_sizes(sizes)
+    if not 1 <= options.blocks <= n:
+        raise ValueError(
+            f"--blocks is {options.blocks}; expected 1 to {n}, the number of variables"
+        )
+    return bm.Partition.from_sizes(
+        [len(part) for part in np.array_split(np.arange(n), options.blocks)]
+    )
+
+
+def _read_matrix(path: Path) -> Any:
+    """Read a dense or sparse matrix by the file's ending."""
+    kind = path.suffix.lower()
+    if kind == ".npy":
+        return _parsed(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
+    if kind == ".npz":
+        return _parsed(path, lambda: _read_npz(path))
+    if kind == ".mtx":
+        from scipy.io import mmread
+
+        return _parsed(path, lambda: mmread(path))
+    if kind == ".csv":
+        return _parsed(path, lambda: np.loadtxt(path, delimiter=",", ndmin=2))
+    raise ValueError(f"{path} ends in {kind or 'nothing'}; expected .npy, .npz, .mtx or .csv")
+
+
+def _parsed(path: Path, read: Any) -> Any:
+    with open(path, "rb"):  # a missing or unreadable file is an OSError that names it
+        pass
+    try:
+        return read()
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
+
+
+def _read_npz(path: Path) -> Any:
+    from scipy.sparse import load_npz
+
+    with np.load(path, allow_pickle=False) as archive:
+        names = archive.files
+        if "format" not in names:
+            if len(names) != 1:
+                raise ValueError(f"it holds the arrays {', '.join(names)}; expected one")
+            return archive[names[0]]
+    return load_npz(path)
+
+
+def _read_labels(path: Path) -> Any:
+    if path.suffix.lower() == ".npy":
+        return _parsed(path, lambda: np.load(path, allow_pickle=False))
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    if "" in lines:
+        raise ValueError(f"{path} has no label in line {lines.index('') + 1}")
+    return lines
+
+
+def _load_square(path: Path) -> bm.BlockConstantMatrix:
+    A = bm.load(path)
+    if not isinstance(A, bm.BlockConstantMatrix):
+        raise ValueError(f"{path} holds a rectangular matrix; expected a square one")
+    return A
+
+
+def _info(options: argparse.Namespace) -> None:
+    A = _load_square(options.fit)
+    p = A.partition
+    lines = [
+        ("matrix", repr(A)),
+        ("partition", repr(p)),
+        ("bytes", f"{A.nbytes} ({A.nbytes / (A.dtype.itemsize * p.n**2):.2e} of dense)"),
+        ("Hermitian", "yes" if A.is_hermitian else "no"),
+        ("trace", f"{A.trace():.6g}"),
+        ("Frobenius norm", f"{A.norm():.6g}"),
+        ("rank", f"{A.matrix_rank()} of {p.n}"),
+        ("condition number", f"{A.cond():.6g}"),
+    ]
+    if A.is_hermitian:
+        values, _ = A.eigvalsh()
+        lines.append(("eigenvalues", f"{values[0]:.6g} to {values[-1]:.6g}"))
+        definite = A.is_positive_definite()
+        lines.append(("positive definite", "yes" if definite else "no"))
+        if definite:
+            lines.append(("log-determinant", f"{A.logdet():.6g}"))
+    for name, value in lines:
+        print(f"{name + ':':<19}{value}")
+
+
+def _apply(options: argparse.Namespace) -> None:
+    function = _function(options.function)
+    A = _load_square(options.fit)
+    vectors = _parsed(options.vectors, lambda: np.load(options.vectors, allow_pickle=False))
+    result = function(A) @ vectors
+    write_atomically(options.output, lambda file: np.save(file, result))
+    print(f"{options.function} applied to {vectors.shape}, saved to {options.output}")
+
+
+def _function(name: str) -> Any:
+    kind, _, exponent = name.partition(":")
+    if kind == "power" and exponent:
+        try:
+            p = float(exponent)
+        except ValueError:
+            raise ValueError(f"--function is {name!r}; expected a number after power:") from None
+        return lambda A: A.powm(p)
+    if name not in _FUNCTIONS[:-1]:
+        raise ValueError(f"--function is {name!r}; expected one of {', '.join(_FUNCTIONS)}")
+    return lambda A: getattr(A, name)()

@@ -1,0 +1,137 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import blockmat as bm
+from blockmat.testing import assert_matches_dense, partitions, project_dense
+from tests.cases import DTYPES, random_array
+
+
+@st.composite
+def streams(draw):
+    p = draw(partitions(max_n=10))
+    dtype = draw(st.sampled_from(DTYPES))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    X = random_array(rng, (draw(st.integers(2, 8)), p.n), dtype)
+    return p, X, draw(st.booleans())
+
+
+def outer_sum(X, weights=None):
+    X = X.astype(np.result_type(X, float))
+    weights = np.ones(len(X)) if weights is None else np.asarray(weights)
+    return (X.T * weights) @ X.conj()
+
+
+@given(streams())
+def test_streaming_equals_batch(case):
+    p, X, aligned = case
+    expected = project_dense(outer_sum(X), p, aligned=aligned)
+    one_by_one, in_batches = bm.BlockAccumulator(p, aligned), bm.BlockAccumulator(p, aligned)
+    for g in X:
+        one_by_one.add_outer(g)
+    in_batches.add_samples(X[:1])
+    in_batches.add_samples(X[1:])
+    for acc in (one_by_one, in_batches):
+        A = acc.matrix()
+        assert type(A) is bm.BlockConstantMatrix
+        assert A.dtype == X.dtype
+        assert A.is_aligned == aligned
+        assert A.is_hermitian
+        assert_matches_dense(A, expected)
+    batch = bm.fit_samples(X, p, aligned=aligned)
+    assert_matches_dense(in_batches.covariance(), batch.toarray(), condition=10)
+
+
+@given(streams(), st.integers(0, 8))
+def test_merging_equals_concatenation(case, cut):
+    p, X, aligned = case
+    first, second, whole = (bm.BlockAccumulator(p, aligned) for _ in range(3))
+    for acc, part in ((first, X[:cut]), (second, X[cut:]), (whole, X)):
+        for g in part:
+            acc.add_outer(g, weight=0.5)
+        if len(part):
+            acc.add_samples(part)
+    before = second.matrix().toarray()
+    first.merge(second)
+    assert_matches_dense(first.matrix(), whole.matrix().toarray())
+    assert_matches_dense(first.covariance(), whole.covariance().toarray(), condition=10)
+    assert first.n_samples == len(X)
+    np.testing.assert_array_equal(second.matrix().toarray(), before)
+
+
+@given(streams(), st.floats(0, 1))
+def test_decay_is_an_exponential_average(case, beta):
+    p, X, aligned = case
+    acc = bm.BlockAccumulator(p, aligned)
+    for g in X:
+        acc.decay(beta)
+        acc.add_outer(g, weight=1 - beta)
+    weights = (1 - beta) * beta ** np.arange(len(X))[::-1]
+    assert_matches_dense(
+        acc.matrix(), project_dense(outer_sum(X, weights), p, aligned=aligned), rtol=1e-4
+    )
+
+
+def test_decay_applies_to_samples_and_their_mean():
+    X = np.random.default_rng(0).standard_normal((5, 4)) + 3
+    acc = bm.BlockAccumulator([0, 0, 1, 1])
+    acc.add_samples(X)
+    acc.decay(0.5)
+    assert_matches_dense(acc.matrix(), project_dense(0.5 * X.T @ X, [0, 0, 1, 1]))
+    assert acc.n_samples == 2.5
+
+
+def test_mixed_dtypes_are_promoted():
+    acc = bm.BlockAccumulator([0, 0])
+    assert acc.matrix().dtype == np.float64
+    acc.add_outer(np.ones(2, np.float32))
+    assert acc.matrix().dtype == np.float32
+    acc.add_outer(np.ones(2, np.complex64) * 1j)
+    assert acc.matrix().dtype == np.complex64
+    acc.add_outer([1, 1])
+    assert acc.matrix().dtype == np.complex128
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda acc: pickle.loads(pickle.dumps(acc))])
+def test_copies_are_independent(copied):
+    acc = bm.BlockAccumulator([0, 0, 1])
+    acc.add_outer([1.0, 2.0, 3.0])
+    other = copied(acc)
+    acc.add_outer([1.0, 1.0, 1.0])
+    assert_matches_dense(other.matrix(), project_dense(np.outer([1, 2, 3], [1, 2, 3]), [0, 0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "message"),
+    [
+        (lambda acc: acc.add_outer([1.0]), ValueError, "g has length 1; expected 3"),
+        (lambda acc: acc.add_outer([1.0, np.nan, 2.0]), np.linalg.LinAlgError, "g contains nan at index 1"),
+        (lambda acc: acc.add_outer([1.0, 2.0, 3.0], weight=np.inf), ValueError, "weight is inf"),
+        (lambda acc: acc.add_outer(np.ones((1, 3))), ValueError, "g is 2-d"),
+        (lambda acc: acc.add_samples([[1.0, 2.0]]), ValueError, "X has 2 columns; expected 3"),
+        (lambda acc: acc.add_samples([[1.0, 2.0, 3.0], [1.0, np.inf, 2.0]]), ValueError, "in row 1"),
+        (lambda acc: acc.add_samples(np.zeros((0, 3))), ValueError, "X has no rows"),
+        (lambda acc: acc.add_samples([["a", "b", "c"]]), TypeError, "X has dtype"),
+        (lambda acc: acc.decay(1.5), ValueError, "beta is 1.5"),
+        (lambda acc: acc.decay(np.nan), ValueError, "beta is nan"),
+        (lambda acc: acc.merge(np.eye(3)), TypeError, "other is a ndarray"),
+        (lambda acc: acc.merge(bm.BlockAccumulator([0, 1, 1])), ValueError, "another partition"),
+        (lambda acc: acc.merge(bm.BlockAccumulator([0, 0, 1], aligned=True)), ValueError, "aligned"),
+        (lambda acc: acc.covariance(ddof=2), ValueError, "ddof is 2; expected less than .* 2"),
+    ],
+)  # fmt: skip
+def test_bad_input_changes_nothing(act, error, message):
+    acc = bm.BlockAccumulator([0, 0, 1])
+    acc.add_samples(np.arange(6.0).reshape(2, 3))
+    acc.add_outer([1.0, 2.0, 3.0])
+    before, covariance = acc.matrix().toarray(), acc.covariance().toarray()
+    with pytest.raises(error, match=message):
+        act(acc)
+    np.testing.assert_array_equal(acc.matrix().toarray(), before)
+    np.testing.assert_array_equal(acc.covariance().toarray(), covariance)
+    assert acc.n_samples == 2
+    assert "2 blocks" in repr(acc)

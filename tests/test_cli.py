@@ -1,0 +1,191 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse as sp
+
+import blockmat as bm
+from blockmat.cli import main
+from blockmat.testing import assert_matches_dense, project_dense
+
+RNG = np.random.default_rng(0)
+S = RNG.standard_normal((6, 6))
+S = S @ S.T
+LABELS = ["b", "a", "b", "a", "a", "c"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("S.npy", S)
+    np.savetxt("S.csv", S, delimiter=",")
+    np.savez("S.npz", S)
+    sp.save_npz("sparse.npz", sp.csr_array(S))
+    scipy.io.mmwrite("S.mtx", sp.coo_array(S))
+    (tmp_path / "labels.txt").write_text("\n".join(LABELS) + "\n")
+    np.save("labels.npy", LABELS)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["S.npy", "S.csv", "S.npz", "sparse.npz", "S.mtx"])
+@pytest.mark.parametrize("labels", ["labels.txt", "labels.npy"])
+def test_fit_reads_every_format(name, labels, capsys):
+    assert main(["fit", name, "--labels", labels, "--output", "fit.npz"]) == 0
+    assert "relative error 0." in capsys.readouterr().out
+    A = bm.load("fit.npz")
+    assert A.partition.names == ("a", "b", "c")
+    assert_matches_dense(A, project_dense(S, LABELS), rtol=1e-6)
+
+
+def test_fit_options(capsys):
+    assert main("fit S.npy --sizes 3,2,1 --numbers 1 --output a".split()) == 0
+    assert_matches_dense(bm.load("a"), project_dense(S, [0, 0, 0, 1, 1, 2], 1))
+    assert main("fit S.npy --blocks 4 --output b".split()) == 0
+    assert bm.load("b").partition.sizes.tolist() == [2, 2, 1, 1]
+    assert main("fit S.npy --blocks 2 --aligned --output c --plot p.png".split()) == 0
+    assert_matches_dense(bm.load("c"), project_dense(S, [0, 0, 0, 1, 1, 1], aligned=True))
+    with open("p.png", "rb") as file:
+        assert file.read(4) == b"\x89PNG"
+    assert main("fit sparse.npz --blocks 2 --output d --plot q.png".split()) == 0
+
+
+def test_info(capsys):
+    main("fit S.npy --blocks 2 --output f".split())
+    capsys.readouterr()
+    assert main(["info", "f"]) == 0
+    out = capsys.readouterr().out
+    for line in (
+        "6x6 BlockConstantMatrix of 2 blocks",
+        "Hermitian:         yes",
+        "log-determinant",
+    ):
+        assert line in out
+    bm.BlockConstantMatrix([0, 1], [[1, 2], [0, 1]]).save("g")
+    assert main(["info", "g"]) == 0
+    assert "Hermitian:         no" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("inv", lambda A: A.inv()),
+        ("invsqrtm", lambda A: A.invsqrtm()),
+        ("sqrtm", lambda A: A.sqrtm()),
+        ("logm", lambda A: A.logm()),
+        ("expm", lambda A: A.expm()),
+        ("power:1.5", lambda A: A.powm(1.5)),
+        ("power:-2", lambda A: A.powm(-2)),
+    ],
+)
+@pytest.mark.parametrize("shape", [(6,), (6, 2)])
+def test_apply(name, function, shape):
+    A = bm.fit(S, LABELS) / 10
+    A.save("f")
+    x = RNG.standard_normal(shape)
+    np.save("x.npy", x)
+    assert main(["apply", "f", "x.npy", "--function", name, "--output", "y.npy"]) == 0
+    np.testing.assert_array_equal(np.load("y.npy"), function(A) @ x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("fit missing.npy --blocks 2 --output f", "missing.npy"),
+        (
+            "fit S.txt --blocks 2 --output f",
+            "S.txt ends in .txt; expected .npy, .npz, .mtx or .csv",
+        ),
+        ("fit labels.txt --blocks 2 --output f", "expected .npy"),
+        ("fit damaged.npy --blocks 2 --output f", "damaged.npy cannot be read as .npy"),
+        ("fit damaged.mtx --blocks 2 --output f", "damaged.mtx cannot be read as .mtx"),
+        ("fit damaged.csv --blocks 2 --output f", "damaged.csv cannot be read as .csv"),
+        ("fit two.npz --blocks 2 --output f", "holds the arrays a, b; expected one"),
+        (
+            "fit labels.npy --blocks 2 --output f",
+            "labels.npy has shape (6,); expected a square matrix",
+        ),
+        ("fit S.npy --labels gap.txt --output f", "gap.txt has no label in line 2"),
+        ("fit S.npy --labels short.txt --output f", "partition divides 2 variables; expected 6"),
+        ("fit S.npy --sizes 3,x --output f", "--sizes is '3,x'"),
+        ("fit S.npy --sizes 6,0 --output f", "sizes[1] is 0"),
+        ("fit S.npy --blocks 0 --output f", "--blocks is 0; expected 1 to 6"),
+        ("fit S.npy --blocks 7 --output f", "--blocks is 7"),
+        ("fit S.npy --blocks 2 --numbers 1 --aligned --output f", "aligned is True with numbers=1"),
+        ("fit S.npy --blocks 2 --output no/such/folder/f", "no/such/folder"),
+        ("info missing", "missing"),
+        ("info S.npy", "S.npy is not a complete file saved by blockmat"),
+        ("info rectangular", "rectangular holds a rectangular matrix"),
+        ("apply S.npy S.npy --function inv --output y", "not a complete file saved by blockmat"),
+        (
+            "apply good S.npy --function cos --output y",
+            "--function is 'cos'; expected one of inv, invsqrtm",
+        ),
+        ("apply good S.npy --function power:x --output y", "expected a number after power:"),
+        ("apply good S.npy --function power: --output y", "--function is 'power:'"),
+        ("apply good short.npy --function inv --output y", "x has shape (2,); expected (6,)"),
+        ("apply good missing.npy --function inv --output y", "missing.npy"),
+        ("apply singular short.npy --function inv --output y", "between core is singular"),
+    ],
+)
+def test_errors_are_one_line_and_exit_with_2(folder, capsys, arguments, message):
+    for name in ("damaged.npy", "damaged.mtx", "damaged.csv"):
+        (folder / name).write_text("not a matrix")
+    np.savez("two.npz", a=S, b=S)
+    np.save("short.npy", np.ones(2))
+    (folder / "gap.txt").write_text("a\n\nb\n")
+    (folder / "short.txt").write_text("a\nb\n")
+    bm.fit(S, LABELS).save("good")
+    bm.BlockConstantMatrix([0, 1], np.ones((2, 2))).save("singular")
+    bm.BlockRectangularMatrix([0], [0, 1], [[1, 2]]).save("rectangular")
+    before = sorted(path.name for path in folder.iterdir())
+    assert main(arguments.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith(f"python -m blockmat {arguments.split()[0]}: error: ")
+    assert message in captured.err
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "nonsense", "fit S.npy --output f", "fit S.npy --blocks 2 --sizes 6 --output f"],
+)
+def test_usage_errors_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments.split())
+    assert caught.value.code == 2
+    assert "usage: python -m blockmat" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["", "demo", "fit", "info", "apply"])
+def test_help_describes_every_option(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([*command.split(), "--help"])
+    assert caught.value.code == 0
+    assert "show this help" in capsys.readouterr().out
+
+
+def test_as_a_module():
+    result = subprocess.run(
+        [sys.executable, "-m", "blockmat", "--version"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == f"blockmat {bm.__version__}"
+
+
+def test_demo(capsys):
+    assert main(["demo", "--picture", "picture.png"]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) <= 40
+    assert "1797 x 1797" in out
+    differences = [
+        float(line.split()[-1])
+        for line in out.splitlines()
+        if line.startswith(("inverse", "log-determinant", "solve"))
+    ]
+    assert len(differences) == 4
+    assert max(differences) <= 1e-10
+    with open("picture.png", "rb") as file:
+        assert file.read(4) == b"\x89PNG"

@@ -1,0 +1,281 @@
+"""Every source gives the same fit."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
+
+import blockmat as bm
+from blockmat import _sums
+from blockmat.testing import assert_matches_dense, block_matrices, partitions, project_dense
+from tests.cases import DTYPES, random_array
+
+RNG = np.random.default_rng(3)
+P = bm.Partition.from_labels([2, 0, 1, 2, 0, 2, 1, 1, 2, 0, 0, 3])
+KINDS = [{"numbers": 1}, {"numbers": 2}, {"aligned": True}]
+over_kinds = pytest.mark.parametrize("kind", KINDS, ids=["one", "two", "aligned"])
+
+
+@over_kinds
+@pytest.mark.parametrize("dtype", [*DTYPES, np.int8, np.uint64, np.bool_, np.float16, ">f8"])
+def test_arrays_of_any_dtype_and_layout(kind, dtype):
+    S = (
+        random_array(RNG, (12, 12), np.complex128 if np.dtype(dtype).kind == "c" else float) * 3
+    ).astype(dtype)
+    read_only = S.copy()
+    read_only.flags.writeable = False
+    expected = project_dense(S.astype(np.result_type(S.dtype, np.float64)), P, **kind)
+    kept = {np.dtype(np.float16): np.dtype(np.float32)}.get(S.dtype, S.dtype.newbyteorder("="))
+    kept = kept if kept.kind in "fc" else np.dtype(np.float64)
+    spread = np.repeat(np.repeat(S, 2, axis=0), 3, axis=1)
+    for source in (S, np.asfortranarray(S), spread[::2, ::3], read_only, S[::-1][::-1]):
+        A = bm.fit(source, P, **kind)
+        assert A.dtype == kept
+        assert type(A) is bm.BlockConstantMatrix
+        assert_matches_dense(A, expected)
+        assert A.is_aligned == ("aligned" in kind)
+
+
+@over_kinds
+@pytest.mark.parametrize("format", ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"])
+@pytest.mark.parametrize("container", ["array", "matrix"])
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128, np.int32])
+def test_every_sparse_format(kind, format, container, dtype):
+    S = sp.random(12, 12, 0.3, format="coo", rng=5) * 9
+    S = sp.coo_array(S).astype(dtype)
+    S = sp.coo_array((np.r_[S.data, S.data], (np.r_[S.row, S.row], np.r_[S.col, S.col])), S.shape)
+    source = getattr(sp, f"{format}_{container}")(S)
+    before = source.copy()
+    A = bm.fit(source, P, **kind)
+    assert A.dtype == (np.float64 if dtype == np.int32 else dtype)
+    dense = S.toarray()
+    assert_matches_dense(A, project_dense(dense, P, **kind))
+    error = bm.approximation_error(source, A)
+    exact = np.linalg.norm(dense - A.toarray()) / np.linalg.norm(dense)
+    np.testing.assert_allclose(error, exact, rtol=1e-5)
+    assert (before != source).nnz == 0
+    assert source.nnz == before.nnz
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_other_containers():
+    S = RNG.standard_normal((3, 3))
+    expected = project_dense(S, [0, 1, 0])
+    for source in (S.tolist(), pd.DataFrame(S), np.asmatrix(S), np.ma.masked_array(S).filled()):
+        assert_matches_dense(bm.fit(source, [0, 1, 0]), expected)
+    assert_matches_dense(bm.fit(S, pd.Series(list("bab"))), expected)
+    assert_matches_dense(
+        bm.BlockConstantMatrix.fit(S, [0, 1, 0], numbers=1), project_dense(S, [0, 1, 0], 1)
+    )
+
+
+@over_kinds
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_memmap_in_chunks(tmp_path, monkeypatch, kind, order):
+    monkeypatch.setattr(_sums, "_CHUNK_BYTES", 300)  # three rows at a time
+    S = RNG.standard_normal((12, 12)).astype(np.float32)
+    mapped = np.memmap(tmp_path / "S", np.float32, "w+", shape=S.shape, order=order)
+    mapped[:] = S
+    for source in (mapped, np.load(_saved(tmp_path, S), mmap_mode="r"), S):
+        A = bm.fit(source, P, **kind)
+        assert_matches_dense(A, project_dense(S, P, **kind))
+        exact = np.linalg.norm(S - A.toarray()) / np.linalg.norm(S)
+        np.testing.assert_allclose(bm.approximation_error(source, A), exact, rtol=1e-5)
+
+
+def _saved(folder, S):
+    np.save(folder / "S.npy", S)
+    return folder / "S.npy"
+
+
+@over_kinds
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_linear_operator(kind, dtype):
+    S = random_array(RNG, (12, 12), dtype)
+    operator = aslinearoperator(S)
+    A, stderr = bm.fit(
+        operator, P, diagonal=np.diagonal(S), n_probes=4, random_state=0, return_stderr=True, **kind
+    )
+    assert A.dtype == dtype
+    exact = bm.fit(S, P, **kind)
+    assert_matches_dense(A.between, exact.between)
+    if "aligned" in kind:
+        np.testing.assert_allclose(
+            np.diagonal(A.within), np.diagonal(exact.within), rtol=1e-4, atol=1e-5
+        )
+        assert (np.diagonal(stderr) == 0).all()
+        assert stderr[0, 2] > 0
+    else:
+        assert_matches_dense(A, exact.toarray())
+        np.testing.assert_array_equal(stderr, 0)
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_hutchinson_is_unbiased_with_an_honest_standard_error(aligned, dtype):
+    S = random_array(RNG, (12, 12), dtype)
+    exact = bm.fit(S, P, aligned=aligned).within
+    estimates, errors = [], []
+    for seed in range(200):
+        A, stderr = bm.fit(
+            aslinearoperator(S),
+            P,
+            aligned=aligned,
+            n_probes=8,
+            random_state=seed,
+            return_stderr=True,
+        )
+        estimates.append(A.within)
+        errors.append(stderr)
+    spread = np.std(estimates, axis=0)
+    claimed = np.sqrt(np.mean(np.square(errors), axis=0))
+    np.testing.assert_allclose(spread, claimed, rtol=0.25, atol=1e-14)
+    assert (np.abs(np.mean(estimates, axis=0) - exact) <= 5 * spread / np.sqrt(200) + 1e-12).all()
+
+
+def test_operator_core_is_exact_in_blocks_of_columns(monkeypatch):
+    monkeypatch.setattr(_sums, "_CHUNK_BYTES", 8 * 12 * 2)  # two columns at a time
+    S = RNG.standard_normal((12, 12))
+    widths = []
+
+    def matmat(X):
+        widths.append(X.shape[1])
+        return S @ X
+
+    operator = LinearOperator(S.shape, matvec=lambda x: S @ x, matmat=matmat, dtype=float)
+    A = bm.fit(operator, P, numbers=1)
+    assert widths[:2] == [2, 2]
+    assert_matches_dense(A, project_dense(S, P, numbers=1))
+
+
+def test_operator_estimates_repeat_with_the_seed():
+    operator = aslinearoperator(RNG.standard_normal((12, 12)))
+    first, second = (bm.fit(operator, P, random_state=1) for _ in range(2))
+    np.testing.assert_array_equal(first.within, second.within)
+    generator = np.random.default_rng(1)
+    np.testing.assert_array_equal(first.within, bm.fit(operator, P, random_state=generator).within)
+    _, stderr = bm.fit(operator, P, n_probes=1, return_stderr=True)
+    assert np.isnan(stderr[:3]).all()
+    assert stderr[3] == 0  # a block of size 1 has nothing to estimate
+
+
+@given(block_matrices(max_n=8), st.data())
+def test_block_constant_source_on_another_partition(A, data):
+    q = data.draw(partitions(min_n=A.shape[0], max_n=A.shape[0]))
+    kind = data.draw(st.sampled_from(KINDS))
+    D = A.astype(np.result_type(A.dtype, float)).toarray()
+    B = bm.fit(A, q, **kind)
+    assert B.dtype == A.dtype
+    assert_matches_dense(
+        B, project_dense(D, q, **kind), rtol=1e3 * np.finfo(A.dtype).eps * max(1, np.abs(D).max())
+    )
+    exact = np.linalg.norm(D - B.toarray()) / np.linalg.norm(D)
+    slack = 30 * np.sqrt(np.finfo(A.dtype).eps)
+    np.testing.assert_allclose(bm.approximation_error(A, B), exact, atol=slack)
+
+
+def test_a_constant_block_has_exactly_no_deviations():
+    p = bm.Partition.from_sizes([300, 700])
+    S = np.full((1000, 1000), 0.1)
+    S[:300, :300] = 0.7
+    assert (bm.fit(S, p).within == 0).all()
+    with pytest.raises(np.linalg.LinAlgError, match="within of block 0 is zero"):
+        bm.fit(S, p).inv()
+
+
+def test_approximation_error_of_an_operator_is_estimated():
+    S = RNG.standard_normal((200, 200)) + 1
+    A = bm.fit(S, np.repeat([0, 1], 100))
+    exact = bm.approximation_error(S, A)
+    estimate = bm.approximation_error(aslinearoperator(S), A, n_probes=50, random_state=0)
+    np.testing.assert_allclose(estimate, exact, rtol=0.05)
+
+
+def test_approximation_error_of_zero():
+    zero = bm.fit(np.zeros((2, 2)), [0, 0])
+    assert bm.approximation_error(np.zeros((2, 2)), zero) == 0
+    assert (
+        bm.approximation_error(np.zeros((2, 2)), bm.BlockConstantMatrix.identity([0, 0])) == np.inf
+    )
+
+
+# Samples
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("dtype", [*DTYPES, np.int16])
+@pytest.mark.parametrize("options", [{}, {"ddof": 0}, {"assume_centered": True, "ddof": 0}])
+def test_fit_samples_is_the_fit_of_the_covariance(aligned, dtype, options):
+    X = (
+        random_array(RNG, (9, 12), np.complex128 if np.dtype(dtype).kind == "c" else float) * 5 + 3
+    ).astype(dtype)
+    wide = X.astype(np.result_type(X, float))
+    mean = 0 if options.get("assume_centered") else wide.mean(0)
+    C = (wide - mean).T @ (wide - mean).conj() / (9 - options.get("ddof", 1))
+    for samples in (
+        X,
+        np.asfortranarray(X),
+        np.repeat(X, 2, axis=1)[:, ::2],
+        X.tolist() if dtype == np.int16 else X,
+    ):
+        A = bm.fit_samples(samples, P, aligned=aligned, **options)
+        assert A.dtype == (np.float64 if dtype == np.int16 else dtype)
+        assert A.is_hermitian
+        assert_matches_dense(A, project_dense(C, P, aligned=aligned))
+    again = bm.BlockConstantMatrix.fit_samples(X, P, aligned=aligned, **options)
+    np.testing.assert_array_equal(
+        again.between, bm.fit_samples(X, P, aligned=aligned, **options).between
+    )
+
+
+def test_fit_samples_in_chunks(monkeypatch):
+    X = RNG.standard_normal((9, 12))
+    expected = bm.fit_samples(X, P, aligned=True)
+    monkeypatch.setattr(_sums, "_CHUNK_BYTES", 8 * 12 * 2)
+    assert_matches_dense(bm.fit_samples(X, P, aligned=True), expected.toarray())
+
+
+@given(partitions(max_n=8), st.integers(0, 99))
+def test_maximum_likelihood_estimate_exists_when_samples_suffice(p, seed):
+    X = np.random.default_rng(seed).standard_normal((p.n_blocks + 1, p.n))
+    assert bm.fit_samples(X, p, ddof=0).is_positive_definite()
+
+
+def test_too_few_samples_are_singular():
+    X = RNG.standard_normal((3, 12))
+    A = bm.fit_samples(X, P)
+    assert A.matrix_rank() == 12 - 4 + 2
+    for operation in (A.inv, A.invsqrtm, A.logm):
+        with pytest.raises(np.linalg.LinAlgError, match="between core"):
+            operation()
+
+
+def test_large_means_do_not_cancel():
+    X = RNG.standard_normal((50, 12)) + 1e8
+    assert_matches_dense(bm.fit_samples(X, P), project_dense(np.cov(X, rowvar=False), P), rtol=1e-7)
+    acc = bm.BlockAccumulator(P)
+    acc.add_samples(X[:20])
+    acc.add_samples(X[20:])
+    assert_matches_dense(acc.covariance(), project_dense(np.cov(X, rowvar=False), P), rtol=1e-7)
+
+
+# Progress
+
+
+def test_progress_bar_can_be_forced(capsys, monkeypatch):
+    monkeypatch.setattr(_sums, "_CHUNK_BYTES", 8 * 12 * 2)
+    S = np.ones((12, 12))
+    bm.fit(S, P)
+    assert capsys.readouterr().err == ""
+    bm.fit(S, P, progress=True)
+    assert "6/6" in capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    bm.fit(S, P)
+    assert "fit" in capsys.readouterr().err
+    bm.fit(S, P, progress=False)
+    assert capsys.readouterr().err == ""

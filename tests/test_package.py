@@ -1,0 +1,92 @@
+"""The package as a whole: what it imports, and what it exports."""
+
+import inspect
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import blockmat as bm
+
+EXTRAS = ("matplotlib", "sklearn", "tqdm", "hypothesis", "torch", "dask", "pandas")
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_import_loads_no_extra_and_no_kernel():
+    loaded = run("import sys, blockmat; print(*sys.modules)").split()
+    assert not set(EXTRAS) & set(loaded)
+    assert "numba" not in loaded
+    assert "blockmat._kernels" not in loaded
+
+
+@pytest.mark.parametrize(
+    ("blocked", "extra", "code"),
+    [
+        ("hypothesis", "testing", "import blockmat.testing"),
+        ("tqdm", "progress", "bm.fit(np.eye(2), [0, 0], progress=True)"),
+        (
+            "matplotlib",
+            "plot",
+            "from blockmat.plot import plot_fit; plot_fit(np.eye(2), bm.fit(np.eye(2), [0, 0]))",
+        ),
+        ("sklearn", "demo", "from blockmat.demo import digits_kernel; digits_kernel()"),
+    ],
+)
+def test_a_missing_extra_is_named(blocked, extra, code):
+    out = run(
+        f"""
+        import sys
+        sys.modules[{blocked!r}] = None
+        import numpy as np, blockmat as bm
+        try:
+            {code}
+        except ImportError as error:
+            print(isinstance(error, bm.BlockmatError), error)
+        """
+    )
+    assert out.startswith("True")
+    assert f'pip install "blockmat[{extra}]"' in out
+
+
+def test_without_tqdm_there_is_no_bar_and_no_error():
+    run(
+        """
+        import sys
+        sys.modules["tqdm"] = None
+        import numpy as np, blockmat as bm
+        bm.fit(np.eye(2), [0, 0])
+        """
+    )
+
+
+def public_objects():
+    for name in bm.__all__:
+        item = getattr(bm, name)
+        yield name, item
+        if inspect.isclass(item):
+            for attribute, member in vars(item).items():
+                if not attribute.startswith("_") and callable(getattr(item, attribute)):
+                    yield f"{name}.{attribute}", member
+
+
+@pytest.mark.parametrize("name", dict(public_objects()))
+def test_every_public_function_has_an_example(name):
+    item = dict(public_objects())[name]
+    item = getattr(item, "__func__", item)
+    assert item.__doc__
+    if not (inspect.isclass(item) and issubclass(item, Exception)):
+        assert ">>>" in item.__doc__, name
+
+
+def test_only_the_kernels_import_numba():
+    from pathlib import Path
+
+    for path in Path(bm.__file__).parent.rglob("*.py"):
+        if path.name != "_kernels.py":
+            assert "import numba" not in path.read_text(encoding="utf-8"), path.name

@@ -1,0 +1,162 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse.linalg import aslinearoperator, lsqr
+
+import blockmat as bm
+from blockmat import BlockRectangularMatrix, _sums
+from blockmat.testing import assert_matches_dense, partitions
+from tests.cases import DTYPES, random_array
+
+RNG = np.random.default_rng(2)
+
+
+@st.composite
+def rectangles(draw):
+    rows, cols = draw(partitions(max_n=8)), draw(partitions(max_n=8))
+    dtype = draw(st.sampled_from(DTYPES))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return rows, cols, random_array(rng, (rows.n, cols.n), dtype)
+
+
+def means(S, rows, cols):
+    result = np.empty(S.shape, np.result_type(S.dtype, float))
+    for a in rows:
+        for b in cols:
+            result[np.ix_(a, b)] = S[np.ix_(a, b)].astype(result.dtype).mean()
+    return result
+
+
+@given(rectangles())
+def test_fit_is_the_mean_of_every_block(case):
+    rows, cols, S = case
+    expected = means(S, rows, cols)
+    for source in (S, np.asfortranarray(S), sp.csr_array(S), sp.coo_array(S), aslinearoperator(S)):
+        B = BlockRectangularMatrix.fit(source, rows, cols)
+        assert type(B) is BlockRectangularMatrix
+        assert B.dtype == S.dtype
+        assert B.shape == S.shape
+        assert_matches_dense(B, expected)
+    assert_matches_dense(BlockRectangularMatrix.from_values(rows, cols, B.values), expected)
+
+
+@given(rectangles(), st.integers(0, 99))
+def test_products(case, seed):
+    rows, cols, S = case
+    B = BlockRectangularMatrix.fit(S, rows, cols)
+    D = B.toarray()
+    rng = np.random.default_rng(seed)
+    x, X = random_array(rng, cols.n, S.dtype), random_array(rng, (cols.n, 2), S.dtype)
+    y, Y = random_array(rng, rows.n, S.dtype), random_array(rng, (rows.n, 2), S.dtype)
+    for result, expected in (
+        (B @ x, D @ x), (B @ X, D @ X), (B.matvec(x), D @ x), (B.rmatvec(y), D.conj().T @ y),
+        (B.rmatmat(Y), D.conj().T @ Y), (y @ B, y @ D), (Y.T @ B, Y.T @ D), (B.T @ y, D.T @ y),
+    ):  # fmt: skip
+        assert result.dtype == S.dtype
+        assert_matches_dense(result, expected, condition=10)
+
+
+@given(rectangles())
+def test_svd_pinv_and_norms_are_those_of_the_core(case):
+    rows, cols, S = case
+    B = BlockRectangularMatrix.fit(S, rows, cols)
+    D = B.astype(np.result_type(S.dtype, float)).toarray()
+    U, s, Vh = B.svd()
+    r = min(rows.n_blocks, cols.n_blocks)
+    assert U.shape == (rows.n, r)
+    assert Vh.shape == (r, cols.n)
+    assert U.dtype == Vh.dtype == S.dtype
+    assert_matches_dense((U * s) @ Vh, D)
+    assert_matches_dense(U.conj().T @ U, np.eye(r))
+    assert_matches_dense(Vh @ Vh.conj().T, np.eye(r))
+    exact = np.linalg.svd(D, compute_uv=False)
+    assert_matches_dense(
+        s, exact[:r], rtol=1e-5 if S.dtype.itemsize == 4 or S.dtype == np.complex64 else None
+    )
+    for ord in (None, "fro", "nuc", 2):
+        np.testing.assert_allclose(B.norm(ord), np.linalg.norm(D, ord or "fro"), rtol=1e-5)
+    if s[-1] > 1e-3 * s[0]:
+        pinv = B.pinv()
+        assert type(pinv) is BlockRectangularMatrix
+        assert pinv.dtype == S.dtype
+        assert_matches_dense(pinv, np.linalg.pinv(D, rcond=1e-5), condition=s[0] / s[-1])
+
+
+def test_algebra_keeps_the_type():
+    p, q, r = (
+        bm.Partition.uniform(2, 2),
+        bm.Partition.from_labels([1, 0, 1]),
+        bm.Partition.trivial(2),
+    )
+    B = BlockRectangularMatrix.fit(RNG.standard_normal((4, 3)), p, q)
+    C = BlockRectangularMatrix.fit(RNG.standard_normal((3, 2)), q, r)
+    A = bm.fit(RNG.standard_normal((4, 4)), p)
+    E = bm.fit(RNG.standard_normal((3, 3)), q, aligned=True)
+    b, c, a, e = (matrix.toarray() for matrix in (B, C, A, E))
+    for result, expected in (
+        (B + B, 2 * b), (B - B, 0 * b), (2 * B, 2 * b), (B / 2, b / 2), (-B, -b), (0 + B, b),
+        (B @ C, b @ c), (A @ B, a @ b), (B @ E, b @ e), (A @ B @ E @ C, a @ b @ e @ c),
+        (B.T, b.T), (B.H, b.T), (B.T @ B, b.T @ b), (A.inv() @ B, np.linalg.inv(a) @ b),
+    ):  # fmt: skip
+        assert type(result) is BlockRectangularMatrix
+        assert_matches_dense(result, expected, rtol=1e-12)
+    with pytest.raises(bm.BlockmatError, match="different partitions"):
+        B @ C.T
+    with pytest.raises(bm.BlockmatError, match="different partitions"):
+        E @ B
+    with pytest.raises(bm.BlockmatError, match="different partitions"):
+        B + B.T
+
+
+def test_copies_display_and_scipy(tmp_path):
+    rows, cols = bm.Partition.from_labels(list("abab")), bm.Partition.from_sizes([2, 1])
+    B = BlockRectangularMatrix.fit(RNG.standard_normal((4, 3)), rows, cols)
+    B.save(tmp_path / "B.npz")
+    for again in (pickle.loads(pickle.dumps(B)), copy.deepcopy(B), bm.load(tmp_path / "B.npz")):
+        assert type(again) is BlockRectangularMatrix
+        assert again.row_partition == rows
+        assert again.col_partition == cols
+        np.testing.assert_array_equal(again.between, B.between)
+    assert repr(B) == "<4x3 BlockRectangularMatrix of 2x2 blocks, dtype=float64>"
+    assert "<svg" in B._repr_html_()
+    assert B.nbytes == 4 * 8 + (2 * 8 + 4 * 4) + 2 * 8
+    y = RNG.standard_normal(4)
+    assert_matches_dense(lsqr(B, y, atol=1e-14, btol=1e-14)[0], B.pinv() @ y, rtol=1e-8)
+
+
+def test_operator_in_blocks_of_columns(monkeypatch):
+    monkeypatch.setattr(_sums, "_CHUNK_BYTES", 8 * 5)
+    S = RNG.standard_normal((4, 5))
+    B = BlockRectangularMatrix.fit(aslinearoperator(S), [0, 0, 1, 1], [0, 1, 2, 1, 0])
+    assert_matches_dense(B, means(S, B.row_partition, B.col_partition))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: BlockRectangularMatrix([0], [0, 1], [[1]]), ValueError, r"between has shape \(1, 1\)"),
+        (lambda: BlockRectangularMatrix([0], [0], [[np.nan]]), np.linalg.LinAlgError, "between contains nan"),
+        (lambda: BlockRectangularMatrix.from_values([0], [0], [1]), ValueError, "values is 1-d"),
+        (lambda: BlockRectangularMatrix.from_values([0], [0], [[1, 2]]), ValueError, "values has shape"),
+        (lambda: BlockRectangularMatrix.fit(np.ones(3), [0], [0]), ValueError, "source is 1-d"),
+        (lambda: BlockRectangularMatrix.fit(np.ones((2, 3)), [0], [0, 0, 0]), ValueError, "row_partition divides 1"),
+        (lambda: BlockRectangularMatrix.fit(np.ones((1, 3)), [0], [0]), ValueError, "col_partition divides 1"),
+        (lambda: BlockRectangularMatrix.fit([[np.inf, 1]], ["r"], ["c", "d"]), ValueError, r"block \('r', 'c'\)"),
+        (lambda: BlockRectangularMatrix([0], [0], [[1]]).pinv(-1), ValueError, "rtol is -1"),
+        (lambda: BlockRectangularMatrix([0], [0], [[1]]).norm("x"), ValueError, "ord is 'x'"),
+        (lambda: BlockRectangularMatrix([0], [0, 1], [[1, 2]]) @ [1, 2, 3], ValueError, r"expected \(2,\)"),
+    ],
+)  # fmt: skip
+def test_bad_input(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_nan_can_be_let_through():
+    B = BlockRectangularMatrix.fit([[np.nan, 1]], [0], [0, 1], check_finite=False)
+    np.testing.assert_array_equal(B.values, [[np.nan, 1]])
