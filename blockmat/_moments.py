@@ -49,7 +49,7 @@ def moments(X: Array, mean: Array, p: Partition, aligned: bool, check_finite: bo
     k = p.n_blocks
     dtype = np.result_type(mean, X.dtype)
     total = Moments(p, np.zeros((k, k), dtype), np.zeros((k, k) if aligned else k, dtype))
-    for first, rows in row_chunks(X, max_width=k):
+    for _, rows in row_chunks(X, max_width=k):
         means = np.zeros((len(rows), k), dtype=dtype)
         squares = np.zeros(k)
         _kernels.add_samples(rows, mean, p.labels, means, squares)

@@ -117,14 +117,14 @@ def _print_times(kernel: Array, A: bm.BlockConstantMatrix) -> None:
 
 def _print_clusters(kernel: Array, images: Array) -> None:
     tree = linkage(images, method="ward")
-    print(f"{'Ward clusters of the images':<28}{'one number':>12}{'two numbers':>13}")
+    print(f"{'Ward clusters of the images':<28}{'one number':>12}{'two numbers':>13}{'kept':>10}")
     for k in (10, 40, 100, 400):
         partition = bm.Partition.from_labels(cut_tree(tree, n_clusters=k).ravel())
         errors = [
             bm.approximation_error(kernel, bm.fit(kernel, partition, numbers=numbers))
             for numbers in (1, 2)
         ]
-        print(f"{k:>8} blocks{'':<13}{errors[0]:>12.4f}{errors[1]:>13.4f}")
+        print(f"{k:>8} blocks{'':<13}{errors[0]:>12.4f}{errors[1]:>13.4f}{k**2 + k:>10}")
     print()
 
 

@@ -122,7 +122,17 @@ def eigh(core: Core) -> tuple[Array, Array | None]:
     """Return eigenvalues and eigenvectors of a Hermitian core (None: the unit vectors)."""
     if core.is_diagonal:
         return np.real(core.values), None
-    values, vectors = scipy.linalg.eigh(core.hermitian_part, check_finite=False)
+    values, vectors = _dense_eigh(core)
+    return values, vectors
+
+
+def _dense_eigh(core: Core) -> tuple[Array, Array]:
+    """Decompose a dense core by divide and conquer.
+
+    SciPy's default driver loses digits of orthogonality between the eigenvectors of
+    clustered eigenvalues, which a core has when blocks are alike.
+    """
+    values, vectors = scipy.linalg.eigh(core.hermitian_part, driver="evd", check_finite=False)
     return values, vectors
 
 
@@ -261,7 +271,7 @@ def pinv(core: Core, cutoff: float) -> Array:
         keep = np.abs(core.values) > cutoff
         return np.divide(1, core.values, out=np.zeros_like(core.values), where=keep)
     if core.is_hermitian:
-        w, v = scipy.linalg.eigh(core.hermitian_part, check_finite=False)
+        w, v = _dense_eigh(core)
         keep = np.abs(w) > cutoff
         return _reassemble(v[:, keep], 1 / w[keep])
     u, s, vh = scipy.linalg.svd(core.values, full_matrices=False, check_finite=False)
@@ -361,7 +371,7 @@ def exp(core: Core) -> Array:
     if core.is_diagonal:
         return np.exp(core.values)
     if core.is_hermitian:
-        w, v = scipy.linalg.eigh(core.hermitian_part, check_finite=False)
+        w, v = _dense_eigh(core)
         return _reassemble(v, np.exp(w))
     result: Array = scipy.linalg.expm(core.values)
     return result
@@ -414,7 +424,7 @@ def funm(core: Core, f: Callable[[Array], Any]) -> Array:
     if core.is_diagonal:
         return checked(np.real(core.values) if core.is_hermitian else core.values)
     if core.is_hermitian:
-        w, v = scipy.linalg.eigh(core.hermitian_part, check_finite=False)
+        w, v = _dense_eigh(core)
         return _reassemble(v, checked(w))
     result, error = scipy.linalg.funm(core.values, checked, disp=False)
     if error > 1000 * EPS:
@@ -432,7 +442,7 @@ def clip(core: Core, minimum: float) -> Array:
     if core.is_diagonal:
         clipped: Array = np.maximum(np.real(core.values), minimum)
         return clipped
-    w, v = scipy.linalg.eigh(core.hermitian_part, check_finite=False)
+    w, v = _dense_eigh(core)
     return _reassemble(v, np.maximum(w, minimum))
 
 

@@ -254,7 +254,7 @@ def project_dense(A: Any, partition: Any, numbers: int = 2, aligned: bool = Fals
     A = np.asarray(A)
     A = A.astype(np.result_type(A, np.float64))
     p = as_partition(partition, len(A))
-    result = np.empty_like(A)
+    projection: Array = np.empty_like(A)
     blocks = [np.flatnonzero(p.labels == b) for b in range(p.n_blocks)]
     for a, rows in enumerate(blocks):
         for b, cols in enumerate(blocks):
@@ -266,8 +266,8 @@ def project_dense(A: Any, partition: Any, numbers: int = 2, aligned: bool = Fals
             for group in (paired, ~paired):
                 if group.any():
                     means[group] = block[group].mean()
-            result[np.ix_(rows, cols)] = means
-    return result
+            projection[np.ix_(rows, cols)] = means
+    return projection
 
 
 def assert_matches_dense(

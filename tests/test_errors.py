@@ -73,7 +73,7 @@ def operator(shape):
         (lambda: I3.powm(np.inf), TypeError, "exponent is inf"),
         (lambda: I3 + 1, TypeError, "cannot add the scalar 1 .* identity"),
         (lambda: 1 - I3, TypeError, "cannot add the scalar 1"),
-        (lambda: I3 + S, TypeError, "cannot add a dense array .* toarray"),
+        (lambda: I3 + S, TypeError, "cannot add a dense array.*toarray"),
         (lambda: S - I3, TypeError, "cannot add a dense array"),
         (lambda: I3 * "a", TypeError, "cannot multiply or divide a matrix by 'a'"),
         (lambda: I3 / S, TypeError, "does not support|unsupported operand"),

@@ -126,7 +126,7 @@ def test_loading_damaged_content_and_newer_versions(tmp_path):
     with pytest.raises(FileFormatError, match="between has shape"):
         bm.load(path)
     np.savez(path, **{**arrays, "header": json.dumps({**header, "version": 2})})
-    with pytest.raises(FileFormatError, match="format version 2; .* reads up to 1"):
+    with pytest.raises(FileFormatError, match=r"format version 2; .* reads up to 1"):
         bm.load(path)
 
 

@@ -1,0 +1,43 @@
+# Every target makes the virtual environment .venv, installs what it needs and runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROJECT := setup.cfg constraints.txt pyproject.toml
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint docs bench test-all clean
+
+demo: $(VENV)/demo
+	$(BIN)/python -m blockmat demo
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict -p blockmat
+
+docs: $(VENV)/docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+bench: $(VENV)/bench
+	$(BIN)/python -m bench
+
+# The suite on every supported Python, and with the oldest dependencies.
+test-all: $(VENV)/dev
+	$(BIN)/nox
+
+# One stamp per extra, renewed when the project's requirements change.
+$(VENV)/%: $(PROJECT) | $(BIN)/python
+	$(INSTALL) --editable ".[$*]"
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "blockmat needs Python 3.11 or newer; set one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated .pytest_cache .hypothesis .mypy_cache .ruff_cache .nox

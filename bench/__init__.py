@@ -1,0 +1,1 @@
+"""Measurements; see ``python -m bench --help``."""

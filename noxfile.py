@@ -1,0 +1,22 @@
+"""The test suite on every supported Python, and with the oldest dependencies."""
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """Run the suite with the pinned dependencies."""
+    session.install("-c", "constraints.txt", "-e", ".[test]")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session(python="3.11")
+def oldest(session: nox.Session) -> None:
+    """Run the suite with the lower bounds of setup.cfg.
+
+    Without doctests, because NumPy 1 prints scalars in another way.
+    """
+    session.install("-e", ".[test]", "numpy==1.26.4", "scipy==1.15.0", "numba==0.60.0")
+    session.run("pytest", "-n", "auto", "tests", *session.posargs)
