@@ -165,7 +165,7 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         Parameters
         ----------
         dtype : dtype
-            float32, float64, complex64 or complex128.
+            One of float32, float64, complex64 and complex128.
 
         Returns
         -------

@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--picture",
-        metavar="PNG",
+        metavar="FILE",
         default="blockmat-demo.png",
         help="where to save the picture (default: %(default)s)",
     )

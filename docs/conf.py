@@ -31,7 +31,11 @@ numpydoc_show_class_members = False
 # summaries and cross-references that would only repeat the summary, examples of
 # properties, and "Returns" of properties, whose summary says what they are.
 numpydoc_validation_checks = {"all", "ES01", "SA01", "EX01", "RT01", "SA03", "GL01", "SS06"}
-numpydoc_validation_exclude = {r"\._", r"blockmat\.exceptions\."}
+numpydoc_validation_exclude = {
+    r"\._",
+    r"blockmat\.exceptions\.",
+    r"\.(BlockEigh|FitResult)\.",  # fields, which the class docstring describes
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "blockmat"
