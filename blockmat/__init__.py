@@ -5,10 +5,10 @@ from blockmat.approximation import approximation_error
 from blockmat.eigen import BlockEigh
 from blockmat.exceptions import BlockmatError
 from blockmat.fitting import fit, fit_samples
+from blockmat.loading import load
 from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition
 from blockmat.rectangular import BlockRectangularMatrix
-from blockmat.storage import load
 
 __version__ = "0.1.0"
 

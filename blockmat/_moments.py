@@ -7,7 +7,6 @@ import numpy as np
 from blockmat._sums import row_chunks
 from blockmat._validation import Array
 from blockmat.exceptions import NonFiniteError
-from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition
 
 
@@ -37,9 +36,9 @@ class Moments:
         self.paired = self.paired / divisor
         return self
 
-    def matrix(self, dtype: np.dtype[Any]) -> BlockConstantMatrix:
-        within = within_from_sums(self.partition, self.between, self.paired)
-        return BlockConstantMatrix._trusted(self.partition, self.between, within, dtype)
+    def pair(self) -> tuple[Array, Array]:
+        """Return the canonical pair of the projected sum."""
+        return self.between, within_from_sums(self.partition, self.between, self.paired)
 
 
 def moments(X: Array, mean: Array, p: Partition, aligned: bool, check_finite: bool) -> Moments:

@@ -222,7 +222,7 @@ class BlockAccumulator:
         total += self._outer
         total += self._centred
         total += self._outer_of(self._mean, self._weight)
-        return total.matrix(self._dtype or np.dtype(np.float64))
+        return self._as_matrix(total)
 
     def covariance(self, ddof: int = 1) -> BlockConstantMatrix:
         """Return the covariance matrix of the samples, as `fit_samples` would.
@@ -258,7 +258,11 @@ class BlockAccumulator:
         covariance = Moments.zero(self.partition, self._aligned)
         covariance += self._centred
         covariance /= self._weight - ddof
-        return covariance.matrix(self._dtype or np.dtype(np.float64))
+        return self._as_matrix(covariance)
+
+    def _as_matrix(self, sums: Moments) -> BlockConstantMatrix:
+        dtype = self._dtype or np.dtype(np.float64)
+        return BlockConstantMatrix._trusted(self.partition, *sums.pair(), dtype)
 
     def _see(self, dtype: Any) -> None:
         self._dtype = np.dtype(dtype) if self._dtype is None else np.result_type(self._dtype, dtype)

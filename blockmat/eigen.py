@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 from blockmat import functions
 from blockmat._operator import matvec_of_batch
 from blockmat._validation import Array, as_numeric
-from blockmat.matrix import BlockConstantMatrix
+from blockmat.functions import Core
 from blockmat.partition import Partition
 
 __all__ = ["BlockEigenvectors", "BlockEigh", "decompose"]
@@ -172,13 +172,17 @@ def _rows_of_core(p: Partition, blocks: Array, is_between: bool) -> Array:
     return rows
 
 
-def decompose(A: BlockConstantMatrix) -> BlockEigh:
-    """Decompose a Hermitian block-constant matrix (see `BlockConstantMatrix.eigh`).
+def decompose(p: Partition, direct_sum: list[Core], dtype: np.dtype[Any]) -> BlockEigh:
+    """Decompose the Hermitian matrix that is a direct sum of cores.
 
     Parameters
     ----------
-    A : BlockConstantMatrix
-        A Hermitian matrix.
+    p : Partition
+        The blocks.
+    direct_sum : list of Core
+        The between core, then the within cores.
+    dtype : dtype
+        The dtype of the matrix.
 
     Returns
     -------
@@ -188,11 +192,10 @@ def decompose(A: BlockConstantMatrix) -> BlockEigh:
     Raises
     ------
     NotHermitianError
-        If it is not Hermitian.
+        If a core is not Hermitian.
     """
-    p = A.partition
     cores, values, multiplicities, coordinates = [], [], [], []
-    for number, core in enumerate(A._cores()):
+    for number, core in enumerate(direct_sum):
         functions.require_hermitian(core, "eigh")
         core_values, core_vectors = functions.eigh(core)
         cores.append((core.blocks, core_vectors))
@@ -206,7 +209,7 @@ def decompose(A: BlockConstantMatrix) -> BlockEigh:
     ascending = np.argsort(unsorted, kind="stable")
     columns = np.concatenate([coordinates[i] for i in ascending])
     return BlockEigh(
-        unsorted[ascending].astype(np.zeros(0, A.dtype).real.dtype),
+        unsorted[ascending].astype(np.zeros(0, dtype).real.dtype),
         np.concatenate(multiplicities)[ascending],
-        BlockEigenvectors(p, cores, columns, A.dtype),
+        BlockEigenvectors(p, cores, columns, dtype),
     )

@@ -238,7 +238,7 @@ def fit_samples(
         mean = X.mean(axis=0, dtype=accumulator)
     total = moments(X, mean, p, aligned, check_finite)
     total /= len(X) - ddof
-    return total.matrix(X.dtype)
+    return BlockConstantMatrix._trusted(p, *total.pair(), X.dtype)
 
 
 class _Pair(NamedTuple):

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from blockmat import functions
+from blockmat._html import matrix_to_html
 from blockmat._operator import BlockOperator
 from blockmat._validation import Array, as_numeric, frozen, working_dtype
 from blockmat._validation import check_finite as require_finite
+from blockmat.eigen import BlockEigh, decompose
 from blockmat.exceptions import (
     IndefiniteMatrixError,
     PartitionMismatchError,
@@ -20,11 +22,10 @@ from blockmat.exceptions import (
 )
 from blockmat.functions import Core
 from blockmat.partition import Partition, as_partition
+from blockmat.storage import Archive, write_archive
 
 if TYPE_CHECKING:
     from scipy.stats import Covariance
-
-    from blockmat.eigen import BlockEigh
 
 __all__ = ["BlockConstantMatrix"]
 
@@ -108,6 +109,8 @@ class BlockConstantMatrix(BlockOperator):
     >>> bool(np.allclose((A @ A.inv()).toarray(), np.eye(3)))
     True
     """
+
+    _archive_kind = "square"
 
     def __init__(
         self,
@@ -913,7 +916,7 @@ class BlockConstantMatrix(BlockOperator):
             dtype = np.zeros(0, dtype).real.dtype
         return values.astype(dtype), np.concatenate([core.multiplicity for core in cores])
 
-    def eigh(self) -> "BlockEigh":
+    def eigh(self) -> BlockEigh:
         """Decompose a Hermitian matrix without forming its eigenvectors.
 
         Returns
@@ -938,9 +941,7 @@ class BlockConstantMatrix(BlockOperator):
         >>> bool(np.allclose(y, A @ x))
         True
         """
-        from blockmat.eigen import decompose
-
-        return decompose(self)
+        return decompose(self.partition, self._cores(), self.dtype)
 
     def slogdet(self) -> tuple[Any, Any]:
         """Return the sign and the logarithm of the absolute determinant.
@@ -1205,9 +1206,19 @@ class BlockConstantMatrix(BlockOperator):
         >>> bm.load(path)
         <3x3 BlockConstantMatrix of 2 blocks, dtype=float64>
         """
-        from blockmat.storage import save
+        archive = Archive(
+            self._archive_kind,
+            {"partition": self.partition},
+            {"between": self._between, "within": self._within},
+        )
+        write_archive(archive, path)
 
-        save(self, path)
+    @classmethod
+    def _from_archive(cls, archive: Archive) -> "BlockConstantMatrix":
+        arrays = archive.arrays
+        return cls(
+            archive.partitions["partition"], arrays["between"], arrays["within"], check_finite=False
+        )
 
     def __repr__(self) -> str:
         aligned = "aligned " if self.is_aligned else ""
@@ -1217,8 +1228,6 @@ class BlockConstantMatrix(BlockOperator):
         )
 
     def _repr_html_(self) -> str:
-        from blockmat._html import matrix_to_html
-
         return matrix_to_html(repr(self), self.values, self.partition, self.partition)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import LinearOperator
 
+from blockmat._html import matrix_to_html
 from blockmat._operator import BlockOperator
 from blockmat._sums import as_source, block_sums, operator_core, require_finite_blocks
 from blockmat._validation import (
@@ -22,6 +23,7 @@ from blockmat._validation import (
 from blockmat.exceptions import PartitionMismatchError, ShapeError
 from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition, as_partition
+from blockmat.storage import Archive, write_archive
 
 __all__ = ["BlockRectangularMatrix"]
 
@@ -72,6 +74,8 @@ class BlockRectangularMatrix(BlockOperator):
     array([[2., 2., 5.],
            [2., 2., 5.]])
     """
+
+    _archive_kind = "rectangular"
 
     def __init__(
         self, row_partition: Any, col_partition: Any, between: Any, *, check_finite: bool = True
@@ -390,9 +394,12 @@ class BlockRectangularMatrix(BlockOperator):
         >>> bm.load(path).values
         array([[3., 4.]])
         """
-        from blockmat.storage import save
+        partitions = {"row_partition": self._rows, "col_partition": self._cols}
+        write_archive(Archive(self._archive_kind, partitions, {"between": self._between}), path)
 
-        save(self, path)
+    @classmethod
+    def _from_archive(cls, archive: Archive) -> "BlockRectangularMatrix":
+        return cls(**archive.partitions, between=archive.arrays["between"], check_finite=False)
 
     def __repr__(self) -> str:
         return (
@@ -401,8 +408,6 @@ class BlockRectangularMatrix(BlockOperator):
         )
 
     def _repr_html_(self) -> str:
-        from blockmat._html import matrix_to_html
-
         return matrix_to_html(repr(self), self.values, self._rows, self._cols)
 
     def __reduce__(self) -> tuple[Any, ...]:

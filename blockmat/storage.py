@@ -1,34 +1,50 @@
-"""Saving matrices to .npz files and loading them, without pickle."""
+"""Files: matrices as versioned .npz archives, without pickle, written atomically."""
 
 import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from blockmat._validation import Array
 from blockmat.exceptions import BlockmatError, FileFormatError
-from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition
-from blockmat.rectangular import BlockRectangularMatrix
 
-__all__ = ["load", "save", "write_atomically"]
+__all__ = ["Archive", "read_archive", "write_archive", "write_atomically"]
 
 _FORMAT = "blockmat"
 _VERSION = 1
 
 
-def save(A: BlockConstantMatrix | BlockRectangularMatrix, path: str | PathLike[str]) -> None:
-    """Save a matrix (see `BlockConstantMatrix.save`).
+class Archive(NamedTuple):
+    """What an archive holds.
 
     Parameters
     ----------
-    A : BlockConstantMatrix or BlockRectangularMatrix
-        The matrix.
+    kind : str
+        Which class it is of.
+    partitions : dict of Partition
+        Its partitions, by name.
+    arrays : dict of ndarray
+        Its arrays, by name.
+    """
+
+    kind: str
+    partitions: Mapping[str, Partition]
+    arrays: Mapping[str, Array]
+
+
+def write_archive(archive: Archive, path: str | PathLike[str]) -> None:
+    """Write a file that appears complete or not at all.
+
+    Parameters
+    ----------
+    archive : Archive
+        The content.
     path : path-like
         The file.
 
@@ -39,59 +55,48 @@ def save(A: BlockConstantMatrix | BlockRectangularMatrix, path: str | PathLike[s
     OSError
         If the file cannot be written.
     """
-    if isinstance(A, BlockConstantMatrix):
-        kind, partitions = "square", {"": A.partition}
-        arrays = {"between": A.between, "within": A.within}
-    else:
-        kind, partitions = "rectangular", {"row_": A.row_partition, "col_": A.col_partition}
-        arrays = {"between": A.between}
-    for prefix, partition in partitions.items():
-        arrays[f"{prefix}sizes"] = partition.sizes
+    content = dict(archive.arrays)
+    for name, partition in archive.partitions.items():
+        content[f"{name}.sizes"] = partition.sizes
         if not partition.is_contiguous:
-            arrays[f"{prefix}labels"] = partition.labels
+            content[f"{name}.labels"] = partition.labels
         if partition.names != tuple(range(partition.n_blocks)):
-            arrays[f"{prefix}names"] = np.array(_names_to_json(partition))
-    header = {"format": _FORMAT, "version": _VERSION, "kind": kind}
-    arrays["header"] = np.array(json.dumps(header))
-    write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+            content[f"{name}.names"] = np.array(_names_to_json(partition))
+    header = {"format": _FORMAT, "version": _VERSION, "kind": archive.kind,
+              "partitions": list(archive.partitions)}  # fmt: skip
+    content["header"] = np.array(json.dumps(header))
+    write_atomically(path, lambda file: np.savez(file, **content))  # type: ignore[arg-type]
 
 
-def load(path: str | PathLike[str]) -> BlockConstantMatrix | BlockRectangularMatrix:
-    """Load a matrix that was saved with its ``save`` method.
+def read_archive(path: str | PathLike[str], build: Callable[[Archive], Any]) -> Any:
+    """Read a file and build a matrix from it.
 
     Parameters
     ----------
     path : path-like
         The file.
+    build : callable
+        Makes the matrix from the `Archive`; its complaints count as damage.
 
     Returns
     -------
-    BlockConstantMatrix or BlockRectangularMatrix
-        Equal to the saved one, bit by bit.
+    object
+        What `build` returns.
 
     Raises
     ------
     OSError
         If there is no such file or it cannot be read.
     FileFormatError
-        If it is not such a file, is damaged, or was saved by a newer version.
-
-    Examples
-    --------
-    >>> import os, tempfile
-    >>> import blockmat as bm
-    >>> path = os.path.join(tempfile.mkdtemp(), "fit.npz")
-    >>> bm.BlockConstantMatrix(["x", "y"], [[2, 1], [1, 2]]).save(path)
-    >>> bm.load(path).partition.names
-    ('x', 'y')
+        If it was not written by `write_archive`, is damaged, or is too new.
     """
     with open(path, "rb") as file:
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                if not isinstance(archive, np.lib.npyio.NpzFile):
+            with np.load(file, allow_pickle=False) as stored:
+                if not isinstance(stored, np.lib.npyio.NpzFile):
                     raise KeyError("header")
-                arrays = {name: archive[name] for name in archive.files}
-            return _from_arrays(arrays, path)
+                content = {name: stored[name] for name in stored.files}
+            return build(_archive(content, path))
         except FileFormatError:
             raise
         except (BlockmatError, ValueError, KeyError, TypeError, AttributeError, EOFError,
@@ -101,10 +106,8 @@ def load(path: str | PathLike[str]) -> BlockConstantMatrix | BlockRectangularMat
             ) from error
 
 
-def _from_arrays(
-    arrays: dict[str, Array], path: Any
-) -> BlockConstantMatrix | BlockRectangularMatrix:
-    header = json.loads(arrays["header"].item())
+def _archive(content: dict[str, Array], path: Any) -> Archive:
+    header = json.loads(content.pop("header").item())
     if header["format"] != _FORMAT:
         raise KeyError("format")
     if header["version"] > _VERSION:
@@ -112,21 +115,16 @@ def _from_arrays(
             f"{os.fspath(path)} has format version {header['version']}; this version of blockmat "
             f"reads up to {_VERSION}"
         )
-    if header["kind"] == "square":
-        partition = _partition(arrays, "")
-        return BlockConstantMatrix(
-            partition, arrays["between"], arrays["within"], check_finite=False
-        )
-    rows, cols = _partition(arrays, "row_"), _partition(arrays, "col_")
-    return BlockRectangularMatrix(rows, cols, arrays["between"], check_finite=False)
+    partitions = {name: _partition(content, name) for name in header["partitions"]}
+    return Archive(header["kind"], partitions, content)
 
 
-def _partition(arrays: dict[str, Array], prefix: str) -> Partition:
-    names = arrays.get(f"{prefix}names")
+def _partition(content: dict[str, Array], name: str) -> Partition:
+    names = content.get(f"{name}.names")
     return Partition(
-        arrays[f"{prefix}sizes"],
-        arrays.get(f"{prefix}labels"),
-        None if names is None else [_as_name(name) for name in json.loads(names.item())],
+        content[f"{name}.sizes"],
+        content.get(f"{name}.labels"),
+        None if names is None else [_as_name(part) for part in json.loads(names.item())],
     )
 
 

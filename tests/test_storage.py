@@ -121,8 +121,13 @@ def test_loading_damaged_content_and_newer_versions(tmp_path):
     with np.load(path) as archive:
         arrays = dict(archive)
     header = json.loads(arrays["header"].item())
-    assert header == {"format": "blockmat", "version": 1, "kind": "square"}
-    np.savez(path, **{**arrays, "sizes": arrays["sizes"] + 1, "between": arrays["between"][:1]})
+    assert header == {
+        "format": "blockmat",
+        "version": 1,
+        "kind": "square",
+        "partitions": ["partition"],
+    }
+    np.savez(path, **{**arrays, "between": arrays["between"][:1]})
     with pytest.raises(FileFormatError, match="between has shape"):
         bm.load(path)
     np.savez(path, **{**arrays, "header": json.dumps({**header, "version": 2})})

@@ -1,0 +1,47 @@
+"""load: a saved matrix of either class."""
+
+from os import PathLike
+
+from blockmat.matrix import BlockConstantMatrix
+from blockmat.rectangular import BlockRectangularMatrix
+from blockmat.storage import Archive, read_archive
+
+__all__ = ["load"]
+
+
+def load(path: str | PathLike[str]) -> BlockConstantMatrix | BlockRectangularMatrix:
+    """Load a matrix that was saved with its ``save`` method.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    BlockConstantMatrix or BlockRectangularMatrix
+        Equal to the saved one, bit by bit.
+
+    Raises
+    ------
+    OSError
+        If there is no such file or it cannot be read.
+    FileFormatError
+        If it is not such a file, is damaged, or was saved by a newer version.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import blockmat as bm
+    >>> path = os.path.join(tempfile.mkdtemp(), "fit.npz")
+    >>> bm.BlockConstantMatrix(["x", "y"], [[2, 1], [1, 2]]).save(path)
+    >>> bm.load(path).partition.names
+    ('x', 'y')
+    """
+    result: BlockConstantMatrix | BlockRectangularMatrix = read_archive(path, _build)
+    return result
+
+
+def _build(archive: Archive) -> BlockConstantMatrix | BlockRectangularMatrix:
+    classes = {cls._archive_kind: cls for cls in (BlockConstantMatrix, BlockRectangularMatrix)}
+    return classes[archive.kind]._from_archive(archive)
