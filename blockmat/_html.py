@@ -10,6 +10,7 @@ from blockmat.partition import Partition
 _MAX_CELLS = 24
 _SIDE = 240
 _SMALLEST = 3.0
+_RED, _BLUE = (178, 24, 43), (33, 102, 172)
 
 
 def matrix_to_html(title: str, values: Array, rows: Partition, cols: Partition) -> str:
@@ -60,5 +61,6 @@ def _colour(t: float) -> str:
     """Blue (-1) through white (0) to red (1); grey for NaN."""
     if not np.isfinite(t):
         return "#999999"
-    fade = round(255 * (1 - min(abs(t), 1.0)))
-    return f"#{255:02x}{fade:02x}{fade:02x}" if t > 0 else f"#{fade:02x}{fade:02x}{255:02x}"
+    end = _RED if t > 0 else _BLUE
+    shades = (round(255 + min(abs(t), 1.0) * (shade - 255)) for shade in end)
+    return "#" + "".join(f"{shade:02x}" for shade in shades)

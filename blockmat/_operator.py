@@ -5,9 +5,10 @@ composite that has lost its structure. Here every operator and its reflected for
 keeps it, and only a product or sum with a foreign operator is left to SciPy.
 """
 
+import inspect
 import numbers
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.sparse import issparse
@@ -21,6 +22,14 @@ __all__ = ["BlockOperator"]
 
 class BlockOperator(LinearOperator):  # type: ignore[misc]
     """Base of the matrix classes; a subclass supplies the methods that raise here."""
+
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # LinearOperator.__new__(*args, **kwargs) would hide the real one from help().
+        parameters = list(inspect.signature(cls.__init__).parameters.values())
+        cls.__signature__ = inspect.Signature(parameters[1:])
 
     def _apply(self, x: Array) -> Array:
         """Multiply with a validated (n,) or (n, m) array."""
@@ -99,7 +108,7 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         >>> bm.BlockConstantMatrix([0, 0, 1], [[2, 0], [0, 3]]).dot([1.0, 3.0, 1.0])
         array([4., 4., 3.])
         """
-        if np.isscalar(x):
+        if _is_scalar(x):
             return self._scaled(x)
         if isinstance(x, BlockOperator) and (product := self._product(x)) is not None:
             return product
@@ -131,7 +140,7 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         >>> [1.0, 3.0, 1.0] @ bm.BlockConstantMatrix([0, 0, 1], [[2, 0], [0, 3]])
         array([4., 4., 3.])
         """
-        if np.isscalar(x):
+        if _is_scalar(x):
             return self._scaled(x)
         if isinstance(x, LinearOperator):
             return LinearOperator.dot(x, self)
@@ -202,7 +211,7 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         return self._elementwise(lambda stored: stored * scalar, self._dtype_with(scalar))
 
     def _dtype_with(self, scalar: Any) -> np.dtype[Any]:
-        if not isinstance(scalar, numbers.Complex | np.number | np.bool_):
+        if not isinstance(scalar, numbers.Complex | np.number | np.bool_ | np.ndarray):
             raise TypeError(f"cannot multiply or divide a matrix by {scalar!r}")
         if not np.isfinite(complex(scalar)):
             raise NonFiniteError(f"the scalar is {scalar!r}; expected a finite number")
@@ -224,7 +233,7 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         return self.rdot(other)
 
     def __truediv__(self, other: Any) -> Any:
-        if not np.isscalar(other):
+        if not _is_scalar(other):
             return NotImplemented
         dtype = self._dtype_with(other)
         if other == 0:
@@ -242,7 +251,7 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
             return total
         if isinstance(other, LinearOperator):
             return super().__add__(other)
-        if np.isscalar(other):
+        if _is_scalar(other):
             if other == 0:  # the start of sum()
                 return self
             raise TypeError(
@@ -256,8 +265,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Any:
-        if np.isscalar(other) or isinstance(other, LinearOperator | np.ndarray):
-            return self + (-other)  # type: ignore[operator]
+        if _is_scalar(other) or isinstance(other, LinearOperator | np.ndarray):
+            return self + (-other)
         return NotImplemented
 
     def __rsub__(self, other: Any) -> Any:
@@ -276,6 +285,10 @@ def matvec_of_batch(matmat: Callable[[Array], Array], x: Array, n: int) -> Array
     return matmat(x)
 
 
+def _is_scalar(x: Any) -> bool:
+    return bool(np.isscalar(x)) or (isinstance(x, np.ndarray) and x.ndim == 0)
+
+
 def _refuse_scalar(other: Any) -> None:
-    if np.isscalar(other):
+    if _is_scalar(other):
         raise ValueError("@ does not take a scalar; use * instead")

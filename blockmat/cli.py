@@ -152,7 +152,7 @@ def _read_matrix(path: Path) -> Any:
     if kind == ".mtx":
         from scipy.io import mmread
 
-        return _parsed(path, lambda: mmread(path))
+        return _parsed(path, lambda: mmread(path, spmatrix=False))
     if kind == ".csv":
         return _parsed(path, lambda: np.loadtxt(path, delimiter=",", ndmin=2))
     raise ValueError(f"{path} ends in {kind or 'nothing'}; expected .npy, .npz, .mtx or .csv")

@@ -15,7 +15,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # the site must be readable without a network
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
@@ -40,6 +40,6 @@ numpydoc_validation_exclude = {
 html_theme = "pydata_sphinx_theme"
 html_title = "blockmat"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
-html_static_path = ["_static"]
+html_sidebars = {name: [] for name in ("guide", "theory", "command-line", "accuracy", "changelog")}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -319,7 +319,7 @@ def test_integers_are_promoted_to_float64():
 
 def test_numpy_scalars_keep_the_type():
     A = bm.BlockConstantMatrix.identity([0, 0, 1], dtype=np.float32)
-    for scalar in (np.float32(2), np.int64(2), np.bool_(True), np.array(2.0)[()]):
+    for scalar in (np.float32(2), np.int64(2), np.bool_(True), np.float64(2), np.array(2.0)):
         assert type(scalar * A) is bm.BlockConstantMatrix
         assert type(A * scalar) is bm.BlockConstantMatrix
     assert (np.float32(2) * A).dtype == np.float32

@@ -147,7 +147,7 @@ def test_html_shows_every_number():
     assert html.startswith("<div")
     assert "&lt;3x3 BlockConstantMatrix of 2 blocks, dtype=float64&gt;" in html
     assert re.findall("<title>(.*?)</title>", html) == ["1", "-2", "-2", "0"]
-    assert re.findall('fill="(.*?)"', html) == ["#ff8080", "#0000ff", "#0000ff", "#ffffff"]
+    assert re.findall('fill="(.*?)"', html) == ["#d88c95", "#2166ac", "#2166ac", "#ffffff"]
     assert re.search(r'width="160.0" height="80.0"', html)
 
 
