@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import blockmat as bm
+from blockmat.testing import project_dense
 
 DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
 SEEDS = range(10)
@@ -107,8 +108,8 @@ def operations(A, D):
         "A @ x": (A @ x, D @ x.astype(D.dtype), 1),
         "A + A.H": (A + A.H, D + D.conj().T, 1),
         "A @ A": (A @ A, D @ D, 1),
-        "fit": (fitted, project(double, A), 1),
-        "fit_samples": (samples, project(covariance, A), 1),
+        "fit": (fitted, project_dense(double, A.partition, aligned=A.is_aligned), 1),
+        "fit_samples": (samples, project_dense(covariance, A.partition, aligned=A.is_aligned), 1),
         "trace": (A.trace(), np.trace(D), 1),
         "norm": (A.norm(), np.linalg.norm(D), 1),
         "norm(2)": (A.norm(2), np.linalg.norm(D, 2), 1),
@@ -126,24 +127,6 @@ def operations(A, D):
         "logm / cond": (A.logm(), function(np.log), cond),
         "funm(cos) / cond": (A.funm(np.cos), function(np.cos), cond),
     }
-
-
-def project(dense, A):
-    """The projection by its definition: each number is the mean of its entries."""
-    p = A.partition
-    result = np.empty_like(dense)
-    for a, rows in enumerate(p):
-        for b, cols in enumerate(p):
-            block = dense[np.ix_(rows, cols)]
-            paired = np.zeros(block.shape, bool)
-            if a == b or (A.is_aligned and len(rows) == len(cols)):
-                np.fill_diagonal(paired, True)
-            means = np.empty_like(block)
-            for group in (paired, ~paired):
-                if group.any():
-                    means[group] = block[group].mean()
-            result[np.ix_(rows, cols)] = means
-    return result
 
 
 def page(rows) -> str:

@@ -17,6 +17,8 @@ from blockmat._validation import (
     accumulator_dtype,
     as_numeric,
     check_ndim,
+    real_dtype,
+    refuse_masked,
     working_dtype,
 )
 from blockmat._validation import check_finite as require_finite
@@ -32,8 +34,7 @@ def as_source(source: Any) -> Any:
         if source.dtype is not None:
             working_dtype(source.dtype, "source")
         return source
-    if isinstance(source, np.ma.MaskedArray):
-        raise DtypeError("source is a masked array; expected one without a mask (see .filled())")
+    refuse_masked(source, "source")
     try:
         array = np.asarray(source)
     except ValueError as error:
@@ -44,10 +45,10 @@ def as_source(source: Any) -> Any:
 
 
 def as_samples(X: Any) -> Array:
+    """Return samples as an array of a supported dtype with at least one row."""
     if issparse(X):
         raise DtypeError("X is a sparse matrix; expected a dense array of samples")
-    if isinstance(X, np.ma.MaskedArray):
-        raise DtypeError("X is a masked array; expected one without a mask (see .filled())")
+    refuse_masked(X, "X")
     samples = as_numeric(X, "X", (2,))
     if len(samples) == 0:
         raise ShapeError("X has no rows; expected at least one sample")
@@ -68,6 +69,7 @@ def _chunk_height(a: Array, max_width: int = 1) -> int:
 
 
 def tracked_rows(a: Array, progress: bool | None, description: str) -> Iterator[Any]:
+    """Split an array as `row_chunks` does, behind a progress bar."""
     n_chunks = -(-len(a) // _chunk_height(a))
     return track(row_chunks(a), n_chunks, description, progress)
 
@@ -123,6 +125,7 @@ def _transposed(traces: Array, pairing: Pairing) -> Array:
 
 
 def coordinates(source: Any) -> tuple[Array, Array, Array]:
+    """Return the rows, columns and numbers of the stored entries of a sparse matrix."""
     coo = source.tocoo()
     dtype = working_dtype(coo.dtype, "source")
     return coo.row, coo.col, coo.data.astype(dtype, copy=False)
@@ -158,13 +161,15 @@ def operator_core(
 
 
 def probes(source: LinearOperator, n_probes: int, random_state: Any) -> Array:
+    """Return random signs (n, n_probes), in the precision of the operator."""
     rng = np.random.default_rng(random_state)
-    dtype = np.float64 if source.dtype is None else np.zeros(0, source.dtype).real.dtype
+    dtype = working_dtype(np.float64 if source.dtype is None else source.dtype, "source")
     signs = rng.integers(0, 2, size=(source.shape[1], n_probes), dtype=np.int8)
-    return (2 * signs - 1).astype(working_dtype(dtype, "source"))
+    return (2 * signs - 1).astype(real_dtype(dtype))
 
 
 def require_finite_blocks(between: Array, within: Array, rows: Partition, cols: Partition) -> None:
+    """Raise `NonFiniteError` naming the first block whose sum is not finite."""
     if not np.isfinite(between).all():
         a, b = (int(i) for i in np.argwhere(~np.isfinite(between))[0])
         raise NonFiniteError(

@@ -48,6 +48,17 @@ def accumulator_dtype(dtype: Any) -> np.dtype[Any]:
     return np.result_type(dtype, np.float64)
 
 
+def real_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype of the real part of a supported dtype."""
+    return np.zeros(0, dtype=dtype).real.dtype
+
+
+def refuse_masked(x: Any, name: str) -> None:
+    """Raise `DtypeError` for a masked array, whose mask would be lost."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise DtypeError(f"{name} is a masked array; expected one without a mask (see .filled())")
+
+
 def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
     """Convert to an array of a supported dtype and dimension, without a needless copy."""
     try:

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from blockmat import functions
 from blockmat._operator import matvec_of_batch
-from blockmat._validation import Array, as_numeric
+from blockmat._validation import Array, as_numeric, real_dtype
 from blockmat.functions import Core
 from blockmat.partition import Partition
 
@@ -209,7 +209,7 @@ def decompose(p: Partition, direct_sum: list[Core], dtype: np.dtype[Any]) -> Blo
     ascending = np.argsort(unsorted, kind="stable")
     columns = np.concatenate([coordinates[i] for i in ascending])
     return BlockEigh(
-        unsorted[ascending].astype(np.zeros(0, dtype).real.dtype),
+        unsorted[ascending].astype(real_dtype(dtype)),
         np.concatenate(multiplicities)[ascending],
         BlockEigenvectors(p, cores, columns, dtype),
     )

@@ -250,9 +250,22 @@ class _Pair(NamedTuple):
 
 def _pair_from_sums(p: Partition, sums: Array, traces: Array, dtype: np.dtype[Any]) -> _Pair:
     root = np.sqrt(p.sizes)
-    between = sums / root[:, None] / root
+    between = _hermitian_if_rounding(p, sums / root[:, None] / root, np.float64)
     within = within_from_sums(p, between, traces)
     return _Pair(between, within, dtype, np.zeros(within.shape))
+
+
+def _hermitian_if_rounding(p: Partition, between: Array, dtype: Any) -> Array:
+    """Make a core exactly Hermitian if only rounding keeps it from being so.
+
+    The block sums of a Hermitian source are added in another order in blocks (a, b)
+    and (b, a), which leaves a difference that grows with the size of the blocks.
+    """
+    adjoint = between.conj().T
+    with np.errstate(invalid="ignore"):  # infinite sums, which the caller may allow
+        difference = np.abs(between - adjoint).max()
+    rounding = 16 * np.finfo(dtype).eps * np.sqrt(p.sizes.max()) * np.abs(between).max()
+    return (between + adjoint) / 2 if difference <= rounding else between
 
 
 # Operators
@@ -267,7 +280,8 @@ def _operator_pair(
     random_state: Any,
     progress: bool | None,
 ) -> _Pair:
-    between, dtype = operator_core(source, p, p, progress)
+    core, dtype = operator_core(source, p, p, progress)
+    between = _hermitian_if_rounding(p, core, dtype)
     if isinstance(source, BlockConstantMatrix):
         traces = _traces_of_matrix(source, p, aligned)
         within = within_from_sums(p, between, traces)
@@ -329,7 +343,17 @@ def _hutchinson(
         several = p.sizes > 1
         sums = p._sums(products * deviations).T
         samples[:, several] = sums[:, several] / (p.sizes[several] - 1)
+    if _is_hermitian_on(deviations, products):
+        adjoint = samples.conj().swapaxes(1, -1) if aligned else samples.conj()
+        samples = (samples + adjoint) / 2
     if n_probes == 1:
         estimated = (p.sizes > 1) & (p.sizes[:, None] == p.sizes if aligned else True)
         return samples[0], np.where(estimated, np.nan, 0.0)
     return samples.mean(axis=0), samples.std(axis=0, ddof=1) / np.sqrt(n_probes)
+
+
+def _is_hermitian_on(probes: Array, products: Array) -> bool:
+    """Whether an operator looks Hermitian between several random vectors."""
+    gram = probes.T @ products
+    noise = 100 * np.finfo(gram.dtype).eps * np.sqrt(len(probes)) * np.abs(gram).max()
+    return len(gram) > 1 and bool(np.abs(gram - gram.conj().T).max() <= noise)

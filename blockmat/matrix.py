@@ -11,7 +11,7 @@ import numpy as np
 from blockmat import functions
 from blockmat._html import matrix_to_html
 from blockmat._operator import BlockOperator
-from blockmat._validation import Array, as_numeric, frozen, working_dtype
+from blockmat._validation import Array, as_numeric, frozen, real_dtype, working_dtype
 from blockmat._validation import check_finite as require_finite
 from blockmat.eigen import BlockEigh, decompose
 from blockmat.exceptions import (
@@ -352,7 +352,7 @@ class BlockConstantMatrix(BlockOperator):
 
     def _real(self, x: Array) -> Array:
         """Convert k-sized geometry to this matrix's precision, to keep its dtype."""
-        return x.astype(np.zeros(0, dtype=self.dtype).real.dtype)
+        return x.astype(real_dtype(self.dtype))
 
     @property
     def nbytes(self) -> int:
@@ -913,7 +913,7 @@ class BlockConstantMatrix(BlockOperator):
         if values.dtype.kind == "c":
             dtype = np.result_type(dtype, np.complex64)
         elif dtype.kind == "c":
-            dtype = np.zeros(0, dtype).real.dtype
+            dtype = real_dtype(dtype)
         return values.astype(dtype), np.concatenate([core.multiplicity for core in cores])
 
     def eigh(self) -> BlockEigh:
@@ -960,7 +960,7 @@ class BlockConstantMatrix(BlockOperator):
         (np.float64(-1.0), np.float64(0.0))
         """
         parts = [functions.slogdet(core) for core in self._cores()]
-        real = np.zeros(0, self.dtype).real.dtype
+        real = real_dtype(self.dtype)
         sign = self.dtype.type(np.prod([sign for sign, _ in parts]))
         return sign, real.type(sum(logdet for _, logdet in parts))
 
@@ -1035,7 +1035,7 @@ class BlockConstantMatrix(BlockOperator):
         >>> bm.BlockConstantMatrix.identity([0, 0, 1, 1]).norm()
         np.float64(2.0)
         """
-        real = np.zeros(0, self.dtype).real.dtype
+        real = real_dtype(self.dtype)
         if ord in (None, "fro"):
             squares = [
                 np.sum((np.abs(core.values) ** 2).T * core.multiplicity) for core in self._cores()

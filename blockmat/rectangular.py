@@ -15,6 +15,7 @@ from blockmat._validation import (
     accumulator_dtype,
     as_numeric,
     frozen,
+    real_dtype,
     working_dtype,
 )
 from blockmat._validation import (
@@ -292,7 +293,7 @@ class BlockRectangularMatrix(BlockOperator):
         u, s, vh = scipy.linalg.svd(double, full_matrices=False, check_finite=False)
         left = self._rows.expand((u.T / np.sqrt(self._rows.sizes)).T)
         right = self._cols.expand(vh / np.sqrt(self._cols.sizes), axis=1)
-        real = np.zeros(0, self.dtype).real.dtype
+        real = real_dtype(self.dtype)
         return left.astype(self.dtype), s.astype(real), right.astype(self.dtype)
 
     def pinv(self, rtol: float | None = None) -> "BlockRectangularMatrix":

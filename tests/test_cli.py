@@ -1,5 +1,7 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,3 +191,9 @@ def test_demo(capsys):
     assert max(differences) <= 1e-10
     with open("picture.png", "rb") as file:
         assert file.read(4) == b"\x89PNG"
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("<!-- demo: python -m blockmat demo -->")[2].partition("\n\n")[0]
+    figures = re.findall(r"\| ([\d.]+) (?=\|)", table)
+    assert len(figures) == 8
+    for figure in figures:
+        assert re.search(rf"\b{figure}\b", out), figure

@@ -138,6 +138,25 @@ def test_hutchinson_is_unbiased_with_an_honest_standard_error(aligned, dtype):
     assert (np.abs(np.mean(estimates, axis=0) - exact) <= 5 * spread / np.sqrt(200) + 1e-12).all()
 
 
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_estimates_for_a_hermitian_operator_are_hermitian(aligned, dtype):
+    S = random_array(RNG, (12, 12), dtype)
+    H = S + S.conj().T
+    A = bm.fit(aslinearoperator(H), P, aligned=aligned, n_probes=3, random_state=0)
+    assert A.is_hermitian
+    assert not bm.fit(aslinearoperator(S), P, aligned=aligned, random_state=0).is_hermitian
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_blocks_of_a_symmetric_matrix_stay_symmetric(dtype):
+    x = np.random.default_rng(0).random((2500, 2500)).astype(dtype)
+    S = x + x.T
+    for source in (S, np.asfortranarray(S), S[::-1, ::-1], aslinearoperator(S)):
+        assert bm.fit(source, np.repeat([0, 1], [1000, 1500])).is_hermitian
+    assert not bm.fit(x, np.repeat([0, 1], [1000, 1500])).is_hermitian
+
+
 def test_operator_core_is_exact_in_blocks_of_columns(monkeypatch):
     monkeypatch.setattr(_sums, "_CHUNK_BYTES", 8 * 12 * 2)  # two columns at a time
     S = RNG.standard_normal((12, 12))
