@@ -4,7 +4,7 @@ The fit is the orthogonal projection onto the block-constant matrices in the
 Frobenius norm, which is linear in the source.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -52,6 +52,38 @@ class FitResult(NamedTuple):
     stderr: Array
 
 
+@overload
+def fit(
+    source: Any,
+    partition: Any,
+    numbers: int = 2,
+    aligned: bool = False,
+    *,
+    check_finite: bool = True,
+    progress: bool | None = None,
+    diagonal: Any = None,
+    n_probes: int = 32,
+    random_state: Any = None,
+    return_stderr: Literal[False] = False,
+) -> BlockConstantMatrix: ...
+
+
+@overload
+def fit(
+    source: Any,
+    partition: Any,
+    numbers: int = 2,
+    aligned: bool = False,
+    *,
+    check_finite: bool = True,
+    progress: bool | None = None,
+    diagonal: Any = None,
+    n_probes: int = 32,
+    random_state: Any = None,
+    return_stderr: Literal[True],
+) -> FitResult: ...
+
+
 def fit(
     source: Any,
     partition: Any,
@@ -64,7 +96,7 @@ def fit(
     n_probes: int = 32,
     random_state: Any = None,
     return_stderr: bool = False,
-) -> Any:
+) -> BlockConstantMatrix | FitResult:
     r"""Find the block-constant matrix closest to a source in the Frobenius norm.
 
     Parameters

@@ -8,5 +8,6 @@ settings.register_profile(
     deadline=None,
     max_examples=int(os.environ.get("BLOCKMAT_TEST_EXAMPLES", "50")),
     suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,  # a change is judged on the same examples every time
 )
 settings.load_profile("default")

@@ -197,3 +197,15 @@ def test_demo(capsys):
     assert len(figures) == 8
     for figure in figures:
         assert re.search(rf"\b{figure}\b", out), figure
+
+
+def test_the_session_in_the_docs(capsys):
+    page = Path(__file__).parents[1] / "docs" / "command-line.md"
+    session = page.read_text(encoding="utf-8").partition("```console\n")[2].partition("```")[0]
+    np.save("S.npy", np.eye(8) + 1)
+    np.save("x.npy", np.arange(8.0))
+    commands = re.findall(r"^\$ python -m blockmat (.*)\n((?:[^$].*\n)*)", session, re.MULTILINE)
+    assert len(commands) == 3
+    for command, output in commands:
+        assert main(command.split()) == 0
+        assert capsys.readouterr().out == output
