@@ -157,6 +157,16 @@ def test_large_blocks_of_a_symmetric_matrix_stay_symmetric(dtype):
     assert not bm.fit(x, np.repeat([0, 1], [1000, 1500])).is_hermitian
 
 
+def test_sums_in_another_order_stay_symmetric():
+    """Long blocks of one number, whose sums round differently by rows and by columns."""
+    p = bm.Partition.from_sizes([3, 4000])
+    S = np.zeros((p.n, p.n))
+    S[:3, 3:] = S[3:, :3] = 0.1
+    A = bm.fit(S, p)
+    assert A.is_hermitian
+    np.testing.assert_array_equal(A.between, A.between.T)
+
+
 def test_operator_core_is_exact_in_blocks_of_columns(monkeypatch):
     monkeypatch.setattr(_sums, "_CHUNK_BYTES", 8 * 12 * 2)  # two columns at a time
     S = RNG.standard_normal((12, 12))
