@@ -171,11 +171,40 @@ def test_bad_scaling_is_not_singularity():
     np.testing.assert_allclose(B.invsqrtm().between, [[1e50, 0], [0, 1e-50]])
 
 
-def test_rounding_below_zero_counts_as_zero():
-    A = BCM(P, np.outer([0.1, 0.3], [0.1, 0.3]), [1, 0])
-    np.testing.assert_allclose((A.sqrtm() @ A.sqrtm()).between, A.between, atol=1e-15)
-    low = A.astype(np.float32)
-    np.testing.assert_allclose((low.sqrtm() @ low.sqrtm()).between, A.between, atol=1e-7)
+def low_rank(dtype):
+    """Positive semi-definite cores of rank 2 with eigenvalues that round to either side of 0."""
+    for seed in range(10):
+        factor = np.random.default_rng(seed).standard_normal((8, 2))
+        core = (factor @ factor.T).astype(dtype)
+        yield BCM(bm.Partition.uniform(8, 2), core, np.ones(8, dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_below_zero_counts_as_zero(dtype):
+    smallest = [A.eigvalsh()[0][0] for A in low_rank(dtype)]
+    assert min(smallest) < 0
+    for A in low_rank(dtype):
+        root = A.sqrtm()
+        tolerance = 1e3 * np.finfo(dtype).eps
+        np.testing.assert_allclose((root @ root).between, A.between, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_eigenvalues_that_round_to_zero_are_singular(dtype):
+    for A in low_rank(dtype):
+        for operation in (A.invsqrtm, A.logm):
+            with pytest.raises(LinAlgError, match="invertible"):
+                operation()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pinv_and_rank_see_through_rounding(dtype):
+    for A in low_rank(dtype):
+        assert A.matrix_rank() == 2 + 8
+        dense = np.linalg.pinv(A.toarray().astype(float), rcond=1e-4)
+        np.testing.assert_allclose(A.pinv().toarray(), dense, atol=1e4 * np.finfo(dtype).eps)
+        general = A.pinv() @ A @ A.pinv()
+        np.testing.assert_allclose(general.toarray(), dense, atol=1e4 * np.finfo(dtype).eps)
 
 
 def test_inaccurate_functions_of_general_matrices_warn():
