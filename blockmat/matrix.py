@@ -382,6 +382,13 @@ class BlockConstantMatrix(BlockOperator):
             cores.append(Core.of(self._within[members], p.sizes[members] - 1, members, "within"))
         return cores
 
+    def _finite_cores(self) -> list[Core]:
+        """Return the summands for LAPACK, which does not take NaN or infinity."""
+        cores = self._cores()
+        for core in cores:
+            require_finite(core.values, core.describe())
+        return cores
+
     def _assemble_within(self, cores: list[Core], results: list[Array]) -> Array:
         """Put results for the within cores into an array like `within`."""
         within = np.zeros(self._within.shape, dtype=np.result_type(*results, np.float64))
@@ -392,7 +399,7 @@ class BlockConstantMatrix(BlockOperator):
 
     def _map(self, function: Callable[[Core], Array]) -> "BlockConstantMatrix":
         """Apply a function to every core: the matrix function of the whole."""
-        between, *within = self._cores()
+        between, *within = self._finite_cores()
         new_between = function(between)
         new_within = self._assemble_within(within, [function(core) for core in within])
         is_complex = np.iscomplexobj(new_between) or np.iscomplexobj(new_within)
@@ -615,7 +622,7 @@ class BlockConstantMatrix(BlockOperator):
         array([1., 2., 4.])
         """
         b = self._as_operand(b, "b")
-        between, *within = self._cores()
+        between, *within = self._finite_cores()
         inverse = self._assemble_within(within, [functions.inv(core, "solve") for core in within])
         means = self._scaled_sums(b)
         return self._lift(b, means, functions.solve(between, means), inverse)
@@ -862,7 +869,7 @@ class BlockConstantMatrix(BlockOperator):
         >>> bm.BlockConstantMatrix([0, 0, 0], [[4.0]], [2.0]).eigvalsh()
         (array([2., 4.]), array([2, 1]))
         """
-        cores = self._cores()
+        cores = self._finite_cores()
         for core in cores:
             functions.require_hermitian(core, "eigvalsh")
         values, multiplicities = self._collect(cores, functions.eigvalsh)
@@ -885,7 +892,7 @@ class BlockConstantMatrix(BlockOperator):
         >>> bm.BlockConstantMatrix([0, 0, 0], [[4.0]], [2.0]).eigvals()
         (array([4.+0.j, 2.+0.j]), array([1, 2]))
         """
-        return self._collect(self._cores(), functions.eigvals)
+        return self._collect(self._finite_cores(), functions.eigvals)
 
     def svdvals(self) -> tuple[Array, Array]:
         """Return the singular values.
@@ -903,7 +910,7 @@ class BlockConstantMatrix(BlockOperator):
         >>> bm.BlockConstantMatrix([0, 0, 0], [[-4.0]], [2.0]).svdvals()
         (array([4., 2.]), array([1, 2]))
         """
-        values, multiplicities = self._collect(self._cores(), functions.svdvals)
+        values, multiplicities = self._collect(self._finite_cores(), functions.svdvals)
         descending = np.argsort(-values, kind="stable")
         return values[descending], multiplicities[descending]
 
@@ -941,7 +948,7 @@ class BlockConstantMatrix(BlockOperator):
         >>> bool(np.allclose(y, A @ x))
         True
         """
-        return decompose(self.partition, self._cores(), self.dtype)
+        return decompose(self.partition, self._finite_cores(), self.dtype)
 
     def slogdet(self) -> tuple[Any, Any]:
         """Return the sign and the logarithm of the absolute determinant.
@@ -959,7 +966,7 @@ class BlockConstantMatrix(BlockOperator):
         >>> bm.BlockConstantMatrix([0, 0], [[-1.0]], [1.0]).slogdet()
         (np.float64(-1.0), np.float64(0.0))
         """
-        parts = [functions.slogdet(core) for core in self._cores()]
+        parts = [functions.slogdet(core) for core in self._finite_cores()]
         real = real_dtype(self.dtype)
         sign = self.dtype.type(np.prod([sign for sign, _ in parts]))
         return sign, real.type(sum(logdet for _, logdet in parts))
@@ -1143,7 +1150,7 @@ class BlockConstantMatrix(BlockOperator):
         >>> bm.BlockConstantMatrix.identity([0, 0, 1]).is_positive_definite()
         True
         """
-        return all(functions.is_positive_definite(core) for core in self._cores())
+        return all(functions.is_positive_definite(core) for core in self._finite_cores())
 
     def as_covariance(self) -> "Covariance":
         """View a real positive semi-definite matrix as a covariance for scipy.stats.

@@ -153,6 +153,22 @@ def test_check_finite_can_be_switched_off():
     assert np.isnan(BCM(P, [[np.nan, 0], [0, 1]], check_finite=False).values[0, 0])
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["inv", "pinv", "sqrtm", "invsqrtm", "expm", "logm", "nearest_psd", "eigvalsh", "eigvals",
+     "svdvals", "eigh", "slogdet", "logdet", "cond", "matrix_rank", "is_positive_definite"],
+)  # fmt: skip
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_functions_of_what_is_not_finite(name, number):
+    A = BCM(P, [[number, 0], [0, 1]], [1, 0], check_finite=False)
+    with pytest.raises(LinAlgError, match=r"the between core contains (nan|inf)"):
+        getattr(A, name)()
+    B = BCM(P, np.eye(2), [number, 0], check_finite=False)
+    with pytest.raises(LinAlgError, match=r"the within core contains (nan|inf)"):
+        B.solve([1, 2, 3])
+    assert not np.isfinite(A @ np.ones(3)).all()
+
+
 def test_conditions_of_singular_matrices_are_infinite():
     singular = BCM(P, np.ones((2, 2)), [1, 0])
     for p in ("fro", 1, np.inf):
