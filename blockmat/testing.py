@@ -23,7 +23,6 @@ from blockmat._validation import Array, import_extra
 from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition, as_partition
 
-hypothesis = import_extra("hypothesis", "testing", "blockmat.testing")
 _st: Any = import_extra("hypothesis.strategies", "testing", "blockmat.testing")
 
 __all__ = [
