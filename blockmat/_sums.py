@@ -16,9 +16,8 @@ from blockmat._validation import (
     Array,
     accumulator_dtype,
     as_numeric,
-    check_ndim,
+    as_raw_array,
     real_dtype,
-    refuse_masked,
     working_dtype,
 )
 from blockmat._validation import check_finite as require_finite
@@ -34,21 +33,13 @@ def as_source(source: Any) -> Any:
         if source.dtype is not None:
             working_dtype(source.dtype, "source")
         return source
-    refuse_masked(source, "source")
-    try:
-        array = np.asarray(source)
-    except ValueError as error:
-        raise ShapeError(f"source is not a rectangular array: {error}") from None
-    working_dtype(array.dtype, "source")
-    check_ndim(array, "source", (2,))
-    return array
+    return as_raw_array(source, "source", (2,))
 
 
 def as_samples(X: Any) -> Array:
     """Return samples as an array of a supported dtype with at least one row."""
     if issparse(X):
         raise DtypeError("X is a sparse matrix; expected a dense array of samples")
-    refuse_masked(X, "X")
     samples = as_numeric(X, "X", (2,))
     if len(samples) == 0:
         raise ShapeError("X has no rows; expected at least one sample")

@@ -53,22 +53,31 @@ def real_dtype(dtype: Any) -> np.dtype[Any]:
     return np.zeros(0, dtype=dtype).real.dtype
 
 
-def refuse_masked(x: Any, name: str) -> None:
-    """Raise `DtypeError` for a masked array, whose mask would be lost."""
+def as_raw_array(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
+    """Convert to an array of any dtype that can be converted to a supported one.
+
+    Raises
+    ------
+    ShapeError
+        If it is ragged or has another dimension.
+    DtypeError
+        If it is not numeric, or has a mask, which would be lost.
+    """
     if isinstance(x, np.ma.MaskedArray):
         raise DtypeError(f"{name} is a masked array; expected one without a mask (see .filled())")
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(f"{name} is not a rectangular array: {error}") from None
+    working_dtype(array.dtype, name)
+    check_ndim(array, name, ndims)
+    return array
 
 
 def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
     """Convert to an array of a supported dtype and dimension, without a needless copy."""
-    try:
-        x = np.asarray(x)
-    except ValueError as error:
-        raise ShapeError(f"{name} is not a rectangular array: {error}") from None
-    dtype = working_dtype(x.dtype, name)
-    check_ndim(x, name, ndims)
-    array: Array = x.astype(dtype, copy=False)
-    return array
+    raw = as_raw_array(x, name, ndims)
+    return raw.astype(working_dtype(raw.dtype, name), copy=False)
 
 
 def check_ndim(x: Any, name: str, ndims: tuple[int, ...]) -> None:

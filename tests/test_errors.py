@@ -63,6 +63,8 @@ def operator(shape):
         (lambda: bm.fit_samples(np.ma.ones((3, 3)), P), TypeError, "masked array"),
         (lambda: bm.fit_samples(sp.eye_array(3), P), TypeError, "X is a sparse matrix"),
         (lambda: bm.fit_samples(np.array([[None] * 3]), P), TypeError, "X has dtype object"),
+        (lambda: I3 @ np.ma.ones(3), TypeError, "x is a masked array"),
+        (lambda: BCM(P, np.ma.ones((2, 2))), TypeError, "between is a masked array"),
         (lambda: bm.approximation_error(S, S), TypeError, "A is a ndarray"),
         (lambda: I3 @ np.array([None] * 3), TypeError, "x has dtype object"),
         (lambda: BCM(P, [["a", "b"], ["c", "d"]]), TypeError, "between has dtype"),
