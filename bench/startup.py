@@ -26,7 +26,7 @@ print(times[0], sorted(times[1:])[50])
 """
 
 
-def run(write_docs: bool = False) -> None:
+def run() -> None:
     table = Table(title=f"start-up, best of {REPEATS} processes")
     table.add_column("what")
     table.add_column("time", justify="right")

@@ -46,9 +46,24 @@ class BlockConstantCovariance(Covariance):  # type: ignore[misc]
         self._rank = int(multiplicities[positive].sum())
         self._shape = matrix.shape
         self._allow_singular = True
-        self._root = matrix._map(lambda core: _power_on_support(core, 0.5, cutoff))
-        self._inverse_root = matrix._map(lambda core: _power_on_support(core, -0.5, cutoff))
-        self._projector = matrix._map(lambda core: _power_on_support(core, 0.0, cutoff))
+        self._cutoff = cutoff
+
+    # Each on first use: densities need only the second, samples only the first.
+
+    @cached_property
+    def _root(self) -> BlockConstantMatrix:
+        return self._power(0.5)
+
+    @cached_property
+    def _inverse_root(self) -> BlockConstantMatrix:
+        return self._power(-0.5)
+
+    @cached_property
+    def _projector(self) -> BlockConstantMatrix:
+        return self._power(0.0)
+
+    def _power(self, p: float) -> BlockConstantMatrix:
+        return self._matrix._map(lambda core: _power_on_support(core, p, self._cutoff))
 
     @cached_property
     def _covariance(self) -> Array:

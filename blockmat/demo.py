@@ -16,6 +16,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 import blockmat as bm
 from blockmat._validation import Array, import_extra
+from blockmat.plot import plot_fit
 
 GAMMA = 0.05
 RIDGE = 0.1
@@ -40,7 +41,6 @@ def run(picture: str | PathLike[str]) -> None:
     picture : path-like
         Where to save the picture.
     """
-    plot = import_extra("blockmat.plot", "demo", "the demo")
     import_extra("matplotlib", "demo", "the demo")
     images, digits, kernel = digits_kernel()
     n = len(kernel)
@@ -54,9 +54,7 @@ def run(picture: str | PathLike[str]) -> None:
     _print_times(kernel, A)
     _print_clusters(kernel, images)
     _print_conjugate_gradients(kernel, A)
-    figure = plot.plot_fit(
-        kernel, A, f"RBF kernel of {n} digits, {A.partition.n_blocks} label blocks"
-    )
+    figure = plot_fit(kernel, A, f"RBF kernel of {n} digits, {A.partition.n_blocks} label blocks")
     figure.savefig(picture, dpi=110)
     print(f"\nPicture: {picture}")
 

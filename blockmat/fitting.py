@@ -181,7 +181,9 @@ def fit(
     check_square(source.shape, "source")
     p = as_partition(partition, source.shape[0])
     if isinstance(source, LinearOperator):
-        pair = _operator_pair(source, p, aligned, diagonal, n_probes, random_state, progress)
+        pair = _operator_pair(
+            source, p, numbers, aligned, diagonal, n_probes, random_state, progress
+        )
     else:
         if diagonal is not None:
             raise ValueError("diagonal is given; expected only with a LinearOperator as source")
@@ -189,11 +191,10 @@ def fit(
         sums, traces = block_sums(source, p, p, pairing, progress, "fit")
         dtype = working_dtype(source.dtype, "source")
         pair = _pair_from_sums(p, sums, paired_array(traces, pairing, aligned), dtype)
+    if numbers == 1:
+        pair = _without_within(pair)
     if check_finite:
         require_finite_blocks(pair.between, pair.within, p, p)
-    if numbers == 1:
-        zero = np.zeros(p.n_blocks, dtype=pair.dtype)
-        pair = pair._replace(within=zero, stderr=zero.real)
     matrix = BlockConstantMatrix._trusted(p, pair.between, pair.within, pair.dtype)
     return FitResult(matrix, frozen(pair.stderr)) if return_stderr else matrix
 
@@ -287,6 +288,11 @@ def _pair_from_sums(p: Partition, sums: Array, traces: Array, dtype: np.dtype[An
     return _Pair(between, within, dtype, np.zeros(within.shape))
 
 
+def _without_within(pair: _Pair) -> _Pair:
+    zero = np.zeros(len(pair.between), dtype=pair.dtype)
+    return pair._replace(within=zero, stderr=zero.real)
+
+
 def _hermitian_if_rounding(p: Partition, between: Array, dtype: Any) -> Array:
     """Make a core exactly Hermitian if only rounding keeps it from being so.
 
@@ -306,6 +312,7 @@ def _hermitian_if_rounding(p: Partition, between: Array, dtype: Any) -> Array:
 def _operator_pair(
     source: LinearOperator,
     p: Partition,
+    numbers: int,
     aligned: bool,
     diagonal: Any,
     n_probes: int,
@@ -324,6 +331,9 @@ def _operator_pair(
             raise ShapeError(f"diagonal has length {diagonal.shape[0]}; expected {p.n}")
         require_finite(diagonal, "diagonal")
         dtype = np.result_type(dtype, diagonal)
+    if numbers == 1:  # the products with indicators were all it takes
+        return _without_within(_Pair(between, between, dtype, between))
+    if diagonal is not None:
         exact = within_from_sums(p, between, p._sums(diagonal))
         if not aligned:
             return _Pair(between, exact, dtype, np.zeros(exact.shape))
@@ -342,7 +352,7 @@ def _traces_of_matrix(source: BlockConstantMatrix, p: Partition, aligned: bool) 
         return diagonal
     own = source.partition
     values = source.values.astype(double, copy=False)
-    within = source.within if source.is_aligned else np.diag(source.within)
+    within = source._square_within
     traces = np.diag(diagonal)
     for members, rows in p.size_classes:
         labels, positions = own.labels[rows], own.positions[rows]
@@ -384,8 +394,8 @@ def _hutchinson(
     return samples.mean(axis=0), samples.std(axis=0, ddof=1) / np.sqrt(n_probes)
 
 
-def _is_hermitian_on(probes: Array, products: Array) -> bool:
-    """Whether an operator looks Hermitian between several random vectors."""
-    gram = probes.T @ products
-    noise = 100 * np.finfo(gram.dtype).eps * np.sqrt(len(probes)) * np.abs(gram).max()
+def _is_hermitian_on(vectors: Array, products: Array) -> bool:
+    """Whether an operator looks Hermitian between several random real vectors."""
+    gram = vectors.T @ products
+    noise = 100 * np.finfo(gram.dtype).eps * np.sqrt(len(vectors)) * np.abs(gram).max()
     return len(gram) > 1 and bool(np.abs(gram - gram.conj().T).max() <= noise)

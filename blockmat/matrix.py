@@ -335,7 +335,7 @@ class BlockConstantMatrix(BlockOperator):
 
         In a 1 x 1 block, which has only the paired entry, it is that entry.
         """
-        return (self._between - _as_square(self._within)) / self._divisor
+        return (self._between - self._square_within) / self._real(_outer_root(self.partition))
 
     @property
     def diagonal_values(self) -> Array:
@@ -347,8 +347,9 @@ class BlockConstantMatrix(BlockOperator):
         ) + self._within
 
     @property
-    def _divisor(self) -> Array:
-        return self._real(_outer_root(self.partition))
+    def _square_within(self) -> Array:
+        """The within numbers as a (k, k) matrix, aligned or not."""
+        return _as_square(self._within)
 
     def _real(self, x: Array) -> Array:
         """Convert k-sized geometry to this matrix's precision, to keep its dtype."""
@@ -500,12 +501,12 @@ class BlockConstantMatrix(BlockOperator):
         """
         p = self.partition
         dense: Array = self.values[np.ix_(p.labels, p.labels)]
-        pairing = p._pairing(self.is_aligned)
-        paired = _paired_numbers(self.diagonal_values, pairing)
-        for a, b, number in zip(pairing.rows, pairing.mates, paired, strict=True):
-            rows = p.order[p.offsets[a] : p.offsets[a + 1]]
-            cols = p.order[p.offsets[b] : p.offsets[b + 1]]
-            dense[rows, cols] = number
+        if not self.is_aligned:
+            np.fill_diagonal(dense, self.diagonal())
+            return dense
+        numbers = self.diagonal_values
+        for members, rows in p.size_classes:
+            dense[rows[:, None], rows] = numbers[np.ix_(members, members)][..., None]
         return dense
 
     def diagonal(self) -> Array:
@@ -1055,7 +1056,7 @@ class BlockConstantMatrix(BlockOperator):
             return values.max() if ord == 2 else values.min()
         if ord in (1, -1, np.inf, -np.inf):
             values = np.abs(self.values)
-            paired = np.abs(self.values + _as_square(self._within))
+            paired = np.abs(self.values + self._square_within)
             if abs(ord) == 1:
                 values, paired = values.T, paired.T
             sums = values @ self.partition.sizes + (paired - values).sum(axis=1)
@@ -1275,10 +1276,6 @@ def _without_singletons(p: Partition, within: Array) -> Array:
         )
     within[np.ix_(single, single)] = 0
     return within
-
-
-def _paired_numbers(numbers: Array, pairing: Any) -> Array:
-    return numbers if numbers.ndim == 1 else numbers[pairing.rows, pairing.mates]
 
 
 def _add_within(a: Array, b: Array) -> Array:

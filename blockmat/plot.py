@@ -57,9 +57,9 @@ def plot_fit(source: Any, A: BlockConstantMatrix, title: str | None = None) -> A
     shown = p.order[np.unique(np.linspace(0, p.n - 1, min(p.n, _MAX_PIXELS)).astype(int))]
     original = _entries(source, shown)
     labels, positions = p.labels[shown], p.positions[shown]
-    within = A.within if A.is_aligned else np.diag(A.within)
     paired = positions[:, None] == positions
-    approximation = A.values[np.ix_(labels, labels)] + within[np.ix_(labels, labels)] * paired
+    second = A._square_within[np.ix_(labels, labels)]
+    approximation = A.values[np.ix_(labels, labels)] + second * paired
     low, high = _range(original)
 
     figure = figures.Figure(figsize=(11, 9), layout="constrained")
