@@ -14,14 +14,14 @@ from blockmat.matrix import BlockConstantMatrix
 
 __all__ = ["plot_fit"]
 
-_MAX_PIXELS = 900
+_MAX_PIXELS = 400  # fewer than a panel has on the screen, or thin diagonals are lost
 _MAX_DENSE_SPECTRUM = 3000
 
 
 def plot_fit(source: Any, A: BlockConstantMatrix, title: str | None = None) -> Any:
     """Draw a matrix beside its block-constant approximation.
 
-    Rows and columns are sorted by block. Of more than 900 variables, evenly spaced
+    Rows and columns are sorted by block. Of more than 400 variables, evenly spaced
     ones are shown. The spectrum of the source is drawn up to 3000 variables.
 
     Parameters
