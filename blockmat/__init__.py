@@ -1,5 +1,6 @@
 """Block-constant matrices: exact inverses and matrix functions at O(n + k^3)."""
 
+from blockmat._threads import get_num_threads, set_num_threads
 from blockmat.accumulator import BlockAccumulator
 from blockmat.approximation import approximation_error
 from blockmat.eigen import BlockEigh
@@ -22,5 +23,7 @@ __all__ = [
     "approximation_error",
     "fit",
     "fit_samples",
+    "get_num_threads",
     "load",
+    "set_num_threads",
 ]

@@ -1,97 +1,361 @@
 """Every Numba kernel of the package; nothing else imports numba.
 
 One policy for all: compiled lazily per dtype and layout, serial, free of the
-GIL, cached on disk, IEEE division, and only those relaxed floating-point rules
-that keep NaN and infinity intact. Kernels write into arrays that the caller
-allocates, so the caller decides the precision of the accumulators. A kernel
-that adds accepts accumulators that already hold sums, which makes every
-function of this file usable chunk by chunk.
+GIL, cached on disk where there is a place for it, IEEE division, and only those
+relaxed floating-point rules that keep NaN and infinity intact. Kernels write into
+arrays that the caller allocates, so the caller decides the precision of the
+accumulators, and those that end in ``first, last`` do that part of the work only, so
+that several threads can share it.
+
+Sums are pairwise (N. J. Higham, "The accuracy of floating point summation", SIAM J.
+Sci. Comput. 14, 1993): runs of `_RUN` numbers are added in order, the sums of runs
+two by two.
+
+Two things keep the inner loops vectorized. Numba checks every index of a signed type
+for being negative, unless the loop starts at 0, so loops run over slices or over
+unsigned indices, and labels come as uint32. ``labels`` of length 0 stands for
+contiguous blocks, which need none.
 
 The NumPy function that each kernel equals stands in ``tests/test_kernels.py``.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, cast
 
 import numba
 import numpy as np
+from numba.core.caching import FunctionCache
 
 _Kernel = Callable[..., Any]
 
+_RUN = 256  # numbers added in order, most of them in parallel lanes of the processor
+_ROWS = 32  # rows added in order
+_TILE = 2048  # numbers that stay in the first-level cache
+_LANES_UP_TO = 4096  # blocks for which four sets of sums still fit into cache
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache on disk, for which a place that cannot be read or written is no error."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        with contextlib.suppress(OSError):
+            return super().load_overload(sig, target_context)
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
+
 
 def _jit(function: _Kernel) -> _Kernel:
-    return cast(
-        _Kernel,
-        numba.njit(
-            nogil=True,
-            cache=True,
-            error_model="numpy",
-            fastmath={"reassoc", "nsz", "contract"},
-        )(function),
-    )
+    kernel = numba.njit(
+        nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"}
+    )(function)  # fmt: skip
+    with contextlib.suppress(RuntimeError):  # no place for a cache: compile in memory
+        kernel._cache = _Cache(function)
+    return cast(_Kernel, kernel)
+
+
+# Pairwise sums
 
 
 @_jit
-def add_block_sums(x, labels, sums):
-    """``sums[b] += sum of x over block b`` for x (n,)."""
-    for i in range(x.shape[0]):
-        sums[labels[i]] += x[i]
+def _sum_run(x, start, stop, zero):
+    """Return the sum of ``x[start:stop]``, x (n,)."""
+    if stop - start <= _RUN:
+        total = zero
+        for i in range(np.uint64(start), np.uint64(stop)):
+            total += x[i]
+        return total
+    middle = start + (stop - start) // 2
+    return _sum_run(x, start, middle, zero) + _sum_run(x, middle, stop, zero)
 
 
 @_jit
-def add_block_sums_of_rows(x, labels, sums):
-    """``sums[b] += sum of the rows of x in block b`` for x (n, m), sums (k, m)."""
-    for i in range(x.shape[0]):
-        b = labels[i]
-        for j in range(x.shape[1]):
-            sums[b, j] += x[i, j]
+def _new_stack(n_leaves, width, dtype_of):
+    """Make room for the sums of `n_leaves` leaves that are added two by two."""
+    levels = 2
+    while n_leaves > 1:
+        n_leaves //= 2
+        levels += 1
+    return np.zeros((levels, width), dtype_of.dtype)
 
 
 @_jit
-def multiply_add(x, scale, shift, labels, out):
-    """``out = scale[label] * x + shift[label]`` for x (n,), scale and shift (k,)."""
-    for i in range(x.shape[0]):
-        b = labels[i]
-        out[i] = scale[b] * x[i] + shift[b]
+def _merge(stack, depth, n_leaves):
+    """Add the top two rows of a stack as often as they hold sums of equally many leaves.
 
-
-@_jit
-def multiply_add_rows(x, scale, shift, labels, out):
-    """``out = scale[label] * x + shift[label]`` for x (n, m), scale (k,), shift (k, m)."""
-    for i in range(x.shape[0]):
-        b = labels[i]
-        for j in range(x.shape[1]):
-            out[i, j] = scale[b] * x[i, j] + shift[b, j]
-
-
-@_jit
-def add_dense(
-    a, first, row_labels, col_labels, positions, order, offsets, first_mate, mates, sums, traces
-):
-    """Add rows ``first : first + len(a)`` of a dense matrix to its block sums.
-
-    ``sums[p, q]`` gains the sum over block (p, q), and ``traces[t]`` the sum of
-    the paired entries of block p and its mate ``mates[t]``, where t runs over
-    ``first_mate[p] : first_mate[p + 1]``: one pass over the matrix, because the
-    paired entries are read while their row is in cache.
+    Like carries when counting to `n_leaves` in binary; returns the new depth.
     """
-    row = np.zeros(sums.shape[1], sums.dtype)
-    for r in range(a.shape[0]):
-        i = first + r
-        p = row_labels[i]
-        row[:] = 0
-        for j in range(a.shape[1]):
-            row[col_labels[j]] += a[r, j]
-        sums[p] += row
-        for t in range(first_mate[p], first_mate[p + 1]):
-            traces[t] += a[r, order[offsets[mates[t]] + positions[i]]]
+    while n_leaves % 2 == 0:
+        depth -= 1
+        top = stack[depth]
+        below = stack[depth - 1]
+        for j in range(below.shape[0]):
+            below[j] += top[j]
+        n_leaves //= 2
+    return depth
+
+
+@_jit
+def _add_stack(stack, depth, sums):
+    for d in range(depth - 1, -1, -1):
+        row = stack[d]
+        for j in range(sums.shape[0]):
+            sums[j] += row[j]
+
+
+@_jit
+def _sum_rows(x, start, stop, sums):
+    """Add the rows ``x[start:stop]``, x (n, m), to ``sums`` (m,)."""
+    if stop - start <= _ROWS:
+        for i in range(np.uint64(start), np.uint64(stop)):
+            row = x[i]
+            for j in range(row.shape[0]):
+                sums[j] += row[j]
+        return
+    stack = _new_stack(-(-(stop - start) // _ROWS), sums.shape[0], sums)
+    depth, n_leaves = 0, 0
+    for leaf in range(start, stop, _ROWS):
+        total = stack[depth]
+        total[:] = 0
+        for i in range(leaf, min(leaf + _ROWS, stop)):
+            row = x[i]
+            for j in range(row.shape[0]):
+                total[j] += row[j]
+        depth, n_leaves = depth + 1, n_leaves + 1
+        depth = _merge(stack, depth, n_leaves)
+    _add_stack(stack, depth, sums)
+
+
+@_jit
+def _sum_labelled(x, labels, sums):
+    """Add x (n,) to ``sums[labels]``, in four lanes so that a repeated label need not wait."""
+    k = sums.shape[0]
+    size = max(4 * _RUN, 16 * k)
+    stack = _new_stack(-(-x.shape[0] // size), k, sums)
+    lanes = np.empty((4 if k <= _LANES_UP_TO else 1, k), sums.dtype)
+    n_lanes = lanes.shape[0]
+    lane0, lane1 = lanes[0], lanes[1 % n_lanes]
+    lane2, lane3 = lanes[2 % n_lanes], lanes[3 % n_lanes]
+    depth, n_leaves = 0, 0
+    for leaf in range(0, x.shape[0], size):
+        some, where = x[leaf : leaf + size], labels[leaf : leaf + size]
+        lanes[:] = 0
+        fours = some.shape[0] // 4
+        for q in range(fours):
+            i = np.uint64(4 * q)
+            lane0[where[i]] += some[i]
+            lane1[where[i + np.uint64(1)]] += some[i + np.uint64(1)]
+            lane2[where[i + np.uint64(2)]] += some[i + np.uint64(2)]
+            lane3[where[i + np.uint64(3)]] += some[i + np.uint64(3)]
+        for i in range(4 * fours, some.shape[0]):
+            lane0[where[i]] += some[i]
+        total = stack[depth]
+        total[:] = 0
+        for lane in range(n_lanes):
+            for b in range(k):
+                total[b] += lanes[lane, b]
+        depth, n_leaves = depth + 1, n_leaves + 1
+        depth = _merge(stack, depth, n_leaves)
+    _add_stack(stack, depth, sums)
+
+
+@_jit
+def _sum_rows_labelled(x, labels, sums):
+    """Add the rows of x (n, m) to the rows ``sums[labels]``, sums (k, m)."""
+    k, m = sums.shape
+    size = max(_RUN, 4 * k)
+    stack = _new_stack(-(-x.shape[0] // size), k * m, sums)
+    depth, n_leaves = 0, 0
+    for leaf in range(0, x.shape[0], size):
+        some, where = x[leaf : leaf + size], labels[leaf : leaf + size]
+        stack[depth, :] = 0
+        total = stack[depth].reshape(k, m)
+        for i in range(some.shape[0]):
+            row, target = some[i], total[where[i]]
+            for j in range(row.shape[0]):
+                target[j] += row[j]
+        depth, n_leaves = depth + 1, n_leaves + 1
+        depth = _merge(stack, depth, n_leaves)
+    _add_stack(stack, depth, sums.reshape(k * m))
+
+
+@_jit
+def _sum_blocks(x, offsets, labels, sums):
+    """Set ``sums`` (k,) to the block sums of x (n,), contiguous or labelled."""
+    if labels.shape[0] == 0:
+        zero = sums.dtype.type(0)
+        for b in range(sums.shape[0]):
+            sums[b] = _sum_run(x, offsets[b], offsets[b + 1], zero)
+    else:
+        sums[:] = 0
+        _sum_labelled(x, labels, sums)
+
+
+# Block sums of vectors. A segment is a run of variables inside one contiguous block, a
+# piece a run of variables of a labelled partition. x (m, n) holds m vectors, as rows.
+
+
+@_jit
+def sum_segments(x, bounds, sums, first, last):
+    """``sums[j, s] = sum of x[j, bounds[s]:bounds[s + 1]]`` for s in first:last."""
+    zero = sums.dtype.type(0)
+    for j in range(x.shape[0]):
+        vector = x[j]
+        for s in range(first, last):
+            sums[j, s] = _sum_run(vector, bounds[s], bounds[s + 1], zero)
+
+
+@_jit
+def sum_segments_of_rows(x, bounds, sums, first, last):
+    """``sums[s] = sum of the rows x[bounds[s]:bounds[s + 1]]`` for x (n, m), s in first:last."""
+    for s in range(first, last):
+        sums[s, :] = 0
+        _sum_rows(x, bounds[s], bounds[s + 1], sums[s])
+
+
+@_jit
+def sum_pieces(x, labels, bounds, sums, first, last):
+    """``sums[p, j] = block sums (k,) of x[j]`` over piece p, for p in first:last."""
+    size = max(8 * _TILE, 16 * sums.shape[2])
+    sums[first:last] = 0
+    for p in range(first, last):
+        for tile in range(bounds[p], bounds[p + 1], size):
+            stop = min(tile + size, bounds[p + 1])
+            for j in range(x.shape[0]):  # while the labels are in cache
+                _sum_labelled(x[j, tile:stop], labels[tile:stop], sums[p, j])
+
+
+@_jit
+def sum_pieces_of_rows(x, labels, bounds, sums, first, last):
+    """``sums[p] = block sums (k, m) of the rows of x (n, m)`` over piece p, p in first:last."""
+    sums[first:last] = 0
+    for p in range(first, last):
+        piece = slice(bounds[p], bounds[p + 1])
+        _sum_rows_labelled(x[piece], labels[piece], sums[p])
+
+
+# One multiply-add per number
+
+
+@_jit
+def multiply_add_segments(x, scale, shift, bounds, blocks, out, first, last):
+    """``out[j] = scale[b] * x[j] + shift[j, b]`` over segment s of block b = blocks[s]."""
+    for s in range(first, last):
+        b = blocks[s]
+        segment = slice(bounds[s], bounds[s + 1])
+        factor = scale[b]
+        for j in range(x.shape[0]):
+            some, result, term = x[j, segment], out[j, segment], shift[j, b]
+            for i in range(some.shape[0]):
+                result[i] = factor * some[i] + term
+
+
+@_jit
+def multiply_add_segments_of_rows(x, scale, shift, bounds, blocks, out, first, last):
+    """``out[i] = scale[b] * x[i] + shift[b]`` for the rows i of segment s, b = blocks[s]."""
+    for s in range(first, last):
+        b = blocks[s]
+        factor, term = scale[b], shift[b]
+        for i in range(np.uint64(bounds[s]), np.uint64(bounds[s + 1])):
+            row, result = x[i], out[i]
+            for j in range(row.shape[0]):
+                result[j] = factor * row[j] + term[j]
+
+
+@_jit
+def multiply_add_pieces(x, scale, shift, labels, bounds, out, first, last):
+    """``out[j, i] = scale[b] * x[j, i] + shift[j, b]`` over pieces of variables, b = labels[i]."""
+    for tile in range(bounds[first], bounds[last], 8 * _TILE):
+        tiled = slice(tile, min(tile + 8 * _TILE, bounds[last]))
+        where = labels[tiled]
+        for j in range(x.shape[0]):  # while the labels are in cache
+            some, result, terms = x[j, tiled], out[j, tiled], shift[j]
+            for i in range(some.shape[0]):
+                b = where[i]
+                result[i] = scale[b] * some[i] + terms[b]
+
+
+@_jit
+def multiply_add_pieces_of_rows(x, scale, shift, labels, bounds, out, first, last):
+    """``out[i] = scale[b] * x[i] + shift[b]`` for the rows i of pieces, b = labels[i]."""
+    for i in range(np.uint64(bounds[first]), np.uint64(bounds[last])):
+        b = labels[i]
+        factor, term, row, result = scale[b], shift[b], x[i], out[i]
+        for j in range(row.shape[0]):
+            result[j] = factor * row[j] + term[j]
+
+
+@_jit
+def multiply(x, scale, values, offsets, labels, out):
+    """``out = scale[b] * x + (values @ block sums of x)[b]`` for x (n,), b the labels.
+
+    The whole product in one call, for sizes at which calls cost more than the work.
+    """
+    k = values.shape[0]
+    zero = values.dtype.type(0)
+    sums, terms = np.empty(k, values.dtype), np.empty(k, values.dtype)
+    _sum_blocks(x, offsets, labels, sums)
+    for b in range(k):
+        term = zero
+        for c in range(k):
+            term += values[b, c] * sums[c]
+        terms[b] = term
+    if labels.shape[0] == 0:
+        for b in range(k):
+            block = slice(offsets[b], offsets[b + 1])
+            factor, term, some, result = scale[b], terms[b], x[block], out[block]
+            for i in range(some.shape[0]):
+                result[i] = factor * some[i] + term
+    else:
+        for i in range(x.shape[0]):
+            b = labels[i]
+            out[i] = scale[b] * x[i] + terms[b]
+
+
+# Sums over matrices. The rows of a matrix are sorted by block and cut into segments:
+# segment s is rows[bounds[s]:bounds[s + 1]], all of one block of rows.
+
+
+@_jit
+def sum_dense(
+    a, rows, bounds, offsets, labels, first_row, blocks, positions, order, starts,
+    first_mate, mates, sums, traces, first, last,
+):  # fmt: skip
+    """Block sums and paired sums of a dense matrix, segment by segment.
+
+    ``sums[s]`` (l,) becomes the block sums of the sum of the rows of segment s, and
+    ``traces[s, t]`` the sum of their entries that are paired with mate t of their
+    block: one pass over the matrix, because a row's paired entries are read while it
+    is in cache. Row r of `a` is variable ``first_row + r``.
+    """
+    total = np.empty(a.shape[1], sums.dtype)
+    for s in range(first, last):
+        segment = rows[bounds[s] : bounds[s + 1]]
+        for tile in range(0, a.shape[1], _TILE):
+            some = total[tile : tile + _TILE]
+            some[:] = 0
+            for r in segment:
+                row = a[r, tile : tile + _TILE]
+                for j in range(some.shape[0]):
+                    some[j] += row[j]
+        _sum_blocks(total, offsets, labels, sums[s])
+        traces[s, :] = 0
+        if traces.shape[1] > 0:
+            p = blocks[s]
+            for r in segment:
+                place = positions[first_row + r]
+                for t in range(first_mate[p], first_mate[p + 1]):
+                    traces[s, t - first_mate[p]] += a[r, order[starts[mates[t]] + place]]
 
 
 @_jit
 def add_sparse(
     rows, cols, data, row_labels, col_labels, positions, classes, ranks, first_mate, sums, traces
 ):
-    """Add coordinate-format entries to block sums and paired sums (see `add_dense`).
+    """Add coordinate-format entries to block sums and paired sums.
 
     Blocks p and q are mates when ``classes[p] == classes[q]``, and then q is mate
     number ``ranks[q]`` of p.
@@ -107,50 +371,93 @@ def add_sparse(
 
 
 @_jit
-def add_samples(x, mean, labels, sums, traces):
-    """Block sums and sums of squares of the rows of ``x - mean``, in one pass.
+def sum_samples(x, centre, offsets, labels, bounds, mean, sums, squares, first, last):
+    """Block sums of samples x (T, n) and the squares of their columns, piece by piece.
 
-    ``sums[t, b] += sum over block b of (x[t] - mean)`` and
-    ``traces[b] += sum over t and block b of |x[t] - mean|**2``.
+    With ``deviations = x - mean(x)``, or x unless `centre`: ``mean`` (n,) becomes the
+    mean, ``sums[p, t]`` the block sums of row t of the deviations over piece p of the
+    columns, and ``squares[i]`` the sum of their absolute squares in column i. Columns
+    are taken in strips that fit into cache, which reads x once.
     """
-    for t in range(x.shape[0]):
-        row = sums[t]
-        for i in range(x.shape[1]):
-            b = labels[i]
-            deviation = x[t, i] - mean[i]
-            row[b] += deviation
-            traces[b] += deviation.real * deviation.real + deviation.imag * deviation.imag
+    n_samples = x.shape[0]
+    width = max(16, min(2 * _TILE, 16 * _TILE // n_samples))
+    strip = np.empty(width, sums.dtype)
+    sums[first:last] = 0
+    for p in range(first, last):
+        b = 0
+        if labels.shape[0] == 0:
+            b = np.searchsorted(offsets, bounds[p], side="right") - 1
+        for start in range(bounds[p], bounds[p + 1], width):
+            stop = min(start + width, bounds[p + 1])
+            some, square, where = mean[start:stop], squares[start:stop], labels[start:stop]
+            some[:] = 0
+            square[:] = 0
+            if centre:
+                for t in range(n_samples):
+                    row = x[t, start:stop]
+                    for i in range(row.shape[0]):
+                        some[i] += row[i]
+                for i in range(some.shape[0]):
+                    some[i] /= n_samples
+            while labels.shape[0] == 0 and offsets[b + 1] <= start:
+                b += 1
+            for t in range(n_samples):
+                row, target = x[t, start:stop], sums[p, t]
+                for i in range(row.shape[0]):
+                    deviation = row[i] - some[i]
+                    strip[i] = deviation
+                    square[i] += deviation.real * deviation.real + deviation.imag * deviation.imag
+                if labels.shape[0] > 0:
+                    for i in range(where.shape[0]):
+                        target[where[i]] += strip[i]
+                else:
+                    c, i = b, start
+                    while i < stop:
+                        end = min(offsets[c + 1], stop)
+                        target[c] += _sum_run(strip, i - start, end - start, strip.dtype.type(0))
+                        c, i = c + 1, end
 
 
 @_jit
-def add_dense_residual(
-    a, first, labels, positions, order, offsets, first_mate, mates, values, second, row, norms
-):
-    """Squared Frobenius norms of a block of rows and of its distance to a fit.
+def sum_dense_residual(
+    a, rows, bounds, labels, first_row, blocks, positions, order, starts,
+    first_mate, mates, values, second, norms, first, last,
+):  # fmt: skip
+    """Squared Frobenius norms of rows of a matrix and of their distance to a fit.
 
     The fit is ``values[p, q]`` in block (p, q), plus ``second[t]`` at the entries
-    paired with mate t. ``norms[0]`` gains the squared distance and ``norms[1]``
-    the squared norm of `a`; `row` is scratch space for one row of the fit.
+    paired with mate t. ``norms[s, 0]`` becomes the squared distance over segment s
+    and ``norms[s, 1]`` the squared norm of `a` there.
     """
-    for r in range(a.shape[0]):
-        i = first + r
-        p = labels[i]
-        for j in range(a.shape[1]):
-            row[j] = values[p, labels[j]]
-        for t in range(first_mate[p], first_mate[p + 1]):
-            row[order[offsets[mates[t]] + positions[i]]] += second[t]
-        for j in range(a.shape[1]):
-            v = a[r, j]
-            d = v - row[j]
-            norms[0] += d.real * d.real + d.imag * d.imag
-            norms[1] += v.real * v.real + v.imag * v.imag
+    fit = np.empty(a.shape[1], values.dtype)
+    for s in range(first, last):
+        p = blocks[s]
+        numbers = values[p]
+        for j in range(fit.shape[0]):
+            fit[j] = numbers[labels[j]]
+        norms[s, :] = 0
+        for r in rows[bounds[s] : bounds[s + 1]]:
+            place = positions[first_row + r]
+            row = a[r]
+            for t in range(first_mate[p], first_mate[p + 1]):
+                fit[order[starts[mates[t]] + place]] += second[t]
+            distance, norm = 0.0, 0.0
+            for j in range(row.shape[0]):
+                v = row[j]
+                d = v - fit[j]
+                distance += d.real * d.real + d.imag * d.imag
+                norm += v.real * v.real + v.imag * v.imag
+            norms[s, 0] += distance
+            norms[s, 1] += norm
+            for t in range(first_mate[p], first_mate[p + 1]):
+                fit[order[starts[mates[t]] + place]] = numbers[mates[t]]
 
 
 @_jit
 def add_sparse_residual(
     rows, cols, data, labels, positions, classes, ranks, first_mate, values, second, norms
 ):
-    """`add_dense_residual` for coordinate-format entries without duplicates.
+    """`sum_dense_residual` for coordinate-format entries without duplicates.
 
     ``norms[2]`` gains the squared norm of the fit at the stored entries, which is
     what the caller needs for the entries that are not stored.

@@ -1,13 +1,21 @@
 """Sums of outer products, reduced to a between core and paired sums."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from blockmat._blockwise import block_sums, pieces, shared_ranges, sum_of_parts
 from blockmat._sums import row_chunks
-from blockmat._validation import Array
+from blockmat._threads import run
+from blockmat._validation import Array, accumulator_dtype
 from blockmat.exceptions import NonFiniteError
 from blockmat.partition import Partition
+
+_ROWS = 1024  # samples at a time, so that a strip of their columns fits into cache
+_PIECES = 16  # into which columns are divided for threads
+_NARROWEST = 512  # columns in a piece
+_PIECE_PER_BLOCK = 8  # columns for each of the k sums that a piece has
 
 
 class Moments:
@@ -36,35 +44,90 @@ class Moments:
         self.paired = self.paired / divisor
         return self
 
+    @property
+    def aligned(self) -> bool:
+        """Whether there are paired sums for every two blocks of one size."""
+        return bool(self.paired.ndim == 2)
+
     def pair(self) -> tuple[Array, Array]:
         """Return the canonical pair of the projected sum."""
         return self.between, within_from_sums(self.partition, self.between, self.paired)
 
 
-def moments(X: Array, mean: Array, p: Partition, aligned: bool, check_finite: bool) -> Moments:
-    """Sum the outer products of the rows of ``X - mean``, chunk by chunk."""
-    from blockmat import _kernels
+@dataclass
+class CentredMoments:
+    """Samples as the sum of outer products of their deviations, their mean and weight.
 
-    k = p.n_blocks
-    dtype = np.result_type(mean, X.dtype)
-    total = Moments(p, np.zeros((k, k), dtype), np.zeros((k, k) if aligned else k, dtype))
-    for _, rows in row_chunks(X, max_width=k):
-        means = np.zeros((len(rows), k), dtype=dtype)
-        squares = np.zeros(k)
-        _kernels.add_samples(rows, mean, p.labels, means, squares)
-        if check_finite and not np.isfinite(means).all():
-            raise NonFiniteError(
-                f"X contains NaN or infinity in row {_first_non_finite_row(X)}; "
-                f"expected finite numbers"
-            )
-        means /= np.sqrt(p.sizes)
-        paired = _paired_products(rows, mean, p, dtype) if aligned else squares
-        total += Moments(p, means.T @ means.conj(), paired)
+    Kept apart from the mean, the sum does not cancel where the mean is large.
+    """
+
+    moments: Moments
+    mean: Array
+    weight: float
+
+    def __iadd__(self, other: "CentredMoments") -> "CentredMoments":
+        """Join with others (Chan, Golub and LeVeque, 1983)."""
+        weight = self.weight + other.weight
+        difference = other.mean - self.mean
+        between_means = raw_moments(difference[None], self.moments.partition, self.moments.aligned)
+        between_means *= self.weight * other.weight / weight
+        self.moments += other.moments
+        self.moments += between_means
+        self.mean = self.mean + difference * (other.weight / weight)
+        self.weight = weight
+        return self
+
+
+def centred_moments(
+    X: Array, p: Partition, aligned: bool, check_finite: bool = True
+) -> CentredMoments:
+    """Sum the outer products of samples around their mean, reading them once."""
+    total = None
+    for _, rows in row_chunks(X, max(_ROWS, p.n_blocks)):
+        moments, mean = _moments_of_rows(X, rows, p, aligned, check_finite, centre=True)
+        part = CentredMoments(moments, mean, float(len(rows)))
+        if total is None:
+            total = part
+        else:
+            total += part
+    assert total is not None  # as_samples refuses empty X
     return total
 
 
+def raw_moments(X: Array, p: Partition, aligned: bool, check_finite: bool = False) -> Moments:
+    """Sum the outer products of rows."""
+    total = Moments.zero(p, aligned)
+    for _, rows in row_chunks(X, max(_ROWS, p.n_blocks)):
+        total += _moments_of_rows(X, rows, p, aligned, check_finite, centre=False)[0]
+    return total
+
+
+def _moments_of_rows(
+    X: Array, rows: Array, p: Partition, aligned: bool, check_finite: bool, centre: bool
+) -> tuple[Moments, Array]:
+    """Return the moments of some rows of X around their mean, or around 0, and that mean."""
+    from blockmat import _kernels
+
+    n_samples, n = rows.shape
+    k = p.n_blocks
+    dtype = accumulator_dtype(rows.dtype)
+    mean, squares = np.empty(n, dtype=dtype), np.empty(n)
+    bounds = pieces(n, max(-(-n // _PIECES), _NARROWEST, _PIECE_PER_BLOCK * k))
+    parts = np.empty((len(bounds) - 1, n_samples, k), dtype=dtype)
+    arguments = (rows, centre, p.offsets, p._codes, bounds, mean, parts, squares)
+    run(_kernels.sum_samples, arguments, shared_ranges(bounds, rows.size))
+    means = sum_of_parts(parts)
+    if check_finite and not np.isfinite(means).all():
+        raise NonFiniteError(
+            f"X contains NaN or infinity in row {_first_non_finite_row(X)}; expected finite numbers"
+        )
+    means /= np.sqrt(p.sizes)
+    paired = _paired_products(rows, mean, p, dtype) if aligned else block_sums(p, squares)
+    return Moments(p, means.T @ means.conj(), paired), mean
+
+
 def _first_non_finite_row(X: Array) -> int:
-    for first, rows in row_chunks(X):
+    for first, rows in row_chunks(X, _ROWS):
         wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(wrong):
             return first + int(wrong[0])

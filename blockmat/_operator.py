@@ -31,8 +31,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         parameters = list(inspect.signature(cls.__init__).parameters.values())
         cls.__signature__ = inspect.Signature(parameters[1:])
 
-    def _apply(self, x: Array) -> Array:
-        """Multiply with a validated (n,) or (n, m) array."""
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        """Multiply with a validated (n,) or (n, m) array, into a validated `out`."""
         raise NotImplementedError
 
     def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> Self:
@@ -80,13 +80,17 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         result: Array = self.H._matmat(X)
         return result
 
-    def dot(self, x: Any) -> Any:
+    def dot(self, x: Any, out: Array | None = None) -> Any:
         """Multiply by a scalar, a vector, a matrix or a linear operator.
 
         Parameters
         ----------
         x : scalar, array_like of shape (n,) or (n, m), or LinearOperator
             What to multiply by.
+        out : ndarray, optional
+            Where to write the product with an array: of its shape and dtype; it may be
+            `x` itself. Spares the time that the system takes to hand out memory, which
+            for large arrays is as much as that of the product.
 
         Returns
         -------
@@ -101,6 +105,10 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
             If the shapes do not fit.
         PartitionMismatchError
             If `x` is structured on another partition.
+        DtypeError
+            If `out` has another dtype than the product.
+        TypeError
+            If `out` is not an array, or `x` not one.
 
         Examples
         --------
@@ -108,6 +116,10 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         >>> bm.BlockConstantMatrix([0, 0, 1], [[2, 0], [0, 3]]).dot([1.0, 3.0, 1.0])
         array([4., 4., 3.])
         """
+        if out is not None:
+            return self._dot_into(x, out)
+        if type(x) is np.ndarray and x.ndim:
+            return self._apply(self._as_operand(x))
         if _is_scalar(x):
             return self._scaled(x)
         if isinstance(x, BlockOperator) and (product := self._product(x)) is not None:
@@ -115,6 +127,21 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         if isinstance(x, LinearOperator):
             return super().dot(x)
         return self._apply(self._as_operand(x))
+
+    def _dot_into(self, x: Any, out: Any) -> Array:
+        if _is_scalar(x) or isinstance(x, LinearOperator):
+            raise TypeError(f"out is given and x is {x!r}; expected an array as x")
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out is a {type(out).__name__}; expected an array")
+        x = self._as_operand(x)
+        shape, dtype = (self.shape[0], *x.shape[1:]), np.result_type(self.dtype, x.dtype)
+        if out.shape != shape:
+            raise ShapeError(f"out has shape {out.shape}; expected {shape}")
+        if out.dtype != dtype:
+            raise DtypeError(f"out has dtype {out.dtype}; expected {dtype}")
+        if not out.flags.writeable:
+            raise ValueError("out is read-only; expected an array that can be written to")
+        return self._apply(x, out)
 
     def rdot(self, x: Any) -> Any:
         """Multiply from the right: ``x @ A``, or ``x * A`` for a scalar.
@@ -225,6 +252,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         return self.rdot(other)
 
     def __matmul__(self, other: Any) -> Any:
+        if type(other) is np.ndarray and other.ndim:
+            return self._apply(self._as_operand(other))
         _refuse_scalar(other)
         return self.dot(other)
 

@@ -11,7 +11,9 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
+from blockmat._blockwise import Segments, block_sums, segments, shared_ranges
 from blockmat._progress import track
+from blockmat._threads import run
 from blockmat._validation import (
     Array,
     accumulator_dtype,
@@ -24,7 +26,9 @@ from blockmat._validation import check_finite as require_finite
 from blockmat.exceptions import DtypeError, NonFiniteError, ShapeError
 from blockmat.partition import Pairing, Partition
 
-_CHUNK_BYTES = 2**26
+_COPY_BYTES = 2**26  # of rows that have to be converted
+_WINDOW_BYTES = 2**30  # of rows that are used where they are
+_ROWS = 32  # of one block, added up before their columns are
 
 
 def as_source(source: Any) -> Any:
@@ -46,17 +50,24 @@ def as_samples(X: Any) -> Array:
     return samples
 
 
-def row_chunks(a: Array, max_width: int = 1) -> Iterator[tuple[int, Array]]:
-    """Split an array into runs of rows of a bounded size, in a supported dtype."""
+def row_chunks(a: Array, max_rows: int | None = None) -> Iterator[tuple[int, Array]]:
+    """Split an array into runs of rows, contiguous and of a supported dtype.
+
+    They are views where the array allows it, which may be large, and copies of a
+    bounded size otherwise.
+    """
     dtype = working_dtype(a.dtype, "source")
-    height = _chunk_height(a, max_width)
+    height = _chunk_height(a, max_rows)
     for first in range(0, len(a), height):
-        yield first, np.asarray(a[first : first + height]).astype(dtype, copy=False)
+        yield first, np.ascontiguousarray(a[first : first + height], dtype=dtype)
 
 
-def _chunk_height(a: Array, max_width: int = 1) -> int:
-    width: int = max(a.shape[1], max_width, 1)
-    return max(1, _CHUNK_BYTES // (8 * width))
+def _chunk_height(a: Array, max_rows: int | None = None) -> int:
+    dtype = working_dtype(a.dtype, "source")
+    in_place = a.flags.c_contiguous and a.dtype == dtype
+    row_bytes = max(a.shape[1] * dtype.itemsize, 1)
+    height = max(1, (_WINDOW_BYTES if in_place else _COPY_BYTES) // row_bytes)
+    return height if max_rows is None else min(height, max_rows)
 
 
 def tracked_rows(a: Array, progress: bool | None, description: str) -> Iterator[Any]:
@@ -65,7 +76,17 @@ def tracked_rows(a: Array, progress: bool | None, description: str) -> Iterator[
     return track(row_chunks(a), n_chunks, description, progress)
 
 
-def block_sums(
+def row_segments(p: Partition, first: int, n_rows: int) -> tuple[Array, Segments]:
+    """Sort rows ``first : first + n_rows`` by block, and cut the blocks into segments.
+
+    Returns the rows, counted from `first`, and the segments in that order.
+    """
+    labels = p.labels[first : first + n_rows]
+    order = np.arange(n_rows) if p.is_contiguous else np.argsort(labels, kind="stable")
+    return order, segments(np.bincount(labels, minlength=p.n_blocks), _ROWS)
+
+
+def matrix_sums(
     source: Any,
     rows: Partition,
     cols: Partition,
@@ -77,13 +98,13 @@ def block_sums(
 
     Without a `pairing` (a rectangular matrix) there are no paired entries.
     """
-    from blockmat import _kernels
-
     dtype = accumulator_dtype(working_dtype(source.dtype, "source"))
     pairs = _no_pairing(rows.n_blocks) if pairing is None else pairing
     sums = np.zeros((rows.n_blocks, cols.n_blocks), dtype=dtype)
     traces = np.zeros(len(pairs.mates), dtype=dtype)
     if issparse(source):
+        from blockmat import _kernels
+
         i, j, data = coordinates(source)
         _kernels.add_sparse(
             i, j, data, rows.labels, cols.labels, rows.positions,
@@ -91,14 +112,43 @@ def block_sums(
         )  # fmt: skip
         return sums, traces
     if source.flags.f_contiguous and not source.flags.c_contiguous:
-        sums, traces = block_sums(source.T, cols, rows, pairing, progress, description)
+        sums, traces = matrix_sums(source.T, cols, rows, pairing, progress, description)
         return sums.T, _transposed(traces, pairs)
     for first, chunk in tracked_rows(source, progress, description):
-        _kernels.add_dense(
-            chunk, first, rows.labels, cols.labels, rows.positions, cols.order, cols.offsets,
-            pairs.first_mate, pairs.mates, sums, traces,
-        )  # fmt: skip
+        _add_dense(chunk, first, rows, cols, pairs, sums, traces)
     return sums, traces
+
+
+def _add_dense(
+    chunk: Array, first: int, rows: Partition, cols: Partition, pairs: Pairing,
+    sums: Array, traces: Array,
+) -> None:  # fmt: skip
+    from blockmat import _kernels
+
+    order, (bounds, blocks, starts) = row_segments(rows, first, len(chunk))
+    n_mates = np.diff(pairs.first_mate)
+    partial = np.empty((len(blocks), cols.n_blocks), dtype=sums.dtype)
+    paired = np.empty((len(blocks), n_mates.max()), dtype=sums.dtype)
+    arguments = (
+        chunk, order, bounds, cols.offsets, cols._codes, first, blocks,
+        rows.positions, cols.order, cols.offsets, pairs.first_mate, pairs.mates, partial, paired,
+    )  # fmt: skip
+    run(_kernels.sum_dense, arguments, shared_ranges(bounds, chunk.size))
+    counts = np.diff(starts)
+    present = np.flatnonzero(counts)
+    sums[present] += _joined(partial, counts[present])
+    place = np.arange(paired.shape[1])
+    number = pairs.first_mate[present][:, None] + place
+    exists = place < n_mates[present][:, None]
+    traces[number[exists]] += _joined(paired, counts[present])[exists]
+
+
+def _joined(parts: Array, counts: Array) -> Array:
+    """Add up the first counts[0] rows, the next counts[1] rows and so on, a few at a time."""
+    while counts.max(initial=1) > 1:
+        parts = np.add.reduceat(parts, segments(counts, _ROWS).bounds[:-1], axis=0)
+        counts = -(-counts // _ROWS)
+    return parts
 
 
 def _no_pairing(n_blocks: int) -> Pairing:
@@ -138,7 +188,7 @@ def operator_core(
     """Return ``U_r^H A U_c`` from products with blocks of columns of U_c."""
     row_root, col_root = np.sqrt(rows.sizes), np.sqrt(cols.sizes)
     dtype = working_dtype(np.float64 if source.dtype is None else source.dtype, "source")
-    width = max(1, min(cols.n_blocks, _CHUNK_BYTES // (8 * cols.n)))
+    width = max(1, min(cols.n_blocks, _COPY_BYTES // (8 * cols.n)))
     starts = range(0, cols.n_blocks, width)
     columns = []
     for start in track(starts, len(starts), "fit", progress):
@@ -147,7 +197,7 @@ def operator_core(
         products = as_numeric(source.matmat(indicator), "source @ indicator", (2,))
         if source.dtype is None:
             dtype = np.result_type(dtype, products)
-        columns.append(rows._sums(products) / row_root[:, None] / col_root[blocks])
+        columns.append(block_sums(rows, products) / row_root[:, None] / col_root[blocks])
     return np.concatenate(columns, axis=1), dtype
 
 

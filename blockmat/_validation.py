@@ -17,7 +17,7 @@ from blockmat.exceptions import (
 
 Array = NDArray[Any]
 
-_KEPT = tuple(np.dtype(c) for c in "fdFD")
+_KEPT = frozenset(np.dtype(c) for c in "fdFD")
 
 
 def working_dtype(dtype: Any, name: str) -> np.dtype[Any]:
@@ -76,6 +76,8 @@ def as_raw_array(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
 
 def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
     """Convert to an array of a supported dtype and dimension, without a needless copy."""
+    if type(x) is np.ndarray and x.dtype in _KEPT and x.ndim in ndims:
+        return x
     raw = as_raw_array(x, name, ndims)
     return raw.astype(working_dtype(raw.dtype, name), copy=False)
 

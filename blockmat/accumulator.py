@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from blockmat._moments import Moments, moments
+from blockmat._moments import CentredMoments, Moments, centred_moments, raw_moments
 from blockmat._sums import as_samples
-from blockmat._validation import Array, accumulator_dtype, as_count, as_numeric
+from blockmat._validation import Array, as_count, as_numeric
 from blockmat._validation import check_finite as require_finite
 from blockmat.exceptions import NonFiniteError, PartitionMismatchError, ShapeError
 from blockmat.matrix import BlockConstantMatrix
@@ -54,9 +54,7 @@ class BlockAccumulator:
         self._aligned = bool(aligned)
         self._dtype: np.dtype[Any] | None = None
         self._outer = Moments.zero(self._partition, self._aligned)
-        self._centred = Moments.zero(self._partition, self._aligned)
-        self._mean = np.zeros(self._partition.n)
-        self._weight = 0.0
+        self._samples: CentredMoments | None = None
 
     @property
     def partition(self) -> Partition:
@@ -71,7 +69,7 @@ class BlockAccumulator:
     @property
     def n_samples(self) -> float:
         """The number of samples added, less what has decayed."""
-        return self._weight
+        return 0.0 if self._samples is None else self._samples.weight
 
     def add_outer(self, g: Any, weight: float = 1.0) -> None:
         """Add the outer product ``weight * g g^H``.
@@ -135,9 +133,7 @@ class BlockAccumulator:
         X = as_samples(X)
         if X.shape[1] != self.partition.n:
             raise ShapeError(f"X has {X.shape[1]} columns; expected {self.partition.n}")
-        mean = X.mean(axis=0, dtype=accumulator_dtype(X.dtype))
-        centred = moments(X, mean, self.partition, self._aligned, check_finite=True)
-        self._add_centred(centred, mean, float(len(X)))
+        self._join(centred_moments(X, self.partition, self._aligned))
         self._see(X.dtype)
 
     def decay(self, beta: float) -> None:
@@ -165,8 +161,9 @@ class BlockAccumulator:
         if not 0 <= beta <= 1:
             raise ValueError(f"beta is {beta!r}; expected a number from 0 to 1")
         self._outer *= beta
-        self._centred *= beta
-        self._weight *= beta
+        if self._samples is not None:
+            self._samples.moments *= beta
+            self._samples.weight *= beta
 
     def merge(self, other: "BlockAccumulator") -> None:
         """Add everything that another accumulator holds.
@@ -199,8 +196,8 @@ class BlockAccumulator:
                 "other accumulates on another partition, or only one of the two is aligned"
             )
         self._outer += other._outer
-        if other._weight:
-            self._add_centred(other._centred, other._mean, other._weight)
+        if other._samples is not None:
+            self._join(other._samples)
         if other._dtype is not None:
             self._see(other._dtype)
 
@@ -220,8 +217,9 @@ class BlockAccumulator:
         """
         total = Moments.zero(self.partition, self._aligned)
         total += self._outer
-        total += self._centred
-        total += self._outer_of(self._mean, self._weight)
+        if self._samples is not None:
+            total += self._samples.moments
+            total += self._outer_of(self._samples.mean, self._samples.weight)
         return self._as_matrix(total)
 
     def covariance(self, ddof: int = 1) -> BlockConstantMatrix:
@@ -251,13 +249,13 @@ class BlockAccumulator:
         np.float64(2.0)
         """
         ddof = as_count(ddof, "ddof", 0)
-        if ddof >= self._weight:
+        if self._samples is None or ddof >= self.n_samples:
             raise ValueError(
-                f"ddof is {ddof}; expected less than the number of samples, {self._weight:g}"
+                f"ddof is {ddof}; expected less than the number of samples, {self.n_samples:g}"
             )
         covariance = Moments.zero(self.partition, self._aligned)
-        covariance += self._centred
-        covariance /= self._weight - ddof
+        covariance += self._samples.moments
+        covariance /= self.n_samples - ddof
         return self._as_matrix(covariance)
 
     def _as_matrix(self, sums: Moments) -> BlockConstantMatrix:
@@ -267,18 +265,16 @@ class BlockAccumulator:
     def _see(self, dtype: Any) -> None:
         self._dtype = np.dtype(dtype) if self._dtype is None else np.result_type(self._dtype, dtype)
 
-    def _add_centred(self, centred: "Moments", mean: Array, weight: float) -> None:
-        """Join two centred sums (Chan, Golub and LeVeque, 1983)."""
-        total = self._weight + weight
-        difference = mean - self._mean
-        self._centred += centred
-        self._centred += self._outer_of(difference, self._weight * weight / total)
-        self._mean = self._mean + difference * (weight / total)
-        self._weight = total
+    def _join(self, samples: CentredMoments) -> None:
+        if self._samples is None or self._samples.weight == 0:
+            zero = Moments.zero(self.partition, self._aligned)
+            zero += samples.moments
+            self._samples = CentredMoments(zero, samples.mean, samples.weight)
+        elif samples.weight > 0:
+            self._samples += samples
 
-    def _outer_of(self, x: Array, weight: float) -> "Moments":
-        zero = np.zeros(len(x), dtype=accumulator_dtype(x.dtype))
-        outer = moments(x[None], zero, self.partition, self._aligned, check_finite=False)
+    def _outer_of(self, x: Array, weight: float) -> Moments:
+        outer = raw_moments(x[None], self.partition, self._aligned)
         outer *= weight
         return outer
 

@@ -6,7 +6,9 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
-from blockmat._sums import as_source, coordinates, probes, tracked_rows
+from blockmat._blockwise import shared_ranges
+from blockmat._sums import as_source, coordinates, probes, row_segments, tracked_rows
+from blockmat._threads import run
 from blockmat._validation import Array, accumulator_dtype, as_count, working_dtype
 from blockmat.exceptions import PartitionMismatchError, ShapeError
 from blockmat.fitting import fit
@@ -86,14 +88,17 @@ def _distance_to_dense(
     if source.flags.f_contiguous and not source.flags.c_contiguous:
         return _distance_to_dense(source.T, A.T, progress)
     p, pairing, values, second = _numbers_for_kernels(A, source.dtype)
-    row = np.zeros(p.n, dtype=values.dtype)
-    norms = np.zeros(2)
+    squares = np.zeros(2)
     for first, chunk in tracked_rows(source, progress, "approximation_error"):
-        _kernels.add_dense_residual(
-            chunk, first, p.labels, p.positions, p.order, p.offsets,
-            pairing.first_mate, pairing.mates, values, second, row, norms,
+        order, (bounds, blocks, _) = row_segments(p, first, len(chunk))
+        norms = np.empty((len(blocks), 2))
+        arguments = (
+            chunk, order, bounds, p.labels, first, blocks, p.positions, p.order, p.offsets,
+            pairing.first_mate, pairing.mates, values, second, norms,
         )  # fmt: skip
-    distance, norm = np.sqrt(norms)
+        run(_kernels.sum_dense_residual, arguments, shared_ranges(bounds, chunk.size))
+        squares += norms.sum(axis=0)
+    distance, norm = np.sqrt(squares)
     return distance, norm
 
 

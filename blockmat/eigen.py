@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from blockmat import functions
+from blockmat._blockwise import block_sums
 from blockmat._operator import matvec_of_batch
 from blockmat._validation import Array, as_numeric, real_dtype
 from blockmat.functions import Core
@@ -117,7 +118,7 @@ class BlockEigenvectors(LinearOperator):  # type: ignore[misc]
         p = self._partition
         first = p.order[p.offsets[:-1]]
         root = np.sqrt(p.sizes)
-        s = (p._sums(x).T / root).T
+        s = (block_sums(p, x).T / root).T
         shift = ((x[first] - s).T / np.where(p.sizes > 1, root - 1, 1)).T
         y = x + p.expand(shift)
         y[first] = s

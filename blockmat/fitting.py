@@ -9,11 +9,12 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from blockmat._moments import moments, within_from_sums
+from blockmat._blockwise import block_sums
+from blockmat._moments import centred_moments, raw_moments, within_from_sums
 from blockmat._sums import (
     as_samples,
     as_source,
-    block_sums,
+    matrix_sums,
     operator_core,
     paired_array,
     probes,
@@ -188,7 +189,7 @@ def fit(
         if diagonal is not None:
             raise ValueError("diagonal is given; expected only with a LinearOperator as source")
         pairing = p._pairing(aligned)
-        sums, traces = block_sums(source, p, p, pairing, progress, "fit")
+        sums, traces = matrix_sums(source, p, p, pairing, progress, "fit")
         dtype = working_dtype(source.dtype, "source")
         pair = _pair_from_sums(p, sums, paired_array(traces, pairing, aligned), dtype)
     if numbers == 1:
@@ -264,12 +265,10 @@ def fit_samples(
     ddof = as_count(ddof, "ddof", 0)
     if ddof >= len(X):
         raise ValueError(f"ddof is {ddof}; expected less than the number of samples, {len(X)}")
-    accumulator = accumulator_dtype(X.dtype)
     if assume_centered:
-        mean = np.zeros(p.n, dtype=accumulator)
+        total = raw_moments(X, p, aligned, check_finite)
     else:
-        mean = X.mean(axis=0, dtype=accumulator)
-    total = moments(X, mean, p, aligned, check_finite)
+        total = centred_moments(X, p, aligned, check_finite).moments
     total /= len(X) - ddof
     return BlockConstantMatrix._trusted(p, *total.pair(), X.dtype)
 
@@ -334,7 +333,7 @@ def _operator_pair(
     if numbers == 1:  # the products with indicators were all it takes
         return _without_within(_Pair(between, between, dtype, between))
     if diagonal is not None:
-        exact = within_from_sums(p, between, p._sums(diagonal))
+        exact = within_from_sums(p, between, block_sums(p, diagonal))
         if not aligned:
             return _Pair(between, exact, dtype, np.zeros(exact.shape))
     within, stderr = _hutchinson(source, p, aligned, n_probes, random_state)
@@ -347,7 +346,7 @@ def _operator_pair(
 def _traces_of_matrix(source: BlockConstantMatrix, p: Partition, aligned: bool) -> Array:
     """Sum the paired entries of a block-constant matrix over another partition."""
     double = accumulator_dtype(source.dtype)
-    diagonal = p._sums(source.diagonal().astype(double, copy=False))
+    diagonal = block_sums(p, source.diagonal().astype(double, copy=False))
     if not aligned:
         return diagonal
     own = source.partition
@@ -383,7 +382,7 @@ def _hutchinson(
             samples[:, members[:, None], members] = pairs / (rows.shape[1] - 1)
     else:
         several = p.sizes > 1
-        sums = p._sums(products * deviations).T
+        sums = block_sums(p, products * deviations).T
         samples[:, several] = sums[:, several] / (p.sizes[several] - 1)
     if _is_hermitian_on(deviations, products):
         adjoint = samples.conj().swapaxes(1, -1) if aligned else samples.conj()

@@ -3,15 +3,24 @@
 import numbers as abc_numbers
 import operator
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from blockmat import functions
+from blockmat._blockwise import block_sums, multiply, multiply_add
 from blockmat._html import matrix_to_html
 from blockmat._operator import BlockOperator
-from blockmat._validation import Array, as_numeric, frozen, real_dtype, working_dtype
+from blockmat._validation import (
+    Array,
+    accumulator_dtype,
+    as_numeric,
+    frozen,
+    real_dtype,
+    working_dtype,
+)
 from blockmat._validation import check_finite as require_finite
 from blockmat.eigen import BlockEigh, decompose
 from blockmat.exceptions import (
@@ -409,28 +418,36 @@ class BlockConstantMatrix(BlockOperator):
 
     # Products with arrays: block sums in, one multiply-add out
 
-    def _apply(self, x: Array) -> Array:
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
         """Multiply with a validated (n,) or (n, m) array."""
-        means = self._scaled_sums(x)
-        return self._lift(x, means, self._between @ means, self._within)
-
-    def _scaled_sums(self, x: Array) -> Array:
-        """Return ``U^H x``."""
-        return (self.partition._sums(x).T / np.sqrt(self.partition.sizes)).T
-
-    def _lift(self, x: Array, means: Array, between_result: Array, within: Array) -> Array:
-        """Return ``U between_result + within (x - U means)``, means being ``U^H x``."""
         p = self.partition
-        dtype = np.result_type(self.dtype, x.dtype)
-        taken = (within * means.T).T if within.ndim == 1 else within @ means
-        shift = ((between_result - taken).T / np.sqrt(p.sizes)).T.astype(dtype)
+        dtype = self.dtype if x.dtype == self.dtype else np.result_type(self.dtype, x.dtype)
+        if not self.is_aligned:
+            return multiply(p, x, self._within, self._coefficients, dtype, out)
+        shift = self._coefficients @ block_sums(p, x)
+        return self._lift(x, self._within, shift.astype(dtype), out)
+
+    @cached_property
+    def _coefficients(self) -> Array:
+        """What a product adds to block a per unit of the sum over block b: `values`, in double."""
+        double = accumulator_dtype(self.dtype)
+        return (self._between.astype(double) - self._square_within) / _outer_root(self.partition)
+
+    def _lift(self, x: Array, within: Array, shift: Array, out: Array | None = None) -> Array:
+        """Return `within` applied to x, plus the number or row of `shift` of each block."""
+        p = self.partition
         if within.ndim == 1:
-            return p._multiply_add(x, within.astype(dtype, copy=False), shift)
-        out = np.take(shift, p.labels, axis=0)
+            return multiply_add(p, x, within, shift, out)
+        paired = np.zeros(x.shape, dtype=shift.dtype)
         for members, rows in p.size_classes:
-            square = within[np.ix_(members, members)].astype(dtype, copy=False)
-            out[rows] += np.tensordot(square, x[rows], 1)
-        return out
+            square = within[np.ix_(members, members)].astype(shift.dtype, copy=False)
+            if p.is_contiguous and members[-1] - members[0] == len(members) - 1 and _is_c(x):
+                span, shape = slice(rows[0, 0], rows[-1, -1] + 1), (len(members), -1)
+                np.matmul(square, x[span].reshape(shape), out=paired[span].reshape(shape))
+            else:
+                paired[rows] = np.tensordot(square, x[rows], 1)
+        ones = np.ones(p.n_blocks, dtype=real_dtype(shift.dtype))
+        return multiply_add(p, paired, ones, shift, paired if out is None else out)
 
     # Algebra on the pair
 
@@ -625,8 +642,12 @@ class BlockConstantMatrix(BlockOperator):
         b = self._as_operand(b, "b")
         between, *within = self._finite_cores()
         inverse = self._assemble_within(within, [functions.inv(core, "solve") for core in within])
-        means = self._scaled_sums(b)
-        return self._lift(b, means, functions.solve(between, means), inverse)
+        dtype = np.result_type(self.dtype, b.dtype)
+        root = np.sqrt(self.partition.sizes)
+        means = (block_sums(self.partition, b).T / root).T
+        taken = (inverse * means.T).T if inverse.ndim == 1 else inverse @ means
+        shift = ((functions.solve(between, means) - taken).T / root).T
+        return self._lift(b, _in_precision_of(inverse, dtype), shift.astype(dtype))
 
     def pinv(self, rtol: float | None = None) -> "BlockConstantMatrix":
         """Take the Moore-Penrose pseudo-inverse.
@@ -1255,6 +1276,16 @@ def _outer_root(p: Partition) -> Array:
     """``sqrt(n_a n_b)`` for every block (a, b)."""
     root = np.sqrt(p.sizes)
     return np.multiply.outer(root, root)
+
+
+def _in_precision_of(x: Array, dtype: Any) -> Array:
+    """Round to single precision if `dtype` is single, keeping real numbers real."""
+    kept: Array = x.astype(dtype if x.dtype.kind == "c" else real_dtype(dtype), copy=False)
+    return kept
+
+
+def _is_c(x: Array) -> bool:
+    return bool(x.flags.c_contiguous)
 
 
 def _as_square(within: Array) -> Array:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from blockmat._blockwise import Segments, block_sums, segments
 from blockmat._validation import (
     Array,
-    accumulator_dtype,
     as_count,
     as_numeric,
     check_ndim,
@@ -305,6 +305,18 @@ class Partition:
         return self._sizes.nbytes + (0 if self.is_contiguous else self.labels.nbytes)
 
     @cached_property
+    def _codes(self) -> Array:
+        """The labels as kernels take them: uint32, and none if the blocks are intervals."""
+        if self._given_labels is None:
+            return frozen(np.empty(0, dtype=np.uint32))
+        return self._given_labels.view(np.uint32)
+
+    @cached_property
+    def _segments(self) -> Segments:
+        """The blocks as intervals of `order`, the large ones cut into several."""
+        return segments(self._sizes)
+
+    @cached_property
     def size_classes(self) -> tuple[SizeClass, ...]:
         """The blocks of each size above 1, and the variables in them."""
         classes = []
@@ -367,7 +379,7 @@ class Partition:
         array([[3., 5.]])
         """
         x, swap = self._along_axis(x, axis, self.n, "x")
-        sums = self._sums(x).astype(x.dtype, copy=False)
+        sums = block_sums(self, x).astype(x.dtype, copy=False)
         return sums.T if swap else sums
 
     def block_means(self, x: Any, axis: int = 0) -> Array:
@@ -399,7 +411,7 @@ class Partition:
         array([1.5, 5. ])
         """
         x, swap = self._along_axis(x, axis, self.n, "x")
-        sums = self._sums(x)
+        sums = block_sums(self, x)
         means = (sums.T / self._sizes).T.astype(x.dtype, copy=False)
         return means.T if swap else means
 
@@ -432,7 +444,10 @@ class Partition:
         array([1.5, 1.5, 5. ])
         """
         values, swap = self._along_axis(values, axis, self.n_blocks, "values")
-        expanded = np.take(values, self.labels, axis=0)
+        if self.is_contiguous:
+            expanded = np.repeat(values, self._sizes, axis=0)
+        else:
+            expanded = np.take(values, self.labels, axis=0)
         return expanded.T if swap else expanded
 
     def indicator(self, normalized: bool = False, dtype: Any = np.float64) -> Any:
@@ -668,28 +683,6 @@ class Partition:
         if x.shape[0] != length:
             raise ShapeError(f"{name} has length {x.shape[0]} along axis {axis}; expected {length}")
         return x, swap
-
-    def _sums(self, x: Array) -> Array:
-        """Block sums of a validated array along axis 0, in double precision."""
-        from blockmat import _kernels
-
-        sums = np.zeros((self.n_blocks, *x.shape[1:]), dtype=accumulator_dtype(x.dtype))
-        if x.ndim == 1:
-            _kernels.add_block_sums(x, self.labels, sums)
-        else:
-            _kernels.add_block_sums_of_rows(x, self.labels, sums)
-        return sums
-
-    def _multiply_add(self, x: Array, scale: Array, shift: Array) -> Array:
-        """Return ``scale[labels] * x + shift[labels]`` in the dtype of `shift`."""
-        from blockmat import _kernels
-
-        out = np.empty(x.shape, dtype=shift.dtype)
-        if x.ndim == 1:
-            _kernels.multiply_add(x, scale, shift, self.labels, out)
-        else:
-            _kernels.multiply_add_rows(x, scale, shift, self.labels, out)
-        return out
 
 
 def as_partition(partition: Any, n: int | None = None, name: str = "partition") -> Partition:

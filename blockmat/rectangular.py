@@ -7,9 +7,10 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import LinearOperator
 
+from blockmat._blockwise import block_sums
 from blockmat._html import matrix_to_html
 from blockmat._operator import BlockOperator
-from blockmat._sums import as_source, block_sums, operator_core, require_finite_blocks
+from blockmat._sums import as_source, matrix_sums, operator_core, require_finite_blocks
 from blockmat._validation import (
     Array,
     accumulator_dtype,
@@ -193,7 +194,7 @@ class BlockRectangularMatrix(BlockOperator):
         if isinstance(source, LinearOperator):
             between, dtype = operator_core(source, rows, cols, progress)
         else:
-            sums, _ = block_sums(source, rows, cols, None, progress, "fit")
+            sums, _ = matrix_sums(source, rows, cols, None, progress, "fit")
             between, dtype = sums / _root(rows, cols), working_dtype(source.dtype, "source")
         if check_finite:
             require_finite_blocks(between, np.zeros(0), rows, cols)
@@ -332,10 +333,14 @@ class BlockRectangularMatrix(BlockOperator):
 
     # Algebra on the core
 
-    def _apply(self, x: Array) -> Array:
-        means = (self._cols._sums(x).T / np.sqrt(self._cols.sizes)).T
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        means = (block_sums(self._cols, x).T / np.sqrt(self._cols.sizes)).T
         lifted = ((self._between @ means).T / np.sqrt(self._rows.sizes)).T
-        return np.take(lifted.astype(np.result_type(self.dtype, x)), self._rows.labels, axis=0)
+        result = self._rows.expand(lifted.astype(np.result_type(self.dtype, x)))
+        if out is None:
+            return result
+        out[...] = result
+        return out
 
     def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> "BlockRectangularMatrix":
         return self._trusted(self._rows, self._cols, f(self._between), dtype)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import blockmat as bm
+from blockmat import _blockwise, _moments, _sums
 
 DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
 
@@ -57,6 +58,24 @@ def make(partition, dtype, aligned, hermitian, seed=0):
         if not hermitian and np.dtype(dtype).kind == "c":
             within = within + 0.5j * rng.standard_normal(partition.n_blocks)
     return bm.BlockConstantMatrix(partition, between.astype(dtype), within.astype(dtype))
+
+
+def in_small_parts(monkeypatch, n_bytes=None):
+    """Make small arrays be worked on as large ones are: cut into parts, by several threads.
+
+    With `n_bytes`, also read in chunks of so many bytes.
+    """
+    monkeypatch.setattr(_blockwise, "_SHARED_FROM", 0)
+    monkeypatch.setattr(_blockwise, "_ONE_CALL_UP_TO", 0)
+    monkeypatch.setattr(_blockwise, "_SEGMENT", 3)
+    monkeypatch.setattr(_blockwise, "_PIECE", 7)
+    monkeypatch.setattr(_blockwise, "_PIECE_PER_BLOCK", 1)
+    monkeypatch.setattr(_moments, "_NARROWEST", 3)
+    monkeypatch.setattr(_moments, "_PIECE_PER_BLOCK", 0)
+    monkeypatch.setattr(_sums, "_ROWS", 2)
+    if n_bytes is not None:
+        monkeypatch.setattr(_sums, "_COPY_BYTES", n_bytes)
+        monkeypatch.setattr(_sums, "_WINDOW_BYTES", n_bytes)
 
 
 CASES = [

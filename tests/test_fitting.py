@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import blockmat as bm
-from blockmat import _sums
+
 from blockmat.testing import assert_matches_dense, block_matrices, partitions, project_dense
-from tests.cases import DTYPES, random_array
+from tests.cases import DTYPES, in_small_parts, random_array
 
 RNG = np.random.default_rng(3)
 P = bm.Partition.from_labels([2, 0, 1, 2, 0, 2, 1, 1, 2, 0, 0, 3])
@@ -77,7 +77,7 @@ def test_other_containers():
 @over_kinds
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_memmap_in_chunks(tmp_path, monkeypatch, kind, order):
-    monkeypatch.setattr(_sums, "_CHUNK_BYTES", 300)  # three rows at a time
+    in_small_parts(monkeypatch, 300)  # three rows at a time
     S = RNG.standard_normal((12, 12)).astype(np.float32)
     mapped = np.memmap(tmp_path / "S", np.float32, "w+", shape=S.shape, order=order)
     mapped[:] = S
@@ -168,7 +168,7 @@ def test_sums_in_another_order_stay_symmetric():
 
 
 def test_operator_core_is_exact_in_blocks_of_columns(monkeypatch):
-    monkeypatch.setattr(_sums, "_CHUNK_BYTES", 8 * 12 * 2)  # two columns at a time
+    in_small_parts(monkeypatch, 8 * 12 * 2)  # two columns at a time
     S = RNG.standard_normal((12, 12))
     widths = []
 
@@ -265,7 +265,7 @@ def test_fit_samples_is_the_fit_of_the_covariance(aligned, dtype, options):
 def test_fit_samples_in_chunks(monkeypatch):
     X = RNG.standard_normal((9, 12))
     expected = bm.fit_samples(X, P, aligned=True)
-    monkeypatch.setattr(_sums, "_CHUNK_BYTES", 8 * 12 * 2)
+    in_small_parts(monkeypatch, 8 * 12 * 2)
     assert_matches_dense(bm.fit_samples(X, P, aligned=True), expected.toarray())
 
 
@@ -297,7 +297,7 @@ def test_large_means_do_not_cancel():
 
 
 def test_progress_bar_can_be_forced(capsys, monkeypatch):
-    monkeypatch.setattr(_sums, "_CHUNK_BYTES", 8 * 12 * 2)
+    in_small_parts(monkeypatch, 8 * 12 * 2)
     S = np.ones((12, 12))
     bm.fit(S, P)
     assert capsys.readouterr().err == ""

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import aslinearoperator, lsqr
 
 import blockmat as bm
-from blockmat import BlockRectangularMatrix, _sums
+from blockmat import BlockRectangularMatrix
 from blockmat.testing import assert_matches_dense, partitions
-from tests.cases import DTYPES, random_array
+from tests.cases import DTYPES, in_small_parts, random_array
 
 RNG = np.random.default_rng(2)
 
@@ -131,7 +131,7 @@ def test_copies_display_and_scipy(tmp_path):
 
 
 def test_operator_in_blocks_of_columns(monkeypatch):
-    monkeypatch.setattr(_sums, "_CHUNK_BYTES", 8 * 5)
+    in_small_parts(monkeypatch, 8 * 5)
     S = RNG.standard_normal((4, 5))
     B = BlockRectangularMatrix.fit(aslinearoperator(S), [0, 0, 1, 1], [0, 1, 2, 1, 0])
     assert_matches_dense(B, means(S, B.row_partition, B.col_partition))

@@ -1,0 +1,206 @@
+"""What a partition does to arrays of size n: block sums in, one multiply-add out.
+
+Large arrays are shared out to threads. An array is cut into segments (contiguous
+blocks) or pieces (labelled ones) in a way that depends on its shape only, so every
+sum is the same for any number of threads.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from blockmat import _threads
+from blockmat._validation import Array, accumulator_dtype, frozen
+
+if TYPE_CHECKING:
+    from blockmat.partition import Partition
+
+# Measured with `python -m bench threads`: below the first, threads cost more than they save.
+_SHARED_FROM = 2**17  # numbers
+_ONE_CALL_UP_TO = 2**14  # numbers
+_SEGMENT = 2**14  # variables
+_PIECE = 2**17  # numbers
+_PIECE_PER_BLOCK = 16  # numbers for each of the k sums that a piece has
+
+
+class Segments(NamedTuple):
+    """Runs of at most a given length that do not cross the borders of blocks.
+
+    Segment s is ``bounds[s]:bounds[s + 1]`` and lies in ``blocks[s]``; block b begins
+    with segment ``starts[b]``.
+    """
+
+    bounds: Array
+    blocks: Array
+    starts: Array
+
+
+def segments(sizes: Array, length: int | None = None) -> Segments:
+    """Cut consecutive blocks of the given sizes, which may be 0, into segments."""
+    length = _SEGMENT if length is None else length
+    counts = -(-sizes // length)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    blocks = np.repeat(np.arange(len(sizes)), counts)
+    ends = np.cumsum(sizes)
+    bounds = np.zeros(len(blocks) + 1, dtype=np.intp)
+    place = np.arange(1, len(blocks) + 1) - starts[blocks]
+    bounds[1:] = np.minimum((ends - sizes)[blocks] + place * length, ends[blocks])
+    return Segments(frozen(bounds), frozen(blocks), frozen(starts))
+
+
+def ranges(bounds: Array, n_parts: int) -> Iterator[tuple[int, int]]:
+    """Divide runs between bounds into at most `n_parts` ranges of about equal length."""
+    cuts = np.searchsorted(bounds, np.linspace(bounds[0], bounds[-1], n_parts + 1)[1:-1])
+    ends = np.unique(np.concatenate([cuts, [len(bounds) - 1]]))
+    first = 0
+    for last in ends.tolist():
+        if last > first:
+            yield first, last
+        first = max(first, last)
+
+
+def shared_ranges(bounds: Array, numbers: int) -> list[tuple[int, int]]:
+    """Divide runs among threads, or leave them together if there are too few `numbers`."""
+    n_threads = _threads.get_num_threads() if numbers >= _SHARED_FROM else 1
+    if n_threads == 1:
+        return [(0, len(bounds) - 1)]
+    return list(ranges(bounds, 4 * n_threads))
+
+
+class _Vectors(NamedTuple):
+    """m vectors of length n: as rows (m, n), or interleaved (n, m). C-contiguous."""
+
+    array: Array
+    interleaved: bool
+
+    @classmethod
+    def of(cls, x: Array) -> "_Vectors":
+        """View x (n,) or (n, m), or a copy if it has gaps, as vectors."""
+        if x.ndim == 1:
+            return cls(np.ascontiguousarray(x)[None], False)
+        if x.flags.f_contiguous:
+            return cls(x.T, False)
+        return cls(np.ascontiguousarray(x), True)
+
+    @property
+    def count(self) -> int:
+        """The number m of vectors."""
+        return int(self.array.shape[self.interleaved])
+
+    def new(self, length: int, dtype: Any) -> Array:
+        """Make room for as many vectors of another length, laid out alike."""
+        shape = (length, self.count) if self.interleaved else (self.count, length)
+        return np.empty(shape, dtype=dtype)
+
+    def alike(self, x: Array) -> Array:
+        """Lay out x (n,) or (n, m) alike."""
+        if self.interleaved:
+            return np.ascontiguousarray(x)
+        return np.ascontiguousarray(x.T).reshape(self.count, -1)
+
+    def back(self, array: Array, ndim: int) -> Array:
+        """View an array laid out alike as (n,) or (n, m) again."""
+        if self.interleaved:
+            return array
+        result: Array = array[0] if ndim == 1 else array.T
+        return result
+
+
+def block_sums(p: "Partition", x: Array) -> Array:
+    """Sum a validated (n,) or (n, m) array over each block, in double precision."""
+    from blockmat import _kernels
+
+    vectors = _Vectors.of(x)
+    dtype = accumulator_dtype(x.dtype)
+    if p.is_contiguous:
+        kernel = _kernels.sum_segments_of_rows if vectors.interleaved else _kernels.sum_segments
+        bounds, _, starts = p._segments
+        sums = vectors.new(len(bounds) - 1, dtype)
+        _threads.run(kernel, (vectors.array, bounds, sums), shared_ranges(bounds, x.size))
+        if len(bounds) > len(starts):
+            partial, sums = sums, vectors.new(p.n_blocks, dtype)
+            kernel(partial, starts, sums, 0, p.n_blocks)
+    else:
+        kernel = _kernels.sum_pieces_of_rows if vectors.interleaved else _kernels.sum_pieces
+        bounds = _pieces(p, vectors.count)
+        sums = np.empty((len(bounds) - 1, *vectors.new(p.n_blocks, bool).shape), dtype=dtype)
+        arguments = (vectors.array, p._codes, bounds, sums)
+        _threads.run(kernel, arguments, shared_ranges(bounds, x.size))
+        sums = sum_of_parts(sums)
+    return vectors.back(sums, x.ndim)
+
+
+def multiply(
+    p: "Partition", x: Array, scale: Array, values: Array, dtype: Any, out: Any = None
+) -> Array:
+    """Return ``scale[labels] * x + (values @ block sums of x)[labels]``.
+
+    For x (n,) or (n, m), scale (k,), and values (k, k) in double precision.
+    """
+    if (
+        x.ndim == 1
+        and x.size + values.size <= _ONE_CALL_UP_TO
+        and x.flags.c_contiguous
+        and (x.dtype.kind == "f" or values.dtype.kind == "c")
+        and (out is None or out.flags.c_contiguous)
+    ):
+        from blockmat import _kernels
+
+        result = np.empty(x.shape, dtype=dtype) if out is None else out
+        _kernels.multiply(x, scale, values, p.offsets, p._codes, result)
+        return result
+    shift = (values @ block_sums(p, x)).astype(dtype)
+    return multiply_add(p, x, scale, shift, out)
+
+
+def multiply_add(p: "Partition", x: Array, scale: Array, shift: Array, out: Any = None) -> Array:
+    """Return ``scale[labels] * x + shift[labels]`` in the dtype of `shift`.
+
+    For x (n,) or (n, m), scale (k,), and shift (k,) or (k, m). `out`, of the shape of x
+    and the dtype of `shift`, may be x itself. The work is done from the end, where x
+    still is in cache after its block sums.
+    """
+    from blockmat import _kernels
+
+    vectors = _Vectors.of(x)
+    result = vectors.new(p.n, shift.dtype) if out is None else vectors.alike(out)
+    terms = vectors.alike(shift)
+    if p.is_contiguous:
+        kernel = _kernels.multiply_add_segments
+        if vectors.interleaved:
+            kernel = _kernels.multiply_add_segments_of_rows
+        bounds, blocks, _ = p._segments
+        arguments = (vectors.array, scale, terms, bounds, blocks, result)
+    else:
+        kernel = _kernels.multiply_add_pieces
+        if vectors.interleaved:
+            kernel = _kernels.multiply_add_pieces_of_rows
+        bounds = _pieces(p, vectors.count)
+        arguments = (vectors.array, scale, terms, p._codes, bounds, result)
+    _threads.run(kernel, arguments, reversed(shared_ranges(bounds, x.size)))
+    if out is None:
+        return vectors.back(result, x.ndim)
+    if not np.may_share_memory(out, result):  # `out` is laid out in another way
+        out[...] = vectors.back(result, x.ndim)
+    return out
+
+
+def _pieces(p: "Partition", n_vectors: int) -> Array:
+    """Bounds of pieces of a labelled partition, long beside the k sums of each."""
+    return pieces(p.n, max(_PIECE // max(n_vectors, 1), _PIECE_PER_BLOCK * p.n_blocks))
+
+
+def pieces(n: int, length: int) -> Array:
+    """Bounds of pieces of one length."""
+    return np.append(np.arange(0, n, length), n)
+
+
+def sum_of_parts(parts: Array) -> Array:
+    """Add up parts (P, ...) two by two, in place."""
+    while len(parts) > 1:
+        half = (len(parts) + 1) // 2
+        parts[: len(parts) - half] += parts[half:]
+        parts = parts[:half]
+    total: Array = parts[0]
+    return total
