@@ -100,12 +100,12 @@ def matrix_sums(
     """
     dtype = accumulator_dtype(working_dtype(source.dtype, "source"))
     pairs = _no_pairing(rows.n_blocks) if pairing is None else pairing
-    sums = np.zeros((rows.n_blocks, cols.n_blocks), dtype=dtype)
-    traces = np.zeros(len(pairs.mates), dtype=dtype)
     if issparse(source):
         from blockmat import _kernels
 
         i, j, data = coordinates(source)
+        sums = np.zeros((rows.n_blocks, cols.n_blocks), dtype=dtype)
+        traces = np.zeros(len(pairs.mates), dtype=dtype)
         _kernels.add_sparse(
             i, j, data, rows.labels, cols.labels, rows.positions,
             pairs.classes, pairs.ranks, pairs.first_mate, sums, traces,
@@ -114,41 +114,46 @@ def matrix_sums(
     if source.flags.f_contiguous and not source.flags.c_contiguous:
         sums, traces = matrix_sums(source.T, cols, rows, pairing, progress, description)
         return sums.T, _transposed(traces, pairs)
+    total: tuple[Array, Array] | None = None
     for first, chunk in tracked_rows(source, progress, description):
-        _add_dense(chunk, first, rows, cols, pairs, sums, traces)
-    return sums, traces
+        part = _dense_sums(chunk, first, rows, cols, pairs, dtype)
+        total = part if total is None else (total[0] + part[0], total[1] + part[1])
+    assert total is not None  # a partition has at least one row
+    return total
 
 
-def _add_dense(
-    chunk: Array, first: int, rows: Partition, cols: Partition, pairs: Pairing,
-    sums: Array, traces: Array,
-) -> None:  # fmt: skip
+def _dense_sums(
+    chunk: Array, first: int, rows: Partition, cols: Partition, pairs: Pairing, dtype: Any
+) -> tuple[Array, Array]:
+    """Return the block sums and paired sums of some rows of a matrix."""
     from blockmat import _kernels
 
     order, (bounds, blocks, starts) = row_segments(rows, first, len(chunk))
     n_mates = np.diff(pairs.first_mate)
-    partial = np.empty((len(blocks), cols.n_blocks), dtype=sums.dtype)
-    paired = np.empty((len(blocks), n_mates.max()), dtype=sums.dtype)
+    partial = np.empty((len(blocks), cols.n_blocks), dtype=dtype)
+    paired = np.empty((len(blocks), n_mates.max()), dtype=dtype)
     arguments = (
         chunk, order, bounds, cols.offsets, cols._codes, first, blocks,
         rows.positions, cols.order, cols.offsets, pairs.first_mate, pairs.mates, partial, paired,
     )  # fmt: skip
     run(_kernels.sum_dense, arguments, shared_ranges(bounds, chunk.size))
     counts = np.diff(starts)
-    present = np.flatnonzero(counts)
-    sums[present] += _joined(partial, counts[present])
-    place = np.arange(paired.shape[1])
-    number = pairs.first_mate[present][:, None] + place
-    exists = place < n_mates[present][:, None]
-    traces[number[exists]] += _joined(paired, counts[present])[exists]
+    own_mates = np.arange(paired.shape[1]) < n_mates[:, None]
+    return _joined(partial, counts), _joined(paired, counts)[own_mates]
 
 
 def _joined(parts: Array, counts: Array) -> Array:
     """Add up the first counts[0] rows, the next counts[1] rows and so on, a few at a time."""
-    while counts.max(initial=1) > 1:
+    present = np.flatnonzero(counts)
+    absent, counts = len(counts) - len(present), counts[present]
+    while counts.max() > 1:
         parts = np.add.reduceat(parts, segments(counts, _ROWS).bounds[:-1], axis=0)
         counts = -(-counts // _ROWS)
-    return parts
+    if not absent:
+        return parts
+    sums = np.zeros((absent + len(present), parts.shape[1]), dtype=parts.dtype)
+    sums[present] = parts
+    return sums
 
 
 def _no_pairing(n_blocks: int) -> Pairing:

@@ -31,6 +31,7 @@ from blockmat._validation import (
 )
 from blockmat._validation import check_finite as require_finite
 from blockmat.exceptions import ShapeError
+from blockmat.functions import hermitian_part, is_close_to_adjoint
 from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition, as_partition
 
@@ -282,7 +283,9 @@ class _Pair(NamedTuple):
 
 def _pair_from_sums(p: Partition, sums: Array, traces: Array, dtype: np.dtype[Any]) -> _Pair:
     root = np.sqrt(p.sizes)
-    between = _hermitian_if_rounding(p, sums / root[:, None] / root, np.float64)
+    sums /= root[:, None]
+    sums /= root
+    between = _hermitian_if_rounding(p, sums, np.float64)
     within = within_from_sums(p, between, traces)
     return _Pair(between, within, dtype, np.zeros(within.shape))
 
@@ -298,11 +301,10 @@ def _hermitian_if_rounding(p: Partition, between: Array, dtype: Any) -> Array:
     The block sums of a Hermitian source are added in another order in blocks (a, b)
     and (b, a), which leaves a difference that grows with the size of the blocks.
     """
-    adjoint = between.conj().T
-    with np.errstate(invalid="ignore"):  # infinite sums, which the caller may allow
-        difference = np.abs(between - adjoint).max()
     rounding = 16 * np.finfo(dtype).eps * np.sqrt(p.sizes.max()) * np.abs(between).max()
-    return (between + adjoint) / 2 if difference <= rounding else between
+    with np.errstate(invalid="ignore"):  # infinite sums, which the caller may allow
+        only_rounding = is_close_to_adjoint(between, rounding)
+    return hermitian_part(between) if only_rounding else between
 
 
 # Operators

@@ -5,17 +5,21 @@ core once, and its within cores repeated. So a function of the n x n matrix is
 that function of each core. Everything here is k x k, nothing has size n, and
 all of it computes in double precision (`Core` converts), whatever dtype the
 matrix stores.
+
+Products, too, are taken from SciPy's BLAS and not from NumPy's. Their wheels bring a
+library each, and the idle threads of the one keep a processor busy for a while, which
+would slow down the other.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.linalg
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from blockmat._validation import Array, accumulator_dtype
 from blockmat.exceptions import (
@@ -83,20 +87,64 @@ class Core:
         """
         if self.values.size == 0 or (self.is_diagonal and not self.is_complex):
             return True
-        skew = np.abs(self.values - self.adjoint).max()
-        scale = np.abs(self.values).max()
-        return bool(skew <= 8 * np.sqrt(len(self.values)) * self.precision * scale)
+        tolerance = 8 * np.sqrt(len(self.values)) * self.precision * np.abs(self.values).max()
+        if self.is_diagonal:
+            return bool(np.abs(self.values - self.adjoint).max() <= tolerance)
+        return is_close_to_adjoint(self.values, tolerance)
 
     @property
     def hermitian_part(self) -> Array:
         """Half the sum of the values and their adjoint."""
-        return (self.values + self.adjoint) / 2
+        return hermitian_part(self.values)
 
     def describe(self, row: int | None = None) -> str:
         """Name the core, or the block of one of its rows, for a message."""
         if row is None:
             return f"the {self.name} core"
         return f"{self.name} of block {int(self.blocks[row])}"
+
+
+# A matrix and its adjoint, tile by tile: reading a large matrix along columns is slow
+
+_TILE = 256
+
+
+def _tiles(n: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Yield the places of the tiles on and below the diagonal, and of their mirror images."""
+    for i in range(0, n, _TILE):
+        for j in range(0, i + 1, _TILE):
+            rows, cols = slice(i, i + _TILE), slice(j, j + _TILE)
+            yield (rows, cols), (cols, rows)
+
+
+def is_close_to_adjoint(a: Array, tolerance: float) -> bool:
+    """Whether no entry differs by more than `tolerance` from that of the adjoint; NaN does."""
+    return all(
+        bool(np.abs(a[place] - a[mirrored].conj().T).max() <= tolerance)
+        for place, mirrored in _tiles(len(a))
+    )
+
+
+def hermitian_part(a: Array) -> Array:
+    """Return ``(a + a^H) / 2``, exactly Hermitian."""
+    if a.ndim == 1:
+        return (a + a.conj()) / 2
+    result = np.empty_like(a)
+    for place, mirrored in _tiles(len(a)):
+        tile = (a[place] + a[mirrored].conj().T) / 2
+        result[place], result[mirrored] = tile, tile.conj().T
+    return result
+
+
+def _from_lower(lower: Array) -> Array:
+    """Fill the upper triangle of a Hermitian matrix, whatever is in it, in place."""
+    for place, mirrored in _tiles(len(lower)):
+        if place == mirrored:
+            corner = np.tril(lower[place])
+            lower[place] = corner + np.tril(corner, -1).conj().T
+        else:
+            lower[mirrored] = lower[place].conj().T
+    return lower
 
 
 # Spectra
@@ -114,7 +162,7 @@ def eigvalsh(core: Core) -> Array:
     """Return the eigenvalues of a Hermitian core, ascending only if it is dense."""
     if core.is_diagonal:
         return np.real(core.values)
-    values: Array = scipy.linalg.eigh(core.hermitian_part, eigvals_only=True, check_finite=False)
+    values: Array = scipy.linalg.eigh(core.values, eigvals_only=True, check_finite=False)
     return values
 
 
@@ -122,18 +170,18 @@ def eigh(core: Core) -> tuple[Array, Array | None]:
     """Return eigenvalues and eigenvectors of a Hermitian core (None: the unit vectors)."""
     if core.is_diagonal:
         return np.real(core.values), None
-    values, vectors = _dense_eigh(core)
+    values, vectors = _dense_eigh(core.values)
     return values, vectors
 
 
-def _dense_eigh(core: Core) -> tuple[Array, Array]:
-    """Decompose a dense core by divide and conquer.
+def _dense_eigh(values: Array) -> tuple[Array, Array]:
+    """Decompose a Hermitian matrix, of which the lower triangle is read, by divide and conquer.
 
     SciPy's default driver loses digits of orthogonality between the eigenvectors of
     clustered eigenvalues, which a core has when blocks are alike.
     """
-    values, vectors = scipy.linalg.eigh(core.hermitian_part, driver="evd", check_finite=False)
-    return values, vectors
+    eigenvalues, vectors = scipy.linalg.eigh(values, driver="evd", check_finite=False)
+    return eigenvalues, vectors
 
 
 def eigvals(core: Core) -> Array:
@@ -160,7 +208,7 @@ def slogdet(core: Core) -> tuple[Any, float]:
             return core.values.dtype.type(0), -np.inf
         signs = (core.values / magnitude) ** core.multiplicity
         return np.prod(signs), float(np.sum(core.multiplicity * np.log(magnitude)))
-    sign, logdet = np.linalg.slogdet(core.values)
+    sign, logdet = _LU.of(core).slogdet()
     times = int(core.multiplicity[0])
     return sign**times, float(times * logdet)
 
@@ -181,6 +229,58 @@ def is_positive_definite(core: Core) -> bool:
 # Inverses
 
 
+def _factorised(core: Core, operation: str) -> "_Cholesky | _LU":
+    """Factorise an invertible core."""
+    factors = (_Cholesky.of(core) if core.is_hermitian else None) or _LU.of(core)
+    if not factors.rcond >= EPS:
+        raise SingularMatrixError(
+            f"{operation} needs an invertible matrix, and {core.describe()} is singular to "
+            f"working precision (reciprocal condition number {factors.rcond:.1e})"
+        )
+    return factors
+
+
+@dataclass(frozen=True)
+class _Cholesky:
+    """The Cholesky factor of ``scale * core * scale``, scaled to a diagonal near 1 as `_LU` is."""
+
+    factor: Array
+    scale: Array
+    rcond: float
+
+    @classmethod
+    def of(cls, core: Core) -> "_Cholesky | None":
+        """Factorise a Hermitian core; None if it is not positive definite."""
+        diagonal = np.real(np.diagonal(core.values))
+        if diagonal.min(initial=1) <= 0:
+            return None
+        scale = _power_of_two_reciprocal(np.sqrt(diagonal))
+        scaled = core.values.T * scale
+        scaled *= scale[:, None]
+        norm = np.abs(scaled).sum(axis=0).max(initial=0)
+        potrf, pocon = lapack.get_lapack_funcs(("potrf", "pocon"), (scaled,))
+        factor, info = potrf(scaled.T, lower=True, overwrite_a=True, clean=False)
+        if info > 0:
+            return None
+        return cls(factor, scale, float(pocon(factor, norm, uplo="L")[0]))
+
+    def solve(self, rhs: Array) -> Array:
+        dtype = np.result_type(self.factor, rhs)
+        factor = self.factor.astype(dtype, copy=False)
+        (potrs,) = lapack.get_lapack_funcs(("potrs",), (factor,))
+        scaled = (rhs.T * self.scale).T.astype(dtype, copy=False)
+        solution, _ = potrs(factor, scaled, lower=True, overwrite_b=True)
+        unscaled: Array = (solution.T * self.scale).T
+        return unscaled
+
+    def inverse(self) -> Array:
+        (potri,) = lapack.get_lapack_funcs(("potri",), (self.factor,))
+        inverse, _ = potri(self.factor, lower=True, overwrite_c=True)
+        inverse *= self.scale
+        inverse *= self.scale[:, None]
+        return _from_lower(inverse)
+
+
 @dataclass(frozen=True)
 class _LU:
     """LU factors of ``row_scale * core * col_scale``, scaled to unit entries.
@@ -193,25 +293,23 @@ class _LU:
     pivots: Array
     row_scale: Array
     col_scale: Array
+    rcond: float
 
     @classmethod
-    def of(cls, core: Core, operation: str) -> "_LU":
-        magnitude = np.abs(core.values)
-        row_scale = _power_of_two_reciprocal(magnitude.max(axis=1, initial=0))
-        col_scale = _power_of_two_reciprocal(
-            (magnitude * row_scale[:, None]).max(axis=0, initial=0)
-        )
-        scaled = core.values * row_scale[:, None] * col_scale
+    def of(cls, core: Core) -> "_LU":
+        """Factorise any core; ``rcond`` is 0 if it is exactly singular."""
+        magnitude = np.abs(core.values.T)
+        row_scale = _power_of_two_reciprocal(magnitude.max(axis=0, initial=0))
+        magnitude *= row_scale
+        col_scale = _power_of_two_reciprocal(magnitude.max(axis=1, initial=0))
+        magnitude *= col_scale[:, None]
+        norm = magnitude.sum(axis=1).max(initial=0)
+        scaled = core.values.T * row_scale
+        scaled *= col_scale[:, None]
         getrf, gecon = lapack.get_lapack_funcs(("getrf", "gecon"), (scaled,))
-        norm = np.abs(scaled).sum(axis=0).max(initial=0)
-        factors, pivots, info = getrf(scaled, overwrite_a=True)
+        factors, pivots, info = getrf(scaled.T, overwrite_a=True)
         rcond = 0.0 if info > 0 else float(gecon(factors, norm)[0])
-        if not rcond >= EPS:
-            raise SingularMatrixError(
-                f"{operation} needs an invertible matrix, and {core.describe()} is singular to "
-                f"working precision (reciprocal condition number {rcond:.1e})"
-            )
-        return cls(factors, pivots, row_scale, col_scale)
+        return cls(factors, pivots, row_scale, col_scale, rcond)
 
     def solve(self, rhs: Array) -> Array:
         dtype = np.result_type(self.factors, rhs)
@@ -221,6 +319,25 @@ class _LU:
         solution, _ = getrs(factors, self.pivots, scaled, overwrite_b=True)
         unscaled: Array = (solution.T * self.col_scale).T
         return unscaled
+
+    def inverse(self) -> Array:
+        getri, getri_lwork = lapack.get_lapack_funcs(("getri", "getri_lwork"), (self.factors,))
+        size = int(np.real(getri_lwork(len(self.factors))[0]))
+        inverse: Array
+        inverse, _ = getri(self.factors, self.pivots, lwork=size, overwrite_lu=True)
+        inverse *= self.row_scale
+        inverse *= self.col_scale[:, None]
+        return inverse
+
+    def slogdet(self) -> tuple[Any, float]:
+        diagonal = np.diagonal(self.factors)
+        magnitude = np.abs(diagonal)
+        if np.any(magnitude == 0):
+            return self.factors.dtype.type(0), -np.inf
+        swaps = int(np.count_nonzero(self.pivots != np.arange(len(self.pivots))))
+        scales = np.log(self.row_scale).sum() + np.log(self.col_scale).sum()
+        sign = np.prod(diagonal / magnitude) * (-1) ** swaps
+        return sign, float(np.log(magnitude).sum() - scales)
 
 
 def _power_of_two_reciprocal(x: Array) -> Array:
@@ -238,7 +355,7 @@ def _require_nonzero(core: Core, operation: str) -> None:
 
 
 def inv(core: Core, operation: str = "inv") -> Array:
-    """Return the inverse of a core, from scaled LU factors.
+    """Return the inverse of a core, from scaled Cholesky or LU factors.
 
     Raises
     ------
@@ -248,8 +365,10 @@ def inv(core: Core, operation: str = "inv") -> Array:
     if core.is_diagonal:
         _require_nonzero(core, operation)
         return 1 / core.values
-    inverse = _LU.of(core, operation).solve(np.eye(len(core.values)))
-    return (inverse + inverse.conj().T) / 2 if core.is_hermitian else inverse
+    factors = _factorised(core, operation)
+    inverse = factors.inverse()
+    exactly = isinstance(factors, _Cholesky) or not core.is_hermitian
+    return inverse if exactly else hermitian_part(inverse)
 
 
 def solve(core: Core, rhs: Array) -> Array:
@@ -262,7 +381,7 @@ def solve(core: Core, rhs: Array) -> Array:
     """
     if core.is_diagonal:
         return (rhs.T * inv(core, "solve")).T
-    return _LU.of(core, "solve").solve(rhs)
+    return _factorised(core, "solve").solve(rhs)
 
 
 def pinv(core: Core, cutoff: float) -> Array:
@@ -271,7 +390,7 @@ def pinv(core: Core, cutoff: float) -> Array:
         keep = np.abs(core.values) > cutoff
         return np.divide(1, core.values, out=np.zeros_like(core.values), where=keep)
     if core.is_hermitian:
-        w, v = _dense_eigh(core)
+        w, v = _dense_eigh(core.values)
         keep = np.abs(w) > cutoff
         return _reassemble(v[:, keep], 1 / w[keep])
     u, s, vh = scipy.linalg.svd(core.values, full_matrices=False, check_finite=False)
@@ -318,7 +437,7 @@ def _integer_power(core: Core, p: int, operation: str) -> Array:
     if core.is_diagonal:
         return base ** abs(p)
     result: Array = np.linalg.matrix_power(base, abs(p))
-    return (result + result.conj().T) / 2 if core.is_hermitian else result
+    return hermitian_part(result) if core.is_hermitian else result
 
 
 def _domain_of_power(core: Core, w: Array, p: float, operation: str) -> Array:
@@ -358,7 +477,7 @@ def _refuse_singular(core: Core, w: Array, noise: float, operation: str) -> None
     if core.is_diagonal:
         _require_nonzero(core, operation)
     elif np.abs(w).min() <= noise:
-        _LU.of(core, operation)
+        _factorised(core, operation)
         if np.abs(w).min() == 0 or (w[0] < 0 and -w[0] <= noise):
             raise SingularMatrixError(
                 f"{operation} needs an invertible matrix, and {core.describe()} has eigenvalues "
@@ -371,7 +490,7 @@ def exp(core: Core) -> Array:
     if core.is_diagonal:
         return np.exp(core.values)
     if core.is_hermitian:
-        w, v = _dense_eigh(core)
+        w, v = _dense_eigh(core.values)
         return _reassemble(v, np.exp(w))
     result: Array = scipy.linalg.expm(core.values)
     return result
@@ -391,7 +510,7 @@ def log(core: Core) -> Array:
         w, v = eigh(core) if core.is_hermitian else (core.values, None)
         w = _domain_of_power(core, w, -1, "logm")
         return np.log(w) if core.is_diagonal else _reassemble(v, np.log(w))
-    _LU.of(core, "logm")
+    _factorised(core, "logm")
     return _principal(core, scipy.linalg.logm(core.values), "logm")
 
 
@@ -424,7 +543,7 @@ def funm(core: Core, f: Callable[[Array], Any]) -> Array:
     if core.is_diagonal:
         return checked(np.real(core.values) if core.is_hermitian else core.values)
     if core.is_hermitian:
-        w, v = _dense_eigh(core)
+        w, v = _dense_eigh(core.values)
         return _reassemble(v, checked(w))
     result, error = scipy.linalg.funm(core.values, checked, disp=False)
     if error > 1000 * EPS:
@@ -442,14 +561,21 @@ def clip(core: Core, minimum: float) -> Array:
     if core.is_diagonal:
         clipped: Array = np.maximum(np.real(core.values), minimum)
         return clipped
-    w, v = _dense_eigh(core)
+    w, v = _dense_eigh(core.hermitian_part)
     return _reassemble(v, np.maximum(w, minimum))
 
 
 def _reassemble(vectors: Any, values: Array) -> Array:
     """Return ``V diag(values) V^H``, exactly Hermitian when the values are real."""
-    result: Array = (vectors * values) @ vectors.conj().T
-    return result if np.iscomplexobj(values) else (result + result.conj().T) / 2
+    if np.iscomplexobj(values) or np.any(values < 0):
+        (gemm,) = blas.get_blas_funcs(("gemm",), (vectors, values))
+        result: Array = gemm(1, vectors * values, vectors, trans_b=2)
+        return result if np.iscomplexobj(values) else hermitian_part(result)
+    half = vectors * np.sqrt(values)  # half the work, for one triangle
+    name = "herk" if np.iscomplexobj(vectors) else "syrk"
+    (herk,) = blas.get_blas_funcs((name,), (half,))
+    lower: Array = herk(1, half, lower=True)
+    return _from_lower(lower)
 
 
 def _principal(core: Core, result: Array, operation: str) -> Array:
