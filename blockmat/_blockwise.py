@@ -178,7 +178,7 @@ def multiply_add(p: "Partition", x: Array, scale: Array, shift: Array, out: Any 
             kernel = _kernels.multiply_add_pieces_of_rows
         bounds = _pieces(p, vectors.count)
         arguments = (vectors.array, scale, terms, p._codes, bounds, result)
-    _threads.run(kernel, arguments, reversed(shared_ranges(bounds, x.size)))
+    _threads.run(kernel, arguments, shared_ranges(bounds, x.size)[::-1])
     if out is None:
         return vectors.back(result, x.ndim)
     if not np.may_share_memory(out, result):  # `out` is laid out in another way

@@ -31,6 +31,7 @@ _Kernel = Callable[..., Any]
 
 _RUN = 256  # numbers added in order, most of them in parallel lanes of the processor
 _ROWS = 32  # rows added in order
+_LONG_ROW = 4  # numbers for which a loop along the row pays
 _TILE = 2048  # numbers that stay in the first-level cache
 _LANES_UP_TO = 4096  # blocks for which four sets of sums still fit into cache
 
@@ -210,10 +211,25 @@ def sum_segments(x, bounds, sums, first, last):
 
 @_jit
 def sum_segments_of_rows(x, bounds, sums, first, last):
-    """``sums[s] = sum of the rows x[bounds[s]:bounds[s + 1]]`` for x (n, m), s in first:last."""
+    """``sums[s] = sum of the rows x[bounds[s]:bounds[s + 1]]`` for x (n, m), s in first:last.
+
+    Short rows are taken several together, as one row that is long enough for the
+    processor's vectors.
+    """
+    m = x.shape[1]
+    together = max(1, _RUN // max(m, 1))
+    wide = np.empty(together * m, sums.dtype)
     for s in range(first, last):
+        start, stop = bounds[s], bounds[s + 1]
+        middle = start + (stop - start) // together * together
         sums[s, :] = 0
-        _sum_rows(x, bounds[s], bounds[s + 1], sums[s])
+        if start < middle and together > 1:
+            rows = x[start:middle].reshape((middle - start) // together, together * m)
+            wide[:] = 0
+            _sum_rows(rows, 0, rows.shape[0], wide)
+            _sum_rows(wide.reshape(together, m), 0, together, sums[s])
+            start = middle
+        _sum_rows(x, start, stop, sums[s])
 
 
 @_jit
@@ -231,10 +247,18 @@ def sum_pieces(x, labels, bounds, sums, first, last):
 @_jit
 def sum_pieces_of_rows(x, labels, bounds, sums, first, last):
     """``sums[p] = block sums (k, m) of the rows of x (n, m)`` over piece p, p in first:last."""
+    m = x.shape[1]
     sums[first:last] = 0
     for p in range(first, last):
-        piece = slice(bounds[p], bounds[p + 1])
-        _sum_rows_labelled(x[piece], labels[piece], sums[p])
+        if m >= _LONG_ROW:
+            piece = slice(bounds[p], bounds[p + 1])
+            _sum_rows_labelled(x[piece], labels[piece], sums[p])
+            continue
+        size = max(_TILE, 16 * sums.shape[1])
+        for tile in range(bounds[p], bounds[p + 1], size):
+            stop = min(tile + size, bounds[p + 1])
+            for j in range(m):  # while the rows are in cache
+                _sum_labelled(x[tile:stop, j], labels[tile:stop], sums[p, :, j])
 
 
 # One multiply-add per number
@@ -256,13 +280,20 @@ def multiply_add_segments(x, scale, shift, bounds, blocks, out, first, last):
 @_jit
 def multiply_add_segments_of_rows(x, scale, shift, bounds, blocks, out, first, last):
     """``out[i] = scale[b] * x[i] + shift[b]`` for the rows i of segment s, b = blocks[s]."""
+    m = x.shape[1]
+    together = max(1, _RUN // max(m, 1))
+    terms = np.empty((together, m), shift.dtype)
+    wide = terms.reshape(together * m)
     for s in range(first, last):
-        b = blocks[s]
-        factor, term = scale[b], shift[b]
-        for i in range(np.uint64(bounds[s]), np.uint64(bounds[s + 1])):
-            row, result = x[i], out[i]
-            for j in range(row.shape[0]):
-                result[j] = factor * row[j] + term[j]
+        b, start, stop = blocks[s], bounds[s], bounds[s + 1]
+        factor = scale[b]
+        terms[: min(together, stop - start)] = shift[b]
+        for i in range(start, stop, together):
+            rows = slice(i, min(i + together, stop))
+            some = x[rows].reshape((rows.stop - rows.start) * m)
+            result = out[rows].reshape((rows.stop - rows.start) * m)
+            for j in range(some.shape[0]):
+                result[j] = factor * some[j] + wide[j]
 
 
 @_jit
@@ -281,11 +312,21 @@ def multiply_add_pieces(x, scale, shift, labels, bounds, out, first, last):
 @_jit
 def multiply_add_pieces_of_rows(x, scale, shift, labels, bounds, out, first, last):
     """``out[i] = scale[b] * x[i] + shift[b]`` for the rows i of pieces, b = labels[i]."""
-    for i in range(np.uint64(bounds[first]), np.uint64(bounds[last])):
-        b = labels[i]
-        factor, term, row, result = scale[b], shift[b], x[i], out[i]
-        for j in range(row.shape[0]):
-            result[j] = factor * row[j] + term[j]
+    m = x.shape[1]
+    for tile in range(bounds[first], bounds[last], _TILE):
+        rows = slice(tile, min(tile + _TILE, bounds[last]))
+        some, result, where = x[rows], out[rows], labels[rows]
+        if m >= _LONG_ROW:
+            for i in range(some.shape[0]):
+                b = where[i]
+                factor, term, row, target = scale[b], shift[b], some[i], result[i]
+                for j in range(row.shape[0]):
+                    target[j] = factor * row[j] + term[j]
+        else:
+            for j in range(np.uint64(m)):
+                for i in range(where.shape[0]):
+                    b = where[i]
+                    result[i, j] = scale[b] * some[i, j] + shift[b, j]
 
 
 @_jit
@@ -320,6 +361,25 @@ def multiply(x, scale, values, offsets, labels, out):
 
 
 @_jit
+def _sum_some_rows(a, rows, total):
+    """Set ``total`` (n,) to the sum of some rows of a (N, n), read four at a time."""
+    fours = rows.shape[0] // 4 * 4
+    for tile in range(0, a.shape[1], _TILE):
+        tiled = slice(tile, tile + _TILE)
+        some = total[tiled]
+        some[:] = 0
+        for r in range(0, fours, 4):
+            row0, row1 = a[rows[r], tiled], a[rows[r + 1], tiled]
+            row2, row3 = a[rows[r + 2], tiled], a[rows[r + 3], tiled]
+            for j in range(some.shape[0]):
+                some[j] += (row0[j] + row1[j]) + (row2[j] + row3[j])
+        for r in range(fours, rows.shape[0]):
+            row = a[rows[r], tiled]
+            for j in range(some.shape[0]):
+                some[j] += row[j]
+
+
+@_jit
 def sum_dense(
     a, rows, bounds, offsets, labels, first_row, blocks, positions, order, starts,
     first_mate, mates, sums, traces, first, last,
@@ -334,13 +394,7 @@ def sum_dense(
     total = np.empty(a.shape[1], sums.dtype)
     for s in range(first, last):
         segment = rows[bounds[s] : bounds[s + 1]]
-        for tile in range(0, a.shape[1], _TILE):
-            some = total[tile : tile + _TILE]
-            some[:] = 0
-            for r in segment:
-                row = a[r, tile : tile + _TILE]
-                for j in range(some.shape[0]):
-                    some[j] += row[j]
+        _sum_some_rows(a, segment, total)
         _sum_blocks(total, offsets, labels, sums[s])
         traces[s, :] = 0
         if traces.shape[1] > 0:

@@ -9,7 +9,7 @@ who does which piece, so results are bitwise the same for any number.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -106,7 +106,7 @@ def _default() -> int:
     return int(given)
 
 
-def run(kernel: Callable[..., Any], arguments: tuple[Any, ...], ranges: Iterable[Any]) -> None:
+def run(kernel: Callable[..., Any], arguments: tuple[Any, ...], ranges: Sequence[Any]) -> None:
     """Call ``kernel(*arguments, first, last)`` for every range, on several threads.
 
     Parameters
@@ -115,10 +115,13 @@ def run(kernel: Callable[..., Any], arguments: tuple[Any, ...], ranges: Iterable
         Releases the GIL, and writes to other places for other ranges.
     arguments : tuple
         What it is called with.
-    ranges : iterable of (int, int)
+    ranges : sequence of (int, int)
         The work. The calling thread takes part, and goes on alone if no other can
         be had.
     """
+    if len(ranges) == 1:
+        kernel(*arguments, *ranges[0])
+        return
     waiting = deque(ranges)
 
     def work() -> None:

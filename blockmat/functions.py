@@ -565,6 +565,12 @@ def clip(core: Core, minimum: float) -> Array:
     return _reassemble(v, np.maximum(w, minimum))
 
 
+def add_product(a: Array, b: Array, out: Array) -> None:
+    """Add ``a @ b`` to `out` (c, m) in place; `b` and `out` are C-contiguous, of one dtype."""
+    (gemm,) = blas.get_blas_funcs(("gemm",), (out,))
+    gemm(1, b.T, a.T, beta=1, c=out.T, overwrite_c=True)
+
+
 def _reassemble(vectors: Any, values: Array) -> Array:
     """Return ``V diag(values) V^H``, exactly Hermitian when the values are real."""
     if np.iscomplexobj(values) or np.any(values < 0):

@@ -158,9 +158,9 @@ class BlockConstantMatrix(BlockOperator):
     def _trusted(
         cls, partition: Partition, between: Array, within: Array, dtype: Any
     ) -> "BlockConstantMatrix":
-        """Make a matrix from computed numbers, without checks."""
+        """Make a matrix from computed numbers, which nobody else changes, without checks."""
         self: BlockConstantMatrix = cls.__new__(cls)
-        self._set(partition, np.array(between, dtype=dtype), np.array(within, dtype=dtype))
+        self._set(partition, np.asarray(between, dtype=dtype), np.asarray(within, dtype=dtype))
         return self
 
     @classmethod
@@ -438,16 +438,19 @@ class BlockConstantMatrix(BlockOperator):
         p = self.partition
         if within.ndim == 1:
             return multiply_add(p, x, within, shift, out)
-        paired = np.zeros(x.shape, dtype=shift.dtype)
+        x = np.ascontiguousarray(x, dtype=shift.dtype)
+        result = p.expand(shift)
         for members, rows in p.size_classes:
             square = within[np.ix_(members, members)].astype(shift.dtype, copy=False)
-            if p.is_contiguous and members[-1] - members[0] == len(members) - 1 and _is_c(x):
+            if p.is_contiguous and members[-1] - members[0] == len(members) - 1:
                 span, shape = slice(rows[0, 0], rows[-1, -1] + 1), (len(members), -1)
-                np.matmul(square, x[span].reshape(shape), out=paired[span].reshape(shape))
+                functions.add_product(square, x[span].reshape(shape), result[span].reshape(shape))
             else:
-                paired[rows] = np.tensordot(square, x[rows], 1)
-        ones = np.ones(p.n_blocks, dtype=real_dtype(shift.dtype))
-        return multiply_add(p, paired, ones, shift, paired if out is None else out)
+                result[rows] += np.tensordot(square, x[rows], 1)
+        if out is None:
+            return result
+        out[...] = result
+        return out
 
     # Algebra on the pair
 
@@ -1282,10 +1285,6 @@ def _in_precision_of(x: Array, dtype: Any) -> Array:
     """Round to single precision if `dtype` is single, keeping real numbers real."""
     kept: Array = x.astype(dtype if x.dtype.kind == "c" else real_dtype(dtype), copy=False)
     return kept
-
-
-def _is_c(x: Array) -> bool:
-    return bool(x.flags.c_contiguous)
 
 
 def _as_square(within: Array) -> Array:
