@@ -30,6 +30,7 @@ from numba.core.caching import FunctionCache
 _Kernel = Callable[..., Any]
 
 _RUN = 256  # numbers added in order, most of them in parallel lanes of the processor
+_STREAM = 512  # numbers that are read in each of four places at once
 _ROWS = 32  # rows added in order
 _LONG_ROW = 4  # numbers for which a loop along the row pays
 _TILE = 2048  # numbers that stay in the first-level cache
@@ -63,14 +64,28 @@ def _jit(function: _Kernel) -> _Kernel:
 
 @_jit
 def _sum_run(x, start, stop, zero):
-    """Return the sum of ``x[start:stop]``, x (n,)."""
-    if stop - start <= _RUN:
+    """Return the sum of ``x[start:stop]``, x (n,).
+
+    Long runs are read in four places at once, which memory serves faster than one.
+    """
+    length = stop - start
+    if length <= _RUN:
         total = zero
         for i in range(np.uint64(start), np.uint64(stop)):
             total += x[i]
         return total
-    middle = start + (stop - start) // 2
-    return _sum_run(x, start, middle, zero) + _sum_run(x, middle, stop, zero)
+    if length == 4 * _STREAM:
+        some = x[start:stop]
+        some0, some1 = some[:_STREAM], some[_STREAM : 2 * _STREAM]
+        some2, some3 = some[2 * _STREAM : 3 * _STREAM], some[3 * _STREAM :]
+        total = zero
+        for i in range(_STREAM):
+            total += (some0[i] + some1[i]) + (some2[i] + some3[i])
+        return total
+    half = length // 2
+    if length > 4 * _STREAM:
+        half = max(1, half // (4 * _STREAM)) * 4 * _STREAM
+    return _sum_run(x, start, start + half, zero) + _sum_run(x, start + half, stop, zero)
 
 
 @_jit
