@@ -1,26 +1,45 @@
-"""``python -m bench [NAME ...]``: run measurements and print their tables."""
+"""``python -m bench [NAME ...]``: measure beside peers and the hardware's limits.
+
+Prints a table, and writes bench/results/NAME.json and, if a scenario has one, its figure.
+``--quick`` takes less than two minutes, with smaller sizes; its results are not kept unless
+``--save`` says so.
+"""
 
 import argparse
+import importlib
 
-from bench import accuracy, startup
+from rich.console import Console
 
-SCENARIOS = {"accuracy": accuracy.run, "startup": startup.run}
+from bench import harness, report
+
+SCENARIOS = (
+    "product", "fit", "samples", "functions", "peers", "scaling", "threads", "startup", "accuracy",
+)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*",
                         help=f"one or more of {', '.join(SCENARIOS)} (default: all)")  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer rounds")
+    parser.add_argument("--save", action="store_true", help="keep the results also if quick")
     parser.add_argument("--write-docs", action="store_true",
-                        help="only write docs/accuracy.md")  # fmt: skip
+                        help="write docs/performance.md and docs/accuracy.md from the results "
+                        "that are kept; measures nothing")  # fmt: skip
     options = parser.parse_args()
     if unknown := set(options.names) - set(SCENARIOS):
         parser.error(f"no measurement is called {', '.join(sorted(unknown))}")
     if options.write_docs:
-        accuracy.write_docs()
+        report.write(SCENARIOS)
         return
+    console = Console(width=150)
     for name in options.names or SCENARIOS:
-        SCENARIOS[name]()
+        scenario = importlib.import_module(f"bench.{name}")
+        rows = scenario.measure(options.quick)
+        harness.show(scenario.TITLE, rows, console)
+        if options.save or not options.quick:
+            harness.save(name, scenario.TITLE, rows, options.quick)
+            report.draw(name, rows)
 
 
 if __name__ == "__main__":

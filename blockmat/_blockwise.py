@@ -150,8 +150,13 @@ def multiply(
         result = np.empty(x.shape, dtype=dtype) if out is None else out
         _kernels.multiply(x, scale, values, p.offsets, p._codes, result)
         return result
-    shift = (values @ block_sums(p, x)).astype(dtype)
-    return multiply_add(p, x, scale, shift, out)
+    sums = block_sums(p, x)
+    # The threads of BLAS keep their processors busy for a while after they have finished,
+    # just when the second pass over x needs them; beside long passes that costs more than
+    # they save.
+    without_blas = x.ndim == 1 and x.size >= 8 * values.size
+    product = np.einsum("ab,b->a", values, sums) if without_blas else values @ sums
+    return multiply_add(p, x, scale, product.astype(dtype), out)
 
 
 def multiply_add(p: "Partition", x: Array, scale: Array, shift: Array, out: Any = None) -> Array:

@@ -69,7 +69,7 @@ class CentredMoments:
         """Join with others (Chan, Golub and LeVeque, 1983)."""
         weight = self.weight + other.weight
         difference = other.mean - self.mean
-        between_means = raw_moments(difference[None], self.moments.partition, self.moments.aligned)
+        between_means = outer_moments(difference, self.moments.partition, self.moments.aligned)
         between_means *= self.weight * other.weight / weight
         self.moments += other.moments
         self.moments += between_means
@@ -94,7 +94,18 @@ def centred_moments(
     return total
 
 
-def raw_moments(X: Array, p: Partition, aligned: bool, check_finite: bool = False) -> Moments:
+def outer_moments(x: Array, p: Partition, aligned: bool) -> Moments:
+    """Return the moments of one outer product ``x x^H``."""
+    double = x.astype(accumulator_dtype(x.dtype), copy=False)
+    means = block_sums(p, x) / np.sqrt(p.sizes)
+    if aligned:
+        paired = _paired_products(double[None], p)
+    else:
+        paired = block_sums(p, double.real**2 + double.imag**2 if x.dtype.kind == "c" else double**2)
+    return Moments(p, np.multiply.outer(means, means.conj()), paired)
+
+
+def raw_moments(X: Array, p: Partition, aligned: bool, check_finite: bool) -> Moments:
     """Sum the outer products of rows."""
     total = Moments.zero(p, aligned)
     for _, rows in row_chunks(X, max(_ROWS, p.n_blocks)):
@@ -122,7 +133,7 @@ def _moments_of_rows(
             f"X contains NaN or infinity in row {_first_non_finite_row(X)}; expected finite numbers"
         )
     means /= np.sqrt(p.sizes)
-    paired = _paired_products(rows, mean, p, dtype) if aligned else block_sums(p, squares)
+    paired = _paired_products(rows - mean, p) if aligned else block_sums(p, squares)
     return Moments(p, means.T @ means.conj(), paired), mean
 
 
@@ -134,13 +145,13 @@ def _first_non_finite_row(X: Array) -> int:
     return 0  # finite numbers whose sums overflow
 
 
-def _paired_products(X: Array, mean: Array, p: Partition, dtype: Any) -> Array:
+def _paired_products(deviations: Array, p: Partition) -> Array:
     """Sum over samples and places of ``x[a_p] conj(x[b_p])``, for blocks of equal size."""
     k = p.n_blocks
-    paired = np.zeros((k, k), dtype=dtype)
+    paired = np.zeros((k, k), dtype=deviations.dtype)
     for members, columns in p.size_classes:
-        deviations = np.moveaxis(X[:, columns] - mean[columns], 1, 0).reshape(len(members), -1)
-        paired[np.ix_(members, members)] = deviations @ deviations.conj().T
+        rows = np.moveaxis(deviations[:, columns], 1, 0).reshape(len(members), -1)
+        paired[np.ix_(members, members)] = rows @ rows.conj().T
     return paired
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from blockmat._moments import CentredMoments, Moments, centred_moments, raw_moments
+from blockmat._moments import CentredMoments, Moments, centred_moments, outer_moments
 from blockmat._sums import as_samples
 from blockmat._validation import Array, as_count, as_numeric
 from blockmat._validation import check_finite as require_finite
@@ -274,7 +274,7 @@ class BlockAccumulator:
             self._samples += samples
 
     def _outer_of(self, x: Array, weight: float) -> Moments:
-        outer = raw_moments(x[None], self.partition, self._aligned)
+        outer = outer_moments(x, self.partition, self._aligned)
         outer *= weight
         return outer
 

@@ -137,11 +137,13 @@ def hermitian_part(a: Array) -> Array:
 
 
 def _from_lower(lower: Array) -> Array:
-    """Fill the upper triangle of a Hermitian matrix, whatever is in it, in place."""
+    """Fill the upper triangle of a Hermitian matrix, which holds zeros, in place."""
     for place, mirrored in _tiles(len(lower)):
         if place == mirrored:
-            corner = np.tril(lower[place])
-            lower[place] = corner + np.tril(corner, -1).conj().T
+            corner = lower[place]
+            diagonal = np.diagonal(corner).copy()
+            corner += corner.conj().T
+            np.fill_diagonal(corner, diagonal)
         else:
             lower[mirrored] = lower[place].conj().T
     return lower
@@ -259,7 +261,7 @@ class _Cholesky:
         scaled *= scale[:, None]
         norm = np.abs(scaled).sum(axis=0).max(initial=0)
         potrf, pocon = lapack.get_lapack_funcs(("potrf", "pocon"), (scaled,))
-        factor, info = potrf(scaled.T, lower=True, overwrite_a=True, clean=False)
+        factor, info = potrf(scaled.T, lower=True, overwrite_a=True)
         if info > 0:
             return None
         return cls(factor, scale, float(pocon(factor, norm, uplo="L")[0]))

@@ -1,0 +1,67 @@
+"""What a NumPy or SciPy expert would write instead, with everything prepared beforehand."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import blockmat as bm
+
+
+def contiguous_product(A: bm.BlockConstantMatrix, x: Any) -> Callable[[], Any]:
+    """``reduceat``, a k x k product and one multiply-add with expanded numbers."""
+    p = A.partition
+    starts, sizes = p.offsets[:-1], p.sizes
+    values, scale = A.values, np.repeat(A.within, sizes)
+
+    def product() -> Any:
+        return scale * x + np.repeat(values @ np.add.reduceat(x, starts), sizes)
+
+    return product
+
+
+def labelled_product(A: bm.BlockConstantMatrix, x: Any) -> Callable[[], Any]:
+    """``bincount`` and indexing with the labels."""
+    labels, k = A.partition.labels, A.partition.n_blocks
+    values, scale = A.values, A.within[labels]
+
+    def product() -> Any:
+        return scale * x + (values @ np.bincount(labels, x, minlength=k))[labels]
+
+    return product
+
+
+def sparse_product(A: bm.BlockConstantMatrix, x: Any) -> Callable[[], Any]:
+    """Diagonal plus ``E V E^T`` with the sparse indicator matrix E."""
+    E = A.partition.indicator()
+    adjoint = E.T.tocsr()
+    values, diagonal = A.values, A.within[A.partition.labels]
+
+    def product() -> Any:
+        scaled = diagonal * x if x.ndim == 1 else diagonal[:, None] * x
+        return scaled + E @ (values @ (adjoint @ x))
+
+    return product
+
+
+def reduceat_fit(S: Any, p: bm.Partition) -> Callable[[], Any]:
+    """Block sums by ``reduceat`` along both axes, of the sorted matrix if need be."""
+    starts = p.offsets[:-1]
+
+    def fit() -> Any:
+        ordered = S if p.is_contiguous else S[np.ix_(p.order, p.order)]
+        sums = np.add.reduceat(np.add.reduceat(ordered, starts, axis=0), starts, axis=1)
+        return sums, np.add.reduceat(np.diagonal(ordered), starts)
+
+    return fit
+
+
+def sparse_fit(S: Any, p: bm.Partition) -> Callable[[], Any]:
+    """``E^T S E`` with the sparse indicator matrix E, and the diagonal."""
+    E = p.indicator()
+    adjoint = E.T.tocsr()
+
+    def fit() -> Any:
+        return (adjoint @ S) @ E, adjoint @ np.diagonal(S)
+
+    return fit
