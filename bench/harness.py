@@ -33,7 +33,7 @@ LIMIT = "limit"
 MAX_ROUNDS = 25
 REST = 0.03  # seconds before each turn, until the idle threads of BLAS have gone to sleep
 LONG = 0.1  # seconds, from which on a turn needs no untimed call to warm up
-MIN_ROUNDS = 5
+MIN_ROUNDS = 3
 
 
 @dataclass

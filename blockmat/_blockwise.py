@@ -88,6 +88,11 @@ class _Vectors(NamedTuple):
         """The number m of vectors."""
         return int(self.array.shape[self.interleaved])
 
+    @property
+    def for_segments(self) -> tuple[Any, ...]:
+        """What the kernels for contiguous blocks take: (m, n), or (n * m,) and m."""
+        return (self.array.reshape(-1), self.count) if self.interleaved else (self.array,)
+
     def new(self, length: int, dtype: Any) -> Array:
         """Make room for as many vectors of another length, laid out alike."""
         shape = (length, self.count) if self.interleaved else (self.count, length)
@@ -111,16 +116,20 @@ def block_sums(p: "Partition", x: Array) -> Array:
     """Sum a validated (n,) or (n, m) array over each block, in double precision."""
     from blockmat import _kernels
 
-    vectors = _Vectors.of(x)
     dtype = accumulator_dtype(x.dtype)
+    vectors = _Vectors.of(x)
+    if vectors.count == 0:
+        return np.empty((p.n_blocks, 0), dtype=dtype)
     if p.is_contiguous:
         kernel = _kernels.sum_segments_of_rows if vectors.interleaved else _kernels.sum_segments
         bounds, _, starts = p._segments
         sums = vectors.new(len(bounds) - 1, dtype)
-        _threads.run(kernel, (vectors.array, bounds, sums), shared_ranges(bounds, x.size))
+        arguments: tuple[Any, ...] = (*vectors.for_segments, bounds, sums)
+        _threads.run(kernel, arguments, shared_ranges(bounds, x.size))
         if len(bounds) > len(starts):
-            partial, sums = sums, vectors.new(p.n_blocks, dtype)
-            kernel(partial, starts, sums, 0, p.n_blocks)
+            partial = vectors._replace(array=sums)
+            sums = vectors.new(p.n_blocks, dtype)
+            kernel(*partial.for_segments, starts, sums, 0, p.n_blocks)
     else:
         kernel = _kernels.sum_pieces_of_rows if vectors.interleaved else _kernels.sum_pieces
         bounds = _pieces(p, vectors.count)
@@ -148,7 +157,10 @@ def multiply(
         from blockmat import _kernels
 
         result = np.empty(x.shape, dtype=dtype) if out is None else out
-        _kernels.multiply(x, scale, values, p.offsets, p._codes, result)
+        if p.is_contiguous:
+            _kernels.multiply_contiguous(x, scale, values, p.offsets, result)
+        else:
+            _kernels.multiply_labelled(x, scale, values, p._codes, result)
         return result
     sums = block_sums(p, x)
     # The threads of BLAS keep their processors busy for a while after they have finished,
@@ -169,6 +181,8 @@ def multiply_add(p: "Partition", x: Array, scale: Array, shift: Array, out: Any 
     from blockmat import _kernels
 
     vectors = _Vectors.of(x)
+    if vectors.count == 0:
+        return np.empty(x.shape, dtype=shift.dtype) if out is None else out
     result = vectors.new(p.n, shift.dtype) if out is None else vectors.alike(out)
     terms = vectors.alike(shift)
     if p.is_contiguous:
@@ -176,7 +190,8 @@ def multiply_add(p: "Partition", x: Array, scale: Array, shift: Array, out: Any 
         if vectors.interleaved:
             kernel = _kernels.multiply_add_segments_of_rows
         bounds, blocks, _ = p._segments
-        arguments = (vectors.array, scale, terms, bounds, blocks, result)
+        target = vectors._replace(array=result).for_segments[0]
+        arguments: tuple[Any, ...] = (*vectors.for_segments, scale, terms, bounds, blocks, target)
     else:
         kernel = _kernels.multiply_add_pieces
         if vectors.interleaved:

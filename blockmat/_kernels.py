@@ -7,9 +7,9 @@ arrays that the caller allocates, so the caller decides the precision of the
 accumulators, and those that end in ``first, last`` do that part of the work only, so
 that several threads can share it.
 
-Sums are pairwise (N. J. Higham, "The accuracy of floating point summation", SIAM J.
-Sci. Comput. 14, 1993): runs of `_RUN` numbers are added in order, the sums of runs
-two by two.
+Sums are pairwise, or in two or three levels, where a sum of n numbers is one of about
+the square root of n sums, so that rounding grows with no more than that (N. J. Higham,
+"The accuracy of floating point summation", SIAM J. Sci. Comput. 14, 1993).
 
 Two things keep the inner loops vectorized. Numba checks every index of a signed type
 for being negative, unless the loop starts at 0, so loops run over slices or over
@@ -31,7 +31,7 @@ _Kernel = Callable[..., Any]
 
 _RUN = 256  # numbers added in order, most of them in parallel lanes of the processor
 _STREAM = 512  # numbers that are read in each of four places at once
-_ROWS = 32  # rows added in order
+_ROWS = 128  # rows added in order
 _LONG_ROW = 4  # numbers for which a loop along the row pays
 _TILE = 2048  # numbers that stay in the first-level cache
 _LANES_UP_TO = 4096  # blocks for which four sets of sums still fit into cache
@@ -89,113 +89,46 @@ def _sum_run(x, start, stop, zero):
 
 
 @_jit
-def _new_stack(n_leaves, width, dtype_of):
-    """Make room for the sums of `n_leaves` leaves that are added two by two."""
-    levels = 2
-    while n_leaves > 1:
-        n_leaves //= 2
-        levels += 1
-    return np.zeros((levels, width), dtype_of.dtype)
-
-
-@_jit
-def _merge(stack, depth, n_leaves):
-    """Add the top two rows of a stack as often as they hold sums of equally many leaves.
-
-    Like carries when counting to `n_leaves` in binary; returns the new depth.
-    """
-    while n_leaves % 2 == 0:
-        depth -= 1
-        top = stack[depth]
-        below = stack[depth - 1]
-        for j in range(below.shape[0]):
-            below[j] += top[j]
-        n_leaves //= 2
-    return depth
-
-
-@_jit
-def _add_stack(stack, depth, sums):
-    for d in range(depth - 1, -1, -1):
-        row = stack[d]
-        for j in range(sums.shape[0]):
-            sums[j] += row[j]
-
-
-@_jit
-def _sum_rows(x, start, stop, sums):
-    """Add the rows ``x[start:stop]``, x (n, m), to ``sums`` (m,)."""
-    if stop - start <= _ROWS:
-        for i in range(np.uint64(start), np.uint64(stop)):
-            row = x[i]
-            for j in range(row.shape[0]):
-                sums[j] += row[j]
-        return
-    stack = _new_stack(-(-(stop - start) // _ROWS), sums.shape[0], sums)
-    depth, n_leaves = 0, 0
-    for leaf in range(start, stop, _ROWS):
-        total = stack[depth]
-        total[:] = 0
-        for i in range(leaf, min(leaf + _ROWS, stop)):
-            row = x[i]
-            for j in range(row.shape[0]):
-                total[j] += row[j]
-        depth, n_leaves = depth + 1, n_leaves + 1
-        depth = _merge(stack, depth, n_leaves)
-    _add_stack(stack, depth, sums)
-
-
-@_jit
 def _sum_labelled(x, labels, sums):
     """Add x (n,) to ``sums[labels]``, in four lanes so that a repeated label need not wait."""
     k = sums.shape[0]
     size = max(4 * _RUN, 16 * k)
-    stack = _new_stack(-(-x.shape[0] // size), k, sums)
     lanes = np.empty((4 if k <= _LANES_UP_TO else 1, k), sums.dtype)
     n_lanes = lanes.shape[0]
     lane0, lane1 = lanes[0], lanes[1 % n_lanes]
     lane2, lane3 = lanes[2 % n_lanes], lanes[3 % n_lanes]
-    depth, n_leaves = 0, 0
-    for leaf in range(0, x.shape[0], size):
-        some, where = x[leaf : leaf + size], labels[leaf : leaf + size]
+    for first in range(0, x.shape[0], size):
+        some, where = x[first : first + size], labels[first : first + size]
         lanes[:] = 0
-        fours = some.shape[0] // 4
-        for q in range(fours):
-            i = np.uint64(4 * q)
+        fours = some.shape[0] // 4 * 4
+        for four in range(fours // 4):
+            i = np.uint64(4 * four)
             lane0[where[i]] += some[i]
             lane1[where[i + np.uint64(1)]] += some[i + np.uint64(1)]
             lane2[where[i + np.uint64(2)]] += some[i + np.uint64(2)]
             lane3[where[i + np.uint64(3)]] += some[i + np.uint64(3)]
-        for i in range(4 * fours, some.shape[0]):
+        for i in range(fours, some.shape[0]):
             lane0[where[i]] += some[i]
-        total = stack[depth]
-        total[:] = 0
-        for lane in range(n_lanes):
-            for b in range(k):
-                total[b] += lanes[lane, b]
-        depth, n_leaves = depth + 1, n_leaves + 1
-        depth = _merge(stack, depth, n_leaves)
-    _add_stack(stack, depth, sums)
+        for b in range(k):
+            total = lane0[b]
+            if n_lanes > 1:
+                total += lane1[b] + (lane2[b] + lane3[b])
+            sums[b] += total
 
 
 @_jit
 def _sum_rows_labelled(x, labels, sums):
-    """Add the rows of x (n, m) to the rows ``sums[labels]``, sums (k, m)."""
-    k, m = sums.shape
-    size = max(_RUN, 4 * k)
-    stack = _new_stack(-(-x.shape[0] // size), k * m, sums)
-    depth, n_leaves = 0, 0
-    for leaf in range(0, x.shape[0], size):
-        some, where = x[leaf : leaf + size], labels[leaf : leaf + size]
-        stack[depth, :] = 0
-        total = stack[depth].reshape(k, m)
+    """Add the rows of x (n, m) to the rows ``sums[labels]``, sums (k, m), some at a time."""
+    size = max(_RUN, 4 * sums.shape[0])
+    total = np.empty_like(sums)
+    for first in range(0, x.shape[0], size):
+        some, where = x[first : first + size], labels[first : first + size]
+        total[:] = 0
         for i in range(some.shape[0]):
             row, target = some[i], total[where[i]]
             for j in range(row.shape[0]):
                 target[j] += row[j]
-        depth, n_leaves = depth + 1, n_leaves + 1
-        depth = _merge(stack, depth, n_leaves)
-    _add_stack(stack, depth, sums.reshape(k * m))
+        sums += total
 
 
 @_jit
@@ -225,26 +158,32 @@ def sum_segments(x, bounds, sums, first, last):
 
 
 @_jit
-def sum_segments_of_rows(x, bounds, sums, first, last):
-    """``sums[s] = sum of the rows x[bounds[s]:bounds[s + 1]]`` for x (n, m), s in first:last.
+def sum_segments_of_rows(x, m, bounds, sums, first, last):
+    """``sums[s] = sum of rows bounds[s]:bounds[s + 1]`` for s in first:last.
 
-    Short rows are taken several together, as one row that is long enough for the
-    processor's vectors.
+    x (n * m,) holds n rows of length m. Short rows are taken several together, as one
+    that is long enough for the processor's vectors.
     """
-    m = x.shape[1]
-    together = max(1, _RUN // max(m, 1))
-    wide = np.empty(together * m, sums.dtype)
+    width = m * max(1, _RUN // m)
+    wide, some = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
     for s in range(first, last):
-        start, stop = bounds[s], bounds[s + 1]
-        middle = start + (stop - start) // together * together
-        sums[s, :] = 0
-        if start < middle and together > 1:
-            rows = x[start:middle].reshape((middle - start) // together, together * m)
-            wide[:] = 0
-            _sum_rows(rows, 0, rows.shape[0], wide)
-            _sum_rows(wide.reshape(together, m), 0, together, sums[s])
-            start = middle
-        _sum_rows(x, start, stop, sums[s])
+        start, stop = bounds[s] * m, bounds[s + 1] * m
+        used = min(width, stop - start)
+        wide[:used] = 0
+        for leaf in range(start, stop, _ROWS * width):
+            some[:used] = 0
+            for i in range(leaf, min(leaf + _ROWS * width, stop), width):
+                row = x[i : min(i + width, stop)]
+                for j in range(row.shape[0]):
+                    some[j] += row[j]
+            for j in range(np.uint64(used)):
+                wide[j] += some[j]
+        total = sums[s]
+        total[:] = 0
+        for i in range(0, used, m):
+            row = wide[i : i + m]
+            for j in range(row.shape[0]):
+                total[j] += row[j]
 
 
 @_jit
@@ -293,22 +232,24 @@ def multiply_add_segments(x, scale, shift, bounds, blocks, out, first, last):
 
 
 @_jit
-def multiply_add_segments_of_rows(x, scale, shift, bounds, blocks, out, first, last):
-    """``out[i] = scale[b] * x[i] + shift[b]`` for the rows i of segment s, b = blocks[s]."""
-    m = x.shape[1]
-    together = max(1, _RUN // max(m, 1))
-    terms = np.empty((together, m), shift.dtype)
-    wide = terms.reshape(together * m)
+def multiply_add_segments_of_rows(x, m, scale, shift, bounds, blocks, out, first, last):
+    """``out[i] = scale[b] * x[i] + shift[b]`` for the rows i of segment s, b = blocks[s].
+
+    x and out (n * m,) hold n rows of length m, which are taken several together.
+    """
+    width = m * max(1, _RUN // m)
+    terms = np.empty(width, shift.dtype)
     for s in range(first, last):
-        b, start, stop = blocks[s], bounds[s], bounds[s + 1]
-        factor = scale[b]
-        terms[: min(together, stop - start)] = shift[b]
-        for i in range(start, stop, together):
-            rows = slice(i, min(i + together, stop))
-            some = x[rows].reshape((rows.stop - rows.start) * m)
-            result = out[rows].reshape((rows.stop - rows.start) * m)
+        b, start, stop = blocks[s], bounds[s] * m, bounds[s + 1] * m
+        factor, term = scale[b], shift[b]
+        for i in range(0, min(width, stop - start), m):
+            some = terms[i : i + m]
             for j in range(some.shape[0]):
-                result[j] = factor * some[j] + wide[j]
+                some[j] = term[j]
+        for i in range(start, stop, width):
+            row, result = x[i : min(i + width, stop)], out[i : min(i + width, stop)]
+            for j in range(row.shape[0]):
+                result[j] = factor * row[j] + terms[j]
 
 
 @_jit
@@ -345,30 +286,36 @@ def multiply_add_pieces_of_rows(x, scale, shift, labels, bounds, out, first, las
 
 
 @_jit
-def multiply(x, scale, values, offsets, labels, out):
-    """``out = scale[b] * x + (values @ block sums of x)[b]`` for x (n,), b the labels.
+def multiply_contiguous(x, scale, values, offsets, out):
+    """``out = scale[b] * x + (values @ block sums of x)[b]`` for x (n,), b the blocks.
 
     The whole product in one call, for sizes at which calls cost more than the work.
     """
     k = values.shape[0]
     zero = values.dtype.type(0)
-    sums, terms = np.empty(k, values.dtype), np.empty(k, values.dtype)
-    _sum_blocks(x, offsets, labels, sums)
+    sums = np.empty(k, values.dtype)
     for b in range(k):
-        term = zero
+        sums[b] = _sum_run(x, offsets[b], offsets[b + 1], zero)
+    for b in range(k):
+        factor, term = scale[b], zero
         for c in range(k):
             term += values[b, c] * sums[c]
-        terms[b] = term
-    if labels.shape[0] == 0:
-        for b in range(k):
-            block = slice(offsets[b], offsets[b + 1])
-            factor, term, some, result = scale[b], terms[b], x[block], out[block]
-            for i in range(some.shape[0]):
-                result[i] = factor * some[i] + term
-    else:
-        for i in range(x.shape[0]):
-            b = labels[i]
-            out[i] = scale[b] * x[i] + terms[b]
+        for i in range(np.uint64(offsets[b]), np.uint64(offsets[b + 1])):
+            out[i] = factor * x[i] + term
+
+
+@_jit
+def multiply_labelled(x, scale, values, labels, out):
+    """`multiply_contiguous` for labelled blocks."""
+    k = values.shape[0]
+    sums, terms = np.zeros(k, values.dtype), np.zeros(k, values.dtype)
+    _sum_labelled(x, labels, sums)
+    for b in range(k):
+        for c in range(k):
+            terms[b] += values[b, c] * sums[c]
+    for i in range(x.shape[0]):
+        b = labels[i]
+        out[i] = scale[b] * x[i] + terms[b]
 
 
 # Sums over matrices. The rows of a matrix are sorted by block and cut into segments:

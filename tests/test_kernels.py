@@ -57,7 +57,7 @@ def test_sums_of_segments(dtype, make):
         close(sums[:, first:last], expected[:, first:last])
         assert (np.delete(sums, np.s_[first:last], axis=1) == 9).all()
         sums = np.full((3, 3), 9, double(dtype))
-        _kernels.sum_segments_of_rows(make(x.T), BOUNDS, sums, first, last)
+        _kernels.sum_segments_of_rows(make(x.T.ravel()), 3, BOUNDS, sums, first, last)
         close(sums[first:last], expected.T[first:last])
         assert (np.delete(sums, np.s_[first:last], axis=0) == 9).all()
 
@@ -96,7 +96,7 @@ def test_long_sums(n, k):
     sums, sums_of_rows = np.empty((2, 1)), np.empty((1, 2))
     _kernels.sum_segments(x, whole, sums, 0, 1)
     np.testing.assert_array_equal(sums[:, 0], x.sum(1))
-    _kernels.sum_segments_of_rows(np.ascontiguousarray(x.T), whole, sums_of_rows, 0, 1)
+    _kernels.sum_segments_of_rows(x.T.ravel(), 2, whole, sums_of_rows, 0, 1)
     np.testing.assert_array_equal(sums_of_rows[0], x.sum(1))
 
 
@@ -113,7 +113,8 @@ def test_multiply_add(dtype):
     inside = np.s_[:, bounds[first] : bounds[last]]
     out, out_of_rows = np.full(x.shape, 9, dtype), np.full(rows.shape, 9, dtype)
     _kernels.multiply_add_segments(x, scale, shift, bounds, blocks, out, first, last)
-    arguments = (rows, scale, shift_of_rows, bounds, blocks, out_of_rows, first, last)
+    flat, flat_out = rows.reshape(-1), out_of_rows.reshape(-1)
+    arguments = (flat, 3, scale, shift_of_rows, bounds, blocks, flat_out, first, last)
     _kernels.multiply_add_segments_of_rows(*arguments)
     for result in (out, out_of_rows.T):
         close(result[inside], expected[CONTIGUOUS][inside])
@@ -136,7 +137,10 @@ def test_multiply(dtype, p):
     x, scale = random_array(rng, p.n, dtype), random_array(rng, 4, dtype)
     values = random_array(rng, (4, 4), double(dtype))
     out = np.empty(p.n, dtype)
-    _kernels.multiply(x, scale, values, p.offsets, p._codes, out)
+    if p.is_contiguous:
+        _kernels.multiply_contiguous(x, scale, values, p.offsets, out)
+    else:
+        _kernels.multiply_labelled(x, scale, values, p._codes, out)
     close(out, scale[p.labels] * x + (values @ (indicator(p).T @ x))[p.labels])
 
 

@@ -104,13 +104,23 @@ def test_results_are_bitwise_the_same_for_any_number_of_threads(monkeypatch, dty
             np.testing.assert_array_equal(result, expected)
 
 
+def pairwise_bound(n):
+    """The bound on the relative error of NumPy's pairwise sum of n numbers of one sign.
+
+    Every number takes part in so many additions: 15 in one of eight accumulators of a
+    block of 128, 3 to join them, and one for every halving of the rest (Higham 1993).
+    """
+    return np.finfo(float).eps / 2 * (15 + 3 + math.ceil(math.log2(max(1, n / 128))))
+
+
 @over_labels
 @pytest.mark.parametrize("layout", ["vector", "rows", "columns"])
-def test_block_sums_are_as_accurate_as_pairwise_summation(shuffled, layout):
-    """Ten million terms of one sign in each of three blocks, against exactly rounded sums."""
+@pytest.mark.parametrize("terms", ["random", "a tenth"])
+def test_block_sums_are_as_accurate_as_pairwise_summation(shuffled, layout, terms):
+    """Ten million terms in three blocks, against exactly rounded sums."""
     n, k = 10**7, 3
     rng = np.random.default_rng(0)
-    x = rng.random(n)
+    x = rng.random(n) if terms == "random" else np.full(n, 0.1)  # whose roundings add up
     sizes = np.array([n // 2, n - n // 2 - 1000, 1000])
     labels = np.repeat(np.arange(k), sizes)
     if shuffled:
@@ -122,15 +132,10 @@ def test_block_sums_are_as_accurate_as_pairwise_summation(shuffled, layout):
         X = np.stack([x, x[::-1]], axis=1)
         sums = p.block_sums(X if layout == "rows" else np.asfortranarray(X))[:, 0]
     for b in range(k):
-        terms = x[labels == b]
-        exact = math.fsum(terms)
-        bound = np.finfo(float).eps / 2 * math.log2(len(terms)) * exact  # Higham (1993), (3.6)
-        assert abs(sums[b] - exact) <= bound
-        # A sum in order is worse than that on terms whose roundings do not cancel.
-    tenth = np.full(n, 0.1)
-    assert abs(np.cumsum(tenth)[-1] - n / 10) > 1e-5
-    (total,) = bm.Partition.trivial(n).block_sums(tenth)
-    assert abs(total - math.fsum(tenth)) <= np.finfo(float).eps / 2 * math.log2(n) * total
+        exact = math.fsum(x[labels == b])
+        assert abs(sums[b] - exact) <= pairwise_bound(sizes[b]) * exact
+    if terms == "a tenth":  # and a sum in order would fail
+        assert abs(np.cumsum(x)[-1] - n / 10) > pairwise_bound(n) * n / 10
 
 
 # Layouts and `out`
@@ -152,6 +157,13 @@ def test_out(dtype, shuffled, aligned):
             np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
         assert A.dot(x, out=x) is x  # in place
         np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
+
+
+@over_labels
+def test_products_with_no_vectors(shuffled):
+    A = matrix(partition(20, 3, shuffled), np.float64)
+    assert (A @ np.empty((20, 0))).shape == (20, 0)
+    assert A.partition.block_sums(np.empty((20, 0))).shape == (3, 0)
 
 
 def test_out_of_a_rectangular_matrix():

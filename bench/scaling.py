@@ -1,0 +1,114 @@
+"""How the cost grows with n and k."""
+
+import gc
+import time
+
+import numpy as np
+
+import blockmat as bm
+from bench.fit import PeakMemory
+from bench.functions import positive_definite
+from bench.harness import LIMIT, OURS, Row, contest
+from bench.limits import read, read_write
+
+TITLE = "Scaling"
+IN_MEMORY = 2**28  # bytes of vectors taken in turns, more than any cache holds
+
+
+def measure(quick: bool) -> list[Row]:
+    exponents = (5, 5.5, 6) if quick else (5, 5.5, 6, 6.5, 7, 7.5, 8)
+    sizes = [int(10**exponent) // 100 * 100 for exponent in exponents]
+    return [
+        *by_size(sizes, 100, quick),
+        at_once(10**6 if quick else 10**8, 100),
+        *by_blocks(10**5 if quick else 10**6, quick),
+    ]
+
+
+def by_size(sizes: list[int], k: int, quick: bool) -> list[Row]:
+    """A @ x for vectors that come from memory, not from the cache, whatever their size."""
+    rows = []
+    for n in sizes:
+        A = positive_definite(bm.Partition.uniform(k, n // k))
+        count = max(1, IN_MEMORY // (16 * n))
+        X, Y = np.ones((count, n)), np.ones((count, n))
+        turns = iter(range(10**9))
+
+        def product(A=A, X=X, Y=Y, turns=turns, count=count):
+            i = next(turns) % count
+            A.dot(X[i], out=Y[i])
+
+        def passes(X=X, Y=Y, turns=turns, count=count):
+            i = next(turns) % count
+            read(X[i])()
+            read_write(X[i], Y[i])()
+
+        row = contest(f"A.dot(x, out=y), n = {n}, k = {k}", product, [passes], quick=quick)
+        row.group, row.x = "by n", n
+        rows.append(row)
+        del X, Y, product, passes
+        gc.collect()
+    exponent = slope(rows, OURS)
+    last = rows[-1]
+    last.require("exponent of n", exponent, at_least=0.95)
+    last.require("exponent of n", exponent, at_most=1.05)
+    last.notes["exponent of the limit"] = slope(rows, LIMIT)
+    return rows
+
+
+def slope(rows: list[Row], name: str) -> float:
+    """The exponent of a power law fitted to medians."""
+    return float(np.polyfit(np.log([r.x for r in rows]), np.log([r.median(name) for r in rows]), 1)[0])
+
+
+def at_once(n: int, k: int) -> Row:
+    """The inverse square root and its product with a vector, in one expression."""
+    A = positive_definite(bm.Partition.uniform(k, n // k))
+    A.invsqrtm() @ np.ones(1000 * k)[: A.shape[0]] if A.shape[0] <= 1000 * k else None
+    peak = PeakMemory()
+    row = Row(f"A.invsqrtm() @ x, n = {n}, k = {k}", {OURS: []})
+    with peak:
+        x = np.ones(n)
+        start = time.perf_counter()
+        A.invsqrtm() @ x
+        row.times[OURS].append(time.perf_counter() - start)
+    row.require("GB of memory, x included", peak.extra / 1e9, at_most=6)
+    return row
+
+
+def by_blocks(n: int, quick: bool) -> list[Row]:
+    """A.invsqrtm() @ x: passes over x for few blocks, k cubed for many."""
+    rows = []
+    for k in (10, 100, 500) if quick else (10, 30, 100, 300, 1000, 2000):
+        A = positive_definite(bm.Partition.uniform(k, n // k))
+        x, y = np.ones(A.shape[0]), np.ones(A.shape[0])
+        row = contest(
+            f"A.invsqrtm() @ x, n = {n}, k = {k}", lambda: A.invsqrtm().dot(x, out=y), quick=quick,
+            product_alone=lambda: A.dot(x, out=y), function_alone=A.invsqrtm,
+        )  # fmt: skip
+        row.group, row.x = "by k", k
+        row.notes["share of the k x k function"] = row.ratio("function alone")
+        rows.append(row)
+    return rows
+
+
+def figure(rows: list[Row], figure) -> None:
+    by_n, by_k = figure.subplots(1, 2)
+    for axes, group, names in (
+        (by_n, "by n", (OURS, LIMIT)),
+        (by_k, "by k", (OURS, "product alone", "function alone")),
+    ):
+        chosen = [row for row in rows if row.group == group]
+        x = [row.x for row in chosen]
+        for name in names:
+            label = "passes over memory" if name == LIMIT else name
+            axes.loglog(x, [row.median(name) for row in chosen], "o-", label=label)
+        axes.set_ylabel("seconds")
+        axes.legend()
+    by_n.set_title("A.dot(x, out=y), 100 blocks")
+    by_n.set_xlabel("n")
+    n = int([row for row in rows if row.group == "by k"][0].work.split("n = ")[1].split(",")[0])
+    by_k.axvline(n**0.5, color="grey", linestyle=":", label="k = √n")
+    by_k.legend()
+    by_k.set_title(f"A.invsqrtm() @ x, n = {n:,}")
+    by_k.set_xlabel("k")
