@@ -32,7 +32,7 @@ def main() -> None:
     if options.write_docs:
         report.write(SCENARIOS)
         return
-    console = Console(width=150)
+    console = Console(width=160)
     for name in options.names or SCENARIOS:
         scenario = importlib.import_module(f"bench.{name}")
         rows = scenario.measure(options.quick)

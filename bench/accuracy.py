@@ -6,14 +6,11 @@ functions they are divided by the condition number of the matrix, as the bound
 "error <= c * eps * cond" does.
 """
 
-from pathlib import Path
-
 import numpy as np
 import scipy.linalg
-from rich.console import Console
-from rich.table import Table
 
 import blockmat as bm
+from bench.harness import Row
 from blockmat.testing import project_dense
 
 DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
@@ -28,39 +25,30 @@ PARTITIONS = (
 CONDITION = 1e3
 
 
-def run() -> None:
-    table = Table(title="largest relative error, in units of the dtype's rounding eps")
-    table.add_column("operation")
-    for dtype in DTYPES:
-        table.add_column(np.dtype(dtype).name, justify="right")
-    for operation, errors in measure().items():
-        table.add_row(operation, *(f"{error:.2g}" for error in errors))
-    Console(width=100).print(table)
+TITLE = "Largest relative error, in units of the rounding eps of the dtype"
 
 
-def write_docs() -> None:
-    path = Path(__file__).parents[1] / "docs" / "accuracy.md"
-    path.write_text(page(measure()), encoding="utf-8")
-    print(f"written: docs/{path.name}")
-
-
-def measure() -> dict[str, list[float]]:
+def measure(quick: bool) -> list[Row]:
     """The worst error of each operation over all matrices, one number per dtype."""
-    worst: dict[str, list[float]] = {}
-    for column, dtype in enumerate(DTYPES):
-        eps = np.finfo(dtype).eps
-        for A in matrices(dtype):
+    worst: dict[str, dict[str, float]] = {}
+    for dtype in DTYPES:
+        eps, column = np.finfo(dtype).eps, np.dtype(dtype).name
+        for A in matrices(dtype, SEEDS[:1] if quick else SEEDS):
             D = A.astype(np.result_type(dtype, float)).toarray()
             for name, (result, dense, condition) in operations(A, D).items():
                 error = np.linalg.norm(np.asarray(result) - dense) / np.linalg.norm(dense)
-                errors = worst.setdefault(name, [0.0] * len(DTYPES))
+                errors = worst.setdefault(name, dict.fromkeys(map(name_of, DTYPES), 0.0))
                 errors[column] = max(errors[column], float(error / eps / condition))
-    return worst
+    return [Row(name, notes=errors) for name, errors in worst.items()]
 
 
-def matrices(dtype):
+def name_of(dtype) -> str:
+    return np.dtype(dtype).name
+
+
+def matrices(dtype, seeds):
     """Positive definite matrices with cores of condition number up to 1000."""
-    for seed in SEEDS:
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         for p in PARTITIONS:
             for aligned in (False, True):
@@ -130,7 +118,8 @@ def operations(A, D):
     }
 
 
-def page(rows) -> str:
+def page(rows: list[Row]) -> str:
+    """The page of the documentation."""
     lines = [
         "# Accuracy",
         "",
@@ -141,11 +130,12 @@ def page(rows) -> str:
         f"matrices on each of {len(PARTITIONS)} partitions, aligned and not, with cores of condition",
         f"number up to {CONDITION:.0f}. Where it says cond, they are also divided by the condition number.",
         "",
-        "Written by `python -m bench --write-docs`.",
+        "Measured by `python -m bench accuracy`, written by `python -m bench --write-docs`.",
         "",
-        "| operation | " + " | ".join(np.dtype(dtype).name for dtype in DTYPES) + " |",
+        "| operation | " + " | ".join(map(name_of, DTYPES)) + " |",
         "|---|" + "---|" * len(DTYPES),
     ]
-    for operation, errors in rows.items():
-        lines.append(f"| {operation} | " + " | ".join(f"{error:.2g}" for error in errors) + " |")
+    for row in rows:
+        errors = (row.notes[name_of(dtype)] for dtype in DTYPES)
+        lines.append(f"| {row.work} | " + " | ".join(f"{error:.2g}" for error in errors) + " |")
     return "\n".join(lines) + "\n"

@@ -189,14 +189,16 @@ def seconds(value: float) -> str:
     return f"{value / 1e-9:.3g} ns"
 
 
-COLUMNS = ("work", "blockmat", "spread", "of the limit", "times slower than blockmat", "goals")
+COLUMNS = (
+    "work", "blockmat", "spread", "of the limit", "others, in blockmat's time", "figures", "goals",
+)  # fmt: skip
 
 
 def cells(row: Row) -> list[str]:
     """The columns of a row, as text."""
     ours = OURS in row.times
     peers = [f"{name} {row.ratio(name):.3g}" for name in row.peers] if ours else []
-    peers += [f"{name} {value:.3g}" for name, value in row.notes.items()]
+    figures = [f"{name} {value:.3g}" for name, value in row.notes.items()]
     goals = [("✓ " if goal.reached else "✗ ") + goal.describe() for goal in row.goals]
     return [
         row.work,
@@ -204,14 +206,23 @@ def cells(row: Row) -> list[str]:
         f"{row.spread():.0%}" if ours else "",
         f"{row.ratio(LIMIT):.2f}" if LIMIT in row.times else "",
         ", ".join(peers),
+        ", ".join(figures),
         "; ".join(goals),
     ]
 
 
+def table_of(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells, without columns that would be empty."""
+    texts = [cells(row) for row in rows]
+    kept = [i for i in range(len(COLUMNS)) if any(text[i] for text in texts)]
+    return [COLUMNS[i] for i in kept], [[text[i] for i in kept] for text in texts]
+
+
 def show(title: str, rows: list[Row], console: Console) -> None:
+    headings, texts = table_of(rows)
     table = Table(title=title, title_justify="left", show_lines=True)
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*cells(row))
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for text in texts:
+        table.add_row(*text)
     console.print(table)

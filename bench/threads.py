@@ -16,7 +16,7 @@ TITLE = "Threads"
 def measure(quick: bool) -> list[Row]:
     rows = []
     for kind, make in (("contiguous", consecutive), ("shuffled", shuffled)):
-        for exponent in (14, 17, 20) if quick else (13, 14, 15, 16, 17, 18, 19, 20, 22):
+        for exponent in (14, 17, 20) if quick else (14, 16, 18, 19, 20, 21, 22, 23):
             n = 2**exponent
             A = matrix(make(n, 16))
             x, y = np.ones(n), np.ones(n)

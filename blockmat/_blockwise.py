@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from blockmat.partition import Partition
 
 # Measured with `python -m bench threads`: below the first, threads cost more than they save.
-_SHARED_FROM = 2**17  # numbers
+_SHARED_FROM = 2**21  # numbers
 _ONE_CALL_UP_TO = 2**14  # numbers
 _SEGMENT = 2**14  # variables
 _PIECE = 2**17  # numbers

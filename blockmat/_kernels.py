@@ -29,6 +29,7 @@ from numba.core.caching import FunctionCache
 
 _Kernel = Callable[..., Any]
 
+_SHORT = 32  # numbers for which the processor's vectors do not pay
 _RUN = 256  # numbers added in order, most of them in parallel lanes of the processor
 _STREAM = 512  # numbers that are read in each of four places at once
 _ROWS = 128  # rows added in order
@@ -69,6 +70,17 @@ def _sum_run(x, start, stop, zero):
     Long runs are read in four places at once, which memory serves faster than one.
     """
     length = stop - start
+    if length < _SHORT:
+        total, total1, total2, total3 = zero, zero, zero, zero
+        for q in range(length // 4):
+            i = np.uint64(start + 4 * q)
+            total += x[i]
+            total1 += x[i + np.uint64(1)]
+            total2 += x[i + np.uint64(2)]
+            total3 += x[i + np.uint64(3)]
+        for i in range(np.uint64(start + length // 4 * 4), np.uint64(stop)):
+            total += x[i]
+        return (total + total1) + (total2 + total3)
     if length <= _RUN:
         total = zero
         for i in range(np.uint64(start), np.uint64(stop)):
@@ -93,7 +105,8 @@ def _sum_labelled(x, labels, sums):
     """Add x (n,) to ``sums[labels]``, in four lanes so that a repeated label need not wait."""
     k = sums.shape[0]
     size = max(4 * _RUN, 16 * k)
-    lanes = np.empty((4 if k <= _LANES_UP_TO else 1, k), sums.dtype)
+    four = k <= _LANES_UP_TO and x.shape[0] >= 16 * k
+    lanes = np.empty((4 if four else 1, k), sums.dtype)
     n_lanes = lanes.shape[0]
     lane0, lane1 = lanes[0], lanes[1 % n_lanes]
     lane2, lane3 = lanes[2 % n_lanes], lanes[3 % n_lanes]
@@ -101,8 +114,8 @@ def _sum_labelled(x, labels, sums):
         some, where = x[first : first + size], labels[first : first + size]
         lanes[:] = 0
         fours = some.shape[0] // 4 * 4
-        for four in range(fours // 4):
-            i = np.uint64(4 * four)
+        for q in range(fours // 4):
+            i = np.uint64(4 * q)
             lane0[where[i]] += some[i]
             lane1[where[i + np.uint64(1)]] += some[i + np.uint64(1)]
             lane2[where[i + np.uint64(2)]] += some[i + np.uint64(2)]
@@ -335,7 +348,12 @@ def _sum_some_rows(a, rows, total):
             row2, row3 = a[rows[r + 2], tiled], a[rows[r + 3], tiled]
             for j in range(some.shape[0]):
                 some[j] += (row0[j] + row1[j]) + (row2[j] + row3[j])
-        for r in range(fours, rows.shape[0]):
+        pairs = rows.shape[0] // 2 * 2
+        for r in range(fours, pairs, 2):
+            row0, row1 = a[rows[r], tiled], a[rows[r + 1], tiled]
+            for j in range(some.shape[0]):
+                some[j] += row0[j] + row1[j]
+        for r in range(pairs, rows.shape[0]):
             row = a[rows[r], tiled]
             for j in range(some.shape[0]):
                 some[j] += row[j]

@@ -27,7 +27,7 @@ from blockmat.exceptions import DtypeError, NonFiniteError, ShapeError
 from blockmat.partition import Pairing, Partition
 
 _COPY_BYTES = 2**26  # of rows that have to be converted
-_WINDOW_BYTES = 2**30  # of rows that are used where they are
+_WINDOW_BYTES = 2**31  # of rows that are used where they are
 _ROWS = 32  # of one block, added up before their columns are
 
 
@@ -117,7 +117,11 @@ def matrix_sums(
     total: tuple[Array, Array] | None = None
     for first, chunk in tracked_rows(source, progress, description):
         part = _dense_sums(chunk, first, rows, cols, pairs, dtype)
-        total = part if total is None else (total[0] + part[0], total[1] + part[1])
+        if total is None:
+            total = part
+        else:
+            for sums, more in zip(total, part, strict=True):
+                sums += more
     assert total is not None  # a partition has at least one row
     return total
 

@@ -259,8 +259,8 @@ class _Cholesky:
         scale = _power_of_two_reciprocal(np.sqrt(diagonal))
         scaled = core.values.T * scale
         scaled *= scale[:, None]
-        norm = np.abs(scaled).sum(axis=0).max(initial=0)
-        potrf, pocon = lapack.get_lapack_funcs(("potrf", "pocon"), (scaled,))
+        potrf, pocon, lange = lapack.get_lapack_funcs(("potrf", "pocon", "lange"), (scaled,))
+        norm = lange("1", scaled.T)
         factor, info = potrf(scaled.T, lower=True, overwrite_a=True)
         if info > 0:
             return None
