@@ -18,28 +18,31 @@ TITLE = "Fits of dense matrices"
 
 def measure(quick: bool) -> list[Row]:
     n = 3000 if quick else 12_000
-    rng = np.random.default_rng(0)
-    S = rng.random((n, n))
+    S = np.random.default_rng(0).random((n, n))
     rows = [
         in_memory(S, p, f"fit, n = {n}, k = {p.n_blocks}, {kind}", quick)
         for k in (16, 128, 1024 if n > 3000 else 512)
         for kind, p in (("contiguous", consecutive(n, k)), ("shuffled", shuffled(n, k)))
     ]
-    p = consecutive(n, 128)
-    single = S.astype(np.float32)
-    rows.append(
-        contest(f"fit, n = {n}, k = 128, float32", lambda: bm.fit(single, p), quick=quick,
-                threaded_sum=limits.numpy_sum(single), float64=lambda: bm.fit(S, p))
-    )  # fmt: skip
-    A = bm.fit(S, p)
-    rows.append(
-        contest(f"approximation_error, n = {n}, k = 128", lambda: bm.approximation_error(S, A),
-                quick=quick, threaded_sum=limits.numpy_sum(S),
-                NumPy_norms=lambda: np.linalg.norm(S - A.toarray()) / np.linalg.norm(S))
-    )  # fmt: skip
-    del S, single
-    rows += on_disk(8_000 if quick else 32_000, 64, quick)
-    return rows
+    rows += other_passes(S, consecutive(n, 128), quick)
+    del S
+    return rows + on_disk(8_000 if quick else 32_000, 64, quick)
+
+
+def other_passes(S, p: bm.Partition, quick: bool) -> list[Row]:
+    n, single, A = len(S), S.astype(np.float32), bm.fit(S, p)
+    return [
+        contest(
+            f"fit, n = {n}, k = {p.n_blocks}, float32", lambda: bm.fit(single, p), quick=quick,
+            threaded_sum=limits.numpy_sum(single), float64=lambda: bm.fit(S, p),
+        ),
+        contest(
+            f"approximation_error, n = {n}, k = {p.n_blocks}",
+            lambda: bm.approximation_error(S, A), quick=quick,
+            threaded_sum=limits.numpy_sum(S),
+            NumPy_norms=lambda: np.linalg.norm(S - A.toarray()) / np.linalg.norm(S),
+        ),
+    ]  # fmt: skip
 
 
 def in_memory(S, p: bm.Partition, work: str, quick: bool) -> Row:
@@ -68,6 +71,7 @@ def on_disk(n: int, k: int, quick: bool) -> list[Row]:
                 bm.fit(np.memmap(path, np.float64, "r", shape=(n, n)), p)
 
         for where in ("disk", "cache"):
+
             def prepare(where: str = where) -> None:
                 if where == "disk":
                     forget(path)

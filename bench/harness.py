@@ -82,7 +82,9 @@ class Row:
     def peers(self) -> list[str]:
         return [name for name in self.times if name not in (OURS, LIMIT)]
 
-    def require(self, figure: str, value: float, *, at_least: float = 0, at_most: float = 0) -> None:
+    def require(
+        self, figure: str, value: float, *, at_least: float = 0, at_most: float = 0
+    ) -> None:
         self.goals.append(Goal(figure, float(value), at_least or at_most, bool(at_least)))
 
 

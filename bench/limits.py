@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -39,7 +40,7 @@ def _scale(x, out):
 def _in_parallel(function: Callable[..., Any], *arrays: Any) -> None:
     n_threads = bm.get_num_threads()
     ends = np.linspace(0, len(arrays[0]), n_threads + 1).astype(int)
-    parts = [[x[i:j] for x in arrays] for i, j in zip(ends[:-1], ends[1:], strict=True)]
+    parts = [[x[i:j] for x in arrays] for i, j in pairwise(ends)]
     waiting = [_pool.submit(function, *part) for part in parts[1:]]
     function(*parts[0])
     for future in waiting:

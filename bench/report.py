@@ -55,7 +55,10 @@ def _bars(rows: list[Row]):
 
 def write(names: Iterable[str]) -> None:
     """Write docs/performance.md and docs/accuracy.md."""
-    pages = {"performance.md": _performance(names), "accuracy.md": accuracy.page(load("accuracy")[1])}
+    pages = {
+        "performance.md": _performance(names),
+        "accuracy.md": accuracy.page(load("accuracy")[1]),
+    }
     for page, text in pages.items():
         (DOCS / page).write_text(text, encoding="utf-8")
         print(f"written: docs/{page}")
@@ -93,7 +96,7 @@ def _machine(machine: dict) -> str:
     )
 
 
-INTRODUCTION = f"""# Performance
+INTRODUCTION = """# Performance
 
 Everything of size n reads its input once or twice and writes its output once; everything else
 is LAPACK on k x k matrices. So the limits are the bandwidth of memory and LAPACK's time, and

@@ -58,7 +58,9 @@ def by_size(sizes: list[int], k: int, quick: bool) -> list[Row]:
 
 def slope(rows: list[Row], name: str) -> float:
     """The exponent of a power law fitted to medians."""
-    return float(np.polyfit(np.log([r.x for r in rows]), np.log([r.median(name) for r in rows]), 1)[0])
+    return float(
+        np.polyfit(np.log([r.x for r in rows]), np.log([r.median(name) for r in rows]), 1)[0]
+    )
 
 
 def at_once(n: int, k: int) -> Row:
@@ -107,7 +109,7 @@ def figure(rows: list[Row], figure) -> None:
         axes.legend()
     by_n.set_title("A.dot(x, out=y), 100 blocks")
     by_n.set_xlabel("n")
-    n = int([row for row in rows if row.group == "by k"][0].work.split("n = ")[1].split(",")[0])
+    n = int(next(row for row in rows if row.group == "by k").work.split("n = ")[1].split(",")[0])
     by_k.axvline(n**0.5, color="grey", linestyle=":", label="k = √n")
     by_k.legend()
     by_k.set_title(f"A.invsqrtm() @ x, n = {n:,}")

@@ -46,7 +46,9 @@ def measure(quick: bool) -> list[Row]:
 
 
 def import_time(statement: str, cache: str) -> float:
-    return python(f"from time import perf_counter as t; s = t(); {statement}; print(t() - s)", cache)
+    return python(
+        f"from time import perf_counter as t; s = t(); {statement}; print(t() - s)", cache
+    )
 
 
 def python(code: str, cache: str) -> float:

@@ -84,25 +84,25 @@ class _Vectors(NamedTuple):
         return cls(np.ascontiguousarray(x), True)
 
     @property
-    def count(self) -> int:
+    def m(self) -> int:
         """The number m of vectors."""
         return int(self.array.shape[self.interleaved])
 
     @property
     def for_segments(self) -> tuple[Any, ...]:
         """What the kernels for contiguous blocks take: (m, n), or (n * m,) and m."""
-        return (self.array.reshape(-1), self.count) if self.interleaved else (self.array,)
+        return (self.array.reshape(-1), self.m) if self.interleaved else (self.array,)
 
     def new(self, length: int, dtype: Any) -> Array:
         """Make room for as many vectors of another length, laid out alike."""
-        shape = (length, self.count) if self.interleaved else (self.count, length)
+        shape = (length, self.m) if self.interleaved else (self.m, length)
         return np.empty(shape, dtype=dtype)
 
     def alike(self, x: Array) -> Array:
         """Lay out x (n,) or (n, m) alike."""
         if self.interleaved:
             return np.ascontiguousarray(x)
-        return np.ascontiguousarray(x.T).reshape(self.count, -1)
+        return np.ascontiguousarray(x.T).reshape(self.m, -1)
 
     def back(self, array: Array, ndim: int) -> Array:
         """View an array laid out alike as (n,) or (n, m) again."""
@@ -118,7 +118,7 @@ def block_sums(p: "Partition", x: Array) -> Array:
 
     dtype = accumulator_dtype(x.dtype)
     vectors = _Vectors.of(x)
-    if vectors.count == 0:
+    if vectors.m == 0:
         return np.empty((p.n_blocks, 0), dtype=dtype)
     if p.is_contiguous:
         kernel = _kernels.sum_segments_of_rows if vectors.interleaved else _kernels.sum_segments
@@ -132,7 +132,7 @@ def block_sums(p: "Partition", x: Array) -> Array:
             kernel(*partial.for_segments, starts, sums, 0, p.n_blocks)
     else:
         kernel = _kernels.sum_pieces_of_rows if vectors.interleaved else _kernels.sum_pieces
-        bounds = _pieces(p, vectors.count)
+        bounds = _pieces(p, vectors.m)
         sums = np.empty((len(bounds) - 1, *vectors.new(p.n_blocks, bool).shape), dtype=dtype)
         arguments = (vectors.array, p._codes, bounds, sums)
         _threads.run(kernel, arguments, shared_ranges(bounds, x.size))
@@ -141,7 +141,7 @@ def block_sums(p: "Partition", x: Array) -> Array:
 
 
 def multiply(
-    p: "Partition", x: Array, scale: Array, values: Array, dtype: Any, out: Any = None
+    p: "Partition", x: Array, scale: Array, values: Array, dtype: Any, out: Array | None = None
 ) -> Array:
     """Return ``scale[labels] * x + (values @ block sums of x)[labels]``.
 
@@ -171,7 +171,9 @@ def multiply(
     return multiply_add(p, x, scale, product.astype(dtype), out)
 
 
-def multiply_add(p: "Partition", x: Array, scale: Array, shift: Array, out: Any = None) -> Array:
+def multiply_add(
+    p: "Partition", x: Array, scale: Array, shift: Array, out: Array | None = None
+) -> Array:
     """Return ``scale[labels] * x + shift[labels]`` in the dtype of `shift`.
 
     For x (n,) or (n, m), scale (k,), and shift (k,) or (k, m). `out`, of the shape of x
@@ -181,7 +183,7 @@ def multiply_add(p: "Partition", x: Array, scale: Array, shift: Array, out: Any 
     from blockmat import _kernels
 
     vectors = _Vectors.of(x)
-    if vectors.count == 0:
+    if vectors.m == 0:
         return np.empty(x.shape, dtype=shift.dtype) if out is None else out
     result = vectors.new(p.n, shift.dtype) if out is None else vectors.alike(out)
     terms = vectors.alike(shift)
@@ -196,7 +198,7 @@ def multiply_add(p: "Partition", x: Array, scale: Array, shift: Array, out: Any 
         kernel = _kernels.multiply_add_pieces
         if vectors.interleaved:
             kernel = _kernels.multiply_add_pieces_of_rows
-        bounds = _pieces(p, vectors.count)
+        bounds = _pieces(p, vectors.m)
         arguments = (vectors.array, scale, terms, p._codes, bounds, result)
     _threads.run(kernel, arguments, shared_ranges(bounds, x.size)[::-1])
     if out is None:

@@ -38,7 +38,7 @@ _TILE = 2048  # numbers that stay in the first-level cache
 _LANES_UP_TO = 4096  # blocks for which four sets of sums still fit into cache
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """Numba's cache on disk, for which a place that cannot be read or written is no error."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -52,7 +52,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
 
 def _jit(function: _Kernel) -> _Kernel:
-    kernel = numba.njit(
+    kernel: Any = numba.njit(
         nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"}
     )(function)  # fmt: skip
     with contextlib.suppress(RuntimeError):  # no place for a cache: compile in memory

@@ -1,7 +1,6 @@
 """Sums of outer products, reduced to a between core and paired sums."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -101,7 +100,9 @@ def outer_moments(x: Array, p: Partition, aligned: bool) -> Moments:
     if aligned:
         paired = _paired_products(double[None], p)
     else:
-        paired = block_sums(p, double.real**2 + double.imag**2 if x.dtype.kind == "c" else double**2)
+        paired = block_sums(
+            p, double.real**2 + double.imag**2 if x.dtype.kind == "c" else double**2
+        )
     return Moments(p, np.multiply.outer(means, means.conj()), paired)
 
 

@@ -141,6 +141,10 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
             raise DtypeError(f"out has dtype {out.dtype}; expected {dtype}")
         if not out.flags.writeable:
             raise ValueError("out is read-only; expected an array that can be written to")
+        same = x.ctypes.data == out.ctypes.data and x.strides == out.strides
+        if np.may_share_memory(x, out) and not same:  # writing would change what is yet to be read
+            out[...] = self._apply(x)
+            return out
         return self._apply(x, out)
 
     def rdot(self, x: Any) -> Any:

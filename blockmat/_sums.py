@@ -66,7 +66,7 @@ def _chunk_height(a: Array, max_rows: int | None = None) -> int:
     dtype = working_dtype(a.dtype, "source")
     in_place = a.flags.c_contiguous and a.dtype == dtype
     row_bytes = max(a.shape[1] * dtype.itemsize, 1)
-    height = max(1, (_WINDOW_BYTES if in_place else _COPY_BYTES) // row_bytes)
+    height: int = max(1, (_WINDOW_BYTES if in_place else _COPY_BYTES) // row_bytes)
     return height if max_rows is None else min(height, max_rows)
 
 

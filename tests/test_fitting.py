@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import blockmat as bm
-
 from blockmat.testing import assert_matches_dense, block_matrices, partitions, project_dense
 from tests.cases import DTYPES, in_small_parts, random_array
 

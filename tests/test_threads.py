@@ -160,6 +160,17 @@ def test_out(dtype, shuffled, aligned):
 
 
 @over_labels
+def test_out_that_overlaps(monkeypatch, shuffled):
+    in_small_parts(monkeypatch)
+    A = matrix(partition(50, 4, shuffled), np.float64)
+    for place in (slice(0, 50), slice(1, 51), slice(10, 60), slice(None, 49, -1)):
+        memory = np.random.default_rng(0).standard_normal(100)
+        x, out = memory[1:51], memory[place][:50]
+        expected = A @ x
+        np.testing.assert_array_equal(A.dot(x, out=out), expected)
+
+
+@over_labels
 def test_products_with_no_vectors(shuffled):
     A = matrix(partition(20, 3, shuffled), np.float64)
     assert (A @ np.empty((20, 0))).shape == (20, 0)
@@ -278,7 +289,9 @@ def works():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_after_a_fork():
-    code = USE + """
+    code = (
+        USE
+        + """
 import os, warnings
 warnings.simplefilter("ignore")  # Python warns of forks beside threads
 bm.set_num_threads(3)
@@ -290,12 +303,15 @@ assert os.waitpid(child, 0)[1] == 0
 assert works()
 print("fine")
 """
+    )
     done = python(code)
     assert done.stdout == "fine\n", done.stderr
 
 
 def test_while_the_interpreter_shuts_down():
-    code = USE + """
+    code = (
+        USE
+        + """
 import atexit
 bm.set_num_threads(3)
 class AtTheEnd:
@@ -305,6 +321,7 @@ last = AtTheEnd()
 import threading
 threading._register_atexit(lambda: print(works()))
 """
+    )
     done = python(code)
     assert set(done.stdout.split()) == {"True"}, done.stderr
 
@@ -318,7 +335,9 @@ def test_without_a_place_for_compiled_kernels(tmp_path):
     from pathlib import Path
 
     shutil.copytree(
-        Path(bm.__file__).parent, tmp_path / "blockmat", ignore=shutil.ignore_patterns("__pycache__")
+        Path(bm.__file__).parent,
+        tmp_path / "blockmat",
+        ignore=shutil.ignore_patterns("__pycache__"),
     )
     (tmp_path / "blockmat" / "__pycache__").touch()  # a file, where a folder would have to be
     (tmp_path / "file").touch()
