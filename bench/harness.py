@@ -32,6 +32,7 @@ OURS = "blockmat"
 LIMIT = "limit"
 MAX_ROUNDS = 25
 REST = 0.03  # seconds before each turn, until the idle threads of BLAS have gone to sleep
+VERY_LONG = 5.0  # seconds, from which on one turn, the first, has to do
 LONG = 0.1  # seconds, from which on a turn needs no untimed call to warm up
 MIN_ROUNDS = 3
 
@@ -90,27 +91,38 @@ class Row:
 
 def contest(
     work: str, ours: Callable[[], Any], limit: Iterable[Callable[[], Any]] = (),
-    *, quick: bool = False, calls: int = 1, **peers: Callable[[], Any],
+    *, quick: bool = False, calls: int = 1, results: dict[str, Any] | None = None,
+    **peers: Callable[[], Any],
 ) -> Row:  # fmt: skip
     """Measure a piece of work in turns with its limit, a sum of passes, and its peers.
 
     ``calls`` calls are timed together if one is too short for the clock. Keywords name
-    peers; underscores become spaces.
+    peers; underscores become spaces. Whoever takes very long has one turn only. What the
+    competitors return goes into `results`.
     """
     competitors: dict[str, list[Callable[[], Any]]] = {OURS: [ours]}
     if limit := list(limit):
         competitors[LIMIT] = limit
     competitors |= {name.replace("_", " "): [run] for name, run in peers.items()}
-    for parts in competitors.values():  # compile, load libraries, touch memory
-        for part in parts:
-            part()
     row = Row(work, {name: [] for name in competitors})
     budget = 1.0 if quick else 4.0
     spent = dict.fromkeys(competitors, 0.0)
+    finished = set()
+    for name, parts in competitors.items():  # compile, load libraries, touch memory
+        start = time.perf_counter()
+        returned = [part() for part in parts]
+        elapsed = time.perf_counter() - start
+        if elapsed > VERY_LONG:
+            row.times[name].append(elapsed)
+            finished.add(name)
+        if results is not None:
+            results[name] = returned[0]
+        del returned
     gc.collect()
     for number in range(3 if quick else MAX_ROUNDS):
         for name, parts in competitors.items():
-            if number >= (2 if quick else MIN_ROUNDS) and spent[name] > budget:
+            enough = number >= (2 if quick else MIN_ROUNDS) and spent[name] > budget
+            if enough or name in finished:
                 continue
             time.sleep(REST)
             if not row.times[name] or row.times[name][-1] < LONG:

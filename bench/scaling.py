@@ -10,6 +10,7 @@ from bench.fit import PeakMemory
 from bench.functions import positive_definite
 from bench.harness import LIMIT, OURS, Row, contest
 from bench.limits import read, read_write
+from bench.threads import with_settings
 
 TITLE = "Scaling"
 IN_MEMORY = 2**28  # bytes of vectors taken in turns, more than any cache holds
@@ -43,7 +44,10 @@ def by_size(sizes: list[int], k: int, quick: bool) -> list[Row]:
             read(X[i])()
             read_write(X[i], Y[i])()
 
-        row = contest(f"A.dot(x, out=y), n = {n}, k = {k}", product, [passes], quick=quick)
+        row = contest(
+            f"A.dot(x, out=y), n = {n}, k = {k}", product, [passes], quick=quick,
+            one_thread=with_settings(product, shared_from=2**62),
+        )  # fmt: skip
         row.group, row.x = "by n", n
         rows.append(row)
         del X, Y, product, passes
@@ -52,6 +56,7 @@ def by_size(sizes: list[int], k: int, quick: bool) -> list[Row]:
     last = rows[-1]
     last.require("exponent of n", exponent, at_least=0.95)
     last.require("exponent of n", exponent, at_most=1.05)
+    last.notes["exponent with one thread"] = slope(rows, "one thread")
     last.notes["exponent of the limit"] = slope(rows, LIMIT)
     return rows
 
@@ -66,7 +71,8 @@ def slope(rows: list[Row], name: str) -> float:
 def at_once(n: int, k: int) -> Row:
     """The inverse square root and its product with a vector, in one expression."""
     A = positive_definite(bm.Partition.uniform(k, n // k))
-    A.invsqrtm() @ np.ones(1000 * k)[: A.shape[0]] if A.shape[0] <= 1000 * k else None
+    small = positive_definite(bm.Partition.uniform(k, 2**15))
+    small.invsqrtm() @ np.ones(small.shape[0])  # compile
     peak = PeakMemory()
     row = Row(f"A.invsqrtm() @ x, n = {n}, k = {k}", {OURS: []})
     with peak:
@@ -97,7 +103,7 @@ def by_blocks(n: int, quick: bool) -> list[Row]:
 def figure(rows: list[Row], figure) -> None:
     by_n, by_k = figure.subplots(1, 2)
     for axes, group, names in (
-        (by_n, "by n", (OURS, LIMIT)),
+        (by_n, "by n", (OURS, "one thread", LIMIT)),
         (by_k, "by k", (OURS, "product alone", "function alone")),
     ):
         chosen = [row for row in rows if row.group == group]

@@ -204,15 +204,18 @@ def svdvals(core: Core) -> Array:
 
 def slogdet(core: Core) -> tuple[Any, float]:
     """Return sign and log of the absolute determinant, multiplicities included."""
-    if core.is_diagonal:
-        magnitude = np.abs(core.values)
-        if np.any(magnitude == 0):
-            return core.values.dtype.type(0), -np.inf
-        signs = (core.values / magnitude) ** core.multiplicity
-        return np.prod(signs), float(np.sum(core.multiplicity * np.log(magnitude)))
-    sign, logdet = _LU.of(core).slogdet()
-    times = int(core.multiplicity[0])
-    return sign**times, float(times * logdet)
+    factors, swaps = core.values, 0
+    if not core.is_diagonal:
+        (getrf,) = lapack.get_lapack_funcs(("getrf",), (core.values,))
+        triangular, pivots, _ = getrf(core.values)
+        factors = np.diagonal(triangular)
+        swaps = int(np.count_nonzero(pivots != np.arange(len(pivots))))
+    magnitude = np.abs(factors)
+    if np.any(magnitude == 0):
+        return factors.dtype.type(0), -np.inf
+    signs = (factors / magnitude) ** core.multiplicity
+    sign = np.prod(signs) * (-1) ** (swaps * int(core.multiplicity.max(initial=0)))
+    return sign, float(np.sum(core.multiplicity * np.log(magnitude)))
 
 
 def is_positive_definite(core: Core) -> bool:
@@ -330,16 +333,6 @@ class _LU:
         inverse *= self.row_scale
         inverse *= self.col_scale[:, None]
         return inverse
-
-    def slogdet(self) -> tuple[Any, float]:
-        diagonal = np.diagonal(self.factors)
-        magnitude = np.abs(diagonal)
-        if np.any(magnitude == 0):
-            return self.factors.dtype.type(0), -np.inf
-        swaps = int(np.count_nonzero(self.pivots != np.arange(len(self.pivots))))
-        scales = np.log(self.row_scale).sum() + np.log(self.col_scale).sum()
-        sign = np.prod(diagonal / magnitude) * (-1) ** swaps
-        return sign, float(np.log(magnitude).sum() - scales)
 
 
 def _power_of_two_reciprocal(x: Array) -> Array:
