@@ -91,14 +91,15 @@ class Row:
 
 def contest(
     work: str, ours: Callable[[], Any], limit: Iterable[Callable[[], Any]] = (),
-    *, quick: bool = False, calls: int = 1, results: dict[str, Any] | None = None,
+    *, quick: bool = False, calls: int = 1, rest: bool = True,
+    results: dict[str, Any] | None = None,
     **peers: Callable[[], Any],
 ) -> Row:  # fmt: skip
     """Measure a piece of work in turns with its limit, a sum of passes, and its peers.
 
     ``calls`` calls are timed together if one is too short for the clock. Keywords name
     peers; underscores become spaces. Whoever takes very long has one turn only. What the
-    competitors return goes into `results`.
+    competitors return goes into `results`. No rest is needed where all use one BLAS library.
     """
     competitors: dict[str, list[Callable[[], Any]]] = {OURS: [ours]}
     if limit := list(limit):
@@ -124,7 +125,7 @@ def contest(
             enough = number >= (2 if quick else MIN_ROUNDS) and spent[name] > budget
             if enough or name in finished:
                 continue
-            time.sleep(REST)
+            time.sleep(REST if rest else 0)
             if not row.times[name] or row.times[name][-1] < LONG:
                 for part in parts:
                     part()

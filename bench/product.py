@@ -1,6 +1,7 @@
 """Products with vectors and matrices."""
 
 import numpy as np
+from scipy.linalg.blas import dgemm
 
 import blockmat as bm
 from bench import experts, limits
@@ -136,9 +137,9 @@ def aligned(rng, k: int, size: int, quick: bool) -> Row:
     x = rng.standard_normal(k * size)
     D, X = np.array(A.within), x.reshape(k, size)
     row = contest(
-        f"aligned A @ x, {k} blocks of {size}", lambda: A @ x, quick=quick,
-        the_matrix_product_it_contains=lambda: D @ X,
+        f"aligned A @ x, {k} blocks of {size}", lambda: A @ x, quick=quick, rest=False,
+        the_matrix_product_it_contains=lambda: dgemm(1, X.T, D.T),
     )  # fmt: skip
-    allowed = 1 / row.ratio("the matrix product it contains")
-    row.require("times the product it contains", allowed, at_most=1.2)
+    times = 1 / row.ratio("the matrix product it contains")
+    row.require("times the product it contains", times, at_most=1.2)
     return row

@@ -5,7 +5,10 @@ blocks) or pieces (labelled ones) in a way that depends on its shape only, so ev
 sum is the same for any number of threads.
 """
 
+import importlib
 from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,11 +20,17 @@ if TYPE_CHECKING:
     from blockmat.partition import Partition
 
 # Measured with `python -m bench threads`: below the first, threads cost more than they save.
-_SHARED_FROM = 2**21  # numbers
+_SHARED_FROM = 2**22  # numbers
 _ONE_CALL_UP_TO = 2**14  # numbers
 _SEGMENT = 2**14  # variables
 _PIECE = 2**17  # numbers
 _PIECE_PER_BLOCK = 16  # numbers for each of the k sums that a piece has
+
+
+@cache
+def _kernels() -> ModuleType:
+    """Import the kernels, and Numba with them, when they are first needed."""
+    return importlib.import_module("blockmat._kernels")
 
 
 class Segments(NamedTuple):
@@ -114,14 +123,12 @@ class _Vectors(NamedTuple):
 
 def block_sums(p: "Partition", x: Array) -> Array:
     """Sum a validated (n,) or (n, m) array over each block, in double precision."""
-    from blockmat import _kernels
-
     dtype = accumulator_dtype(x.dtype)
     vectors = _Vectors.of(x)
     if vectors.m == 0:
         return np.empty((p.n_blocks, 0), dtype=dtype)
     if p.is_contiguous:
-        kernel = _kernels.sum_segments_of_rows if vectors.interleaved else _kernels.sum_segments
+        kernel = _kernels().sum_segments_of_rows if vectors.interleaved else _kernels().sum_segments
         bounds, _, starts = p._segments
         sums = vectors.new(len(bounds) - 1, dtype)
         arguments: tuple[Any, ...] = (*vectors.for_segments, bounds, sums)
@@ -131,7 +138,7 @@ def block_sums(p: "Partition", x: Array) -> Array:
             sums = vectors.new(p.n_blocks, dtype)
             kernel(*partial.for_segments, starts, sums, 0, p.n_blocks)
     else:
-        kernel = _kernels.sum_pieces_of_rows if vectors.interleaved else _kernels.sum_pieces
+        kernel = _kernels().sum_pieces_of_rows if vectors.interleaved else _kernels().sum_pieces
         bounds = _pieces(p, vectors.m)
         sums = np.empty((len(bounds) - 1, *vectors.new(p.n_blocks, bool).shape), dtype=dtype)
         arguments = (vectors.array, p._codes, bounds, sums)
@@ -154,13 +161,11 @@ def multiply(
         and (x.dtype.kind == "f" or values.dtype.kind == "c")
         and (out is None or out.flags.c_contiguous)
     ):
-        from blockmat import _kernels
-
         result = np.empty(x.shape, dtype=dtype) if out is None else out
         if p.is_contiguous:
-            _kernels.multiply_contiguous(x, scale, values, p.offsets, result)
+            _kernels().multiply_contiguous(x, scale, values, p.offsets, result)
         else:
-            _kernels.multiply_labelled(x, scale, values, p._codes, result)
+            _kernels().multiply_labelled(x, scale, values, p._codes, result)
         return result
     sums = block_sums(p, x)
     # The threads of BLAS keep their processors busy for a while after they have finished,
@@ -180,24 +185,22 @@ def multiply_add(
     and the dtype of `shift`, may be x itself. The work is done from the end, where x
     still is in cache after its block sums.
     """
-    from blockmat import _kernels
-
     vectors = _Vectors.of(x)
     if vectors.m == 0:
         return np.empty(x.shape, dtype=shift.dtype) if out is None else out
     result = vectors.new(p.n, shift.dtype) if out is None else vectors.alike(out)
     terms = vectors.alike(shift)
     if p.is_contiguous:
-        kernel = _kernels.multiply_add_segments
+        kernel = _kernels().multiply_add_segments
         if vectors.interleaved:
-            kernel = _kernels.multiply_add_segments_of_rows
+            kernel = _kernels().multiply_add_segments_of_rows
         bounds, blocks, _ = p._segments
         target = vectors._replace(array=result).for_segments[0]
         arguments: tuple[Any, ...] = (*vectors.for_segments, scale, terms, bounds, blocks, target)
     else:
-        kernel = _kernels.multiply_add_pieces
+        kernel = _kernels().multiply_add_pieces
         if vectors.interleaved:
-            kernel = _kernels.multiply_add_pieces_of_rows
+            kernel = _kernels().multiply_add_pieces_of_rows
         bounds = _pieces(p, vectors.m)
         arguments = (vectors.array, scale, terms, p._codes, bounds, result)
     _threads.run(kernel, arguments, shared_ranges(bounds, x.size)[::-1])

@@ -58,7 +58,9 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
     # SciPy's protocol
 
     def _as_operand(self, given: Any, name: str = "x") -> Array:
-        x = as_numeric(given.toarray() if issparse(given) else given, name, (1, 2))
+        if type(given) is not np.ndarray and issparse(given):
+            given = given.toarray()
+        x = as_numeric(given, name, (1, 2))
         if x.shape[0] != self.shape[1]:
             raise ShapeError(
                 f"{name} has shape {x.shape}; expected ({self.shape[1]},) or "

@@ -280,7 +280,7 @@ def python(code, cwd=None, **environment):
 
 USE = """
 import numpy as np, blockmat as bm
-A = bm.BlockConstantMatrix.identity(bm.Partition.uniform(4, 10**6))
+A = bm.BlockConstantMatrix.identity(bm.Partition.uniform(5, 10**6))
 x = np.ones(A.shape[0])
 def works():
     return bool((A @ x == x).all())
