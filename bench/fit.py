@@ -1,4 +1,8 @@
-"""Fits of dense matrices in memory and on disk."""
+"""Fits of dense matrices in memory and on disk.
+
+"Threaded sum" is `numpy.sum` of as many row blocks as there are threads, at the same time. A
+fit can be faster, because it reads four rows at once, which memory serves faster than one.
+"""
 
 import os
 import tempfile

@@ -1,4 +1,9 @@
-"""Inverses and matrix functions: k x k LAPACK, whatever n is."""
+"""Inverses and matrix functions: k x k LAPACK, whatever n is.
+
+"eigh" is `scipy.linalg.eigh` with its default driver, "eigh evd" with the one that blockmat
+uses. The limit of solve is an LU factorisation and solution for the core and two passes over
+the right-hand side. For positive definite cores blockmat uses Cholesky, as SciPy's inv does.
+"""
 
 import numpy as np
 import scipy.linalg

@@ -1,4 +1,9 @@
-"""Beside the packages for structured matrices: the same matrix as low rank plus diagonal."""
+"""Beside the packages for structured matrices: the same matrix as low rank plus diagonal.
+
+linear_operator has closed forms for solve and logdet and a contour integral for the inverse
+square root; CoLA iterates, with the tolerances that make the answers agree. Without a dense
+matrix CoLA estimates logdet at random, so that is a row of its own, small.
+"""
 
 import contextlib
 import io

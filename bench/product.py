@@ -1,4 +1,10 @@
-"""Products with vectors and matrices."""
+"""Products with vectors and matrices.
+
+The limit is one pass that reads x and one that reads x and writes y, and for shuffled labels
+their two passes too. ``A @ x`` makes a new array, whose pages the system has to clear, so
+its limit is one that makes a new array; what it comes to beside a limit that writes into an
+old one stands among the figures. ``A.dot(x, out=y)`` writes into an old one.
+"""
 
 import numpy as np
 from scipy.linalg.blas import dgemm

@@ -54,7 +54,7 @@ def _bars(rows: list[Row]):
 
 
 def write(names: Iterable[str]) -> None:
-    """Write docs/performance.md and docs/accuracy.md."""
+    """Write docs/performance.md, with its figures, and docs/accuracy.md."""
     pages = {
         "performance.md": _performance(names),
         "accuracy.md": accuracy.page(load("accuracy")[1]),
@@ -70,6 +70,7 @@ def _performance(names: Iterable[str]) -> str:
         if name == "accuracy" or not (RESULTS / f"{name}.json").exists():
             continue
         content, rows = load(name)
+        draw(name, rows)
         scenario = importlib.import_module(f"bench.{name}")
         lines += ["", f"## {content['title']}", "", _remarks(scenario), ""]
         if content["quick"]:

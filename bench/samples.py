@@ -1,4 +1,8 @@
-"""Covariance fits from samples."""
+"""Covariance fits from samples.
+
+The limit is `X.sum(0)` of NumPy and one product with block indicators, blockmat's own block
+sums of every row, the fastest found.
+"""
 
 import numpy as np
 

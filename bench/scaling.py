@@ -1,4 +1,10 @@
-"""How the cost grows with n and k."""
+"""How the cost grows with n and k.
+
+Vectors are taken in turns from a set larger than any cache, so that small ones come from
+memory too. An exponent below 1 is a cost that grows more slowly than n: from some size on
+there are several threads, and memory serves long streams faster. The k x k function costs
+more than the passes over x from about k = ∛n on, where k³ = n.
+"""
 
 import gc
 import time
@@ -116,7 +122,8 @@ def figure(rows: list[Row], figure) -> None:
     by_n.set_title("A.dot(x, out=y), 100 blocks")
     by_n.set_xlabel("n")
     n = int(next(row for row in rows if row.group == "by k").work.split("n = ")[1].split(",")[0])
-    by_k.axvline(n**0.5, color="grey", linestyle=":", label="k = √n")
+    for label, k, style in (("k = ∛n", n ** (1 / 3), "--"), ("k = √n", n**0.5, ":")):
+        by_k.axvline(k, color="grey", linestyle=style, label=label)
     by_k.legend()
     by_k.set_title(f"A.invsqrtm() @ x, n = {n:,}")
     by_k.set_xlabel("k")

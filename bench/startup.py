@@ -1,4 +1,8 @@
-"""Import time, and the first calls with and without compiled kernels on disk."""
+"""Import time, and the first calls with and without compiled kernels on disk.
+
+Every time is that of a new process. Numba is imported with the first product, not with
+blockmat.
+"""
 
 import os
 import subprocess

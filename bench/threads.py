@@ -1,4 +1,7 @@
-"""From which size on threads pay: the thresholds in ``blockmat/_blockwise.py``."""
+"""From which size on threads pay: the thresholds in `blockmat/_blockwise.py`.
+
+To wake a sleeping thread takes time, on a virtual machine much, so the size is large.
+"""
 
 from collections.abc import Callable
 from typing import Any
