@@ -28,7 +28,7 @@ print(perf_counter() - start)
 
 
 def measure(quick: bool) -> list[Row]:
-    repeats = 3 if quick else 9
+    repeats = 2 if quick else 9
     imports = Row("import blockmat", {"blockmat": [], DEPENDENCIES: [], WITHOUT_NUMBA: []})
     first = Row("first A @ x, kernels on disk (imports numba)", {"blockmat": []})
     cold = Row("first A @ x, nothing compiled (imports numba)", {"blockmat": []})
@@ -41,7 +41,7 @@ def measure(quick: bool) -> list[Row]:
             ):  # fmt: skip
                 imports.times[name].append(import_time(statement, cache))
             first.times["blockmat"].append(python(FIRST_CALL, cache))
-        for _ in range(3):
+        for _ in range(1 if quick else 3):
             cold.times["blockmat"].append(python(FIRST_CALL, tempfile.mkdtemp(dir=cache)))
             hidden = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n"
             nowhere.times["blockmat"].append(python(hidden + FIRST_CALL, cache))
