@@ -67,7 +67,8 @@ def _jit(function: _Kernel) -> _Kernel:
 def _sum_run(x, start, stop, zero):
     """Return the sum of ``x[start:stop]``, x (n,).
 
-    Long runs are read in four places at once, which memory serves faster than one.
+    Long runs are read in four places at once, which memory serves faster than one. The
+    type of `zero` is that of all additions.
     """
     length = stop - start
     if length < _SHORT:
@@ -92,7 +93,7 @@ def _sum_run(x, start, stop, zero):
         some2, some3 = some[2 * _STREAM : 3 * _STREAM], some[3 * _STREAM :]
         total = zero
         for i in range(_STREAM):
-            total += (some0[i] + some1[i]) + (some2[i] + some3[i])
+            total += ((zero + some0[i]) + some1[i]) + ((zero + some2[i]) + some3[i])
         return total
     half = length // 2
     if length > 4 * _STREAM:
@@ -338,6 +339,7 @@ def multiply_labelled(x, scale, values, labels, out):
 @_jit
 def _sum_some_rows(a, rows, total):
     """Set ``total`` (n,) to the sum of some rows of a (N, n), read four at a time."""
+    zero = total.dtype.type(0)  # which makes the additions double
     fours = rows.shape[0] // 4 * 4
     for tile in range(0, a.shape[1], _TILE):
         tiled = slice(tile, tile + _TILE)
@@ -347,12 +349,12 @@ def _sum_some_rows(a, rows, total):
             row0, row1 = a[rows[r], tiled], a[rows[r + 1], tiled]
             row2, row3 = a[rows[r + 2], tiled], a[rows[r + 3], tiled]
             for j in range(some.shape[0]):
-                some[j] += (row0[j] + row1[j]) + (row2[j] + row3[j])
+                some[j] += ((zero + row0[j]) + row1[j]) + ((zero + row2[j]) + row3[j])
         pairs = rows.shape[0] // 2 * 2
         for r in range(fours, pairs, 2):
             row0, row1 = a[rows[r], tiled], a[rows[r + 1], tiled]
             for j in range(some.shape[0]):
-                some[j] += row0[j] + row1[j]
+                some[j] += (zero + row0[j]) + row1[j]
         for r in range(pairs, rows.shape[0]):
             row = a[rows[r], tiled]
             for j in range(some.shape[0]):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from blockmat import Partition, _kernels
-from blockmat._blockwise import segments
+from blockmat._blockwise import block_sums, segments
+from blockmat._sums import matrix_sums
 from tests.cases import DTYPES, random_array
 
 SHUFFLED = Partition.from_labels([2, 0, 1, 2, 0, 2, 1, 1, 2, 0, 0, 3])
@@ -77,6 +78,25 @@ def test_sums_of_pieces(dtype):
         expected = x[:, span] @ indicator(SHUFFLED)[span]
         close(parts[piece], expected)
         close(parts_of_rows[piece], expected.T)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+@over_partitions
+def test_single_precision_is_added_in_double(dtype, p):
+    rng = np.random.default_rng(0)
+    big = Partition.from_labels(np.repeat(p.labels, 2000))
+    x, X = random_array(rng, big.n, dtype), random_array(rng, (p.n, 9, 7), dtype).reshape(-1, 7)
+    expected = np.stack([x[block].astype(complex).sum() for block in big])
+    np.testing.assert_allclose(block_sums(big, x), expected, rtol=1e-9)
+    for rows in (X, np.asfortranarray(X)):
+        tall = Partition.from_labels(np.repeat(p.labels, 9))
+        expected = tall.indicator().T @ rows.astype(complex)
+        np.testing.assert_allclose(block_sums(tall, rows), expected, rtol=1e-9)
+    a = random_array(rng, (big.n // 100, big.n), dtype)
+    labels = np.repeat(p.labels, 20)
+    sums, _ = matrix_sums(a, Partition.from_labels(labels), big, None, None, "")
+    exact = Partition.from_labels(labels).indicator().T @ a.astype(complex) @ big.indicator()
+    np.testing.assert_allclose(sums, exact, rtol=1e-9)
 
 
 @pytest.mark.parametrize("k", [1, 3, 5000])
