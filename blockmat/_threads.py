@@ -6,6 +6,7 @@ once. How the work is cut into pieces never depends on the number of threads, on
 who does which piece, so results are bitwise the same for any number.
 """
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -146,13 +147,15 @@ def _start(work: Callable[[], None], n_helpers: int) -> list[Future[None]]:
     global _pool
     if n_helpers < 1:
         return []
+    helpers: list[Future[None]] = []
     with _lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(get_num_threads() - 1, thread_name_prefix="blockmat")
-        try:
-            return [_pool.submit(work) for _ in range(n_helpers)]
-        except RuntimeError:  # the interpreter is shutting down, or threads ran out
-            return []
+        # Without helpers, or with fewer, if the interpreter shuts down or threads run out.
+        with contextlib.suppress(RuntimeError):
+            for _ in range(n_helpers):
+                helpers.append(_pool.submit(work))
+    return helpers
 
 
 def _forget() -> None:

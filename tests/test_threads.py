@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -257,6 +258,31 @@ def test_an_exception_reaches_the_caller_and_ends_the_work(failing):
     with pytest.raises(KeyError, match="broken"):
         _threads.run(kernel, (), [(i, i + 1) for i in range(1000)])
     assert len(done) < 1000 or failing == "helper"  # the caller may do all that is left
+
+
+def test_helpers_are_awaited_also_if_threads_run_out(monkeypatch):
+    """The second helper cannot be had; the first is still at work when the caller has finished."""
+    import time
+
+    class Exhausted(ThreadPoolExecutor):
+        submitted = 0
+
+        def submit(self, work):
+            if self.submitted:
+                raise RuntimeError("can't start new thread")
+            self.submitted = 1
+            return super().submit(work)
+
+    bm.set_num_threads(3)
+    monkeypatch.setattr(_threads, "ThreadPoolExecutor", Exhausted)
+    main, done = threading.get_ident(), []
+
+    def kernel(first, last):
+        time.sleep(0.01 if threading.get_ident() == main else 0.2)
+        done.append(first)
+
+    _threads.run(kernel, (), [(i, i + 1) for i in range(6)])
+    assert sorted(done) == list(range(6))
 
 
 def test_from_many_threads_at_once(monkeypatch):
