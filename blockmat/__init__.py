@@ -1,5 +1,6 @@
 """Block-constant matrices: exact inverses and matrix functions at O(n + k^3)."""
 
+from blockmat import optim
 from blockmat._threads import get_num_threads, set_num_threads
 from blockmat.accumulator import BlockAccumulator
 from blockmat.approximation import approximation_error
@@ -25,5 +26,6 @@ __all__ = [
     "fit_samples",
     "get_num_threads",
     "load",
+    "optim",
     "set_num_threads",
 ]

@@ -1,0 +1,12 @@
+"""Optimizers that precondition with block-constant matrices.
+
+`BlockAdaGrad` and `minimize` work on NumPy arrays, `newton_preconditioner` for
+SciPy's solvers, and `blockmat.optim.torch.BlockAdaGrad` (extra ``torch``) trains
+PyTorch models.
+"""
+
+from blockmat.optim.adagrad import BlockAdaGrad
+from blockmat.optim.minimize import minimize
+from blockmat.optim.newton import newton_preconditioner
+
+__all__ = ["BlockAdaGrad", "minimize", "newton_preconditioner"]

@@ -1,0 +1,333 @@
+"""BlockAdaGrad: full-matrix AdaGrad with a block-constant matrix, for NumPy arrays."""
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from blockmat._validation import Array, as_count, as_numeric, check_finite
+from blockmat.accumulator import BlockAccumulator
+from blockmat.exceptions import DtypeError, NonFiniteError, PartitionMismatchError, ShapeError
+from blockmat.matrix import BlockConstantMatrix
+from blockmat.optim._schedule import refresh_is_due
+from blockmat.partition import Partition, as_partition
+
+__all__ = ["BlockAdaGrad"]
+
+_SETTINGS = ("lr", "momentum", "damping", "update_interval", "decay")
+
+
+class BlockAdaGrad:
+    r"""Full-matrix AdaGrad whose matrix is block-constant.
+
+    Parameters
+    ----------
+    partition : Partition or sequence of hashable, shape (n,), or list of them
+        The blocks of the variables, or a label for each; a list (of partitions or
+        arrays of labels) for several arrays that are updated together.
+    lr : float, default 0.01
+        The learning rate, in units of the variables. The attribute may be changed
+        between steps.
+    momentum : float, default 0.0
+        The factor, from 0 to below 1, by which past updates live on.
+    damping : float, default 1e-3
+        What is added to the eigenvalues of each core (between blocks, and within), relative
+        to the largest of that core.
+    update_interval : int, default 1
+        The longest time, in steps, that an inverse square root is used. Early steps,
+        where the sum changes fast, renew it more often: once an eighth of all steps so
+        far has passed.
+    aligned : bool, default False
+        Two numbers in every square block, as for `blockmat.fit`.
+    decay : float, optional
+        The factor below 1 of an exponential average of outer products, whose weights
+        add up to 1; by default they are summed, as AdaGrad does.
+
+    Attributes
+    ----------
+    n_steps : int
+        The number of steps made.
+
+    Raises
+    ------
+    PartitionError
+        If the labels are not a partition.
+    ValueError
+        If a number is out of range.
+
+    See Also
+    --------
+    minimize : a loop around it.
+    blockmat.optim.torch.BlockAdaGrad : the optimizer for PyTorch.
+
+    Notes
+    -----
+    With P the projection onto block-constant matrices [1]_, step t is
+
+    .. math::
+
+        G_t = P \sum_{s \le t} g_s g_s^H, \quad
+        v_t = \mu v_{t-1} + (G_t + \delta \Lambda_t)^{-1/2} g_t, \quad
+        x_{t+1} = x_t - \eta v_t,
+
+    full-matrix AdaGrad [2]_ on the projected matrix. :math:`\Lambda_t` multiplies block
+    means by the largest eigenvalue of M, the between core of :math:`G_t`, and deviations
+    from them by the largest of its within core: one :math:`\delta I` for both would drown
+    the smaller of the two. A core that is still zero leaves its directions alone.
+
+    A step costs O(n + k\ :sup:`2`), and O(k\ :sup:`3`) where the root is renewed. Sums are kept
+    in double precision.
+
+    References
+    ----------
+    .. [1] Y. Lu, M. Harandi, R. Hartley, R. Pascanu, "Block Mean Approximation for
+       Efficient Second Order Optimization", arXiv:1804.05484, 2018.
+    .. [2] J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for Online
+       Learning and Stochastic Optimization", JMLR 12, 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> A = bm.BlockConstantMatrix.from_values([0, 0, 1], [[1, 0.9], [0.9, 2]], [2, 2])
+    >>> x = np.array([3.0, -2.0, 1.0])
+    >>> optimizer = bm.optim.BlockAdaGrad(A.partition, lr=1.0)
+    >>> for _ in range(200):
+    ...     optimizer.step(x, A @ x)
+    >>> bool(np.abs(x).max() < 1e-3)
+    True
+    """
+
+    def __init__(
+        self,
+        partition: Any,
+        lr: float = 0.01,
+        momentum: float = 0.0,
+        damping: float = 1e-3,
+        update_interval: int = 1,
+        aligned: bool = False,
+        decay: float | None = None,
+    ) -> None:
+        self._several = isinstance(partition, list | tuple) and any(
+            isinstance(p, Partition | np.ndarray | list | tuple) for p in partition
+        )
+        partitions = partition if self._several else [partition]
+        self.lr, self.momentum, self.damping, self.decay = lr, momentum, damping, decay
+        self.update_interval = update_interval
+        self._check_settings()
+        self.n_steps = 0
+        self._last_refresh = 0
+        self._slots = [_Slot(as_partition(p), bool(aligned)) for p in partitions]
+
+    @property
+    def partition(self) -> Partition | list[Partition]:
+        """The blocks, or a list of them for several arrays."""
+        partitions = [slot.partition for slot in self._slots]
+        return partitions if self._several else partitions[0]
+
+    @property
+    def aligned(self) -> bool:
+        """Whether every square block has two numbers."""
+        return self._slots[0].accumulator.aligned
+
+    def step(self, x: Any, grad: Any) -> None:
+        """Update the variables in place.
+
+        Parameters
+        ----------
+        x : ndarray with n entries, or list of them
+            The variables, of any shape; entries are numbered in C order.
+        grad : array_like, of the shape of `x`, or list of them
+            The gradient there. It is not changed.
+
+        Raises
+        ------
+        TypeError
+            If `x` is not a writable array of floating-point or complex numbers.
+        ShapeError
+            If `x` and `grad` differ in shape, or from the partition.
+        NonFiniteError
+            If `grad` contains NaN or infinity; nothing has changed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import blockmat as bm
+        >>> x = np.array([1.0, 1.0])
+        >>> bm.optim.BlockAdaGrad([0, 1], lr=0.5).step(x, [4.0, 0.0])
+        >>> x.round(2)
+        array([0.5, 1. ])
+        """
+        pairs = self._checked(x, grad)
+        self._check_settings()
+        self.n_steps += 1
+        refresh = refresh_is_due(self.n_steps, self._last_refresh, self.update_interval)
+        total_weight = 1 if self.decay is None else 1 - self.decay**self.n_steps
+        for slot, (variables, g) in zip(self._slots, pairs, strict=True):
+            slot.add(g.ravel(), self.decay)
+            if refresh:
+                slot.renew_root(self.damping, total_weight)
+            update = slot.direction(g.ravel(), self.momentum).reshape(g.shape)
+            np.subtract(variables, self.lr * update, out=variables, casting="same_kind")
+        if refresh:
+            self._last_refresh = self.n_steps
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step depends on, as a copy.
+
+        Returns
+        -------
+        dict
+            For `load_state_dict`; it can be pickled.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.optim.BlockAdaGrad([0, 0], lr=0.5).state_dict()["lr"]
+        0.5
+        """
+        state = {name: getattr(self, name) for name in _SETTINGS}
+        state |= {"n_steps": self.n_steps, "last_refresh": self._last_refresh}
+        return state | {"arrays": [slot.state() for slot in self._slots]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from where another optimizer was.
+
+        Parameters
+        ----------
+        state_dict : dict
+            What `state_dict` returned; it is copied.
+
+        Raises
+        ------
+        ValueError
+            If it is not complete.
+        PartitionMismatchError
+            If it is of other blocks; nothing has changed then.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> saved = bm.optim.BlockAdaGrad([0, 0], lr=0.5).state_dict()
+        >>> optimizer = bm.optim.BlockAdaGrad([0, 0])
+        >>> optimizer.load_state_dict(saved)
+        >>> optimizer.lr
+        0.5
+        """
+        names = (*_SETTINGS, "n_steps", "last_refresh", "arrays")
+        if missing := [name for name in names if name not in state_dict]:
+            raise ValueError(f"state_dict has no {', '.join(missing)}; expected {', '.join(names)}")
+        arrays = state_dict["arrays"]
+        if len(arrays) != len(self._slots):
+            raise PartitionMismatchError(
+                f"state_dict is of {len(arrays)} arrays; expected {len(self._slots)}"
+            )
+        for slot, state in zip(self._slots, arrays, strict=True):
+            slot.check_state(state)
+        for name in _SETTINGS:
+            setattr(self, name, state_dict[name])
+        self.n_steps, self._last_refresh = state_dict["n_steps"], state_dict["last_refresh"]
+        for slot, state in zip(self._slots, arrays, strict=True):
+            slot.load_state(state)
+
+    def _check_settings(self) -> None:
+        if not (np.isfinite(self.lr) and self.lr >= 0):
+            raise ValueError(f"lr is {self.lr!r}; expected a finite number of at least 0")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum is {self.momentum!r}; expected a number from 0 to below 1")
+        if not (np.isfinite(self.damping) and self.damping > 0):
+            raise ValueError(f"damping is {self.damping!r}; expected a number above 0")
+        if self.decay is not None and not 0 < self.decay < 1:
+            raise ValueError(f"decay is {self.decay!r}; expected None or a number between 0 and 1")
+        as_count(self.update_interval, "update_interval", 1)
+
+    def _checked(self, x: Any, grad: Any) -> list[tuple[Array, Array]]:
+        """Return pairs of variables and gradient that fit the partitions."""
+        if not self._several:
+            return [self._slots[0].checked(x, grad, "")]
+        for name, given in (("x", x), ("grad", grad)):
+            if not isinstance(given, list | tuple) or len(given) != len(self._slots):
+                what = f"{len(given)} items" if hasattr(given, "__len__") else type(given).__name__
+                raise ShapeError(f"{name} has {what}; expected a list of {len(self._slots)} arrays")
+        return [
+            slot.checked(variables, g, f"[{i}]")
+            for i, (slot, variables, g) in enumerate(zip(self._slots, x, grad, strict=True))
+        ]
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in _SETTINGS)
+        return f"BlockAdaGrad({settings}, aligned={self.aligned})"
+
+
+class _Slot:
+    """What belongs to one array: the sum, its inverse square root and the past updates."""
+
+    def __init__(self, partition: Partition, aligned: bool) -> None:
+        self.partition = partition
+        self.accumulator = BlockAccumulator(partition, aligned)
+        self.root = 0 * BlockConstantMatrix.identity(partition)
+        self.velocity: Array | None = None
+
+    def checked(self, x: Any, grad: Any, index: str) -> tuple[Array, Array]:
+        if not isinstance(x, np.ndarray) or not x.flags.writeable:
+            kind = "read-only array" if isinstance(x, np.ndarray) else type(x).__name__
+            raise TypeError(f"x{index} is a {kind}; expected a writable NumPy array")
+        if x.dtype.kind not in "fc":
+            raise DtypeError(f"x{index} has dtype {x.dtype}; expected floating-point or complex")
+        g = as_numeric(grad, f"grad{index}", (x.ndim,))
+        if g.shape != x.shape or x.size != self.partition.n:
+            raise ShapeError(
+                f"x{index} has shape {x.shape} and grad{index} {g.shape}; "
+                f"expected the same shape with {self.partition.n} entries"
+            )
+        if not np.can_cast(g.dtype, x.dtype, "same_kind"):
+            raise DtypeError(f"grad{index} has dtype {g.dtype}; expected one that fits {x.dtype}")
+        with np.errstate(over="ignore"):
+            overflows = not np.isfinite(np.vdot(g, g))
+        if overflows:
+            check_finite(g, f"grad{index}")
+            raise NonFiniteError(f"the squares of grad{index} overflow; expected smaller numbers")
+        return x, g
+
+    def add(self, g: Array, decay: float | None) -> None:
+        if decay is None:
+            self.accumulator.add_outer(g)
+        else:
+            self.accumulator.decay(decay)
+            self.accumulator.add_outer(g, weight=1 - decay)
+
+    def renew_root(self, damping: float, total_weight: float) -> None:
+        def damped_inverse_root(w: Array) -> Array:
+            w = np.maximum(w, 0) / total_weight
+            largest = w.max()
+            return (w + damping * largest) ** -0.5 if largest > 0 else np.zeros_like(w)
+
+        self.root = self.accumulator.matrix().funm(damped_inverse_root)
+
+    def direction(self, g: Array, momentum: float) -> Array:
+        update = self.root @ g
+        if momentum == 0:
+            self.velocity = None
+            return update
+        past = 0 if self.velocity is None else momentum * self.velocity
+        self.velocity = past + update
+        return self.velocity
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "accumulator": copy.deepcopy(self.accumulator),
+            "root": self.root,
+            "velocity": copy.copy(self.velocity),
+        }
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        accumulator = state["accumulator"]
+        same = self.partition.same_blocks(accumulator.partition)
+        if not same or accumulator.aligned != self.accumulator.aligned:
+            raise PartitionMismatchError(
+                "state_dict is of another partition, or only one of the two is aligned"
+            )
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.accumulator = copy.deepcopy(state["accumulator"])
+        self.root, self.velocity = state["root"], copy.copy(state["velocity"])
