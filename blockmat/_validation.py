@@ -128,8 +128,12 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
-        raise MissingExtraError(
-            f"{purpose} needs {package}, which is not installed; "
-            f'run: pip install "blockmat[{extra}]"'
-        ) from error
+        raise missing_extra(module, extra, purpose) from error
+
+
+def missing_extra(module: str, extra: str, purpose: str) -> MissingExtraError:
+    """Return an error that says which extra of blockmat brings a module."""
+    package = module.partition(".")[0]
+    return MissingExtraError(
+        f'{purpose} needs {package}, which is not installed; run: pip install "blockmat[{extra}]"'
+    )

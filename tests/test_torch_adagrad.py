@@ -1,0 +1,467 @@
+"""blockmat.optim.torch.BlockAdaGrad against the dense formula, and which blocks it makes."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import blockmat as bm
+from tests.test_optim import dense_root
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from blockmat.optim import _torch_cores as cores  # noqa: E402
+from blockmat.optim.torch import BlockAdaGrad  # noqa: E402
+
+LABELS = {
+    "rows": lambda m, n: np.arange(m * n) // n,
+    "columns": lambda m, n: np.arange(m * n) % n,
+}
+
+
+class DenseAdaGrad:
+    """Full-matrix AdaGrad on the projected matrix, with the optimizer's schedule."""
+
+    def __init__(self, labels, lr, momentum, damping, aligned, decay, intervals):
+        self.p = bm.Partition.from_labels(labels)
+        self.lr, self.momentum, self.damping, self.aligned = lr, momentum, damping, aligned
+        self.decay, self.intervals = decay, intervals
+        self.total = np.zeros((self.p.n, self.p.n))
+        self.velocity = np.zeros(self.p.n)
+        self.t = self.measured = self.refreshed = 0
+
+    def due(self, last, interval):
+        return self.t - last >= min(interval, max(1, self.t // 8))
+
+    def step(self, x, g):
+        self.t += 1
+        refresh = self.due(self.refreshed, self.intervals[0])
+        if refresh or self.due(self.measured, self.intervals[1]):
+            gap, self.measured = self.t - self.measured, self.t
+            if self.decay is None:
+                self.total = self.total + gap * np.outer(g, g)
+            else:
+                kept = self.decay**gap
+                self.total = kept * self.total + (1 - kept) * np.outer(g, g)
+        if refresh:
+            self.refreshed = self.t
+            weight = 1 if self.decay is None else 1 - self.decay**self.t
+            self.root = dense_root(self.total / weight, self.p, self.aligned, self.damping)
+        self.velocity = self.momentum * self.velocity + self.root @ g
+        return x - self.lr * self.velocity
+
+
+def trajectories(shape, labels, structure, partition, steps=20, bias=False, **options):
+    """Minimize a random quadratic function both ways; return both paths, (steps, n)."""
+    rng = np.random.default_rng(0)
+    n = int(np.prod(shape)) + shape[0] * bias
+    H = rng.standard_normal((n, n))
+    H = H @ H.T / n
+    start = rng.standard_normal(n)
+    split = int(np.prod(shape))
+    weight = nn.Parameter(torch.tensor(start[:split].reshape(shape)))
+    params = [("0.weight", weight)]
+    if bias:
+        params.append(("0.bias", nn.Parameter(torch.tensor(start[split:]))))
+        # a row's block is its weights and its bias
+        labels = np.concatenate([labels, np.arange(shape[0])])
+    settings = {"momentum": 0.0, "damping": 1e-2, "decay": None, "update_interval": 1,
+                "statistics_interval": 1} | options  # fmt: skip
+    ours = BlockAdaGrad(params, lr=0.1, structure=structure, partition=partition, **settings)
+    dense = DenseAdaGrad(
+        labels, 0.1, settings["momentum"], settings["damping"], structure == "aligned",
+        settings["decay"], (settings["update_interval"], settings["statistics_interval"]),
+    )  # fmt: skip
+    x, paths = start.copy(), ([], [])
+    for t in range(steps):
+        noise = 0.3 * np.random.default_rng(t).standard_normal(n)
+        flat = torch.cat([p.detach().reshape(-1) for _, p in params]).numpy()
+        g = H @ flat + noise
+        for (_, p), own in zip(params, np.split(g, [split]), strict=False):
+            p.grad = torch.tensor(own.reshape(p.shape))
+        ours.step()
+        x = dense.step(x, H @ x + noise)
+        paths[0].append(torch.cat([p.detach().reshape(-1) for _, p in params]).numpy().copy())
+        paths[1].append(x)
+    return np.array(paths[0]), np.array(paths[1])
+
+
+@pytest.mark.parametrize("structure", ["mean", "aligned"])
+@pytest.mark.parametrize("partition", ["rows", "columns"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("shape", [(3, 5), (6, 2), (1, 4), (4, 1)])
+def test_the_trajectory_is_dense_adagrad_on_the_projection(structure, partition, momentum, shape):
+    labels = LABELS[partition](*shape)
+    ours, dense = trajectories(shape, labels, structure, partition, momentum=momentum)
+    np.testing.assert_allclose(ours, dense, rtol=0, atol=1e-10)
+    assert np.abs(np.diff(dense, axis=0)).min() > 0
+
+
+@pytest.mark.parametrize("structure", ["mean", "aligned"])
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_the_trajectory_with_schedules_and_decay(structure, decay):
+    ours, dense = trajectories(
+        (3, 4), LABELS["rows"](3, 4), structure, "rows", steps=120, momentum=0.5, decay=decay,
+        update_interval=9, statistics_interval=4,
+    )  # fmt: skip
+    np.testing.assert_allclose(ours, dense, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("structure", ["mean", "aligned"])
+def test_the_bias_joins_the_blocks_of_its_weight(structure):
+    ours, dense = trajectories(
+        (3, 4), LABELS["rows"](3, 4), structure, "rows", bias=True, momentum=0.9
+    )
+    np.testing.assert_allclose(ours, dense, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("structure", "labels"),
+    [
+        ("mean", [0, 2, 2, 1, 0, 2, 1, 3, 2, 0, 0, 2]),  # unequal, with a block of one
+        ("mean", [0, 1] * 6),
+        ("aligned", [0, 2, 2, 1, 0, 2, 1, 0, 2, 0, 1, 1]),
+    ],
+)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_any_labels_make_blocks(structure, labels, momentum):
+    labels = np.array(labels)
+    for given in (labels, labels.reshape(3, 4).tolist(), bm.Partition.from_labels(labels)):
+        ours, dense = trajectories(
+            (3, 4), labels, structure, {"0.weight": given}, momentum=momentum
+        )
+        np.testing.assert_allclose(ours, dense, rtol=0, atol=1e-10)
+
+
+def stepped(p, grads, **options):
+    optimizer = BlockAdaGrad([p], **options)
+    for g in grads:
+        p.grad = g
+        optimizer.step()
+    return p.detach(), optimizer
+
+
+def gradients(shape, n=6, seed=0, **options):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator, **options) for _ in range(n)]
+
+
+@pytest.mark.parametrize("options", [{}, {"structure": "mean"}, {"partition": "columns"}])
+def test_a_filter_is_a_block_of_its_flattened_entries(options):
+    grads = gradients((4, 3, 2, 2))
+    conv, _ = stepped(nn.Parameter(torch.zeros(4, 3, 2, 2)), grads, **options)
+    linear, _ = stepped(nn.Parameter(torch.zeros(4, 12)), [g.flatten(1) for g in grads], **options)
+    torch.testing.assert_close(conv.flatten(1), linear, rtol=0, atol=0)
+
+
+def test_the_shorter_side_has_the_blocks_and_ties_are_rows():
+    wide, square, tall = (nn.Parameter(torch.zeros(s)) for s in ((3, 8), (5, 5), (8, 3)))
+    optimizer = BlockAdaGrad([wide, square, tall])
+    assert optimizer.param_groups[0]["kinds"] == ["rows", "rows", "columns"]
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(7, 4)
+        self.conv = nn.Conv1d(4, 4, 3)
+        self.up = nn.ConvTranspose1d(4, 4, 3)
+        self.norm = nn.LayerNorm(4)
+        self.gru = nn.GRU(4, 16)
+        self.out = nn.Linear(16, 7)
+
+
+def test_a_module_tells_the_role_of_its_parameters():
+    net = Net()
+    optimizer = BlockAdaGrad(net)
+    group = optimizer.param_groups[0]
+    kinds = dict(zip(group["param_names"], group["kinds"], strict=True))
+    index = {name: i for i, name in enumerate(group["param_names"])}
+    assert kinds == {
+        "embedding.weight": "row scalars",
+        "conv.weight": "rows",
+        "conv.bias": index["conv.weight"],
+        "up.weight": "rows",  # of inputs, which the bias of the outputs does not fit
+        "up.bias": "diagonal",
+        "norm.weight": "diagonal",
+        "norm.bias": "diagonal",
+        "gru.weight_ih_l0": "columns",
+        "gru.weight_hh_l0": "columns",
+        "gru.bias_ih_l0": "diagonal",
+        "gru.bias_hh_l0": "diagonal",
+        "out.weight": "diagonal",  # the output layer
+        "out.bias": "diagonal",
+    }
+    chosen = BlockAdaGrad(net, partition={"out.weight": "rows", "embedding.weight": "columns"})
+    kinds = dict(zip(group["param_names"], chosen.param_groups[0]["kinds"], strict=True))
+    assert kinds["out.weight"] == "rows"
+    assert kinds["out.bias"] == index["out.weight"]
+    assert kinds["embedding.weight"] == "columns"
+
+
+def test_the_only_layer_has_blocks():
+    optimizer = BlockAdaGrad(nn.Linear(5, 3))
+    assert optimizer.param_groups[0]["kinds"] == ["rows", 0]
+
+
+def test_names_join_biases_without_a_module():
+    net = nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 4))
+    named = BlockAdaGrad(net.named_parameters())
+    assert named.param_groups[0]["kinds"] == ["rows", 0, "rows", 2]
+    unnamed = BlockAdaGrad(net.parameters())
+    assert unnamed.param_groups[0]["kinds"] == ["rows", "diagonal", "rows", "diagonal"]
+
+
+def test_a_callable_or_dict_chooses_the_blocks():
+    net = nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 5))
+    seen = []
+
+    def choose(name, p):
+        seen.append((name, tuple(p.shape)))
+        return "columns" if name == "0.weight" else "diagonal"
+
+    optimizer = BlockAdaGrad(net, partition=choose)
+    assert seen[0] == ("0.weight", (3, 5))
+    assert optimizer.param_groups[0]["kinds"] == ["columns", "diagonal", "diagonal", "diagonal"]
+    by_index = BlockAdaGrad(list(net.parameters()), partition={0: "row scalars"})
+    assert by_index.param_groups[0]["kinds"] == ["row scalars", "diagonal", "columns", "diagonal"]
+
+
+def test_too_many_blocks_fall_back_with_one_warning():
+    params = [nn.Parameter(torch.zeros(6, 9)), nn.Parameter(torch.zeros(9, 6)),
+              nn.Parameter(torch.zeros(2, 6))]  # fmt: skip
+    with pytest.warns(
+        UserWarning, match=r"max_blocks=4 blocks in parameter 0 \(6 blocks\), parameter 1"
+    ):
+        optimizer = BlockAdaGrad(params, max_blocks=4)
+    assert optimizer.param_groups[0]["kinds"] == ["row scalars", "row scalars", "rows"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for p in params:
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (0, 3), (3, 0), (0,)])
+def test_parameters_without_rows_are_diagonal(shape):
+    grads = gradients(shape, dtype=torch.float64)
+    p, _ = stepped(nn.Parameter(torch.zeros(shape, dtype=torch.float64)), grads, lr=0.1)
+    q = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+    adagrad = torch.optim.Adagrad([q], lr=0.1)
+    for g in grads:
+        q.grad = g
+        adagrad.step()
+    torch.testing.assert_close(p, q.detach())
+
+
+def test_the_diagonal_partition_is_torchs_adagrad():
+    grads = gradients((4, 3))
+    p, _ = stepped(nn.Parameter(torch.ones(4, 3)), grads, lr=0.1, partition="diagonal")
+    q = nn.Parameter(torch.ones(4, 3))
+    adagrad = torch.optim.Adagrad([q], lr=0.1)
+    for g in grads:
+        q.grad = g
+        adagrad.step()
+    torch.testing.assert_close(p, q.detach())
+
+
+def test_row_scalars_are_adagrad_on_mean_squares():
+    grads = gradients((4, 3), dtype=torch.float64)
+    p, _ = stepped(nn.Parameter(torch.zeros(4, 3, dtype=torch.float64)), grads, lr=0.1,
+                   partition="row scalars")  # fmt: skip
+    x, total = torch.zeros(4, 3, dtype=torch.float64), 0
+    for g in grads:
+        total = total + g.square().mean(1, keepdim=True)
+        x = x - 0.1 * g / total.sqrt()
+    torch.testing.assert_close(p, x)
+
+
+@pytest.mark.parametrize("grafting", ["row", "diagonal"])
+@pytest.mark.parametrize("partition", ["rows", "columns"])
+@pytest.mark.parametrize("decay", [None, 0.8])
+def test_grafting_takes_the_length_from_a_simpler_update(grafting, partition, decay):
+    grads = gradients((3, 5), dtype=torch.float64)
+    zeros = torch.zeros(3, 5, dtype=torch.float64)
+    options = {
+        "partition": partition,
+        "update_interval": 1,
+        "statistics_interval": 1,
+        "decay": decay,
+    }
+    p, q, total, weight = nn.Parameter(zeros.clone()), nn.Parameter(zeros.clone()), 0, 0
+    plain, grafted = BlockAdaGrad([p], **options), BlockAdaGrad([q], grafting=grafting, **options)
+    kept, added = (1, 1) if decay is None else (decay, 1 - decay)
+    for g in grads:
+        before = p.detach().clone(), q.detach().clone()
+        p.grad, q.grad = g, g
+        plain.step()
+        grafted.step()
+        direction, update = p.detach() - before[0], q.detach() - before[1]
+        square = g.square()
+        if grafting == "row":
+            square = square.mean(1 if partition == "rows" else 0, keepdim=True)
+        total, weight = kept * total + added * square, kept * weight + added
+        weight = 1 if decay is None else weight
+        wanted = 0.003 * (g / (total / weight).sqrt()).norm()
+        torch.testing.assert_close(update.norm(), wanted)
+        torch.testing.assert_close(update / update.norm(), direction / direction.norm())
+
+
+@pytest.mark.parametrize("partition", ["rows", "diagonal"])
+def test_nesterov_looks_ahead(partition):
+    grads = gradients((3, 4), dtype=torch.float64)
+    zeros = torch.zeros(3, 4, dtype=torch.float64)
+    plain, _ = stepped(nn.Parameter(zeros.clone()), [], partition=partition)
+    p, q = nn.Parameter(zeros.clone()), nn.Parameter(zeros.clone())
+    first = BlockAdaGrad([p], lr=1.0, partition=partition)
+    second = BlockAdaGrad([q], lr=1.0, momentum=0.9, nesterov=True, partition=partition)
+    x, buffer = plain.clone(), torch.zeros_like(plain)
+    for g in grads:
+        before = p.detach().clone()
+        p.grad, q.grad = g, g
+        first.step()
+        second.step()
+        u = before - p.detach()
+        buffer = 0.9 * buffer + u
+        x = x - (u + 0.9 * buffer)
+    torch.testing.assert_close(q.detach(), x)
+
+
+@pytest.mark.parametrize("partition", ["rows", "diagonal"])
+def test_weight_decay_is_coupled_or_decoupled(partition):
+    grads = gradients((3, 4), dtype=torch.float64)
+    start = torch.ones(3, 4, dtype=torch.float64)
+    coupled, _ = stepped(
+        nn.Parameter(start.clone()), grads[:1], weight_decay=0.1, partition=partition
+    )
+    by_hand, _ = stepped(nn.Parameter(start.clone()), [grads[0] + 0.1 * start], partition=partition)
+    torch.testing.assert_close(coupled, by_hand)
+    plain, _ = stepped(nn.Parameter(start.clone()), grads[:1], lr=0.5, partition=partition)
+    decoupled, _ = stepped(nn.Parameter(start.clone()), grads[:1], lr=0.5, weight_decay=0.1,
+                           decoupled_weight_decay=True, partition=partition)  # fmt: skip
+    torch.testing.assert_close(decoupled, plain - 0.5 * 0.1 * start)
+    up, _ = stepped(
+        nn.Parameter(start.clone()), grads[:1], lr=0.5, maximize=True, partition=partition
+    )
+    torch.testing.assert_close(up - start, start - plain)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 8])
+def test_three_quarters_of_a_symmetric_matrix_are_kept(k):
+    x = torch.randn(k, 4, dtype=torch.float64)
+    lower = cores.lower_zeros(k, torch.float64, torch.device("cpu"))
+    cores.add_products(lower, x, 2.0, 1.0)
+    cores.add_products(lower, x, 1.0, 0.5)
+    expected = 2 * x @ x.T
+    torch.testing.assert_close(cores.full(lower).tril(), expected.tril())
+    torch.testing.assert_close(cores.diagonal(lower), expected.diagonal())
+    assert sum(part.numel() for part in lower) == k * k - (k // 2) * (k - k // 2)
+
+
+@pytest.mark.parametrize("structure", ["mean", "aligned"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_state_is_as_large_as_the_documentation_says(structure, momentum):
+    p = nn.Parameter(torch.zeros(16, 100))
+    _, optimizer = stepped(p, gradients((16, 100), 2), structure=structure, momentum=momentum)
+    numbers = 1.75 * 16**2 + 2 * 16 if structure == "mean" else 3.5 * 16**2
+    assert optimizer.state_bytes() == 4 * (numbers + (1600 if momentum else 0))
+    assert BlockAdaGrad([p]).state_bytes() == 0
+
+
+def test_cores_of_one_size_are_decomposed_together(monkeypatch):
+    sizes = []
+    original = torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda a: sizes.append(tuple(a.shape)) or original(a))
+    params = [nn.Parameter(torch.zeros(4, n)) for n in (5, 6, 7)] + [
+        nn.Parameter(torch.zeros(3, 8))
+    ]
+    for p in params:
+        p.grad = torch.randn_like(p)
+    BlockAdaGrad(params).step()
+    assert sorted(sizes) == [(2, 3, 3), (6, 4, 4)]
+
+
+def test_a_failed_decomposition_is_tried_in_double_precision(monkeypatch):
+    original = torch.linalg.eigh
+
+    def only_double(a):
+        if a.dtype != torch.float64:
+            raise torch.linalg.LinAlgError("no convergence")
+        return original(a)
+
+    grads = gradients((4, 6))
+    expected, _ = stepped(nn.Parameter(torch.zeros(4, 6)), grads)
+    monkeypatch.setattr(torch.linalg, "eigh", only_double)
+    p, _ = stepped(nn.Parameter(torch.zeros(4, 6)), grads)
+    torch.testing.assert_close(p, expected, rtol=1e-4, atol=1e-6)
+    assert p.dtype == torch.float32
+
+
+@pytest.mark.parametrize("failure", ["error", "nan"])
+def test_then_the_last_root_is_kept_with_one_warning(monkeypatch, failure):
+    original = torch.linalg.eigh
+
+    def fails(a):
+        if failure == "error":
+            raise torch.linalg.LinAlgError("no convergence")
+        values, vectors = original(a)
+        return values, vectors * torch.nan
+
+    p, optimizer = stepped(nn.Parameter(torch.zeros(4, 6)), gradients((4, 6), 3), lr=0.1)
+    root = optimizer.state[next(iter(optimizer.state))]["within_root"].clone()
+    before = p.clone()
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    with pytest.warns(UserWarning, match=r"shape \(4, 6\) could not be decomposed"):
+        optimizer.step()
+    optimizer.step()  # warnings are errors in this suite
+    state = next(iter(optimizer.state.values()))
+    torch.testing.assert_close(state["within_root"], root, rtol=0, atol=0)
+    assert (p != before).all()
+    monkeypatch.setattr(torch.linalg, "eigh", original)
+    optimizer.step()
+    assert not torch.equal(state["within_root"], root)
+
+
+def test_float32_follows_float64():
+    grads = gradients((8, 20), 40, dtype=torch.float64)
+    for structure in ("mean", "aligned"):
+        exact, _ = stepped(
+            nn.Parameter(torch.zeros(8, 20, dtype=torch.float64)), grads, structure=structure
+        )
+        single, _ = stepped(
+            nn.Parameter(torch.zeros(8, 20)), [g.float() for g in grads], structure=structure
+        )
+        assert single.dtype == torch.float32
+        torch.testing.assert_close(single.double(), exact, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"lr": -1.0}, ValueError, "lr is -1.0"),
+        ({"lr": torch.tensor([0.1, 0.1])}, ValueError, "Tensor lr must be 1-element"),
+        ({"momentum": 1.0}, ValueError, "momentum is 1.0"),
+        ({"nesterov": True}, ValueError, "nesterov is True; expected False without momentum"),
+        ({"structure": "block"}, ValueError, 'structure is .block.; expected "aligned" or "mean"'),
+        ({"damping": 0}, ValueError, "damping is 0"),
+        ({"update_interval": 0}, ValueError, "update_interval is 0"),
+        ({"statistics_interval": 1.5}, ValueError, "statistics_interval is 1.5"),
+        ({"decay": 1.0}, ValueError, "decay is 1.0"),
+        ({"grafting": "adam"}, ValueError, "grafting is 'adam'"),
+        ({"weight_decay": -0.1}, ValueError, "weight_decay is -0.1"),
+        ({"max_blocks": 0}, ValueError, "max_blocks is 0"),
+        ({"on_nonfinite": "ignore"}, ValueError, "on_nonfinite is 'ignore'"),
+        ({"partition": "filters"}, ValueError, "partition of parameter 0 is 'filters'"),
+        ({"partition": [0, 1]}, ValueError, "partition of parameter 0 has 2 labels; expected 6"),
+        ({"partition": [0, 1, 1, 1, 1, 1]}, ValueError, "blocks of 1 to 5 entries; expected one size"),
+    ],
+)  # fmt: skip
+def test_bad_options_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        BlockAdaGrad([nn.Parameter(torch.zeros(2, 3))], **options)
+    p, q = (nn.Parameter(torch.zeros(2, 3)) for _ in range(2))
+    optimizer = BlockAdaGrad([p])
+    with pytest.raises(error, match=message):
+        optimizer.add_param_group({"params": [q], **options})
+    assert len(optimizer.param_groups) == 1
