@@ -1,5 +1,7 @@
 """``python -m bench [NAME ...]``: measure beside peers and the hardware's limits.
 
+``python -m bench train`` runs the training experiments instead; see its ``--help``.
+
 Prints a table, and writes bench/results/NAME.json and, if a scenario has one, its figure.
 ``--quick`` takes less than two minutes, with smaller sizes; its results are not kept unless
 ``--save`` says so.
@@ -7,6 +9,7 @@ Prints a table, and writes bench/results/NAME.json and, if a scenario has one, i
 
 import argparse
 import importlib
+import sys
 
 from rich.console import Console
 
@@ -14,10 +17,16 @@ from bench import harness, report
 
 SCENARIOS = (
     "product", "fit", "samples", "functions", "peers", "scaling", "threads", "startup", "accuracy",
+    "optimizer",
 )  # fmt: skip
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["train"]:
+        from bench.training import run
+
+        run.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*",
                         help=f"one or more of {', '.join(SCENARIOS)} (default: all)")  # fmt: skip

@@ -54,7 +54,7 @@ def _bars(rows: list[Row]):
 
 
 def write(names: Iterable[str]) -> None:
-    """Write docs/performance.md, with its figures, and docs/accuracy.md."""
+    """Write docs/performance.md and docs/experiments.md, with figures, and docs/accuracy.md."""
     pages = {
         "performance.md": _performance(names),
         "accuracy.md": accuracy.page(load("accuracy")[1]),
@@ -62,6 +62,9 @@ def write(names: Iterable[str]) -> None:
     for page, text in pages.items():
         (DOCS / page).write_text(text, encoding="utf-8")
         print(f"written: docs/{page}")
+    from bench.training import protocol, report
+
+    report.write(protocol.RESULTS)
 
 
 def _performance(names: Iterable[str]) -> str:

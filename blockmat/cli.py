@@ -48,13 +48,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser(
-        "demo", help="compress, invert and use a real kernel matrix of 1797 digits"
+        "demo",
+        help="compress, invert and use a real kernel matrix of 1797 digits, and train on them",
     )
     demo.add_argument(
         "--picture",
         metavar="FILE",
         default="blockmat-demo.png",
         help="where to save the picture (default: %(default)s)",
+    )
+    demo.add_argument(
+        "--training-picture",
+        metavar="FILE",
+        default="blockmat-training.png",
+        help="where to save the picture of the training (default: %(default)s)",
     )
     demo.set_defaults(run=_demo)
 
@@ -99,9 +106,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from blockmat.demo import run
+    from blockmat import demo, demo_training
 
-    run(options.picture)
+    demo.run(options.picture)
+    demo_training.run(options.training_picture)
 
 
 def _fit(options: argparse.Namespace) -> None:

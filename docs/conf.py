@@ -42,7 +42,16 @@ html_theme = "pydata_sphinx_theme"
 html_title = "blockmat"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 html_sidebars = {
-    name: [] for name in ("guide", "theory", "command-line", "performance", "accuracy", "changelog")
+    name: []
+    for name in (
+        "guide",
+        "theory",
+        "command-line",
+        "performance",
+        "accuracy",
+        "experiments",
+        "changelog",
+    )
 }
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -178,9 +178,10 @@ def test_as_a_module():
 
 
 def test_demo(capsys):
-    assert main(["demo", "--picture", "picture.png"]) == 0
+    pytest.importorskip("torch")
+    assert main(["demo", "--picture", "picture.png", "--training-picture", "training.png"]) == 0
     out = capsys.readouterr().out
-    assert len(out.splitlines()) <= 40
+    assert len(out.splitlines()) <= 50
     assert "1797 x 1797" in out
     differences = [
         float(line.split()[-1])
@@ -189,8 +190,10 @@ def test_demo(capsys):
     ]
     assert len(differences) == 4
     assert max(differences) <= 1e-10
-    with open("picture.png", "rb") as file:
-        assert file.read(4) == b"\x89PNG"
+    for picture in ("picture.png", "training.png"):
+        with open(picture, "rb") as file:
+            assert file.read(4) == b"\x89PNG"
+    assert re.search(r"^block \(blockmat\) +[\d.]+ +0\.0\d+ +\d+", out, re.MULTILINE)
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     table = readme.partition("<!-- demo: python -m blockmat demo -->")[2].partition("\n\n")[0]
     figures = re.findall(r"\| ([\d.]+) (?=\|)", table)

@@ -8,6 +8,7 @@ import textwrap
 import pytest
 
 import blockmat as bm
+import blockmat.optim.torch
 
 EXTRAS = ("matplotlib", "sklearn", "tqdm", "hypothesis", "torch", "dask", "pandas")
 
@@ -35,6 +36,8 @@ def test_import_loads_no_extra_and_no_kernel():
             "plot",
             "from blockmat.plot import plot_fit; plot_fit(np.eye(2), bm.fit(np.eye(2), [0, 0]))",
         ),
+        ("torch", "torch", "import blockmat.optim.torch"),
+        ("torch", "demo", "import blockmat.demo_training"),
         ("sklearn", "demo", "from blockmat.demo import digits_kernel; digits_kernel()"),
     ],
 )
@@ -66,13 +69,16 @@ def test_without_tqdm_there_is_no_bar_and_no_error():
 
 
 def public_objects():
-    for name in bm.__all__:
-        item = getattr(bm, name)
-        yield name, item
-        if inspect.isclass(item):
-            for attribute, member in vars(item).items():
-                if not attribute.startswith("_") and callable(getattr(item, attribute)):
-                    yield f"{name}.{attribute}", member
+    for module in (bm, bm.optim, blockmat.optim.torch):
+        for name in module.__all__:
+            item = getattr(module, name)
+            if inspect.ismodule(item):
+                continue
+            yield f"{module.__name__}.{name}", item
+            if inspect.isclass(item):
+                for attribute, member in vars(item).items():
+                    if not attribute.startswith("_") and callable(getattr(item, attribute)):
+                        yield f"{module.__name__}.{name}.{attribute}", member
 
 
 @pytest.mark.parametrize("name", dict(public_objects()))

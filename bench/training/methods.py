@@ -1,0 +1,163 @@
+"""What trains: every method as a function from a model, a learning rate and a momentum."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Muon, Optimizer
+
+from blockmat.optim._torch_cores import inverse_roots
+from blockmat.optim._torch_updates import WeightStep
+from blockmat.optim.torch import BlockAdaGrad
+
+
+class DiagonalAdaGrad(Optimizer):
+    """torch.optim.Adagrad's foreach implementation with momentum, as lean as it can be."""
+
+    def __init__(self, params: Any, lr: float, momentum: float) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            gradients = [p.grad for p in params]
+            for p in params:
+                if not self.state[p]:
+                    self.state[p]["sum"] = torch.zeros_like(p)
+                    if group["momentum"]:
+                        self.state[p]["buffer"] = torch.zeros_like(p)
+            sums = [self.state[p]["sum"] for p in params]
+            torch._foreach_addcmul_(sums, gradients, gradients)
+            roots = torch._foreach_sqrt(sums)
+            torch._foreach_add_(roots, 1e-10)
+            if not group["momentum"]:
+                torch._foreach_addcdiv_(params, gradients, roots, value=-group["lr"])
+                continue
+            buffers = [self.state[p]["buffer"] for p in params]
+            torch._foreach_mul_(buffers, group["momentum"])
+            torch._foreach_addcdiv_(buffers, gradients, roots)
+            torch._foreach_add_(params, buffers, alpha=-group["lr"])
+
+
+class DiagonalCore(BlockAdaGrad):
+    """The ablation: of the between core only the diagonal is used."""
+
+    def _renew_roots(self, jobs: list[WeightStep]) -> None:
+        for job in jobs:
+            between, *rest = job.dense_cores()
+            only_diagonal = [torch.diag(between.diagonal()), *rest]
+            job.dense_cores = partial(list, only_diagonal)
+        super()._renew_roots(jobs)
+
+
+class OneSidedShampoo(BlockAdaGrad):
+    """Aligned blocks without the mean direction: both cores are the sum of G G^T."""
+
+    def _renew_roots(self, jobs: list[WeightStep]) -> None:
+        for job in jobs:
+            between, within = job.dense_cores()
+            both = (within * (job.sizes - 1) + between) / job.sizes
+            (root,) = inverse_roots([both], job.group["damping"])
+            if root is not None:
+                job.keep_roots([root, root])
+
+
+class MuonAndAdam(Optimizer):
+    """torch.optim.Muon for hidden matrices and Adam for the rest, as its authors advise."""
+
+    def __init__(self, model: nn.Module, lr: float) -> None:
+        outer = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+        outer |= {
+            id(m.weight) for m in [m for m in model.modules() if isinstance(m, nn.Linear)][-1:]
+        }
+        inside = [p for p in model.parameters() if p.ndim == 2 and id(p) not in outer]
+        rest = [p for p in model.parameters() if p.ndim != 2 or id(p) in outer]
+        self.parts = [Adam(rest, lr=lr)]
+        if inside:
+            self.parts.append(Muon(inside, lr=lr, weight_decay=0, adjust_lr_fn="match_rms_adamw"))
+        super().__init__(model.parameters(), {})
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+        self.state = {p: state for part in self.parts for p, state in part.state.items()}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method; those with momentum are run without it and with 0.9."""
+
+    title: str
+    make: Callable[[nn.Module, float, float], Optimizer]
+    momenta: tuple[float, ...] = (0.0, 0.9)
+
+
+def _named(optimizer: type[BlockAdaGrad], **options: Any) -> Callable[..., Optimizer]:
+    """For methods that treat all layers alike: names, and no roles of layers."""
+
+    def make(model: nn.Module, lr: float, momentum: float) -> Optimizer:
+        return optimizer(model.named_parameters(), lr=lr, momentum=momentum, **options)
+
+    return make
+
+
+def _model(optimizer: type[BlockAdaGrad], **options: Any) -> Callable[..., Optimizer]:
+    """For methods with the defaults: embeddings and the output layer are told apart."""
+
+    def make(model: nn.Module, lr: float, momentum: float) -> Optimizer:
+        return optimizer(model, lr=lr, momentum=momentum, **options)
+
+    return make
+
+
+def _diagonal(model: nn.Module, lr: float, momentum: float) -> Optimizer:
+    return DiagonalAdaGrad(model.parameters(), lr, momentum)
+
+
+def _sgd(model: nn.Module, lr: float, momentum: float) -> Optimizer:
+    return SGD(model.parameters(), lr=lr, momentum=momentum)
+
+
+def _adam(model: nn.Module, lr: float, momentum: float) -> Optimizer:
+    return Adam(model.parameters(), lr=lr)
+
+
+def _muon(model: nn.Module, lr: float, momentum: float) -> Optimizer:
+    return MuonAndAdam(model, lr)
+
+
+METHODS = {
+    "diagonal": Method("diagonal AdaGrad", _diagonal),
+    "row": Method("one number per row", _named(BlockAdaGrad, partition="row scalars")),
+    "mean": Method(
+        "block mean (the paper)", _named(BlockAdaGrad, structure="mean", partition="rows")
+    ),
+    "mean-diagonal": Method(
+        "block mean, diagonal core", _named(DiagonalCore, structure="mean", partition="rows")
+    ),
+    "aligned": Method("aligned (default)", _model(BlockAdaGrad)),
+    "aligned-rows": Method("aligned, rows, all layers", _named(BlockAdaGrad, partition="rows")),
+    "aligned-graft": Method("aligned, row grafting", _model(BlockAdaGrad, grafting="row")),
+    "shampoo": Method("one-sided Shampoo", _model(OneSidedShampoo)),
+    "adam": Method("Adam", _adam, (0.9,)),
+    "sgd": Method("SGD", _sgd, (0.9,)),
+    "muon": Method("Muon and Adam", _muon, (0.9,)),
+}
+BASELINE, DEFAULT = "diagonal", "aligned"
+
+
+def state_bytes(optimizer: Optimizer) -> int:
+    """Return the memory of an optimizer's tensors."""
+    return sum(t.nbytes for t in _tensors(optimizer.state))
+
+
+def _tensors(value: Any):
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)

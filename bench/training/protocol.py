@@ -1,0 +1,200 @@
+"""The protocol: tune every method's learning rate in the same way, then run fresh seeds.
+
+1. Every method runs at nine learning rates, half a decade apart, with a first tuning seed.
+2. Those whose final validation loss is within a factor 2 of the best get two more seeds. The
+   rate of lowest mean is chosen. A best rate at an edge extends the grid by another point.
+3. The chosen rate runs with five fresh seeds, one run at a time, methods in turns.
+
+Every trial is appended to a file as soon as it has ended, so that a run that was stopped goes on
+where it was. A trial that has diverged is one whose loss is not finite, or higher at the end
+than at the beginning.
+"""
+
+import json
+import math
+import multiprocessing
+import resource
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from bench.training.methods import METHODS, state_bytes
+from bench.training.workloads import WORKLOADS, make
+
+RESULTS = Path(__file__).parents[1] / "results" / "training"
+GRID = tuple(float(f"{base}e{exponent}") for exponent in range(-4, 0) for base in (1, 3)) + (1.0,)
+TUNING_SEEDS, FRESH_SEEDS = (0, 1, 2), (10, 11, 12, 13, 14)
+EVERY = 10  # steps between validations
+SMOOTH = 5  # validations whose mean counts
+NEAR = 2.0  # a loss within this factor of the best
+
+Trial = dict[str, Any]
+
+
+def train(name: str, method: str, momentum: float, lr: float, seed: int, data: Path | None,
+          steps: int | None = None) -> Trial:  # fmt: skip
+    """Train once, and return the losses and the seconds without validation."""
+    task = make(name, seed, data)
+    generator = torch.Generator().manual_seed(1000 + seed)
+    optimizer = METHODS[method].make(task.model, lr, momentum)
+    steps = steps or WORKLOADS[name].steps
+    losses, validation, seconds = [], [], 0.0
+    for step in range(steps):
+        batch = task.batch(generator)
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        loss = task.loss(*batch)
+        loss.backward()
+        if not math.isfinite(value := loss.item()):
+            break
+        try:
+            optimizer.step()
+        except np.linalg.LinAlgError:  # gradients that are not finite
+            break
+        seconds += time.perf_counter() - start
+        losses.append(value)
+        if (step + 1) % EVERY == 0:
+            with torch.no_grad():
+                validation.append(task.loss(*task.validation).item())
+    trial: Trial = {
+        "workload": name,
+        "method": method,
+        "momentum": momentum,
+        "lr": lr,
+        "seed": seed,
+    }
+    diverged = (
+        len(losses) < steps or not losses[-1] < losses[0] or not math.isfinite(validation[-1])
+    )
+    trial |= {"diverged": diverged, "seconds": seconds, "state_bytes": state_bytes(optimizer)}
+    return trial | {"train": losses, "validation": validation}
+
+
+def final_loss(trial: Trial, curve: str = "validation") -> float:
+    """The mean of the last points of a kept curve: infinite if the trial has diverged."""
+    if trial["diverged"]:
+        return math.inf
+    return float(np.mean(trial[curve][-SMOOTH:]))
+
+
+class Trials:
+    """The trials of one workload, kept in a file, one line each."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name, self.path = name, folder / f"{name}.jsonl"
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        self.all = [json.loads(line) for line in lines]
+
+    def add(self, trial: Trial) -> None:
+        tuning = trial["seed"] in TUNING_SEEDS
+        kept = dict(trial)
+        for curve in ("train", "validation"):
+            points = trial[curve]
+            if curve == "train":  # as many points as validations, each the mean since the last
+                points = [
+                    float(np.mean(points[i : i + EVERY])) for i in range(0, len(points), EVERY)
+                ]
+            kept[curve] = [float(f"{x:.4g}") for x in (points[-SMOOTH:] if tuning else points)]
+        kept["seconds"] = float(f"{trial['seconds']:.4g}")
+        self.all.append(kept)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(kept) + "\n")
+
+    def of(self, method: str, momentum: float, seeds: Iterable[int]) -> list[Trial]:
+        return [
+            t for t in self.all
+            if t["method"] == method and t["momentum"] == momentum and t["seed"] in seeds
+        ]  # fmt: skip
+
+    def tuned(self, method: str, momentum: float) -> dict[float, list[float]]:
+        """Return the final validation losses at each learning rate, one for each seed."""
+        found: dict[float, list[float]] = {}
+        for trial in sorted(self.of(method, momentum, TUNING_SEEDS), key=lambda t: t["seed"]):
+            found.setdefault(trial["lr"], []).append(final_loss(trial))
+        return dict(sorted(found.items()))
+
+    def best_lr(self, method: str, momentum: float) -> float:
+        full = {
+            lr: float(np.mean(losses))
+            for lr, losses in self.tuned(method, momentum).items()
+            if len(losses) == len(TUNING_SEEDS)
+        }
+        return min(full, key=full.__getitem__)
+
+
+def configurations(methods: Iterable[str]) -> list[tuple[str, float]]:
+    return [(method, momentum) for method in methods for momentum in METHODS[method].momenta]
+
+
+def next_tuning(tuned: dict[float, list[float]]) -> list[tuple[float, int]]:
+    """Return the learning rates and seeds to run next; none when tuning is complete."""
+    first, *others = TUNING_SEEDS
+    if missing := [(lr, first) for lr in GRID if lr not in tuned]:
+        return missing
+    best = min(losses[0] for losses in tuned.values())
+    near = [lr for lr, losses in tuned.items() if losses[0] <= NEAR * best and losses[0] < math.inf]
+    more = [(lr, seed) for lr in near for seed in others if len(tuned[lr]) == 1]
+    if more or not near:
+        return more
+    means = {lr: np.mean(tuned[lr]) for lr in near}
+    chosen, rates = min(means, key=means.__getitem__), list(tuned)
+    if chosen == rates[0]:
+        return [(_neighbour(chosen, -1), first)]
+    return [(_neighbour(chosen, 1), first)] if chosen == rates[-1] else []
+
+
+def _neighbour(lr: float, direction: int) -> float:
+    place = round(2 * math.log10(lr)) + direction
+    return float(f"{3 if place % 2 else 1}e{place // 2}")
+
+
+def tune(
+    trials: Trials, methods: Iterable[str], data: Path | None, jobs: int, console: Console
+) -> None:
+    """Choose the learning rates, with one thread for each of several processes."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        jobs, context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        waiting = configurations(methods)
+        while waiting:
+            tasks = [
+                pool.submit(train, trials.name, method, momentum, lr, seed, data)
+                for method, momentum in waiting
+                for lr, seed in next_tuning(trials.tuned(method, momentum))
+            ]
+            for task in tasks:
+                trials.add(task.result())
+            waiting = [own for own in waiting if next_tuning(trials.tuned(*own))]
+            console.print(f"{trials.name}: {len(tasks)} trials, {len(waiting)} methods go on")
+
+
+def run_fresh(trials: Trials, methods: Iterable[str], data: Path | None, console: Console) -> None:
+    """Run the chosen learning rates with fresh seeds, methods in turns."""
+    for seed in FRESH_SEEDS:
+        for method, momentum in configurations(methods):
+            if not trials.of(method, momentum, [seed]):
+                lr = trials.best_lr(method, momentum)
+                trials.add(train(trials.name, method, momentum, lr, seed, data))
+        console.print(f"{trials.name}: seed {seed}")
+
+
+def peak_memory(name: str, method: str, momentum: float, data: Path | None) -> int:
+    """Return how many bytes a process of its own grows by in 20 steps, beyond the first load."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return pool.submit(_growth, name, method, momentum, data).result()
+
+
+def _growth(name: str, method: str, momentum: float, data: Path | None) -> int:
+    train(name, "sgd", 0.0, 0.0, 0, data, steps=2 * EVERY)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    train(name, method, momentum, 1e-4, 0, data, steps=2 * EVERY)
+    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
