@@ -109,9 +109,10 @@ def test_the_trajectory_with_schedules_and_decay(structure, decay):
 
 
 @pytest.mark.parametrize("structure", ["mean", "aligned"])
-def test_the_bias_joins_the_blocks_of_its_weight(structure):
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_the_bias_joins_the_blocks_of_its_weight(structure, decay):
     ours, dense = trajectories(
-        (3, 4), LABELS["rows"](3, 4), structure, "rows", bias=True, momentum=0.9
+        (3, 4), LABELS["rows"](3, 4), structure, "rows", bias=True, momentum=0.9, decay=decay
     )
     np.testing.assert_allclose(ours, dense, rtol=0, atol=1e-10)
 

@@ -299,6 +299,28 @@ def test_a_hook_may_change_what_is_loaded():
     assert second.state[p]["step"] == 77
 
 
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: torch.optim.Adagrad([nn.Parameter(torch.ones(4, 6))]), "another optimizer"),
+        (lambda: BlockAdaGrad([nn.Parameter(torch.ones(4, 5))], momentum=0.9), r"\(4, 5\) for a .* \(4, 6\)"),
+        (lambda: BlockAdaGrad([nn.Parameter(torch.ones(3, 8))]), "3 blocks .* expected 4"),
+        (lambda: BlockAdaGrad([nn.Parameter(torch.ones(4, 6)) for _ in range(2)]), "parameter group"),
+    ],
+)  # fmt: skip
+def test_a_state_that_does_not_fit_changes_nothing(other, message):
+    p = nn.Parameter(torch.zeros(4, 6))
+    optimizer, other = BlockAdaGrad([p], momentum=0.9), other()
+    for own in (optimizer, other):
+        for q in own.param_groups[0]["params"]:
+            q.grad = torch.ones_like(q)
+        own.step()
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(other.state_dict())
+    assert_same_state(optimizer.state_dict(), before)
+
+
 @over_inputs
 def test_it_can_be_printed(optim_input):
     text = repr(BlockAdaGrad([nn.Parameter(torch.zeros(4, 3))], **optim_input.kwargs))

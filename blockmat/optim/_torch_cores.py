@@ -121,7 +121,8 @@ def dense_cores(state: dict[str, Any], sizes: Sizes) -> list[Tensor]:
     between = full(state["between"])
     if not isinstance(state["within"], list):
         return [between]
-    return [between, (full(state["within"]) - between) / max(_as_int(sizes) - 1, 1)]
+    assert isinstance(sizes, int)  # aligned blocks have one size
+    return [between, (full(state["within"]) - between) / max(sizes - 1, 1)]
 
 
 def keep_roots(
@@ -130,13 +131,13 @@ def keep_roots(
     """Keep the roots of the dense cores, and those of squares, times `scale`."""
     mean_root, *dense = roots
     if dense:
-        within_root = dense[0] * (scale if _as_int(sizes) > 1 else 0)
+        within_root = dense[0] * scale
         mean_root = mean_root * scale - within_root
     else:
         rest = state["within"] - diagonal(state["between"])
         several = torch.as_tensor(sizes, device=rest.device) > 1
         variances = torch.where(several, rest / (sizes - 1), 0)
-        within_root = damped_inverse_root(variances, damping) * several * scale
+        within_root = damped_inverse_root(variances, damping) * scale
         mean_root = mean_root * scale - torch.diag(within_root)
     state["within_root"].copy_(within_root)
     state["mean_root"].copy_(mean_root)
@@ -163,8 +164,3 @@ def precondition(
 
 def _root(sizes: Sizes) -> Any:
     return sizes.sqrt() if isinstance(sizes, Tensor) else math.sqrt(sizes)
-
-
-def _as_int(sizes: Sizes) -> int:
-    assert isinstance(sizes, int)  # aligned blocks have one size
-    return sizes

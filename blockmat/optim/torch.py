@@ -18,7 +18,15 @@ except ImportError as error:
     raise missing_extra("torch", "torch", "blockmat.optim.torch") from error
 
 from blockmat.optim import _torch_cores as cores
-from blockmat.optim._torch_layout import DIAGONAL, ROW_SCALARS, SHORTER, Layout, Roles, resolve
+from blockmat.optim._torch_layout import (
+    DIAGONAL,
+    ROW_SCALARS,
+    SHORTER,
+    Layout,
+    Roles,
+    n_blocks,
+    resolve,
+)
 from blockmat.optim._torch_updates import VectorStep, WeightStep
 
 __all__ = ["BlockAdaGrad"]
@@ -108,8 +116,8 @@ class BlockAdaGrad(Optimizer):
     embeddings one per row.
 
     For k blocks in n entries, "mean" keeps 1.75 k\ :sup:`2` + 2 k numbers and "aligned"
-    3.5 k\ :sup:`2`, with the cached roots; see `state_bytes`. Half-precision parameters have
-    single-precision statistics.
+    3.5 k\ :sup:`2`, with the cached roots; see `state_bytes`. Labels take two integers an
+    entry more, outside the state. Half-precision parameters have single-precision statistics.
 
     It runs eagerly: a `torch.compile` region breaks at `step`, CUDA graphs cannot capture it
     (``capturable``), and it is not ``differentiable``. On a GPU, every step waits once, for
@@ -245,6 +253,12 @@ class BlockAdaGrad(Optimizer):
             What `state_dict` returned. Statistics keep their precision, also for
             half-precision parameters, and are copied.
 
+        Raises
+        ------
+        ValueError
+            If it is of another optimizer, or of parameters of other shapes or blocks;
+            nothing has changed then.
+
         Examples
         --------
         >>> import torch
@@ -256,17 +270,18 @@ class BlockAdaGrad(Optimizer):
         >>> optimizer.param_groups[0]["lr"]
         0.5
         """
-        read: dict[str, Any] = {}
-        hook = self.register_load_state_dict_pre_hook(lambda _, final: read.update(final))
+        loaded: dict[Tensor, dict[str, Any]] = {}
+
+        def read(_: Optimizer, final: dict[str, Any]) -> None:
+            loaded.update(_states_of(final, self.param_groups))
+
+        hook = self.register_load_state_dict_pre_hook(read)
         try:
             super().load_state_dict(state_dict)
         finally:
             hook.remove()
-        indices = [i for group in read["param_groups"] for i in group["params"]]
-        params = [p for group in self.param_groups for p in group["params"]]
-        for i, p in zip(indices, params, strict=True):
-            if i in read["state"]:  # the base class casts to the parameter's dtype
-                self.state[p] = _copied(read["state"][i], p.device)
+        for p, state in loaded.items():  # the base class casts to the parameter's dtype
+            self.state[p] = _copied(state, p.device)
 
     def state_bytes(self) -> int:
         """Return the memory of all statistics, roots and momentum buffers.
@@ -413,6 +428,31 @@ def _check_options(group: dict[str, Any]) -> None:
     ):
         if not holds(group[name]):
             raise ValueError(f"{name} is {group[name]!r}; expected {expected}")
+
+
+def _states_of(
+    state_dict: dict[str, Any], groups: list[dict[str, Any]]
+) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+    """Yield parameters with the states they are to have, or raise if these do not fit."""
+    for saved, group in zip(state_dict["param_groups"], groups, strict=False):
+        if "kinds" not in saved:
+            raise ValueError("state_dict is of another optimizer; expected one of BlockAdaGrad")
+        for i, kind, p in zip(saved["params"], saved["kinds"], group["params"], strict=False):
+            state = state_dict["state"].get(i)
+            if state is None:
+                continue
+            buffer, root = state.get("momentum_buffer"), state.get("mean_root")
+            if buffer is not None and buffer.shape != p.shape:
+                raise ValueError(
+                    f"state_dict has momentum of shape {tuple(buffer.shape)} for a parameter "
+                    f"of shape {tuple(p.shape)}"
+                )
+            if root is not None and len(root) != n_blocks(kind, p):
+                raise ValueError(
+                    f"state_dict has {len(root)} blocks for a parameter of shape "
+                    f"{tuple(p.shape)}; expected {n_blocks(kind, p)}"
+                )
+            yield p, state
 
 
 def _are_finite(sums: Iterable[Tensor]) -> bool:
