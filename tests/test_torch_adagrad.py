@@ -267,14 +267,20 @@ def test_the_diagonal_partition_is_torchs_adagrad():
     torch.testing.assert_close(p, q.detach())
 
 
-def test_row_scalars_are_adagrad_on_mean_squares():
+@pytest.mark.parametrize("partition", ["row scalars", "diagonal"])
+@pytest.mark.parametrize("decay", [None, 0.8])
+def test_single_numbers_are_adagrad_or_an_average(partition, decay):
     grads = gradients((4, 3), dtype=torch.float64)
-    p, _ = stepped(nn.Parameter(torch.zeros(4, 3, dtype=torch.float64)), grads, lr=0.1,
-                   partition="row scalars")  # fmt: skip
-    x, total = torch.zeros(4, 3, dtype=torch.float64), 0
+    zeros = torch.zeros(4, 3, dtype=torch.float64)
+    p, _ = stepped(nn.Parameter(zeros.clone()), grads, lr=0.1, partition=partition, decay=decay)
+    kept, added = (1, 1) if decay is None else (decay, 1 - decay)
+    x, total, weight = zeros, 0, 0
     for g in grads:
-        total = total + g.square().mean(1, keepdim=True)
-        x = x - 0.1 * g / total.sqrt()
+        square = g.square()
+        if partition == "row scalars":
+            square = square.mean(1, keepdim=True)
+        total, weight = kept * total + added * square, kept * weight + added
+        x = x - 0.1 * g / (total / (1 if decay is None else weight)).sqrt()
     torch.testing.assert_close(p, x)
 
 
