@@ -140,7 +140,6 @@ METHODS = {
         "block mean, diagonal core", _named(DiagonalCore, structure="mean", partition="rows")
     ),
     "aligned": Method("aligned (default)", _model(BlockAdaGrad)),
-    "aligned-rows": Method("aligned, rows, all layers", _named(BlockAdaGrad, partition="rows")),
     "aligned-graft": Method("aligned, row grafting", _model(BlockAdaGrad, grafting="row")),
     "shampoo": Method("one-sided Shampoo", _model(OneSidedShampoo)),
     "adam": Method("Adam", _adam, (0.9,)),

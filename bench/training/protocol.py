@@ -3,7 +3,9 @@
 1. Every method runs at nine learning rates, half a decade apart, with a first tuning seed.
 2. Those whose final validation loss is within a factor 2 of the best get two more seeds. The
    rate of lowest mean is chosen. A best rate at an edge extends the grid by another point.
-3. The chosen rate runs with five fresh seeds, one run at a time, methods in turns.
+3. The chosen rate runs with five fresh seeds, methods in turns.
+
+All runs have one thread, and as many run at a time as there are processors.
 
 Every trial is appended to a file as soon as it has ended, so that a run that was stopped goes on
 where it was. A trial that has diverged is one whose loss is not finite, or higher at the end
@@ -155,14 +157,17 @@ def _neighbour(lr: float, direction: int) -> float:
     return float(f"{3 if place % 2 else 1}e{place // 2}")
 
 
+def workers(jobs: int) -> ProcessPoolExecutor:
+    """Return processes with one thread each."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(1,))
+
+
 def tune(
     trials: Trials, methods: Iterable[str], data: Path | None, jobs: int, console: Console
 ) -> None:
-    """Choose the learning rates, with one thread for each of several processes."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        jobs, context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    """Choose the learning rates."""
+    with workers(jobs) as pool:
         waiting = configurations(methods)
         while waiting:
             tasks = [
@@ -176,20 +181,27 @@ def tune(
             console.print(f"{trials.name}: {len(tasks)} trials, {len(waiting)} methods go on")
 
 
-def run_fresh(trials: Trials, methods: Iterable[str], data: Path | None, console: Console) -> None:
+def run_fresh(
+    trials: Trials, methods: Iterable[str], data: Path | None, jobs: int, console: Console
+) -> None:
     """Run the chosen learning rates with fresh seeds, methods in turns."""
-    for seed in FRESH_SEEDS:
-        for method, momentum in configurations(methods):
-            if not trials.of(method, momentum, [seed]):
-                lr = trials.best_lr(method, momentum)
-                trials.add(train(trials.name, method, momentum, lr, seed, data))
-        console.print(f"{trials.name}: seed {seed}")
+    with workers(jobs) as pool:
+        tasks = [
+            pool.submit(
+                train, trials.name, method, momentum, trials.best_lr(method, momentum), seed, data
+            )
+            for seed in FRESH_SEEDS
+            for method, momentum in configurations(methods)
+            if not trials.of(method, momentum, [seed])
+        ]
+        for task in tasks:
+            trials.add(task.result())
+    console.print(f"{trials.name}: {len(tasks)} fresh runs")
 
 
 def peak_memory(name: str, method: str, momentum: float, data: Path | None) -> int:
     """Return how many bytes a process of its own grows by in 20 steps, beyond the first load."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with workers(1) as pool:
         return pool.submit(_growth, name, method, momentum, data).result()
 
 

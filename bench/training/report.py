@@ -259,13 +259,13 @@ this page is written from the trials in `bench/results/training` by
 - *lr range* is the ratio of the largest to the smallest learning rate around the best whose mean
   loss is within a factor {NEAR:g} of the best; *diverged* counts fresh seeds that ended with a
   loss that is not finite or above the first.
-- Runs that are timed run one at a time, the methods in turns.
+- All runs have one thread each, as many at a time as there are processors, the methods in turns.
 
 The methods: *one number per row* keeps the mean square of each neuron's gradient. *Block mean*
 has a block for each neuron of every layer, one number off the diagonal and two in the diagonal
 blocks, as in the paper; its ablation uses only the diagonal of the between core. *Aligned* is
 the default of `blockmat.optim.torch.BlockAdaGrad`: two numbers in every block, blocks on the
 shorter side of each weight, one number per entry in the output layer; beside it the same with
-rows as blocks in all layers, and with each layer's step length from one number per row. *One-sided
-Shampoo* is the default without the mean direction. *Muon and Adam* is torch.optim.Muon on
+each layer's step length from one number per row. *One-sided Shampoo* is the default without the
+mean direction. *Muon and Adam* is torch.optim.Muon on
 hidden matrices, with Adam on the rest. Adam and Muon have momentum of their own."""

@@ -4,7 +4,6 @@ import argparse
 import os
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -29,7 +28,7 @@ def main(arguments: list[str]) -> None:
         "--method", action="append", choices=METHODS, help="one of them; may be repeated"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the trials")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that tune")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
     parser.add_argument("--only", choices=("tune", "fresh", "show"), help="one of the three parts")
     parser.add_argument(
         "--quick", action="store_true", help="the digits, diagonal and default only"
@@ -46,8 +45,7 @@ def main(arguments: list[str]) -> None:
         if options.only in (None, "tune"):
             tune(trials, methods, data, options.jobs, console)
         if options.only in (None, "fresh"):
-            torch.set_num_threads(os.cpu_count() or 1)
-            run_fresh(trials, methods, data, console)
+            run_fresh(trials, methods, data, options.jobs, console)
     show(options.results, console)
 
 
