@@ -167,7 +167,7 @@ class Net(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(7, 4)
         self.conv = nn.Conv1d(4, 4, 3)
-        self.up = nn.ConvTranspose1d(4, 4, 3)
+        self.hidden = nn.Linear(5, 4)
         self.norm = nn.LayerNorm(4)
         self.gru = nn.GRU(4, 16)
         self.out = nn.Linear(16, 7)
@@ -182,9 +182,9 @@ def test_a_module_tells_the_role_of_its_parameters():
     assert kinds == {
         "embedding.weight": "row scalars",
         "conv.weight": "rows",
-        "conv.bias": index["conv.weight"],
-        "up.weight": "rows",  # of inputs, which the bias of the outputs does not fit
-        "up.bias": "diagonal",
+        "conv.bias": "diagonal",  # whose gradients are sums over positions
+        "hidden.weight": "rows",
+        "hidden.bias": index["hidden.weight"],
         "norm.weight": "diagonal",
         "norm.bias": "diagonal",
         "gru.weight_ih_l0": "columns",

@@ -93,6 +93,10 @@ class Trials:
         self.name, self.path = name, folder / f"{name}.jsonl"
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         self.all = [json.loads(line) for line in lines]
+        self.memory_path = folder / f"{name}-memory.json"
+        self.memory: dict[str, int] = {}
+        if self.memory_path.exists():
+            self.memory = json.loads(self.memory_path.read_text(encoding="utf-8"))
 
     def add(self, trial: Trial) -> None:
         tuning = trial["seed"] in TUNING_SEEDS
@@ -108,6 +112,10 @@ class Trials:
         self.all.append(kept)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(kept) + "\n")
+
+    def add_memory(self, method: str, n_bytes: int) -> None:
+        self.memory[method] = n_bytes
+        self.memory_path.write_text(json.dumps(self.memory, indent=1) + "\n", encoding="utf-8")
 
     def of(self, method: str, momentum: float, seeds: Iterable[int]) -> list[Trial]:
         return [
@@ -199,13 +207,20 @@ def run_fresh(
     console.print(f"{trials.name}: {len(tasks)} fresh runs")
 
 
-def peak_memory(name: str, method: str, momentum: float, data: Path | None) -> int:
-    """Return how many bytes a process of its own grows by in 20 steps, beyond the first load."""
-    with workers(1) as pool:
-        return pool.submit(_growth, name, method, momentum, data).result()
+def measure_memory(trials: Trials, methods: Iterable[str], data: Path | None, jobs: int) -> None:
+    """Keep how many bytes the peak memory of a process grows by when it trains."""
+    momentum = 0.9
+    missing = [m for m in methods if m not in trials.memory and momentum in METHODS[m].momenta]
+    context = multiprocessing.get_context("spawn")  # a new process for each
+    with ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool:
+        tasks = {m: pool.submit(_growth, trials.name, m, momentum, data) for m in missing}
+        for method, task in tasks.items():
+            trials.add_memory(method, task.result())
 
 
 def _growth(name: str, method: str, momentum: float, data: Path | None) -> int:
+    """Train a few steps, after some with SGD that load what all methods share."""
+    torch.set_num_threads(1)
     train(name, "sgd", 0.0, 0.0, 0, data, steps=2 * EVERY)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     train(name, method, momentum, 1e-4, 0, data, steps=2 * EVERY)

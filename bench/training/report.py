@@ -43,6 +43,7 @@ class Summary:
         ]
         self.whole = statistics.median(run["seconds"] for run in self.runs)
         self.state_bytes = self.runs[0]["state_bytes"]
+        self.peak = trials.memory.get(method)
         self.lr_range = _range_near(trials.tuned(method, momentum))
 
 
@@ -105,13 +106,14 @@ class Study:
             f"{s.lr_range:.0f}",
             str(s.diverged),
             f"{s.state_bytes / 1024:.0f}",
+            "" if s.peak is None else f"{s.peak / 2**20:.1f}",
             f"{1e3 * s.whole / self.steps:.2f}",
         ]
 
 
 HEADINGS = [
     "method", "lr", "steps to target", "seconds to target", "train loss", "validation loss",
-    "lr range", "diverged", "state, KiB", "ms a step",
+    "lr range", "diverged", "state, KiB", "peak, MiB", "ms a step",
 ]  # fmt: skip
 
 
@@ -166,9 +168,12 @@ def draw(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
     """Draw validation loss over steps, median and range of the fresh seeds, a panel a workload."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(found), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(found), squeeze=False)[0]
-    for study, axes in zip(found, panels, strict=True):
+    n_rows = -(-(len(found) + 1) // 3)
+    figure = Figure(figsize=(11, 3.7 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, 3, squeeze=False).ravel()  # the legend takes the last
+    for panel in panels[len(found) :]:
+        panel.axis("off")
+    for study, axes in zip(found, panels, strict=False):
         for i, method in enumerate(DRAWN):
             if method not in study.summaries:
                 continue
@@ -189,15 +194,28 @@ def draw(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
         axes.set_ylim(0.8 * low, 6 * study.target if study.target < 1 else 2.2 * study.target)
         axes.set_title(WORKLOADS[study.name].title.replace(", ", ",\n", 1), fontsize=10)
         axes.set_xlabel("steps")
-    panels[0].set_ylabel("validation loss")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), fontsize=9)
+        axes.set_ylabel("validation loss")
+    lines, labels = panels[0].get_legend_handles_labels()
+    panels[-1].legend(lines, labels, loc="center", frameon=False)
     figure.savefig(path, dpi=90)
 
 
 def markdown(headings: list[str], rows: list[list[str]]) -> list[str]:
     lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def at_a_glance(found: list[Study]) -> list[str]:
+    """A table of the two ratios of every method on every workload."""
+    rows = []
+    for method in dict.fromkeys(method for study in found for method in study.summaries):
+        cells = [
+            f"{_ratio(study.step_ratio(method))} ({_ratio(study.second_ratio(method))})"
+            if method in study.summaries else ""
+            for study in found
+        ]  # fmt: skip
+        rows.append([METHODS[method].title, *(c.replace(" (not reached)", "") for c in cells)])
+    return markdown(["method", *(study.name for study in found)], rows)
 
 
 def write(folder: Path) -> None:
@@ -222,7 +240,9 @@ def write(folder: Path) -> None:
         lines += markdown(["", "figure", "measured", "wanted"], reached)
         picture = f"training-momentum-{momentum:g}.png"
         draw(found, trials_of, DOCS / "images" / picture)
-        lines += ["", f"![Validation loss over steps](images/{picture})"]
+        lines += ["", f"![Validation loss over steps](images/{picture})", ""]
+        lines += ["Steps, and in brackets seconds, to the target:", ""]
+        lines += at_a_glance(found)
         for study in found:
             lines += ["", f"### {WORKLOADS[study.name].title}", ""]
             lines += [f"Target {study.target:.4g}, {study.steps} steps; "
@@ -259,6 +279,8 @@ this page is written from the trials in `bench/results/training` by
 - *lr range* is the ratio of the largest to the smallest learning rate around the best whose mean
   loss is within a factor {NEAR:g} of the best; *diverged* counts fresh seeds that ended with a
   loss that is not finite or above the first.
+- *State* is the memory of the optimizer's tensors; *peak* how much the largest memory of a
+  process grows in 20 steps after 20 with plain SGD, with momentum 0.9, in a process of its own.
 - All runs have one thread each, as many at a time as there are processors, the methods in turns.
 
 The methods: *one number per row* keeps the mean square of each neuron's gradient. *Block mean*

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bench.training import report
 from bench.training.methods import BASELINE, DEFAULT, METHODS
-from bench.training.protocol import RESULTS, Trials, run_fresh, tune
+from bench.training.protocol import RESULTS, Trials, measure_memory, run_fresh, tune
 from bench.training.workloads import FILES, WORKLOADS, data_folder
 
 
@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> None:
             tune(trials, methods, data, options.jobs, console)
         if options.only in (None, "fresh"):
             run_fresh(trials, methods, data, options.jobs, console)
+            measure_memory(trials, methods, data, options.jobs)
     show(options.results, console)
 
 

@@ -24,19 +24,16 @@ class Roles:
 
     embeddings: frozenset[int]
     outputs: frozenset[int]  # the last linear layer's weight, if there are others
-    transposed: frozenset[int]  # convolutions whose rows are inputs, not outputs
 
     @classmethod
     def of(cls, module: nn.Module | None) -> "Roles":
         modules = [] if module is None else list(module.modules())
         embeddings = (nn.Embedding, nn.EmbeddingBag)
-        transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
         linear = [id(m.weight) for m in modules if isinstance(m, nn.Linear)]
         matrices = sum(p.ndim > 1 for m in modules for p in m.parameters(recurse=False))
         return cls(
             frozenset(id(m.weight) for m in modules if isinstance(m, embeddings)),
             frozenset(linear[-1:] if matrices > 1 else []),
-            frozenset(id(m.weight) for m in modules if isinstance(m, transposed)),
         )
 
 
@@ -64,7 +61,7 @@ def resolve(
             kind = ROW_SCALARS if isinstance(kind, str) else DIAGONAL
         kinds.append(kind)
     if names is not None:
-        _join_biases(kinds, params, names, roles)
+        _join_biases(kinds, params, names)
     return kinds, too_many
 
 
@@ -109,17 +106,21 @@ def _kind(wanted: Any, p: Tensor, name: str, roles: Roles, aligned: bool) -> Kin
     return torch.from_numpy(np.array(q.labels, dtype=np.int64))
 
 
-def _join_biases(kinds: list[Kind], params: list[Tensor], names: list[str], roles: Roles) -> None:
-    """Give each bias to the weight of the same module, where that has a block per row."""
+def _join_biases(kinds: list[Kind], params: list[Tensor], names: list[str]) -> None:
+    """Give each bias to the matrix of the same module, where that has a block per row.
+
+    The bias of a filter does not join: its gradient is a sum over all positions, of another
+    size than those of the entries.
+    """
     places = {name: i for i, name in enumerate(names)}
     for i, name in enumerate(names):
         prefix, dot, last = name.rpartition(".")
         if not last.startswith("bias") or kinds[i] != DIAGONAL:
             continue
         j = places.get(prefix + dot + last.replace("bias", "weight", 1))
-        if j is None or kinds[j] != ROWS or id(params[j]) in roles.transposed:
+        if j is None or kinds[j] != ROWS or params[j].ndim != 2:
             continue
-        if params[i].ndim == 1 and len(params[i]) == len(params[j]):
+        if params[i].shape == params[j].shape[:1]:
             kinds[i] = j
 
 

@@ -41,8 +41,9 @@ class BlockAdaGrad(Optimizer):
     Parameters
     ----------
     params : Module, or iterable of Tensor, of (str, Tensor), or of dict
-        What to train. With a module, or its ``named_parameters()``, the bias joins the
-        blocks of its weight; a module also tells which weights are embeddings.
+        What to train. With a module, or its ``named_parameters()``, the bias of a linear
+        layer joins the rows of its weight. A module also tells its embeddings, which get one
+        number per row, and its output layer, which gets one per entry.
     lr : float or Tensor, default 0.003
         The learning rate.
     momentum : float, default 0.0
@@ -112,8 +113,7 @@ class BlockAdaGrad(Optimizer):
         + (D + \delta \lambda_{\max}(D) I)^{-1/2} (G - \bar G),
 
     full-matrix AdaGrad [2]_ on the projected matrix. With D alone in place of both, "aligned"
-    would be one-sided Shampoo. Vectors (norms, biases alone) get one number per entry, and
-    embeddings one per row.
+    would be one-sided Shampoo. Vectors (norms, other biases) get one number per entry.
 
     For k blocks in n entries, "mean" keeps 1.75 k\ :sup:`2` + 2 k numbers and "aligned"
     3.5 k\ :sup:`2`, with the cached roots; see `state_bytes`. Labels take two integers an
