@@ -174,6 +174,7 @@ def draw(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
     for panel in panels[len(found) :]:
         panel.axis("off")
     for study, axes in zip(found, panels, strict=False):
+        lowest, early = [], []
         for i, method in enumerate(DRAWN):
             if method not in study.summaries:
                 continue
@@ -181,6 +182,8 @@ def draw(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
             length = min(len(run["validation"]) for run in runs)
             curves = np.array([run["validation"][:length] for run in runs])
             steps = EVERY * np.arange(1, length + 1)
+            lowest.append(np.median(curves[:, -1]))
+            early.append(np.median(curves[:, min(SMOOTH, length - 1)]))
             emphasis = 2.2 if method in (BASELINE, DEFAULT) else 1.0
             colour = f"C{i}"
             axes.plot(steps, np.median(curves, axis=0), color=colour, linewidth=emphasis,
@@ -190,9 +193,8 @@ def draw(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
             )
         axes.axhline(study.target, color="black", linewidth=0.8, linestyle=":")
         axes.set_yscale("log")
-        low = min(min(s.validation) for s in study.summaries.values())
-        axes.set_ylim(0.8 * low, 6 * study.target if study.target < 1 else 2.2 * study.target)
-        axes.set_title(WORKLOADS[study.name].title.replace(", ", ",\n", 1), fontsize=10)
+        axes.set_ylim(0.85 * min(lowest), 1.15 * max(early))
+        axes.set_title(WORKLOADS[study.name].title.replace(", ", ",\n"), fontsize=9)
         axes.set_xlabel("steps")
         axes.set_ylabel("validation loss")
     lines, labels = panels[0].get_legend_handles_labels()
@@ -279,8 +281,9 @@ this page is written from the trials in `bench/results/training` by
 - *lr range* is the ratio of the largest to the smallest learning rate around the best whose mean
   loss is within a factor {NEAR:g} of the best; *diverged* counts fresh seeds that ended with a
   loss that is not finite or above the first.
-- *State* is the memory of the optimizer's tensors; *peak* how much the largest memory of a
-  process grows in 20 steps after 20 with plain SGD, with momentum 0.9, in a process of its own.
+- *State* is the memory of the optimizer's tensors; *peak* by how much the memory of a
+  process grows in 20 steps after 20 with plain SGD, with momentum 0.9, in a process of its own
+  (measured on Linux only).
 - All runs have one thread each, as many at a time as there are processors, the methods in turns.
 
 The methods: *one number per row* keeps the mean square of each neuron's gradient. *Block mean*
