@@ -233,6 +233,12 @@ def table_of(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
     return [COLUMNS[i] for i in kept], [[text[i] for i in kept] for text in texts]
 
 
+def markdown(headings: list[str], texts: list[list[str]]) -> list[str]:
+    """A table as the lines of a page."""
+    lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
+    return lines + ["| " + " | ".join(text) + " |" for text in texts]
+
+
 def show(title: str, rows: list[Row], console: Console) -> None:
     headings, texts = table_of(rows)
     table = Table(title=title, title_justify="left", show_lines=True)

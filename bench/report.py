@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bench import accuracy
-from bench.harness import LIMIT, RESULTS, Row, load, table_of
+from bench.harness import LIMIT, RESULTS, Row, load, markdown, table_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 IMAGES = DOCS / "images"
@@ -78,9 +78,7 @@ def _performance(names: Iterable[str]) -> str:
         lines += ["", f"## {content['title']}", "", _remarks(scenario), ""]
         if content["quick"]:
             lines += ["Measured with `--quick`.", ""]
-        headings, texts = table_of(rows)
-        lines += ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
-        lines += ["| " + " | ".join(text) + " |" for text in texts]
+        lines += markdown(*table_of(rows))
         if (IMAGES / f"bench-{name}.png").exists():
             lines += ["", f"![{content['title']}](images/bench-{name}.png)"]
         lines += ["", _machine(content["machine"])]

@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Adam, Muon, Optimizer
 
 from blockmat.optim._torch_cores import inverse_roots
 from blockmat.optim._torch_updates import WeightStep
-from blockmat.optim.torch import BlockAdaGrad
+from blockmat.optim.torch import BlockAdaGrad, tensors_in
 
 
 class DiagonalAdaGrad(Optimizer):
@@ -151,12 +151,4 @@ BASELINE, DEFAULT = "diagonal", "aligned"
 
 def state_bytes(optimizer: Optimizer) -> int:
     """Return the memory of an optimizer's tensors."""
-    return sum(t.nbytes for t in _tensors(optimizer.state))
-
-
-def _tensors(value: Any):
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
+    return sum(t.nbytes for t in tensors_in(optimizer.state))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.harness import Goal, seconds
+from bench.harness import Goal, markdown, seconds
 from bench.training.methods import BASELINE, DEFAULT, METHODS
 from bench.training.protocol import (
     EVERY,
@@ -200,11 +200,6 @@ def draw(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
     lines, labels = panels[0].get_legend_handles_labels()
     panels[-1].legend(lines, labels, loc="center", frameon=False)
     figure.savefig(path, dpi=90)
-
-
-def markdown(headings: list[str], rows: list[list[str]]) -> list[str]:
-    lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def at_a_glance(found: list[Study]) -> list[str]:

@@ -1,4 +1,4 @@
-"""When an optimizer renews its inverse square roots."""
+"""When an optimizer renews its inverse square roots, and what a gradient counts."""
 
 
 def refresh_is_due(step: int, last: int, interval: int) -> bool:
@@ -9,3 +9,13 @@ def refresh_is_due(step: int, last: int, interval: int) -> bool:
     waits longer than `interval` steps.
     """
     return step - last >= min(interval, max(1, step // 8))
+
+
+def factors(decay: float | None, gap: int) -> tuple[float, float]:
+    """Return what the past and a gradient count, `gap` steps after the one before."""
+    return (1.0, float(gap)) if decay is None else (decay**gap, 1 - decay**gap)
+
+
+def total_weight(decay: float | None, step: int) -> float:
+    """Return the sum of the weights in an exponential average, and 1 for a sum."""
+    return 1.0 if decay is None else 1 - decay**step

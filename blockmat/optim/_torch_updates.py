@@ -8,7 +8,7 @@ from torch import Tensor
 
 from blockmat.exceptions import DtypeError
 from blockmat.optim import _torch_cores as cores
-from blockmat.optim._schedule import refresh_is_due
+from blockmat.optim._schedule import factors, refresh_is_due, total_weight
 from blockmat.optim._torch_layout import Layout
 
 _EPS = 1e-10  # added to the roots of single numbers, as torch.optim.Adagrad does
@@ -38,16 +38,14 @@ class WeightStep:
     ----------
     group : dict
         The options.
+    owner : Tensor
+        The weight, whose state holds the statistics. It or the bias has a gradient.
     layout : Layout
         The blocks of the weight.
-    weight, bias : Tensor or None
-        Those of the two that have a gradient.
-    joined : bool
-        Whether there is a bias in the blocks.
+    bias : Tensor or None
+        The bias in these blocks.
     states : mapping
         The state of the optimizer.
-    owner : Tensor
-        The weight, whose state holds the statistics.
     """
 
     def __init__(
@@ -226,16 +224,6 @@ class VectorStep:
             weights = [total_weight(self.group["decay"], state["step"]) for state in self.states]
             torch._foreach_mul_(updates, [math.sqrt(weight) for weight in weights])
         return list(updates)
-
-
-def factors(decay: float | None, gap: int) -> tuple[float, float]:
-    """Return what the past and a gradient count, `gap` steps after the one before."""
-    return (1.0, float(gap)) if decay is None else (decay**gap, 1 - decay**gap)
-
-
-def total_weight(decay: float | None, step: int) -> float:
-    """Return the sum of the weights in an exponential average, and 1 for a sum."""
-    return 1.0 if decay is None else 1 - decay**step
 
 
 def shrink(params: list[Tensor], group: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from blockmat._validation import Array, as_count, as_numeric, check_finite
 from blockmat.accumulator import BlockAccumulator
 from blockmat.exceptions import DtypeError, NonFiniteError, PartitionMismatchError, ShapeError
 from blockmat.matrix import BlockConstantMatrix
-from blockmat.optim._schedule import refresh_is_due
+from blockmat.optim._schedule import refresh_is_due, total_weight
 from blockmat.partition import Partition, as_partition
 
 __all__ = ["BlockAdaGrad"]
@@ -162,11 +162,11 @@ class BlockAdaGrad:
         self._check_settings()
         self.n_steps += 1
         refresh = refresh_is_due(self.n_steps, self._last_refresh, self.update_interval)
-        total_weight = 1 if self.decay is None else 1 - self.decay**self.n_steps
+        weight = total_weight(self.decay, self.n_steps)
         for slot, (variables, g) in zip(self._slots, pairs, strict=True):
             slot.add(g.ravel(), self.decay)
             if refresh:
-                slot.renew_root(self.damping, total_weight)
+                slot.renew_root(self.damping, weight)
             update = slot.direction(g.ravel(), self.momentum).reshape(g.shape)
             np.subtract(variables, self.lr * update, out=variables, casting="same_kind")
         if refresh:
@@ -296,9 +296,9 @@ class _Slot:
             self.accumulator.decay(decay)
             self.accumulator.add_outer(g, weight=1 - decay)
 
-    def renew_root(self, damping: float, total_weight: float) -> None:
+    def renew_root(self, damping: float, weight: float) -> None:
         def damped_inverse_root(w: Array) -> Array:
-            w = np.maximum(w, 0) / total_weight
+            w = np.maximum(w, 0) / weight
             largest = w.max()
             return (w + damping * largest) ** -0.5 if largest > 0 else np.zeros_like(w)
 

@@ -135,7 +135,6 @@ def minimize(
         return _result(x, value, grad, n_steps, 1, _NON_FINITE)
     for _ in track(range(maxiter), maxiter, "minimize", progress):
         if np.abs(grad).max() <= gtol:
-            status = _CONVERGED
             break
         before = x.copy()
         optimizer.step(x, grad)
@@ -150,9 +149,8 @@ def minimize(
         except StopIteration:
             status = _STOPPED
             break
-    else:
-        if np.abs(grad).max() <= gtol:
-            status = _CONVERGED
+    if status == _MAXITER and np.abs(grad).max() <= gtol:
+        status = _CONVERGED
     return _result(x, value, grad, n_steps, n_steps + 1, status)
 
 

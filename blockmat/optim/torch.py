@@ -302,7 +302,7 @@ class BlockAdaGrad(Optimizer):
         >>> optimizer.state_bytes() == 4 * (1.75 * 4**2 + 2 * 4)
         True
         """
-        return sum(t.nbytes for state in self.state.values() for t in _tensors(state))
+        return sum(t.nbytes for t in tensors_in(self.state))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -463,13 +463,13 @@ def _are_finite(sums: Iterable[Tensor]) -> bool:
     return all(bool(torch.isfinite(torch.cat(own)).all()) for own in by_device.values())
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
     """Yield the tensors in nested dicts and lists."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
+            yield from tensors_in(item)
 
 
 def _copied(value: Any, device: torch.device) -> Any:
