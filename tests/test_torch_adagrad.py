@@ -11,7 +11,8 @@ from tests.test_optim import dense_root
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from blockmat.optim import _torch_cores as cores  # noqa: E402
+from blockmat.optim import _torch_between as between  # noqa: E402
+from blockmat.optim import _torch_symmetric as symmetric  # noqa: E402
 from blockmat.optim.torch import BlockAdaGrad  # noqa: E402
 
 LABELS = {
@@ -133,6 +134,10 @@ def test_any_labels_make_blocks(structure, labels, momentum):
             (3, 4), labels, structure, {"0.weight": given}, momentum=momentum
         )
         np.testing.assert_allclose(ours, dense, rtol=0, atol=1e-10)
+
+
+def filled(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 def stepped(p, grads, **options):
@@ -357,23 +362,77 @@ def test_weight_decay_is_coupled_or_decoupled(partition):
 @pytest.mark.parametrize("k", [1, 2, 3, 8])
 def test_three_quarters_of_a_symmetric_matrix_are_kept(k):
     x = torch.randn(k, 4, dtype=torch.float64)
-    lower = cores.lower_zeros(k, torch.float64, torch.device("cpu"))
-    cores.add_products(lower, x, 2.0, 1.0)
-    cores.add_products(lower, x, 1.0, 0.5)
+    lower = symmetric.lower_zeros(k, torch.float64, torch.device("cpu"))
+    symmetric.add_products(lower, x, 2.0, 1.0)
+    symmetric.add_products(lower, x, 1.0, 0.5)
     expected = 2 * x @ x.T
-    torch.testing.assert_close(cores.full(lower).tril(), expected.tril())
-    torch.testing.assert_close(cores.diagonal(lower), expected.diagonal())
+    torch.testing.assert_close(symmetric.full(lower).tril(), expected.tril())
+    torch.testing.assert_close(symmetric.diagonal(lower), expected.diagonal())
     assert sum(part.numel() for part in lower) == k * k - (k // 2) * (k - k // 2)
+
+
+def between_after(vectors, decay, damping, refresh_at):
+    """The state of a between core, its root renewed after so many vectors; and its matrix."""
+    k = vectors.shape[1]
+    state = between.new(k, vectors.dtype, torch.device("cpu"))
+    total = torch.zeros(k, k, dtype=vectors.dtype)
+    root = total.clone()
+    for i, v in enumerate(vectors):
+        between.add(state, v, 1.0 + i, decay)
+        total = decay * total + (1.0 + i) * torch.outer(v, v)
+        if i + 1 in refresh_at:
+            (found,) = symmetric.decompose([between.to_decompose(state)])
+            between.keep_root(state, *found, damping, 2.0)
+            values, basis = torch.linalg.eigh(total)
+            values = values.clamp(min=0)
+            root = 2 * basis @ torch.diag((values + damping * values[-1]).rsqrt()) @ basis.T
+    return state, total, root
+
+
+@pytest.mark.parametrize("n_vectors", [1, 2, 5, 6, 7, 12, 40])
+@pytest.mark.parametrize("decay", [1.0, 0.7])
+@pytest.mark.parametrize("stale", [0, 1, 3])
+def test_the_between_core_is_its_dense_matrix_before_and_after_it_is_kept_so(
+    n_vectors, decay, stale
+):
+    vectors = filled(n_vectors + stale, 12)
+    vectors[n_vectors // 2] = vectors[0]  # linearly dependent
+    state, total, root = between_after(vectors, decay, 1e-3, range(n_vectors + 1))
+    assert ("vectors" in state) == (n_vectors + stale <= 6)
+    torch.testing.assert_close(between.dense(state).tril(), total.tril())
+    torch.testing.assert_close(between.diagonal(state), total.diagonal())
+    v = filled(12)
+    torch.testing.assert_close(between.apply_root(state, v), root @ v, rtol=1e-7, atol=1e-9)
+
+
+def test_a_between_core_of_tiny_or_no_gradients():
+    for size in (1e-13, 1e-15):
+        vectors = size * filled(3, 12).float()
+        state, _, _ = between_after(vectors, 1.0, 1e-3, range(4))
+        exact, _, _ = between_after(vectors.double(), 1.0, 1e-3, range(4))
+        v = vectors[1]
+        expected = between.apply_root(exact, v.double()).float()
+        torch.testing.assert_close(between.apply_root(state, v), expected, rtol=1e-3, atol=1e-3)
+    state, _, _ = between_after(torch.zeros(3, 12), 1.0, 1e-3, range(4))
+    assert between.apply_root(state, torch.ones(12)).tolist() == [0.0] * 12
 
 
 @pytest.mark.parametrize("structure", ["mean", "aligned"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_the_state_is_as_large_as_the_documentation_says(structure, momentum):
+def test_the_state_is_never_larger_than_the_documentation_says(structure, momentum):
     p = nn.Parameter(torch.zeros(16, 100))
-    _, optimizer = stepped(p, gradients((16, 100), 2), structure=structure, momentum=momentum)
-    numbers = 1.75 * 16**2 + 2 * 16 if structure == "mean" else 3.5 * 16**2
-    assert optimizer.state_bytes() == 4 * (numbers + (1600 if momentum else 0))
-    assert BlockAdaGrad([p]).state_bytes() == 0
+    optimizer = BlockAdaGrad([p], structure=structure, momentum=momentum)
+    assert optimizer.state_bytes() == 0
+    within = 2 * 16 if structure == "mean" else 1.75 * 16**2
+    seen = []
+    for n_vectors, g in enumerate(gradients((16, 100), 12), 1):
+        p.grad = g
+        optimizer.step()
+        seen.append(optimizer.state_bytes() / 4 - within - (1600 if momentum else 0))
+        if n_vectors <= 8:
+            assert seen[-1] == (16 + 1) * n_vectors + n_vectors**2 + 1
+    assert seen[-1] == 1.75 * 16**2
+    assert max(seen) == seen[-1]
 
 
 def test_cores_of_one_size_are_decomposed_together(monkeypatch):
@@ -386,7 +445,7 @@ def test_cores_of_one_size_are_decomposed_together(monkeypatch):
     for p in params:
         p.grad = torch.randn_like(p)
     BlockAdaGrad(params).step()
-    assert sorted(sizes) == [(2, 3, 3), (6, 4, 4)]
+    assert sorted(sizes) == [(1, 3, 3), (3, 4, 4), (4, 1, 1)]  # of one gradient's means
 
 
 def test_a_failed_decomposition_is_tried_in_double_precision(monkeypatch):

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, Muon, Optimizer
 
-from blockmat.optim._torch_cores import inverse_roots
+from blockmat.optim import _torch_between as between
+from blockmat.optim._torch_symmetric import compose, damped_inverse_root, decompose, full
 from blockmat.optim._torch_updates import WeightStep
 from blockmat.optim.torch import BlockAdaGrad, tensors_in
 
@@ -43,27 +43,36 @@ class DiagonalAdaGrad(Optimizer):
             torch._foreach_add_(params, buffers, alpha=-group["lr"])
 
 
+def _dense_between(job: WeightStep) -> dict[str, Any]:
+    state: dict[str, Any] = job.state["between"]
+    if "vectors" in state:
+        between.make_dense(state)
+    return state
+
+
 class DiagonalCore(BlockAdaGrad):
     """The ablation: of the between core only the diagonal is used."""
 
     def _renew_roots(self, jobs: list[WeightStep]) -> None:
-        for job in jobs:
-            between, *rest = job.dense_cores()
-            only_diagonal = [torch.diag(between.diagonal()), *rest]
-            job.dense_cores = partial(list, only_diagonal)
         super()._renew_roots(jobs)
+        for job in jobs:
+            state = _dense_between(job)
+            diagonal = damped_inverse_root(between.diagonal(state), job.group["damping"])
+            state["root"] = torch.diag(diagonal)
 
 
 class OneSidedShampoo(BlockAdaGrad):
     """Aligned blocks without the mean direction: both cores are the sum of G G^T."""
 
     def _renew_roots(self, jobs: list[WeightStep]) -> None:
-        for job in jobs:
-            between, within = job.dense_cores()
-            both = (within * (job.sizes - 1) + between) / job.sizes
-            (root,) = inverse_roots([both], job.group["damping"])
-            if root is not None:
-                job.keep_roots([root, root])
+        found = decompose([full(job.state["within"]) / job.sizes for job in jobs])
+        for job, pair in zip(jobs, found, strict=True):
+            if pair is not None:
+                values, vectors = pair
+                root = compose(damped_inverse_root(values, job.group["damping"]), vectors)
+                for state, name in ((_dense_between(job), "root"), (job.state, "within_root")):
+                    state[name] = root
+                job.state["refreshed"] = job.step
 
 
 class MuonAndAdam(Optimizer):

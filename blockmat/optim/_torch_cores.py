@@ -13,90 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockmat.optim import _torch_between as between
+from blockmat.optim import _torch_symmetric as symmetric
+from blockmat.optim._torch_symmetric import Decomposition
+
 Sizes = int | Tensor  # the number of members of every block, or of each (k,)
-
-
-def lower_zeros(k: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Return a symmetric k x k matrix of zeros, kept as three of its four quarters.
-
-    They are the upper left one, and the lower half of all rows: 3/4 of the memory, and
-    of the work of adding products.
-    """
-    half = k // 2
-    zeros = partial(torch.zeros, dtype=dtype, device=device)
-    return [zeros(half, half), zeros(k - half, k)]
-
-
-def add_products(lower: list[Tensor], x: Tensor, weight: float, decay: float) -> None:
-    """Multiply a symmetric matrix by `decay` and add ``weight * x @ x.T``, for x (k, c)."""
-    top, bottom = lower
-    half = len(top)
-    top.addmm_(x[:half], x[:half].T, beta=decay, alpha=weight)
-    bottom.addmm_(x[half:], x.T, beta=decay, alpha=weight)
-
-
-def full(lower: list[Tensor]) -> Tensor:
-    """Return the k x k matrix, of which only the lower triangle is right."""
-    top, bottom = lower
-    half, k = len(top), bottom.shape[1]
-    matrix = bottom.new_zeros(k, k)
-    matrix[:half, :half] = top
-    matrix[half:] = bottom
-    return matrix
-
-
-def diagonal(lower: list[Tensor]) -> Tensor:
-    """Return the diagonal of the k x k matrix."""
-    top, bottom = lower
-    return torch.cat([top.diagonal(), bottom.diagonal(offset=len(top))])
-
-
-def inverse_roots(cores: Sequence[Tensor], damping: float) -> list[Tensor | None]:
-    """Return ``(core + damping * largest eigenvalue)^(-1/2)`` of symmetric matrices.
-
-    Cores of one size are decomposed in one call. Only their lower triangles are read. A
-    core of zeros has the root zero. A decomposition that fails is tried again in double
-    precision, and is None if that fails too.
-    """
-    roots: list[Tensor | None] = [None] * len(cores)
-    alike: dict[tuple[object, ...], list[int]] = {}
-    for i, core in enumerate(cores):
-        alike.setdefault((core.shape, core.dtype, core.device), []).append(i)
-    for indices in alike.values():
-        stacked = torch.stack([cores[i] for i in indices])
-        found = _batch_of_roots(stacked, damping)
-        for i, j in enumerate(indices):
-            root = None if found is None else found[i]
-            if root is None:
-                root = _batch_of_roots(cores[j].double(), damping)
-            roots[j] = None if root is None else root.to(cores[j].dtype)
-    return roots
-
-
-def _batch_of_roots(cores: Tensor, damping: float) -> Tensor | None:
-    try:
-        eigenvalues, vectors = torch.linalg.eigh(cores)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        return None
-    roots = (vectors * damped_inverse_root(eigenvalues, damping).unsqueeze(-2)) @ vectors.mT
-    return roots if bool(torch.isfinite(roots).all()) else None
-
-
-def damped_inverse_root(eigenvalues: Tensor, damping: float) -> Tensor:
-    """Return ``(w + damping * max w)^(-1/2)`` along the last axis, or 0 if all are 0."""
-    w = eigenvalues.clamp(min=0)
-    largest = w.amax(dim=-1, keepdim=True)
-    return torch.where(largest > 0, (w + damping * largest).rsqrt(), 0)
 
 
 def new_cores(k: int, aligned: bool, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
     """Return the state of a weight that has seen no gradient: all zeros."""
     zeros = partial(torch.zeros, dtype=dtype, device=device)
     return {
-        "between": lower_zeros(k, dtype, device),
-        "within": lower_zeros(k, dtype, device) if aligned else zeros(k),
+        "between": between.new(k, dtype, device),
+        "within": symmetric.lower_zeros(k, dtype, device) if aligned else zeros(k),
         "within_root": zeros(k, k) if aligned else zeros(k),
-        "mean_root": zeros(k, k),  # the root of the between core less that of the within core
     }
 
 
@@ -105,42 +35,45 @@ def measure(
     weight: float, decay: float,
 ) -> None:  # fmt: skip
     """Add the products of a gradient, given as parts (k, m_i), and of its block sums (k,)."""
-    add_products(state["between"], (sums / _root(sizes)).unsqueeze(1), weight, decay)
+    between.add(state["between"], sums / _root(sizes), weight, decay)
     within = state["within"]
     for part in parts:
         if isinstance(within, list):
-            add_products(within, part, weight, decay)
+            symmetric.add_products(within, part, weight, decay)
         else:
             squares = torch.linalg.vector_norm(part, dim=1).square_()
             within.mul_(decay).add_(squares, alpha=weight)
         decay = 1
 
 
-def dense_cores(state: dict[str, Any], sizes: Sizes) -> list[Tensor]:
-    """Return the cores that have to be decomposed: between, and within if it is dense."""
-    between = full(state["between"])
+def to_decompose(state: dict[str, Any], sizes: Sizes) -> list[Tensor]:
+    """Return what has to be decomposed: of the between core, and the within core if dense."""
+    own = between.to_decompose(state["between"])
     if not isinstance(state["within"], list):
-        return [between]
+        return [own]
     assert isinstance(sizes, int)  # aligned blocks have one size
-    return [between, (full(state["within"]) - between) / max(sizes - 1, 1)]
+    squares = symmetric.full(state["within"])
+    if sizes == 1:  # nothing deviates from the mean of one
+        return [own, torch.zeros_like(squares)]
+    return [own, (squares - between.dense(state["between"])) / (sizes - 1)]
 
 
 def keep_roots(
-    state: dict[str, Any], roots: list[Tensor], sizes: Sizes, damping: float, scale: float
-) -> None:
-    """Keep the roots of the dense cores, and those of squares, times `scale`."""
-    mean_root, *dense = roots
+    state: dict[str, Any], found: Sequence[Decomposition], sizes: Sizes,
+    damping: float, scale: float,
+) -> None:  # fmt: skip
+    """Keep the roots, times `scale`, from the decompositions of what is to be decomposed."""
+    own, *dense = found
+    between.keep_root(state["between"], *own, damping, scale)
     if dense:
-        within_root = dense[0] * scale
-        mean_root = mean_root * scale - within_root
+        values, vectors = dense[0]
+        root = symmetric.compose(symmetric.damped_inverse_root(values, damping), vectors)
     else:
-        rest = state["within"] - diagonal(state["between"])
+        rest = state["within"] - between.diagonal(state["between"])
         several = torch.as_tensor(sizes, device=rest.device) > 1
         variances = torch.where(several, rest / (sizes - 1), 0)
-        within_root = damped_inverse_root(variances, damping) * scale
-        mean_root = mean_root * scale - torch.diag(within_root)
-    state["within_root"].copy_(within_root)
-    state["mean_root"].copy_(mean_root)
+        root = symmetric.damped_inverse_root(variances, damping)
+    state["within_root"].copy_(root * scale)
 
 
 def precondition(
@@ -151,9 +84,10 @@ def precondition(
 
     Both are given as parts (k, m_i): pairs of the gradient's part and its target.
     """
-    root = _root(sizes)
-    shift = (state["mean_root"] @ (sums / root) / root).unsqueeze(1)
-    within_root = state["within_root"]
+    root, within_root = _root(sizes), state["within_root"]
+    means = sums / root
+    of_means = within_root * means if within_root.ndim == 1 else within_root @ means
+    shift = ((between.apply_root(state["between"], means) - of_means) / root).unsqueeze(1)
     for gradient, target in pairs:
         if within_root.ndim == 1:
             target.addcmul_(gradient, within_root.unsqueeze(1), value=scale)

@@ -10,6 +10,7 @@ from blockmat.exceptions import DtypeError
 from blockmat.optim import _torch_cores as cores
 from blockmat.optim._schedule import factors, refresh_is_due, total_weight
 from blockmat.optim._torch_layout import Layout
+from blockmat.optim._torch_symmetric import Decomposition
 
 _EPS = 1e-10  # added to the roots of single numbers, as torch.optim.Adagrad does
 
@@ -85,14 +86,14 @@ class WeightStep:
             cores.measure(state, self.parts, self.sums, self.sizes, added, kept)
             state["measured"] = self.step
 
-    def dense_cores(self) -> list[Tensor]:
+    def to_decompose(self) -> list[Tensor]:
         """Return what has to be decomposed for new roots."""
-        return cores.dense_cores(self.state, self.sizes)
+        return cores.to_decompose(self.state, self.sizes)
 
-    def keep_roots(self, roots: list[Tensor]) -> None:
-        """Take new roots of these."""
+    def keep_roots(self, found: list[Decomposition]) -> None:
+        """Renew the roots from these decompositions."""
         scale = math.sqrt(total_weight(self.group["decay"], self.step))
-        cores.keep_roots(self.state, roots, self.sizes, self.group["damping"], scale)
+        cores.keep_roots(self.state, found, self.sizes, self.group["damping"], scale)
         self.state["refreshed"] = self.step
 
     def update(self) -> None:

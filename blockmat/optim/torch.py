@@ -17,7 +17,6 @@ try:
 except ImportError as error:
     raise missing_extra("torch", "torch", "blockmat.optim.torch") from error
 
-from blockmat.optim import _torch_cores as cores
 from blockmat.optim._torch_layout import (
     DIAGONAL,
     ROW_SCALARS,
@@ -27,6 +26,7 @@ from blockmat.optim._torch_layout import (
     n_blocks,
     resolve,
 )
+from blockmat.optim._torch_symmetric import decompose
 from blockmat.optim._torch_updates import VectorStep, WeightStep
 
 __all__ = ["BlockAdaGrad"]
@@ -115,8 +115,9 @@ class BlockAdaGrad(Optimizer):
     full-matrix AdaGrad [2]_ on the projected matrix. With D alone in place of both, "aligned"
     would be one-sided Shampoo. Vectors (norms, other biases) get one number per entry.
 
-    For k blocks in n entries, "mean" keeps 1.75 k\ :sup:`2` + 2 k numbers and "aligned"
-    3.5 k\ :sup:`2`, with the cached roots; see `state_bytes`. Labels take two integers an
+    For k blocks in n entries, "mean" keeps at most 1.75 k\ :sup:`2` + 2 k numbers and
+    "aligned" 3.5 k\ :sup:`2`, with the cached roots. M is kept as its vectors while they are
+    at most k / 2, which takes less memory and makes its decomposition cheap; see `state_bytes`. Labels take two integers an
     entry more, outside the state. Half-precision parameters have single-precision statistics.
 
     It runs eagerly: a `torch.compile` region breaks at `step`, CUDA graphs cannot capture it
@@ -298,7 +299,8 @@ class BlockAdaGrad(Optimizer):
         >>> p = torch.nn.Parameter(torch.ones(4, 100))
         >>> p.grad = torch.ones(4, 100)
         >>> optimizer = BlockAdaGrad([p], structure="mean")
-        >>> optimizer.step()
+        >>> for _ in range(3):
+        ...     optimizer.step()
         >>> optimizer.state_bytes() == 4 * (1.75 * 4**2 + 2 * 4)
         True
         """
@@ -384,18 +386,14 @@ class BlockAdaGrad(Optimizer):
 
     def _renew_roots(self, jobs: list[WeightStep]) -> None:
         """Decompose the cores of all weights that are due, those of one size together."""
-        by_damping: dict[float, list[WeightStep]] = {}
-        for job in jobs:
-            by_damping.setdefault(job.group["damping"], []).append(job)
-        for damping, alike in by_damping.items():
-            dense = [job.dense_cores() for job in alike]
-            roots = iter(cores.inverse_roots([core for own in dense for core in own], damping))
-            for job, own in zip(alike, dense, strict=True):
-                found = [root for _ in own if (root := next(roots)) is not None]
-                if len(found) == len(own):
-                    job.keep_roots(found)
-                else:
-                    self._warn_of_failure(job)
+        wanted = [job.to_decompose() for job in jobs]
+        found = iter(decompose([matrix for own in wanted for matrix in own]))
+        for job, own in zip(jobs, wanted, strict=True):
+            pairs = [pair for _ in own if (pair := next(found)) is not None]
+            if len(pairs) == len(own):
+                job.keep_roots(pairs)
+            else:
+                self._warn_of_failure(job)
 
     def _warn_of_failure(self, job: WeightStep) -> None:
         if not getattr(self, "_has_warned_of_failure", False):
@@ -441,7 +439,7 @@ def _states_of(
             state = state_dict["state"].get(i)
             if state is None:
                 continue
-            buffer, root = state.get("momentum_buffer"), state.get("mean_root")
+            buffer, root = state.get("momentum_buffer"), state.get("within_root")
             if buffer is not None and buffer.shape != p.shape:
                 raise ValueError(
                     f"state_dict has momentum of shape {tuple(buffer.shape)} for a parameter "
