@@ -1,8 +1,9 @@
 """The between core of one weight in PyTorch: a weighted sum of outer products.
 
-As long as it has at most half as many vectors as blocks, unit vectors are kept. Then the
-decomposition of their small Gram matrix gives the inverse square root exactly: away from
-their span the core is zero. With more, three quarters of the k x k matrix are kept.
+As long as they are at most half as many as the blocks, the vectors are kept: eigenvectors
+as of the last root, and what was added since. The decomposition of their small Gram matrix
+is then all that the inverse square root needs, because the core is zero away from their
+span. With more, three quarters of the k x k matrix are kept.
 """
 
 import math
@@ -21,7 +22,7 @@ State = dict[str, Any]
 def new(k: int, dtype: torch.dtype, device: torch.device) -> State:
     """Return a core of zeros, with a root of zeros."""
     zeros = partial(torch.zeros, dtype=dtype, device=device)
-    return {"vectors": zeros(k, 0), "weights": zeros(0), "scale": zeros(()), "middle": zeros(0, 0)}
+    return {"vectors": zeros(k, 0), "weights": zeros(0), "scale": zeros(()), "change": zeros(0)}
 
 
 def add(state: State, vector: Tensor, weight: float, decay: float) -> None:
@@ -40,13 +41,12 @@ def add(state: State, vector: Tensor, weight: float, decay: float) -> None:
 
 def make_dense(state: State) -> None:
     """Go over from vectors to the k x k matrix and its root."""
-    vectors, weights, scale = (state.pop(name) for name in ("vectors", "weights", "scale"))
-    k = len(vectors)
-    state["lower"] = symmetric.lower_zeros(k, vectors.dtype, vectors.device)
+    vectors, weights, scale, change = (
+        state.pop(name) for name in ("vectors", "weights", "scale", "change")
+    )
+    state["lower"] = symmetric.lower_zeros(len(vectors), vectors.dtype, vectors.device)
     symmetric.add_products(state["lower"], vectors * weights.sqrt(), 1, 1)
-    middle = state.pop("middle")
-    some = vectors[:, : len(middle)]
-    state["root"] = some @ middle @ some.T
+    state["root"] = compose(change, vectors[:, : len(change)])
     state["root"].diagonal().add_(scale)
 
 
@@ -54,8 +54,7 @@ def dense(state: State) -> Tensor:
     """Return the core, (k, k), of which only the lower triangle is right."""
     if "lower" in state:
         return symmetric.full(state["lower"])
-    matrix: Tensor = (state["vectors"] * state["weights"]) @ state["vectors"].T
-    return matrix
+    return compose(state["weights"], state["vectors"])
 
 
 def diagonal(state: State) -> Tensor:
@@ -78,25 +77,30 @@ def to_decompose(state: State) -> Tensor:
     return gram
 
 
-def keep_root(state: State, values: Tensor, vectors: Tensor, damping: float, scale: float) -> None:
+def keep_root(state: State, values: Tensor, basis: Tensor, damping: float, scale: float) -> None:
     """Keep `scale` times the damped inverse square root, from the decomposition.
 
-    With unit vectors V, weights W, and the Gram matrix Q diag(w) Q^T of V W^(1/2), the root of
-    V W V^T + s I is s^(-1/2) I + V W^(1/2) Q diag(h) Q^T W^(1/2) V^T, where
-    h = ((w + s)^(-1/2) - s^(-1/2)) / w, here without its cancellation, and relative to the
-    largest w so that nothing overflows.
+    With vectors V, weights W and the Gram matrix Q diag(w) Q^T of V W^(1/2), the core is
+    E diag(w) E^T for its eigenvectors E = V W^(1/2) Q diag(w)^(-1/2), and the root, with s for
+    the damping, s^(-1/2) I + E diag((w + s)^(-1/2) - s^(-1/2)) E^T. Eigenvalues that are zero
+    but for rounding are left out.
     """
     if "lower" in state:
-        state["root"].copy_(compose(damped_inverse_root(values, damping) * scale, vectors))
+        state["root"].copy_(compose(damped_inverse_root(values, damping) * scale, basis))
         return
-    w = values.clamp(min=0)
-    largest = w.amax()
-    near, far = math.sqrt(damping), (w / largest + damping).sqrt()
-    h = -1 / (near * far * (near + far))
-    middle = compose(h, (state["weights"] / largest).sqrt().unsqueeze(1) * vectors)
-    factor = scale * largest.rsqrt()
-    state["scale"] = torch.where(largest > 0, factor / near, 0)
-    state["middle"] = torch.where(largest > 0, factor * middle, 0)
+    is_kept = values > torch.finfo(values.dtype).eps * values.amax()
+    w = values[is_kept]
+    to_eigenvectors = basis[:, is_kept] * w.rsqrt()
+    state["vectors"] = (state["vectors"] * state["weights"].sqrt()) @ to_eigenvectors
+    state["weights"] = w
+    if not len(w):
+        state["scale"], state["change"] = torch.zeros_like(state["scale"]), w
+        return
+    relative = w / w.amax()
+    near, far = math.sqrt(damping), (relative + damping).sqrt()
+    factor = scale * w.amax().rsqrt()
+    state["scale"] = factor / near
+    state["change"] = factor * -relative / (near * far * (near + far))  # without cancellation
 
 
 def apply_root(state: State, vector: Tensor) -> Tensor:
@@ -104,6 +108,6 @@ def apply_root(state: State, vector: Tensor) -> Tensor:
     if "lower" in state:
         result: Tensor = state["root"] @ vector
     else:
-        some = state["vectors"][:, : len(state["middle"])]
-        result = state["scale"] * vector + some @ (state["middle"] @ (some.T @ vector))
+        some = state["vectors"][:, : len(state["change"])]
+        result = state["scale"] * vector + some @ (state["change"] * (some.T @ vector))
     return result

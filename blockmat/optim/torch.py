@@ -116,8 +116,8 @@ class BlockAdaGrad(Optimizer):
     would be one-sided Shampoo. Vectors (norms, other biases) get one number per entry.
 
     For k blocks in n entries, "mean" keeps at most 1.75 k\ :sup:`2` + 2 k numbers and
-    "aligned" 3.5 k\ :sup:`2`, with the cached roots. M is kept as its vectors while they are
-    at most k / 2, which takes less memory and makes its decomposition cheap; see `state_bytes`. Labels take two integers an
+    "aligned" 3.5 k\ :sup:`2`, with the cached roots. While the rank of M is at most k / 2
+    it is kept as its eigenvectors, which takes less memory and makes new roots cheap; see `state_bytes`. Labels take two integers an
     entry more, outside the state. Half-precision parameters have single-precision statistics.
 
     It runs eagerly: a `torch.compile` region breaks at `step`, CUDA graphs cannot capture it
@@ -297,9 +297,9 @@ class BlockAdaGrad(Optimizer):
         >>> import torch
         >>> from blockmat.optim.torch import BlockAdaGrad
         >>> p = torch.nn.Parameter(torch.ones(4, 100))
-        >>> p.grad = torch.ones(4, 100)
         >>> optimizer = BlockAdaGrad([p], structure="mean")
-        >>> for _ in range(3):
+        >>> for _ in range(10):
+        ...     p.grad = torch.randn(4, 100)
         ...     optimizer.step()
         >>> optimizer.state_bytes() == 4 * (1.75 * 4**2 + 2 * 4)
         True
