@@ -1,5 +1,6 @@
 """blockmat.optim.torch.BlockAdaGrad against the dense formula, and which blocks it makes."""
 
+import math
 import warnings
 
 import numpy as np
@@ -24,9 +25,11 @@ LABELS = {
 class DenseAdaGrad:
     """Full-matrix AdaGrad on the projected matrix, with the optimizer's schedule."""
 
-    def __init__(self, labels, lr, momentum, damping, aligned, decay, intervals):
+    def __init__(self, labels, lr, momentum, damping, structure, decay, intervals):
         self.p = bm.Partition.from_labels(labels)
-        self.lr, self.momentum, self.damping, self.aligned = lr, momentum, damping, aligned
+        self.lr, self.momentum, self.damping = lr, momentum, damping
+        self.aligned, self.scaled = structure != "mean", structure == "scaled"
+        self.squares = np.zeros(self.p.sizes.max())
         self.decay, self.intervals = decay, intervals
         self.total = np.zeros((self.p.n, self.p.n))
         self.velocity = np.zeros(self.p.n)
@@ -35,8 +38,19 @@ class DenseAdaGrad:
     def due(self, last, interval):
         return self.t - last >= min(interval, max(1, self.t // 8))
 
+    def scaled_gradient(self, g):
+        """Divided by the root mean square of all entries at one place in the blocks."""
+        places = self.p.positions
+        squares = np.bincount(places, g**2) / self.p.n_blocks
+        kept, added = (1, 1) if self.decay is None else (self.decay, 1 - self.decay)
+        self.squares = kept * self.squares + added * squares
+        mean = self.squares / (self.t if self.decay is None else 1 - self.decay**self.t)
+        return g / np.sqrt(mean + self.damping * mean.max())[places]
+
     def step(self, x, g):
         self.t += 1
+        if self.scaled:
+            g = self.scaled_gradient(g)
         refresh = self.due(self.refreshed, self.intervals[0])
         if refresh or self.due(self.measured, self.intervals[1]):
             gap, self.measured = self.t - self.measured, self.t
@@ -68,10 +82,10 @@ def trajectories(shape, labels, structure, partition, steps=20, bias=False, **op
         # a row's block is its weights and its bias
         labels = np.concatenate([labels, np.arange(shape[0])])
     settings = {"momentum": 0.0, "damping": 1e-2, "decay": None, "update_interval": 1,
-                "statistics_interval": 1} | options  # fmt: skip
+                "statistics_interval": 1, "max_change": math.inf} | options  # fmt: skip
     ours = BlockAdaGrad(params, lr=0.1, structure=structure, partition=partition, **settings)
     dense = DenseAdaGrad(
-        labels, 0.1, settings["momentum"], settings["damping"], structure == "aligned",
+        labels, 0.1, settings["momentum"], settings["damping"], structure,
         settings["decay"], (settings["update_interval"], settings["statistics_interval"]),
     )  # fmt: skip
     x, paths = start.copy(), ([], [])
@@ -88,7 +102,10 @@ def trajectories(shape, labels, structure, partition, steps=20, bias=False, **op
     return np.array(paths[0]), np.array(paths[1])
 
 
-@pytest.mark.parametrize("structure", ["mean", "aligned"])
+STRUCTURES = ["mean", "aligned", "scaled"]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("partition", ["rows", "columns"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("shape", [(3, 5), (6, 2), (1, 4), (4, 1)])
@@ -99,7 +116,7 @@ def test_the_trajectory_is_dense_adagrad_on_the_projection(structure, partition,
     assert np.abs(np.diff(dense, axis=0)).min() > 0
 
 
-@pytest.mark.parametrize("structure", ["mean", "aligned"])
+@pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("decay", [None, 0.9])
 def test_the_trajectory_with_schedules_and_decay(structure, decay):
     ours, dense = trajectories(
@@ -109,7 +126,7 @@ def test_the_trajectory_with_schedules_and_decay(structure, decay):
     np.testing.assert_allclose(ours, dense, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("structure", ["mean", "aligned"])
+@pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("decay", [None, 0.9])
 def test_the_bias_joins_the_blocks_of_its_weight(structure, decay):
     ours, dense = trajectories(
@@ -124,6 +141,7 @@ def test_the_bias_joins_the_blocks_of_its_weight(structure, decay):
         ("mean", [0, 2, 2, 1, 0, 2, 1, 3, 2, 0, 0, 2]),  # unequal, with a block of one
         ("mean", [0, 1] * 6),
         ("aligned", [0, 2, 2, 1, 0, 2, 1, 0, 2, 0, 1, 1]),
+        ("scaled", [0, 2, 2, 1, 0, 2, 1, 0, 2, 0, 1, 1]),
     ],
 )
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -141,7 +159,7 @@ def filled(*shape):
 
 
 def stepped(p, grads, **options):
-    optimizer = BlockAdaGrad([p], **options)
+    optimizer = BlockAdaGrad([p], **{"max_change": math.inf} | options)
     for g in grads:
         p.grad = g
         optimizer.step()
@@ -320,14 +338,66 @@ def test_grafting_takes_the_length_from_a_simpler_update(grafting, partition, de
         torch.testing.assert_close(update / update.norm(), direction / direction.norm())
 
 
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("partition", ["rows", "columns", "row scalars", "diagonal"])
+@pytest.mark.parametrize("size", [0.0, 1e-3, 3.0])
+@pytest.mark.parametrize("lr", [1e-3, 0.1, 10.0])
+def test_an_update_is_shortened_to_the_largest_change(structure, partition, size, lr):
+    start, g = size * filled(3, 4), filled(3, 4)
+    options = {"structure": structure, "partition": partition}
+    free, _ = stepped(nn.Parameter(start.clone()), [g], lr=1.0, **options)
+    p, _ = stepped(nn.Parameter(start.clone()), [g], lr=lr, max_change=0.2, **options)
+    allowed = 0.2 * max(start.norm().item(), math.sqrt(3))
+    update = free - start
+    wanted = update * min(lr, allowed / update.norm().item())
+    torch.testing.assert_close(p - start, wanted)
+    q, _ = stepped(nn.Parameter(start.clone()), [g], lr=lr, momentum=0.9, max_change=0.2, **options)
+    wanted = update * min(lr, 0.1 * allowed / update.norm().item())
+    torch.testing.assert_close(q - start, wanted)
+
+
+@pytest.mark.parametrize("grafting", [None, "row"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_no_step_changes_a_layer_by_more(grafting, momentum):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3))
+    optimizer = BlockAdaGrad(model, lr=100.0, momentum=momentum, grafting=grafting, max_change=0.1)
+    groups = [list(model[0].parameters()), [model[1].weight], [model[1].bias]]
+    assert optimizer.param_groups[0]["kinds"] == ["rows", 0, "diagonal", "diagonal"]
+    before = [[p.detach().clone() for p in group] for group in groups]
+    longest = [0.0, 0.0, 0.0]
+    for seed in range(30):
+        optimizer.zero_grad()
+        x = torch.randn(8, 5, generator=torch.Generator().manual_seed(seed))
+        (model(x) - x[:, :3]).square().mean().backward()
+        optimizer.step()
+        for i, (group, old) in enumerate(zip(groups, before, strict=True)):
+            pairs = list(zip(group, old, strict=True))
+            change = math.sqrt(sum((p - q).square().sum().item() for p, q in pairs))
+            length = math.sqrt(sum(q.square().sum().item() for _, q in pairs))
+            longest[i] = max(longest[i], length, math.sqrt(len(old[0])))
+            assert 0 < change <= 0.1 * longest[i] * (1 + 1e-5)
+        before = [[p.detach().clone() for p in group] for group in groups]
+
+
+def test_the_defaults_depend_on_the_structure():
+    for structure, wanted in (("scaled", 0.05), ("aligned", math.inf), ("mean", math.inf)):
+        p = nn.Parameter(torch.zeros(2, 3))
+        group = BlockAdaGrad([p], structure=structure).param_groups[0]
+        assert group["max_change"] == wanted
+    assert BlockAdaGrad([p]).param_groups[0]["structure"] == "scaled"
+    assert BlockAdaGrad([p], max_change=0.3).param_groups[0]["max_change"] == 0.3
+
+
 @pytest.mark.parametrize("partition", ["rows", "diagonal"])
 def test_nesterov_looks_ahead(partition):
     grads = gradients((3, 4), dtype=torch.float64)
     zeros = torch.zeros(3, 4, dtype=torch.float64)
     plain, _ = stepped(nn.Parameter(zeros.clone()), [], partition=partition)
     p, q = nn.Parameter(zeros.clone()), nn.Parameter(zeros.clone())
-    first = BlockAdaGrad([p], lr=1.0, partition=partition)
-    second = BlockAdaGrad([q], lr=1.0, momentum=0.9, nesterov=True, partition=partition)
+    options = {"lr": 1.0, "partition": partition, "max_change": math.inf}
+    first = BlockAdaGrad([p], **options)
+    second = BlockAdaGrad([q], momentum=0.9, nesterov=True, **options)
     x, buffer = plain.clone(), torch.zeros_like(plain)
     for g in grads:
         before = p.detach().clone()
@@ -420,13 +490,14 @@ def test_a_between_core_of_tiny_or_no_gradients():
     assert between.apply_root(state, torch.ones(12)).tolist() == [0.0] * 12
 
 
-@pytest.mark.parametrize("structure", ["mean", "aligned"])
+@pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_the_state_is_never_larger_than_the_documentation_says(structure, momentum):
     p = nn.Parameter(torch.zeros(16, 100))
     optimizer = BlockAdaGrad([p], structure=structure, momentum=momentum)
     assert optimizer.state_bytes() == 0
     within = 2 * 16 if structure == "mean" else 1.75 * 16**2
+    within += 100 if structure == "scaled" else 0
     seen = []
     for n_vectors, g in enumerate(gradients((16, 100), 12), 1):
         p.grad = g
@@ -494,7 +565,7 @@ def test_then_the_last_root_is_kept_with_one_warning(monkeypatch, failure):
 
 def test_float32_follows_float64():
     grads = gradients((8, 20), 40, dtype=torch.float64)
-    for structure in ("mean", "aligned"):
+    for structure in STRUCTURES:
         exact, _ = stepped(
             nn.Parameter(torch.zeros(8, 20, dtype=torch.float64)), grads, structure=structure
         )
@@ -512,11 +583,13 @@ def test_float32_follows_float64():
         ({"lr": torch.tensor([0.1, 0.1])}, ValueError, "Tensor lr must be 1-element"),
         ({"momentum": 1.0}, ValueError, "momentum is 1.0"),
         ({"nesterov": True}, ValueError, "nesterov is True; expected False without momentum"),
-        ({"structure": "block"}, ValueError, 'structure is .block.; expected "aligned" or "mean"'),
+        ({"structure": "block"}, ValueError, 'structure is .block.; expected "scaled", "aligned" or "mean"'),
         ({"damping": 0}, ValueError, "damping is 0"),
         ({"update_interval": 0}, ValueError, "update_interval is 0"),
         ({"statistics_interval": 1.5}, ValueError, "statistics_interval is 1.5"),
         ({"decay": 1.0}, ValueError, "decay is 1.0"),
+        ({"max_change": 0}, ValueError, "max_change is 0; expected None or a number above 0"),
+        ({"max_change": math.nan}, ValueError, "max_change is nan"),
         ({"grafting": "adam"}, ValueError, "grafting is 'adam'"),
         ({"weight_decay": -0.1}, ValueError, "weight_decay is -0.1"),
         ({"max_blocks": 0}, ValueError, "max_blocks is 0"),

@@ -22,6 +22,7 @@ Input = info_of.OptimizerInput
 KWARGS = {
     "default": {},
     "mean": {"structure": "mean"},
+    "aligned": {"structure": "aligned", "max_change": 0.1},
     "non-default lr": {"lr": 0.1},
     "Tensor lr": {"lr": torch.tensor(0.01)},
     "momentum": {"momentum": 0.9},
@@ -156,7 +157,7 @@ def test_it_goes_in_the_right_direction(optim_input, scheduler_inputs, contiguou
 @pytest.mark.parametrize("lr", [0.05, torch.tensor(0.05)])
 def test_schedulers_change_the_rate(scheduler, lr):
     p = nn.Parameter(torch.zeros(2, 3))
-    optimizer = BlockAdaGrad([p], lr=lr)
+    optimizer = BlockAdaGrad([p], lr=lr, max_change=float("inf"))
     schedule = scheduler(optimizer)
     lengths, rates = [], []
     for _ in range(5):
@@ -364,7 +365,10 @@ def test_closures_run_with_gradients_enabled():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("kwargs", [{"momentum": 0.9}, {"structure": "mean"}, {"grafting": "row"}])
+@pytest.mark.parametrize(
+    "kwargs",
+    [{"momentum": 0.9}, {"structure": "mean"}, {"structure": "aligned"}, {"grafting": "row"}],
+)
 def test_half_precision_keeps_single_precision_statistics(dtype, kwargs):
     model = small_model(dtype)
     params = [*model.parameters(), nn.Parameter(torch.ones(3, dtype=dtype))]

@@ -10,7 +10,7 @@ from blockmat.exceptions import DtypeError
 from blockmat.optim import _torch_cores as cores
 from blockmat.optim._schedule import factors, refresh_is_due, total_weight
 from blockmat.optim._torch_layout import Layout
-from blockmat.optim._torch_symmetric import Decomposition
+from blockmat.optim._torch_symmetric import Decomposition, damped_inverse_root
 
 _EPS = 1e-10  # added to the roots of single numbers, as torch.optim.Adagrad does
 
@@ -62,8 +62,9 @@ class WeightStep:
         self.members = [(p, p is bias) for p in members]
         self.states = [states[p] for p in members]
         self.sizes = layout.sizes + (bias is not None)
-        self.parts = [self._blocks(gradient(p, group), is_bias) for p, is_bias in self.members]
-        self.sums = torch.stack([part.sum(1) for part in self.parts]).sum(0)
+        self.gradients = [self._blocks(gradient(p, group), is_bias) for p, is_bias in self.members]
+        self.parts = self.gradients
+        self.sums = _row_sums(self.parts)
         self.step = self.state.get("step", 0) + 1
         interval = group["update_interval"]
         self.refresh = refresh_is_due(self.step, self.state.get("refreshed", 0), interval)
@@ -75,16 +76,34 @@ class WeightStep:
         """Add the gradient to the statistics, if it is its turn."""
         group, state = self.group, self.state
         if "step" not in state:
-            aligned = group["structure"] == "aligned"
+            aligned = group["structure"] != "mean"
             k, like = self.layout.n_blocks, self.sums
             state |= {"step": 0, "measured": 0, "refreshed": 0}
             state |= cores.new_cores(k, aligned, like.dtype, like.device)
         state["step"] = self.step
+        if group["structure"] == "scaled":
+            self._scale_columns()
         interval = group["statistics_interval"]
         if self.refresh or refresh_is_due(self.step, state["measured"], interval):
             kept, added = factors(group["decay"], self.step - state["measured"])
             cores.measure(state, self.parts, self.sums, self.sizes, added, kept)
             state["measured"] = self.step
+
+    def _scale_columns(self) -> None:
+        """Divide the gradient by the root mean square of its columns, of all steps so far."""
+        group = self.group
+        kept, added = factors(group["decay"], 1)
+        weight = self.step if group["decay"] is None else total_weight(group["decay"], self.step)
+        means = []
+        for state, part in zip(self.states, self.gradients, strict=True):
+            squares = torch.linalg.vector_norm(part, dim=0).square_()
+            if "columns" not in state:
+                state["columns"] = torch.zeros_like(squares)
+            means.append(state["columns"].mul_(kept).add_(squares, alpha=added) / weight)
+        factor = damped_inverse_root(torch.cat(means) / len(self.sums), group["damping"])
+        by_part = torch.split(factor, [len(mean) for mean in means])
+        self.parts = [part * own for part, own in zip(self.gradients, by_part, strict=True)]
+        self.sums = _row_sums(self.parts)
 
     def to_decompose(self) -> list[Tensor]:
         """Return what has to be decomposed for new roots."""
@@ -101,13 +120,17 @@ class WeightStep:
         group, lr = self.group, float(self.group["lr"])
         params = [p for p, _ in self.members]
         shrink(params, group)
-        if group["grafting"] is None and not group["nesterov"] and self.layout.is_view:
+        is_plain = group["grafting"] is None and not group["nesterov"]
+        if is_plain and math.isinf(group["max_change"]) and self.layout.is_view:
             self._update_directly(params, lr)
             return
         targets = [torch.zeros_like(part) for part in self.parts]
         self._precondition(targets, 1)
         if group["grafting"] is not None:
             self._graft(targets)
+        if not math.isinf(group["max_change"]):
+            factor = limit(_length(params), _length(targets), len(params[0]), group)
+            torch._foreach_mul_(targets, factor)
         for (p, is_bias), state, target in zip(self.members, self.states, targets, strict=True):
             update = target.squeeze(1) if is_bias else self.layout.entries(target)
             if group["momentum"]:
@@ -146,7 +169,7 @@ class WeightStep:
         group, by_row = self.group, self.group["grafting"] == "row"
         kept, added = factors(group["decay"], 1)
         sizes = self.sizes.unsqueeze(1) if isinstance(self.sizes, Tensor) else self.sizes
-        squares = [part.square() for part in self.parts]
+        squares = [part.square() for part in self.gradients]
         if by_row:
             squares = [torch.cat(squares, dim=1).sum(1, keepdim=True) / sizes]
         if "graft" not in self.state:
@@ -155,13 +178,12 @@ class WeightStep:
         for total, square in zip(sums, squares, strict=True):
             total.mul_(kept).add_(square, alpha=added)
         weight = math.sqrt(total_weight(group["decay"], self.step))
-        roots = [total.sqrt().add_(_EPS) for total in (sums * len(self.parts) if by_row else sums)]
-        lengths = [part.div(root).norm() for part, root in zip(self.parts, roots, strict=True)]
-        wanted = torch.stack(lengths).norm() * weight
-        length = torch.stack([update.norm() for update in updates]).norm()
-        factor = torch.where(length > 0, wanted / length, 0)
-        for update in updates:
-            update.mul_(factor)
+        sums = sums * len(self.gradients) if by_row else sums
+        roots = [total.sqrt().add_(_EPS) for total in sums]
+        pairs = zip(self.gradients, roots, strict=True)
+        wanted = _length([part / root for part, root in pairs]) * weight
+        length = _length(updates)
+        torch._foreach_mul_(updates, torch.where(length > 0, wanted / length, 0))
 
 
 class VectorStep:
@@ -192,6 +214,15 @@ class VectorStep:
         group, lr, momentum = self.group, float(self.group["lr"]), self.group["momentum"]
         shrink(self.params, group)
         updates = self._preconditioned()
+        if not math.isinf(group["max_change"]):
+            lengths = zip(
+                torch._foreach_norm(self.params), torch._foreach_norm(updates), strict=True
+            )
+            factors_ = [
+                limit(*own, len(p) if p.ndim else 1, group)
+                for p, own in zip(self.params, lengths, strict=True)
+            ]
+            torch._foreach_mul_(updates, factors_)
         if momentum:
             triples = zip(self.params, self.states, updates, strict=True)
             buffers = [momentum_buffer(p, state, u.dtype) for p, state, u in triples]
@@ -225,6 +256,27 @@ class VectorStep:
             weights = [total_weight(self.group["decay"], state["step"]) for state in self.states]
             torch._foreach_mul_(updates, [math.sqrt(weight) for weight in weights])
         return list(updates)
+
+
+def _row_sums(parts: list[Tensor]) -> Tensor:
+    return torch.stack([part.sum(1) for part in parts]).sum(0)
+
+
+def _length(tensors: list[Tensor]) -> Tensor:
+    length: Tensor = torch.stack([x.norm() for x in tensors]).norm()
+    return length
+
+
+def limit(length: Tensor, update_length: Tensor, n_rows: int, group: dict[str, Any]) -> Tensor:
+    """Return the factor, at most 1, of an update that changes parameters too much.
+
+    Repeated forever it would change them, in one step, by no more than ``max_change`` of
+    their length, for which each row counts as no shorter than 1.
+    """
+    in_the_long_run = float(group["lr"]) / (1 - group["momentum"]) * update_length
+    allowed = group["max_change"] * length.clamp(min=math.sqrt(n_rows))
+    factor: Tensor = (allowed / in_the_long_run).clamp(max=1)
+    return factor.to(update_length.dtype)
 
 
 def shrink(params: list[Tensor], group: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 Needs the ``torch`` extra.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -32,7 +33,8 @@ from blockmat.optim._torch_updates import VectorStep, WeightStep
 __all__ = ["BlockAdaGrad"]
 
 _GRAFTS = (None, "row", "diagonal")
-_STRUCTURES = ("aligned", "mean")
+_STRUCTURES = ("scaled", "aligned", "mean")
+_MAX_CHANGE = 0.05  # of "scaled"
 
 
 class BlockAdaGrad(Optimizer):
@@ -50,9 +52,10 @@ class BlockAdaGrad(Optimizer):
         The factor by which past updates live on.
     nesterov : bool, default False
         Whether a step looks ahead along the momentum.
-    structure : {"aligned", "mean"}, default "aligned"
-        Two numbers in every block, or one number off the diagonal and two in the
-        diagonal blocks, as in the paper.
+    structure : {"scaled", "aligned", "mean"}, default "scaled"
+        One number off the diagonal and two in the diagonal blocks ("mean", as in the paper);
+        two numbers in every block ("aligned"); or these for gradients whose columns, the
+        members of the blocks at one place, have been scaled to one mean square ("scaled").
     partition : str, Tensor or sequence of labels, dict or callable, default "shorter"
         The blocks of each parameter, seen as a matrix (out, rest): "rows" (one block per
         output neuron or filter), "columns", "shorter" (whichever is fewer), "row scalars"
@@ -68,6 +71,11 @@ class BlockAdaGrad(Optimizer):
         same rule. A gradient stands for those left out before it.
     decay : float, optional
         The factor of an exponential average of outer products, instead of their sum.
+    max_change : float, optional
+        The most that an update, if it was repeated, may change a parameter in one step,
+        relative to its length, for which each row counts as no shorter than 1. Longer updates
+        are shortened. By default 0.05 for "scaled", and infinity for "aligned" and "mean",
+        which so are AdaGrad as it is defined.
     grafting : {None, "row", "diagonal"}, default None
         Take the length of each layer's update from AdaGrad with one number per block, or
         one per entry, and only the direction from the block-constant matrix.
@@ -155,12 +163,13 @@ class BlockAdaGrad(Optimizer):
         lr: float | Tensor = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        structure: str = "aligned",
+        structure: str = "scaled",
         partition: Any = SHORTER,
         damping: float = 1e-3,
         update_interval: int = 50,
         statistics_interval: int = 5,
         decay: float | None = None,
+        max_change: float | None = None,
         grafting: str | None = None,
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
@@ -178,6 +187,7 @@ class BlockAdaGrad(Optimizer):
             "update_interval": update_interval,
             "statistics_interval": statistics_interval,
             "decay": decay,
+            "max_change": max_change,
             "grafting": grafting,
             "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
@@ -225,6 +235,8 @@ class BlockAdaGrad(Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups.pop()
         _check_options(group)
+        if group["max_change"] is None:
+            group["max_change"] = _MAX_CHANGE if group["structure"] == "scaled" else math.inf
         for p in group["params"]:
             if p.is_complex():
                 raise DtypeError(f"a parameter has dtype {p.dtype}; expected real numbers")
@@ -234,7 +246,7 @@ class BlockAdaGrad(Optimizer):
             group.pop("partition"),
             self._roles,
             group["max_blocks"],
-            group["structure"] == "aligned",
+            group["structure"] != "mean",
         )
         if too_many:
             warnings.warn(
@@ -333,10 +345,10 @@ class BlockAdaGrad(Optimizer):
         >>> from blockmat.optim.torch import BlockAdaGrad
         >>> p = torch.nn.Parameter(torch.ones(2, 3))
         >>> p.sum().backward()
-        >>> BlockAdaGrad([p], lr=0.5).step()
-        >>> p.detach().round(decimals=2)
-        tensor([[0.8000, 0.8000, 0.8000],
-                [0.8000, 0.8000, 0.8000]])
+        >>> BlockAdaGrad([p], lr=0.02).step()
+        >>> p.detach().round(decimals=3)
+        tensor([[0.9920, 0.9920, 0.9920],
+                [0.9920, 0.9920, 0.9920]])
         """
         loss = None
         if closure is not None:
@@ -414,11 +426,12 @@ def _check_options(group: dict[str, Any]) -> None:
         ("lr", lambda x: 0 <= float(x) < float("inf"), "a finite number of at least 0"),
         ("momentum", lambda x: 0 <= x < 1, "a number from 0 to below 1"),
         ("nesterov", lambda x: not x or group["momentum"] > 0, "False without momentum"),
-        ("structure", lambda x: x in _STRUCTURES, '"aligned" or "mean"'),
+        ("structure", lambda x: x in _STRUCTURES, '"scaled", "aligned" or "mean"'),
         ("damping", lambda x: 0 < x < float("inf"), "a finite number above 0"),
         ("update_interval", lambda x: x == int(x) >= 1, "an integer of at least 1"),
         ("statistics_interval", lambda x: x == int(x) >= 1, "an integer of at least 1"),
         ("decay", lambda x: x is None or 0 < x < 1, "None or a number between 0 and 1"),
+        ("max_change", lambda x: x is None or x > 0, "None or a number above 0"),
         ("grafting", lambda x: x in _GRAFTS, 'None, "row" or "diagonal"'),
         ("weight_decay", lambda x: 0 <= x < float("inf"), "a finite number of at least 0"),
         ("max_blocks", lambda x: x == int(x) >= 1, "an integer of at least 1"),
