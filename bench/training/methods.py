@@ -1,5 +1,6 @@
 """What trains: every method as a function from a model, a learning rate and a momentum."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,9 @@ from torch.optim import SGD, Adam, Muon, Optimizer
 from blockmat.optim import _torch_between as between
 from blockmat.optim._torch_symmetric import compose, damped_inverse_root, decompose, full
 from blockmat.optim._torch_updates import WeightStep
-from blockmat.optim.torch import BlockAdaGrad, tensors_in
+from blockmat.optim.torch import MAX_CHANGE, BlockAdaGrad, tensors_in
+
+FREE = {"max_change": math.inf}
 
 
 class DiagonalAdaGrad(Optimizer):
@@ -141,21 +144,30 @@ def _muon(model: nn.Module, lr: float, momentum: float) -> Optimizer:
 
 METHODS = {
     "diagonal": Method("diagonal AdaGrad", _diagonal),
-    "row": Method("one number per row", _named(BlockAdaGrad, partition="row scalars")),
+    "diagonal-bounded": Method(
+        "diagonal AdaGrad, bounded change",
+        _named(BlockAdaGrad, partition="diagonal", max_change=MAX_CHANGE),
+        (0.9,),
+    ),
+    "row": Method("one number per row", _named(BlockAdaGrad, **FREE, partition="row scalars")),
     "mean": Method(
         "block mean (the paper)", _named(BlockAdaGrad, structure="mean", partition="rows")
     ),
     "mean-diagonal": Method(
         "block mean, diagonal core", _named(DiagonalCore, structure="mean", partition="rows")
     ),
-    "aligned": Method("aligned (default)", _model(BlockAdaGrad)),
-    "aligned-graft": Method("aligned, row grafting", _model(BlockAdaGrad, grafting="row")),
-    "shampoo": Method("one-sided Shampoo", _model(OneSidedShampoo)),
+    "aligned": Method("aligned", _model(BlockAdaGrad, structure="aligned")),
+    "aligned-graft": Method(
+        "aligned, row grafting", _model(BlockAdaGrad, structure="aligned", grafting="row")
+    ),
+    "shampoo": Method("one-sided Shampoo", _model(OneSidedShampoo, structure="aligned")),
+    "scaled-free": Method("scaled, any change", _model(BlockAdaGrad, **FREE), (0.9,)),
+    "scaled": Method("scaled (default)", _model(BlockAdaGrad)),
     "adam": Method("Adam", _adam, (0.9,)),
     "sgd": Method("SGD", _sgd, (0.9,)),
     "muon": Method("Muon and Adam", _muon, (0.9,)),
 }
-BASELINE, DEFAULT = "diagonal", "aligned"
+BASELINE, DEFAULT = "diagonal", "scaled"
 
 
 def state_bytes(optimizer: Optimizer) -> int:

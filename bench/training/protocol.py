@@ -3,7 +3,9 @@
 1. Every method runs at nine learning rates, half a decade apart, with a first tuning seed.
 2. Those whose final validation loss is within a factor 2 of the best get two more seeds. The
    rate of lowest mean is chosen. A best rate at an edge extends the grid by another point.
-3. The chosen rate runs with five fresh seeds, methods in turns.
+3. While its ends are within a factor 2 of the best, the grid grows by up to a decade on each
+   side, with one seed: so far goes the range of good rates.
+4. The chosen rate runs with five fresh seeds, methods in turns.
 
 All runs have one thread, and as many run at a time as there are processors.
 
@@ -34,6 +36,7 @@ TUNING_SEEDS, FRESH_SEEDS = (0, 1, 2), (10, 11, 12, 13, 14)
 EVERY = 10  # steps between validations
 SMOOTH = 5  # validations whose mean counts
 NEAR = 2.0  # a loss within this factor of the best
+WIDEST = (1e-5, 10.0)  # rates that the grid may grow to
 
 Trial = dict[str, Any]
 
@@ -147,16 +150,21 @@ def next_tuning(tuned: dict[float, list[float]]) -> list[tuple[float, int]]:
     first, *others = TUNING_SEEDS
     if missing := [(lr, first) for lr in GRID if lr not in tuned]:
         return missing
-    best = min(losses[0] for losses in tuned.values())
-    near = [lr for lr, losses in tuned.items() if losses[0] <= NEAR * best and losses[0] < math.inf]
-    more = [(lr, seed) for lr in near for seed in others if len(tuned[lr]) == 1]
+    lowest = min(tuned, key=lambda lr: tuned[lr][0])
+    limit = NEAR * tuned[lowest][0]
+    near = [lr for lr, losses in tuned.items() if losses[0] <= limit and losses[0] < math.inf]
+    wanted = [lr for lr in near if lr in GRID or lr == lowest]
+    more = [(lr, seed) for lr in wanted for seed in others if len(tuned[lr]) == 1]
     if more or not near:
         return more
-    means = {lr: np.mean(tuned[lr]) for lr in near}
+    means = {lr: np.mean(tuned[lr]) for lr in wanted}
     chosen, rates = min(means, key=means.__getitem__), list(tuned)
-    if chosen == rates[0]:
-        return [(_neighbour(chosen, -1), first)]
-    return [(_neighbour(chosen, 1), first)] if chosen == rates[-1] else []
+    ends = ((rates[0], _neighbour(rates[0], -1)), (rates[-1], _neighbour(rates[-1], 1)))
+    return [
+        (following, first)
+        for end, following in ends
+        if end == chosen or (end in near and WIDEST[0] <= following <= WIDEST[1])
+    ]
 
 
 def _neighbour(lr: float, direction: int) -> float:

@@ -109,6 +109,16 @@ def _convolutional(data: Path) -> Task:
     return _classifier(model, *_mnist_images(data), 50)
 
 
+def _strided(data: Path) -> Task:
+    model = nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        nn.Conv2d(1, 8, 5, stride=2, padding=2), nn.ReLU(),
+        nn.Conv2d(8, 16, 5, stride=2, padding=2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10),
+    )  # fmt: skip
+    return _classifier(model, *_mnist_images(data), 100)
+
+
 class _CharacterModel(nn.Module):
     def __init__(self, n_symbols: int, width: int) -> None:
         super().__init__()
@@ -152,6 +162,9 @@ WORKLOADS = {
     ),
     "convolutional": Workload(
         "MNIST, two 5 x 5 convolutions of 8 and 16 filters", _convolutional, "mnist.npz"
+    ),
+    "strided": Workload(
+        "MNIST, the same filters with stride 2 and a hidden layer of 64", _strided, "mnist.npz"
     ),
     "gru": Workload(
         "Characters of Shakespeare, two GRU layers of 96 units", _gru, "tinyshakespeare.txt"
