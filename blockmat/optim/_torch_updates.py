@@ -57,7 +57,7 @@ class WeightStep:
         bias: Tensor | None,
         states: Any,
     ) -> None:
-        self.group, self.layout, self.state = group, layout, states[owner]
+        self.group, self.layout, self.state, self.bias = group, layout, states[owner], bias
         members = [p for p in (owner, bias) if p is not None and p.grad is not None]
         self.members = [(p, p is bias) for p in members]
         self.states = [states[p] for p in members]
@@ -91,19 +91,37 @@ class WeightStep:
 
     def _scale_columns(self) -> None:
         """Divide the gradient by the root mean square of its columns, of all steps so far."""
-        group = self.group
+        group, state = self.group, self.state
+        joined = self._joined()
+        squares = torch.linalg.vector_norm(joined, dim=0).square_()
+        if "columns" not in state:
+            state["columns"] = torch.zeros_like(squares)
         kept, added = factors(group["decay"], 1)
-        weight = self.step if group["decay"] is None else total_weight(group["decay"], self.step)
-        means = []
-        for state, part in zip(self.states, self.gradients, strict=True):
-            squares = torch.linalg.vector_norm(part, dim=0).square_()
-            if "columns" not in state:
-                state["columns"] = torch.zeros_like(squares)
-            means.append(state["columns"].mul_(kept).add_(squares, alpha=added) / weight)
-        factor = damped_inverse_root(torch.cat(means) / len(self.sums), group["damping"])
-        by_part = torch.split(factor, [len(mean) for mean in means])
-        self.parts = [part * own for part, own in zip(self.gradients, by_part, strict=True)]
-        self.sums = _row_sums(self.parts)
+        state["columns"].mul_(kept).add_(squares, alpha=added)
+        self.parts = [joined * damped_inverse_root(state["columns"], group["damping"])]
+        n_steps = self.step if group["decay"] is None else total_weight(group["decay"], self.step)
+        self.parts[0].mul_(math.sqrt(n_steps * len(joined)))
+        self.sums = self.parts[0].sum(1)
+
+    def _joined(self) -> Tensor:
+        """Return the gradients side by side, with zeros for one that is missing."""
+        if self.bias is None:
+            return self.gradients[0]
+        (first, *_), (_, is_bias) = self.gradients, self.members[0]
+        if len(self.gradients) == 2:
+            both = self.gradients
+        elif is_bias:
+            both = [first.new_zeros(len(first), int(self.layout.sizes)), first]
+        else:
+            both = [first, first.new_zeros(len(first), 1)]
+        return torch.cat(both, dim=1)
+
+    def _by_member(self, targets: list[Tensor]) -> list[Tensor]:
+        """Return for each member what is its own, also where they are side by side."""
+        if self.bias is None or self.parts is self.gradients:
+            return targets
+        weight, bias = targets[0].tensor_split([-1], dim=1)
+        return [bias if is_bias else weight for _, is_bias in self.members]
 
     def to_decompose(self) -> list[Tensor]:
         """Return what has to be decomposed for new roots."""
@@ -120,18 +138,21 @@ class WeightStep:
         group, lr = self.group, float(self.group["lr"])
         params = [p for p, _ in self.members]
         shrink(params, group)
-        is_plain = group["grafting"] is None and not group["nesterov"]
-        if is_plain and math.isinf(group["max_change"]) and self.layout.is_view:
+        is_bounded = not math.isinf(group["max_change"])
+        is_direct = group["grafting"] is None and not (group["nesterov"] or is_bounded)
+        if is_direct and self.parts is self.gradients and self.layout.is_view:
             self._update_directly(params, lr)
             return
         targets = [torch.zeros_like(part) for part in self.parts]
         self._precondition(targets, 1)
         if group["grafting"] is not None:
             self._graft(targets)
-        if not math.isinf(group["max_change"]):
-            factor = limit(_length(params), _length(targets), len(params[0]), group)
-            torch._foreach_mul_(targets, factor)
-        for (p, is_bias), state, target in zip(self.members, self.states, targets, strict=True):
+        if is_bounded:
+            dtype, at_least = self.sums.dtype, math.sqrt(len(params[0]))
+            length = _lengths(params, dtype).norm().clamp(min=at_least)
+            torch._foreach_mul_(targets, limit(length, _lengths(targets, dtype).norm(), group))
+        own = self._by_member(targets)
+        for (p, is_bias), state, target in zip(self.members, self.states, own, strict=True):
             update = target.squeeze(1) if is_bias else self.layout.entries(target)
             if group["momentum"]:
                 buffer = momentum_buffer(p, state, update.dtype).mul_(group["momentum"])
@@ -181,8 +202,9 @@ class WeightStep:
         sums = sums * len(self.gradients) if by_row else sums
         roots = [total.sqrt().add_(_EPS) for total in sums]
         pairs = zip(self.gradients, roots, strict=True)
-        wanted = _length([part / root for part, root in pairs]) * weight
-        length = _length(updates)
+        dtype = self.sums.dtype
+        wanted = _lengths([part / root for part, root in pairs], dtype).norm() * weight
+        length = _lengths(updates, dtype).norm()
         torch._foreach_mul_(updates, torch.where(length > 0, wanted / length, 0))
 
 
@@ -215,14 +237,11 @@ class VectorStep:
         shrink(self.params, group)
         updates = self._preconditioned()
         if not math.isinf(group["max_change"]):
-            lengths = zip(
-                torch._foreach_norm(self.params), torch._foreach_norm(updates), strict=True
-            )
-            factors_ = [
-                limit(*own, len(p) if p.ndim else 1, group)
-                for p, own in zip(self.params, lengths, strict=True)
-            ]
-            torch._foreach_mul_(updates, factors_)
+            n_rows = [len(p) if p.ndim else 1 for p in self.params]
+            at_least = updates[0].new_tensor(n_rows).sqrt()
+            lengths = torch.maximum(_lengths(self.params, at_least.dtype), at_least)
+            shorter = limit(lengths, _lengths(updates, at_least.dtype), group)
+            torch._foreach_mul_(updates, list(shorter.unbind()))
         if momentum:
             triples = zip(self.params, self.states, updates, strict=True)
             buffers = [momentum_buffer(p, state, u.dtype) for p, state, u in triples]
@@ -262,21 +281,19 @@ def _row_sums(parts: list[Tensor]) -> Tensor:
     return torch.stack([part.sum(1) for part in parts]).sum(0)
 
 
-def _length(tensors: list[Tensor]) -> Tensor:
-    length: Tensor = torch.stack([x.norm() for x in tensors]).norm()
-    return length
+def _lengths(tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
+    return torch.stack([torch.linalg.vector_norm(x, dtype=dtype) for x in tensors])
 
 
-def limit(length: Tensor, update_length: Tensor, n_rows: int, group: dict[str, Any]) -> Tensor:
-    """Return the factor, at most 1, of an update that changes parameters too much.
+def limit(length: Tensor, update_length: Tensor, group: dict[str, Any]) -> Tensor:
+    """Return the factors, at most 1, of updates that change parameters too much.
 
-    Repeated forever it would change them, in one step, by no more than ``max_change`` of
-    their length, for which each row counts as no shorter than 1.
+    Repeated forever an update would change them, in one step, by no more than ``max_change``
+    of their length.
     """
     in_the_long_run = float(group["lr"]) / (1 - group["momentum"]) * update_length
-    allowed = group["max_change"] * length.clamp(min=math.sqrt(n_rows))
-    factor: Tensor = (allowed / in_the_long_run).clamp(max=1)
-    return factor.to(update_length.dtype)
+    factor: Tensor = (group["max_change"] * length / in_the_long_run).clamp(max=1)
+    return factor
 
 
 def shrink(params: list[Tensor], group: dict[str, Any]) -> None:

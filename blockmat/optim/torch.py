@@ -34,7 +34,7 @@ __all__ = ["BlockAdaGrad"]
 
 _GRAFTS = (None, "row", "diagonal")
 _STRUCTURES = ("scaled", "aligned", "mean")
-MAX_CHANGE = 0.1  # of "scaled"
+MAX_CHANGE = 0.07  # of "scaled"
 
 
 class BlockAdaGrad(Optimizer):
@@ -74,7 +74,7 @@ class BlockAdaGrad(Optimizer):
     max_change : float, optional
         The most that an update, if it was repeated, may change a parameter in one step,
         relative to its length, for which each row counts as no shorter than 1. Longer updates
-        are shortened. By default 0.1 for "scaled", and infinity for "aligned" and "mean",
+        are shortened. By default 0.07 for "scaled", and infinity for "aligned" and "mean",
         which so are AdaGrad as it is defined.
     grafting : {None, "row", "diagonal"}, default None
         Take the length of each layer's update from AdaGrad with one number per block, or
