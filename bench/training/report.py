@@ -14,15 +14,18 @@ from bench.training.protocol import (
     NEAR,
     SMOOTH,
     TUNING_SEEDS,
+    WIDEST,
     Trial,
     Trials,
     configurations,
     final_loss,
 )
 from bench.training.workloads import VALIDATION, WORKLOADS
+from blockmat.optim.torch import MAX_CHANGE
 
 DOCS = Path(__file__).parents[2] / "docs"
-DRAWN = ("diagonal", "mean", "aligned", "aligned-graft", "shampoo", "adam", "muon")
+DRAWN = ("diagonal", "mean", "aligned", "scaled", "shampoo", "adam", "muon")
+N_COLUMNS = 4  # of panels
 STEPS_GOAL, SECONDS_GOAL = 0.6, 1.0
 
 
@@ -168,9 +171,9 @@ def draw(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
     """Draw validation loss over steps, median and range of the fresh seeds, a panel a workload."""
     from matplotlib.figure import Figure
 
-    n_rows = -(-(len(found) + 1) // 3)
-    figure = Figure(figsize=(11, 3.7 * n_rows), layout="constrained")
-    panels = figure.subplots(n_rows, 3, squeeze=False).ravel()  # the legend takes the last
+    n_rows = -(-(len(found) + 1) // N_COLUMNS)
+    figure = Figure(figsize=(14, 3.7 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, N_COLUMNS, squeeze=False).ravel()  # the legend takes the last
     for panel in panels[len(found) :]:
         panel.axis("off")
     for study, axes in zip(found, panels, strict=False):
@@ -259,7 +262,7 @@ this page is written from the trials in `bench/results/training` by
 
 ## Protocol
 
-- The same grid of nine learning rates for all, half a decade apart, from 1e-4 to 1; where the
+- The same grid of nine learning rates for all, half a decade apart, from 1e-4 to 1. Where the
   best is at an edge, the grid grows. Nothing else is tuned: every method has one set of options
   for all workloads. Momentum is the same on both sides.
 - Each rate runs with one seed, and those within a factor {NEAR:g} of the best with
@@ -274,7 +277,8 @@ this page is written from the trials in `bench/results/training` by
   validations reaches it, divided by all steps of the diagonal; *seconds to target* is the time
   spent training until then, beside the diagonal's time for all its steps. Medians of the seeds.
 - *lr range* is the ratio of the largest to the smallest learning rate around the best whose mean
-  loss is within a factor {NEAR:g} of the best; *diverged* counts fresh seeds that ended with a
+  loss is within a factor {NEAR:g} of the method's own best. For it the grid grows, with one seed,
+  to {WIDEST[0]:g} and to {WIDEST[1]:g} where its ends are that near; *diverged* counts fresh seeds that ended with a
   loss that is not finite or above the first.
 - *State* is the memory of the optimizer's tensors; *peak* by how much the memory of a
   process grows in 20 steps after 20 with plain SGD, with momentum 0.9, in a process of its own
@@ -283,13 +287,17 @@ this page is written from the trials in `bench/results/training` by
 
 The methods: *one number per row* keeps the mean square of each neuron's gradient. *Block mean*
 has a block for each neuron of every layer, one number off the diagonal and two in the diagonal
-blocks, as in the paper; its ablation uses only the diagonal of the between core. *Aligned* is
-the default of `blockmat.optim.torch.BlockAdaGrad`: two numbers in every block, blocks on the
-shorter side of each weight, one number per entry in the output layer; beside it the same with
-each layer's step length from one number per row. *One-sided Shampoo* is the default without the
-mean direction. *Muon and Adam* is torch.optim.Muon on
+blocks, as in the paper; its ablation uses only the diagonal of the between core. *Aligned* has
+two numbers in every block, blocks on the shorter side of each weight, and one number per entry in
+the output layer; beside it the same with each layer's step length from one number per row.
+*One-sided Shampoo* is aligned without the mean direction. *Scaled*, the default of
+`blockmat.optim.torch.BlockAdaGrad`, is aligned for gradients whose columns have been scaled to
+one mean square, with updates that change no parameter by more than {MAX_CHANGE:g} of its length. What the
+bound alone does is seen in *scaled, any change*, which does without, and in *diagonal AdaGrad,
+bounded change*, which has it too. *Muon and Adam* is torch.optim.Muon on
 hidden matrices, with Adam on the rest. Adam and Muon have momentum of their own.
 
-Read the tables knowing that the default's options were chosen on these workloads. Only the seeds
-are fresh. An earlier convolutional network, with strides in place of pooling and a hidden layer,
-was left for this one after an earlier default had not reached the diagonal's loss there."""
+Read the tables knowing that the default's options, the scaling and the bound among them, were
+chosen on these workloads with the tuning seeds. Only the seeds of the tables are fresh. The
+network with strides had been left out once, after an earlier default had not reached the
+diagonal's loss there."""

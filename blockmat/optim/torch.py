@@ -75,7 +75,7 @@ class BlockAdaGrad(Optimizer):
         The most that an update, if it was repeated, may change a parameter in one step,
         relative to its length, for which each row counts as no shorter than 1. Longer updates
         are shortened. By default 0.07 for "scaled", and infinity for "aligned" and "mean",
-        which so are AdaGrad as it is defined.
+        which so are AdaGrad as defined.
     grafting : {None, "row", "diagonal"}, default None
         Take the length of each layer's update from AdaGrad with one number per block, or
         one per entry, and only the direction from the block-constant matrix.
@@ -121,12 +121,16 @@ class BlockAdaGrad(Optimizer):
         + (D + \delta \lambda_{\max}(D) I)^{-1/2} (G - \bar G),
 
     full-matrix AdaGrad [2]_ on the projected matrix. With D alone in place of both, "aligned"
-    would be one-sided Shampoo. Vectors (norms, other biases) get one number per entry.
+    would be one-sided Shampoo. "scaled" is the same with
+    :math:`G \, \mathrm{diag}(c + \delta \max c)^{-1/2}` in place of G, where c is the mean square
+    of each column over rows and steps so far. Vectors (norms, other biases) get one number
+    per entry.
 
-    For k blocks in n entries, "mean" keeps at most 1.75 k\ :sup:`2` + 2 k numbers and
-    "aligned" 3.5 k\ :sup:`2`, with the cached roots. While the rank of M is at most k / 2
-    it is kept as its eigenvectors, which takes less memory and makes new roots cheap; see `state_bytes`. Labels take two integers an
-    entry more, outside the state. Half-precision parameters have single-precision statistics.
+    For k blocks in n entries, "mean" keeps at most 1.75 k\ :sup:`2` + 2 k numbers with the
+    cached roots, "aligned" 3.5 k\ :sup:`2`, and "scaled" n / k more; see `state_bytes`. While
+    the rank of M is at most k / 2 it is kept as its eigenvectors, which takes less memory and
+    makes new roots cheap. Labels take two integers an entry more, outside the state.
+    Half-precision parameters have single-precision statistics.
 
     It runs eagerly: a `torch.compile` region breaks at `step`, CUDA graphs cannot capture it
     (``capturable``), and it is not ``differentiable``. On a GPU, every step waits once, for
