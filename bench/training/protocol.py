@@ -1,7 +1,7 @@
 """The protocol: tune every method's learning rate in the same way, then run fresh seeds.
 
 1. Every method runs at nine learning rates, half a decade apart, with a first tuning seed.
-2. Those whose final validation loss is within a factor 2 of the best get two more seeds. The
+2. Those whose final validation loss is within a factor 3 of the best get two more seeds. The
    rate of lowest mean is chosen. A best rate at an edge extends the grid by another point.
 3. While its ends are within a factor 2 of the best, the grid grows by up to a decade on each
    side, with one seed: so far goes the range of good rates.
@@ -35,7 +35,8 @@ GRID = tuple(float(f"{base}e{exponent}") for exponent in range(-4, 0) for base i
 TUNING_SEEDS, FRESH_SEEDS = (0, 1, 2), (10, 11, 12, 13, 14)
 EVERY = 10  # steps between validations
 SMOOTH = 5  # validations whose mean counts
-NEAR = 2.0  # a loss within this factor of the best
+NEAR = 2.0  # a mean loss within this factor of the best
+PROMISING = 3.0  # the same of the first seed's loss, for which others are run
 WIDEST = (1e-5, 10.0)  # rates that the grid may grow to
 
 Trial = dict[str, Any]
@@ -151,11 +152,11 @@ def next_tuning(tuned: dict[float, list[float]]) -> list[tuple[float, int]]:
     if missing := [(lr, first) for lr in GRID if lr not in tuned]:
         return missing
     lowest = min(tuned, key=lambda lr: tuned[lr][0])
-    limit = NEAR * tuned[lowest][0]
-    near = [lr for lr, losses in tuned.items() if losses[0] <= limit and losses[0] < math.inf]
-    wanted = [lr for lr in near if lr in GRID or lr == lowest]
+    limit = PROMISING * tuned[lowest][0]
+    found = [lr for lr, losses in tuned.items() if losses[0] <= limit and losses[0] < math.inf]
+    wanted = [lr for lr in found if lr in GRID or lr == lowest]
     more = [(lr, seed) for lr in wanted for seed in others if len(tuned[lr]) == 1]
-    if more or not near:
+    if more or not wanted:
         return more
     means = {lr: np.mean(tuned[lr]) for lr in wanted}
     chosen, rates = min(means, key=means.__getitem__), list(tuned)
@@ -163,7 +164,8 @@ def next_tuning(tuned: dict[float, list[float]]) -> list[tuple[float, int]]:
     return [
         (following, first)
         for end, following in ends
-        if end == chosen or (end in near and WIDEST[0] <= following <= WIDEST[1])
+        if end == chosen
+        or (np.mean(tuned[end]) <= NEAR * means[chosen] and WIDEST[0] <= following <= WIDEST[1])
     ]
 
 

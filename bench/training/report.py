@@ -12,6 +12,7 @@ from bench.training.protocol import (
     EVERY,
     FRESH_SEEDS,
     NEAR,
+    PROMISING,
     SMOOTH,
     TUNING_SEEDS,
     WIDEST,
@@ -265,7 +266,7 @@ this page is written from the trials in `bench/results/training` by
 - The same grid of nine learning rates for all, half a decade apart, from 1e-4 to 1. Where the
   best is at an edge, the grid grows. Nothing else is tuned: every method has one set of options
   for all workloads. Momentum is the same on both sides.
-- Each rate runs with one seed, and those within a factor {NEAR:g} of the best with
+- Each rate runs with one seed, and those within a factor {PROMISING:g} of the best with
   {len(TUNING_SEEDS) - 1} more. The rate with the lowest mean of the final validation loss is
   chosen and runs with {len(FRESH_SEEDS)} fresh seeds, which the tables report: medians, and in
   brackets the range.
