@@ -476,16 +476,25 @@ def test_a_gradient_that_is_not_finite_changes_nothing(bad, place, kwargs):
         assert_same_state(optimizer.state_dict(), state)
 
 
-def test_a_frozen_bias_and_a_frozen_weight():
-    for frozen in (0, 1):
-        layer = nn.Linear(4, 3)
-        params = list(layer.parameters())
-        optimizer = BlockAdaGrad(layer)
-        before = values(params)
-        params[1 - frozen].grad = torch.ones_like(params[1 - frozen])
-        optimizer.step()
-        assert torch.equal(params[frozen], before[frozen])
-        assert not torch.equal(params[1 - frozen], before[1 - frozen])
+@pytest.mark.parametrize("structure", ["scaled", "aligned", "mean"])
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_a_frozen_parameter_is_as_if_its_gradient_was_zero(structure, frozen):
+    frozen_layer, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    other.load_state_dict(frozen_layer.state_dict())
+    optimizers = [BlockAdaGrad(own, structure=structure) for own in (frozen_layer, other)]
+    left, right = list(frozen_layer.parameters()), list(other.parameters())
+    before = left[frozen].detach().clone()
+    for seed in range(4):
+        g = filled(left[1 - frozen].shape, seed)
+        left[1 - frozen].grad = right[1 - frozen].grad = g
+        right[frozen].grad = torch.zeros_like(right[frozen])
+        for optimizer in optimizers:
+            optimizer.step()
+        assert torch.equal(left[frozen], before)
+        torch.testing.assert_close(left[1 - frozen], right[1 - frozen])
+    left[frozen].grad = torch.ones_like(before)
+    optimizers[0].step()
+    assert not torch.equal(left[frozen], before)
 
 
 def test_gradient_scaling_and_autocast():
