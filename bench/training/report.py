@@ -3,6 +3,7 @@
 import math
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from blockmat.optim.torch import MAX_CHANGE
 
 DOCS = Path(__file__).parents[2] / "docs"
 DRAWN = ("diagonal", "mean", "aligned", "scaled", "shampoo", "adam", "muon")
+DRAWN_RATES = ("diagonal", "diagonal-bounded", "aligned", "scaled", "adam", "muon")
 N_COLUMNS = 4  # of panels
 STEPS_GOAL, SECONDS_GOAL = 0.6, 1.0
 
@@ -168,15 +170,31 @@ def goals(found: list[Study], method: str = DEFAULT) -> list[Goal]:
     ]  # fmt: skip
 
 
-def draw(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
-    """Draw validation loss over steps, median and range of the fresh seeds, a panel a workload."""
+def _panels(found: list[Study]) -> tuple[Any, Any]:
+    """Return a figure and its panels, one a workload and the last for the legend."""
     from matplotlib.figure import Figure
 
     n_rows = -(-(len(found) + 1) // N_COLUMNS)
     figure = Figure(figsize=(14, 3.7 * n_rows), layout="constrained")
-    panels = figure.subplots(n_rows, N_COLUMNS, squeeze=False).ravel()  # the legend takes the last
+    panels = figure.subplots(n_rows, N_COLUMNS, squeeze=False).ravel()
     for panel in panels[len(found) :]:
         panel.axis("off")
+    for study, axes in zip(found, panels, strict=False):
+        axes.set_yscale("log")
+        axes.set_title(WORKLOADS[study.name].title.replace(", ", ",\n", 1), fontsize=8)
+        axes.set_ylabel("validation loss")
+    return figure, panels
+
+
+def _save(figure: Any, panels: Any, path: Path) -> None:
+    lines, labels = panels[0].get_legend_handles_labels()
+    panels[-1].legend(lines, labels, loc="center", frameon=False)
+    figure.savefig(path, dpi=90)
+
+
+def draw(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
+    """Draw validation loss over steps, median and range of the fresh seeds, a panel a workload."""
+    figure, panels = _panels(found)
     for study, axes in zip(found, panels, strict=False):
         lowest, early = [], []
         for i, method in enumerate(DRAWN):
@@ -196,14 +214,29 @@ def draw(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
                 steps, curves.min(0), curves.max(0), color=colour, alpha=0.12, linewidth=0
             )
         axes.axhline(study.target, color="black", linewidth=0.8, linestyle=":")
-        axes.set_yscale("log")
         axes.set_ylim(0.85 * min(lowest), 1.15 * max(early))
-        axes.set_title(WORKLOADS[study.name].title.replace(", ", ",\n"), fontsize=9)
         axes.set_xlabel("steps")
-        axes.set_ylabel("validation loss")
-    lines, labels = panels[0].get_legend_handles_labels()
-    panels[-1].legend(lines, labels, loc="center", frameon=False)
-    figure.savefig(path, dpi=90)
+    _save(figure, panels, path)
+
+
+def draw_rates(found: list[Study], trials_of: dict[str, Trials], path: Path) -> None:
+    """Draw the final validation loss over the learning rate, mean of the tuning seeds."""
+    figure, panels = _panels(found)
+    for study, axes in zip(found, panels, strict=False):
+        best = math.inf
+        for i, method in enumerate(DRAWN_RATES):
+            if study.momentum not in METHODS[method].momenta:
+                continue
+            tuned = trials_of[study.name].tuned(method, study.momentum)
+            means = [float(np.mean(losses)) for losses in tuned.values()]
+            best = min(best, *means)
+            emphasis = 2.2 if method in (BASELINE, DEFAULT) else 1.0
+            axes.plot(list(tuned), means, marker=".", color=f"C{i}", linewidth=emphasis,
+                      label=METHODS[method].title)  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_ylim(0.85 * best, 8 * best)
+        axes.set_xlabel("learning rate")
+    _save(figure, panels, path)
 
 
 def at_a_glance(found: list[Study]) -> list[str]:
@@ -241,7 +274,11 @@ def write(folder: Path) -> None:
         lines += markdown(["", "figure", "measured", "wanted"], reached)
         picture = f"training-momentum-{momentum:g}.png"
         draw(found, trials_of, DOCS / "images" / picture)
+        rates = f"training-rates-momentum-{momentum:g}.png"
+        draw_rates(found, trials_of, DOCS / "images" / rates)
         lines += ["", f"![Validation loss over steps](images/{picture})", ""]
+        lines += ["The loss at the end for every learning rate:", ""]
+        lines += [f"![Final validation loss over the learning rate](images/{rates})", ""]
         lines += ["Steps, and in brackets seconds, to the target:", ""]
         lines += at_a_glance(found)
         for study in found:
