@@ -336,6 +336,6 @@ bounded change*, which has it too. *Muon and Adam* is torch.optim.Muon on
 hidden matrices, with Adam on the rest. Adam and Muon have momentum of their own.
 
 Read the tables knowing that the default's options, the scaling and the bound among them, were
-chosen on these workloads with the tuning seeds. Only the seeds of the tables are fresh. The
-network with strides had been left out once, after an earlier default had not reached the
+chosen on these workloads. Only the seeds of the tables are fresh. The network with strides had
+been left out once, after an earlier default had not reached the
 diagonal's loss there."""
