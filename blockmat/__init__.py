@@ -4,6 +4,7 @@ from blockmat import optim
 from blockmat._threads import get_num_threads, set_num_threads
 from blockmat.accumulator import BlockAccumulator
 from blockmat.approximation import approximation_error
+from blockmat.discovery import PartitionPath, find_partition, partition_path
 from blockmat.eigen import BlockEigh
 from blockmat.exceptions import BlockmatError
 from blockmat.fitting import fit, fit_samples
@@ -21,11 +22,14 @@ __all__ = [
     "BlockRectangularMatrix",
     "BlockmatError",
     "Partition",
+    "PartitionPath",
     "approximation_error",
+    "find_partition",
     "fit",
     "fit_samples",
     "get_num_threads",
     "load",
     "optim",
+    "partition_path",
     "set_num_threads",
 ]

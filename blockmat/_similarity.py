@@ -1,0 +1,121 @@
+"""What finding blocks needs to know of n variables: sums over blocks, and points to start from."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
+
+from blockmat._sums import as_samples, as_source
+from blockmat._validation import Array, check_finite, check_square, working_dtype
+from blockmat.exceptions import DtypeError, NotHermitianError
+from blockmat.functions import is_close_to_adjoint
+from blockmat.partition import Partition
+
+_EXACT_UP_TO = 500  # variables whose rows are compared entry by entry
+_SKETCH = 64  # numbers that stand for a longer row
+
+
+class Similarity(Protocol):
+    """A symmetric matrix A (n, n) of similarities, formed or not."""
+
+    n: int
+    diagonal: Array
+    squares: float
+
+    def sums(self, p: Partition) -> Array:
+        """Return the sum of each row over each block, (n, k)."""
+
+    def points(self, rank: int, rng: np.random.Generator) -> Array:
+        """Return a point for each variable, (n, r), near those of similar variables."""
+
+
+class SymmetricMatrix:
+    """A symmetric matrix that is given, dense or sparse.
+
+    Parameters
+    ----------
+    source : array_like or sparse matrix, shape (n, n)
+        Real, finite and symmetric.
+    """
+
+    def __init__(self, source: Any) -> None:
+        source = as_source(source)
+        if isinstance(source, LinearOperator):
+            raise DtypeError("source is a LinearOperator; expected an array or a sparse matrix")
+        check_square(source.shape, "source")
+        dtype = working_dtype(source.dtype, "source")
+        if dtype.kind == "c":
+            raise DtypeError(f"source has dtype {dtype}; expected real numbers")
+        self.is_sparse = issparse(source)
+        if self.is_sparse:
+            self.matrix = source.tocsr().astype(dtype)
+            check_finite(self.matrix.data, "source")
+            largest = abs(self.matrix).max() if self.matrix.nnz else 0.0
+            difference = abs(self.matrix - self.matrix.T).max() if self.matrix.nnz else 0.0
+            is_symmetric = difference <= np.sqrt(np.finfo(dtype).eps) * largest
+            self.squares = float((self.matrix.data.astype(np.float64) ** 2).sum())
+        else:
+            self.matrix = source.astype(dtype, copy=False)
+            check_finite(self.matrix, "source")
+            tolerance = np.sqrt(np.finfo(dtype).eps) * np.abs(self.matrix).max(initial=0.0)
+            is_symmetric = is_close_to_adjoint(self.matrix, tolerance)
+            self.squares = float(np.linalg.norm(self.matrix.astype(np.float64, copy=False)) ** 2)
+        if not is_symmetric:
+            raise NotHermitianError("source is not symmetric; expected a symmetric matrix")
+        self.n = source.shape[0]
+        self.diagonal = np.asarray(self.matrix.diagonal(), dtype=np.float64)
+
+    def sums(self, p: Partition) -> Array:
+        """Return the sum of each row over each block, (n, k)."""
+        if self.is_sparse:
+            return np.asarray((self.matrix @ p.indicator()).todense(), dtype=np.float64)
+        return p.block_sums(self.matrix, axis=1).astype(np.float64)
+
+    def points(self, rank: int, rng: np.random.Generator) -> Array:
+        """Return the rows, or what random projections leave of their distances."""
+        if self.n <= _EXACT_UP_TO:
+            matrix = self.matrix.toarray() if self.is_sparse else self.matrix
+            return np.asarray(matrix, dtype=np.float64)
+        projection = rng.standard_normal((self.n, max(rank, _SKETCH)))
+        return np.asarray(self.matrix @ projection, dtype=np.float64)
+
+
+class Correlation:
+    """The correlation matrix of samples, never formed.
+
+    Parameters
+    ----------
+    X : array_like, shape (T, n)
+        One sample per row, at least 3 of them, and no constant column.
+    """
+
+    def __init__(self, X: Any) -> None:
+        X = as_samples(X)
+        if X.dtype.kind == "c":
+            raise DtypeError(f"X has dtype {X.dtype}; expected real numbers")
+        if len(X) < 3:
+            raise ValueError(f"X has {len(X)} rows; expected at least 3 samples")
+        check_finite(X, "X")
+        Z = X - X.mean(axis=0, dtype=np.float64)
+        lengths = np.linalg.norm(Z, axis=0)
+        rounding = len(X) * np.finfo(X.dtype).eps * np.abs(X).max(axis=0, initial=0.0)
+        constant = np.flatnonzero(lengths <= rounding)
+        if len(constant):
+            raise ValueError(f"column {constant[0]} of X is constant; expected variables that vary")
+        Z /= lengths
+        self.scores = Z  # columns of length 1
+        self.n_samples, self.n = Z.shape
+        self.diagonal = np.ones(self.n)
+        self.squares = float(np.linalg.norm(Z @ Z.T) ** 2)
+
+    def sums(self, p: Partition) -> Array:
+        """Return the sum of each row over each block, (n, k)."""
+        sums: Array = self.scores.T @ p.block_sums(self.scores, axis=1)
+        return sums
+
+    def points(self, rank: int, rng: np.random.Generator) -> Array:
+        """Return the leading principal components of the variables."""
+        _, vectors = np.linalg.eigh(self.scores @ self.scores.T)
+        components: Array = self.scores.T @ vectors[:, -rank:]
+        return components

@@ -1,0 +1,270 @@
+"""Finding blocks: the objectives against dense formulas, and what find_partition promises."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import blockmat as bm
+from blockmat import discovery
+from blockmat._block_kmeans import FrobeniusLoss, GaussianLoss, blocks_of, refine
+from blockmat._similarity import Correlation, SymmetricMatrix
+
+
+def symmetric(n, seed=0):
+    A = np.random.default_rng(seed).standard_normal((n, n))
+    return A + A.T
+
+
+def planted_samples(n_samples=100, sizes=(12, 8, 20, 5), seed=0):
+    """Samples whose variables share one factor per block, in a random order; and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    factors = rng.standard_normal((n_samples, len(sizes)))
+    return factors[:, labels] + 0.7 * rng.standard_normal((n_samples, len(labels))), labels
+
+
+def planted_matrix(sizes=(12, 8, 20, 5), seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    values = 3 * symmetric(len(sizes), seed)
+    return values[labels][:, labels] + 0.1 * symmetric(len(labels), seed + 1), labels
+
+
+def same(labels, others):
+    """Whether the blocks are the same, whatever their numbers."""
+    pairs = set(zip(labels.tolist(), others.tolist(), strict=True))
+    return len(pairs) == len(set(labels.tolist())) == len(set(others.tolist()))
+
+
+@st.composite
+def labellings(draw, max_n=9):
+    """Labels in which every one of k blocks occurs."""
+    n = draw(st.integers(1, max_n))
+    k = draw(st.integers(1, n))
+    labels = list(range(k)) + draw(st.lists(st.integers(0, k - 1), min_size=n - k, max_size=n - k))
+    return np.array(draw(st.permutations(labels))), k
+
+
+@given(labellings(), st.integers(0, 100))
+def test_the_frobenius_loss_is_the_distance_to_the_fit(labelling, seed):
+    labels, k = labelling
+    A = symmetric(len(labels), seed)
+    similarity = SymmetricMatrix(A)
+    blocks = blocks_of(similarity, labels, k)
+    expected = np.linalg.norm(A - bm.fit(A, labels).toarray()) ** 2
+    loss = FrobeniusLoss(similarity.squares).loss(blocks)
+    np.testing.assert_allclose(loss, expected, atol=1e-9)
+
+
+@given(labellings(), st.integers(0, 100))
+def test_a_frobenius_cost_is_the_loss_of_moving_one_variable(labelling, seed):
+    labels, k = labelling
+    n = len(labels)
+    A = symmetric(n, seed)
+    similarity = SymmetricMatrix(A)
+    blocks = blocks_of(similarity, labels, k)
+
+    def loss(z):
+        off = (A - blocks.values[z][:, z])[~np.eye(n, dtype=bool)]
+        return (off**2).sum() + ((A.diagonal() - blocks.diagonal[z]) ** 2).sum()
+
+    costs = FrobeniusLoss(similarity.squares).costs(blocks)
+    for i in range(n):
+        for b in range(k):
+            moved = labels.copy()
+            moved[i] = b
+            change = loss(moved) - loss(labels)
+            np.testing.assert_allclose(costs[i, b] - costs[i, labels[i]], change, atol=1e-9)
+
+
+@given(labellings(), st.integers(0, 100))
+def test_the_gaussian_loss_is_the_log_determinant_of_the_fit(labelling, seed):
+    labels, k = labelling
+    X = np.random.default_rng(seed).standard_normal((len(labels) + 5, len(labels)))
+    blocks = blocks_of(Correlation(X), labels, k)
+    correlation = np.atleast_2d(np.corrcoef(X, rowvar=False))
+    expected = bm.fit(correlation, labels).logdet()
+    np.testing.assert_allclose(GaussianLoss(len(X)).loss(blocks), expected, atol=1e-8)
+
+
+def test_a_gaussian_cost_is_the_likelihood_given_the_block_means():
+    X, labels = planted_samples(sizes=(4, 3, 1))
+    k, n_samples = 3, len(X)
+    blocks = blocks_of(Correlation(X), labels, k)
+    costs = GaussianLoss(n_samples).costs(blocks)
+    Z = (X - X.mean(0)) / X.std(0)
+    C, own = blocks.values, np.diag(blocks.values)
+    V = C + np.diag((1 - own) / blocks.sizes)
+    for i in range(len(labels)):
+        if (labels == labels[i]).sum() == 1:
+            continue  # has no block mean without itself
+        others = np.arange(len(labels)) != i
+        means = np.stack([Z[:, others & (labels == b)].mean(1) for b in range(k)], axis=1)
+        for b in range(k):
+            beta = np.linalg.solve(V, C[b])
+            left = 1 - C[b] @ beta
+            error = 1 - 2 * (means.T @ Z[:, i] / n_samples) @ beta + beta @ V @ beta
+            np.testing.assert_allclose(costs[i, b], np.log(left) + error / left)
+
+
+@pytest.mark.parametrize("samples", [False, True])
+@given(st.integers(0, 1000), st.integers(2, 6))
+@settings(max_examples=25)
+def test_refinement_never_raises_the_loss_and_empties_no_block(samples, seed, k):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((9, 14))
+    similarity = Correlation(X) if samples else SymmetricMatrix(X.T @ X)
+    objective = GaussianLoss(9) if samples else FrobeniusLoss(similarity.squares)
+    labels = rng.permutation(np.arange(14) % k)
+    start = objective.loss(blocks_of(similarity, labels, k))
+    blocks = refine(similarity, labels, k, objective)
+    assert objective.loss(blocks) <= start
+    assert sorted(set(blocks.labels)) == list(range(k))
+
+
+@pytest.mark.parametrize("n_blocks", [None, 4])
+def test_planted_blocks_of_samples_are_found(n_blocks):
+    X, labels = planted_samples()
+    p = bm.find_partition(X, n_blocks, samples=True)
+    assert type(p) is bm.Partition
+    assert same(p.labels, labels)
+
+
+@pytest.mark.parametrize("n_blocks", [None, 4])
+@pytest.mark.parametrize("make", [np.array, sp.csr_array, sp.coo_matrix, np.float32])
+def test_planted_blocks_of_a_matrix_are_found(n_blocks, make):
+    A, labels = planted_matrix()
+    p = bm.find_partition(make(A), n_blocks, max_blocks=None if n_blocks else 8)
+    assert same(p.labels, labels)
+
+
+def test_moves_mend_what_the_clustering_got_wrong():
+    X, labels = planted_samples(60, (30, 30, 30, 30), seed=3)
+    X += np.random.default_rng(0).standard_normal(X.shape)
+    similarity, objective = Correlation(X), GaussianLoss(len(X))
+    start = np.where(np.arange(120) % 5 == 0, (labels + 1) % 4, labels)
+    blocks = refine(similarity, start, 4, objective)
+    wrong = (blocks.labels != labels).sum()
+    assert (start != labels).sum() == 24
+    assert wrong <= 2
+
+
+@pytest.mark.parametrize("samples", [False, True])
+def test_there_are_as_many_blocks_as_asked_for(samples):
+    X = np.random.default_rng(0).standard_normal((12, 10))
+    X[:, 5:] = X[:, :5]  # every variable twice
+    source = X if samples else np.corrcoef(X, rowvar=False)
+    for k in range(1, 11):
+        p = bm.find_partition(source, k, samples=samples)
+        assert (p.n, p.n_blocks) == (10, k)
+    twins = bm.find_partition(source, 5, samples=samples).labels
+    assert twins[:5].tolist() == twins[5:].tolist()
+
+
+@pytest.mark.parametrize("samples", [False, True])
+def test_the_order_of_the_variables_does_not_matter(samples):
+    source, _ = planted_samples(seed=5) if samples else planted_matrix(seed=5)
+    order = np.random.default_rng(1).permutation(source.shape[1])
+    shuffled = source[:, order] if samples else source[order][:, order]
+    p = bm.find_partition(source, 6, samples=samples)
+    q = bm.find_partition(shuffled, 6, samples=samples)
+    assert same(q.labels, p.labels[order])
+
+
+def test_blocks_are_numbered_by_their_first_variables():
+    A, _ = planted_matrix(seed=2)
+    labels = bm.find_partition(A, 4).labels
+    _, first = np.unique(labels, return_index=True)
+    assert first.tolist() == sorted(first)
+
+
+def test_many_variables_are_condensed_and_the_seed_decides():
+    sizes = (700, 900, 600)
+    X, labels = planted_samples(20, sizes, seed=1)
+    assert len(labels) > discovery._TREE_UP_TO
+    p = bm.find_partition(X, 3, samples=True, random_state=0)
+    assert (np.array(p.sizes) > 500).all()
+    assert p == bm.find_partition(X, 3, samples=True, random_state=0)
+    values = 5 * symmetric(3)
+    A = values[labels][:, labels] + 0.1 * symmetric(len(labels))
+    q = bm.find_partition(A, 3, random_state=0)
+    assert same(q.labels, labels)
+
+
+def test_a_path_has_every_number_around_its_best():
+    A, _ = planted_matrix()
+    path = bm.partition_path(A, max_blocks=20)
+    numbers = path.n_blocks.tolist()
+    assert type(path) is bm.PartitionPath
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 1
+    assert numbers[-1] == 20
+    assert {3, 4, 5} <= set(numbers)
+    assert path.best.n_blocks == 4 == numbers[int(np.argmin(path.criterion))]
+    assert [p.n_blocks for p in path.partitions] == numbers
+    for loss, p in zip(path.loss, path.partitions, strict=True):
+        np.testing.assert_allclose(loss, np.linalg.norm(A - bm.fit(A, p).toarray()) ** 2)
+    assert path.best == bm.find_partition(A, max_blocks=20)
+
+
+def test_equal_numbers_are_one_block_and_no_correlation_is_one_block():
+    assert bm.find_partition(np.ones((6, 6))).n_blocks == 1
+    assert bm.find_partition(np.zeros((6, 6))).n_blocks == 1
+    assert bm.find_partition([[2.0]]).n_blocks == 1
+    noise = np.random.default_rng(0).standard_normal((500, 10))
+    assert bm.find_partition(noise, samples=True).n_blocks == 1
+
+
+def test_few_samples_limit_the_number_of_blocks():
+    X = np.random.default_rng(0).standard_normal((6, 30))
+    assert bm.partition_path(X, samples=True).n_blocks.max() == 4
+    with pytest.raises(ValueError, match="n_blocks is 5; expected at most 4, the least of n and T"):
+        bm.find_partition(X, 5, samples=True)
+
+
+def test_perfectly_collinear_variables_are_one_block():
+    x = np.random.default_rng(0).standard_normal(20)
+    y = np.random.default_rng(1).standard_normal(20)
+    X = np.stack([x, 2 * x, y, 3 * x, -y + 2 * y, x - 1], axis=1)
+    assert bm.find_partition(X, 2, samples=True).labels.tolist() == [0, 0, 1, 0, 1, 0]
+
+
+MATRIX = np.eye(4)
+BAD = [
+    ({"source": np.ones((2, 3))}, bm.exceptions.ShapeError, r"source has shape \(2, 3\)"),
+    ({"source": np.ones(3)}, bm.exceptions.ShapeError, "1-d"),
+    ({"source": [[1.0, 2.0], [0.0, 1.0]]}, np.linalg.LinAlgError, "not symmetric"),
+    ({"source": sp.csr_array([[1.0, 2.0], [0.0, 1.0]])}, np.linalg.LinAlgError, "not symmetric"),
+    ({"source": [[1.0, np.nan], [np.nan, 1.0]]}, np.linalg.LinAlgError, "source contains nan"),
+    ({"source": sp.csr_array([[np.inf]])}, np.linalg.LinAlgError, "source contains inf"),
+    ({"source": np.eye(2) * 1j}, TypeError, "complex128; expected real"),
+    ({"source": [["a"]]}, TypeError, "dtype"),
+    ({"source": bm.fit(MATRIX, [0, 0, 1, 1])}, TypeError, "LinearOperator; expected an array"),
+    ({"source": np.ones((0, 0))}, ValueError, "no variables"),
+    ({"source": MATRIX, "n_blocks": 0}, ValueError, "n_blocks is 0; expected at least 1"),
+    ({"source": MATRIX, "n_blocks": 5}, ValueError, "n_blocks is 5; expected at most 4"),
+    ({"source": MATRIX, "n_blocks": 1.5}, TypeError, "n_blocks is 1.5; expected an integer"),
+    ({"source": MATRIX, "max_blocks": 9}, ValueError, "max_blocks is 9; expected at most 4"),
+    ({"source": np.ones((1, 3)), "samples": True}, ValueError, "X has 1 rows; expected at least 3"),
+    ({"source": np.ones((0, 3)), "samples": True}, ValueError, "X has no rows"),
+    ({"source": np.ones((9, 2)), "samples": True}, ValueError, "column 0 of X is constant"),
+    ({"source": sp.csr_array(MATRIX), "samples": True}, TypeError, "X is a sparse matrix"),
+    ({"source": MATRIX * 1j, "samples": True}, TypeError, "expected real numbers"),
+    ({"source": np.full((4, 2), np.nan), "samples": True}, np.linalg.LinAlgError, "X contains nan"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), BAD)
+def test_bad_input_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        bm.find_partition(**arguments)
+
+
+def test_a_column_that_is_constant_but_for_rounding_is_constant():
+    X = np.random.default_rng(0).standard_normal((50, 3))
+    X[:, 1] = 0.1 + 0.2
+    X[::2, 1] = 0.3
+    with pytest.raises(ValueError, match="column 1 of X is constant"):
+        bm.find_partition(X, samples=True)
