@@ -14,7 +14,6 @@ from blockmat._validation import Array
 from blockmat.partition import Partition
 
 _MAX_SWEEPS = 30
-_PATIENCE = 3  # sweeps without a better partition
 _SMALLEST = 1e-10  # variance that cannot be explained
 
 
@@ -135,8 +134,6 @@ class GaussianLoss:
         n = blocks.sizes
         within = np.maximum(blocks.diagonal - np.diag(blocks.values), _SMALLEST)
         between = np.sqrt(np.outer(n, n)) * blocks.values + np.diag(within)
-        single = np.flatnonzero(n == 1)
-        between[single, single] = blocks.diagonal[single]
         sign, logdet = np.linalg.slogdet(between)
         return float(logdet + ((n - 1) * np.log(within)).sum()) if sign > 0 else np.inf
 
@@ -168,23 +165,16 @@ class GaussianLoss:
 
 
 def refine(similarity: Similarity, labels: Array, k: int, objective: Objective) -> Blocks:
-    """Move variables between k blocks, and return the best partition met on the way.
-
-    All move at once, so a sweep need not lower the loss.
-    """
-    best = blocks = blocks_of(similarity, labels, k)
-    lowest, without = objective.loss(best), 0
+    """Move variables between k blocks, all at once, as long as the loss falls."""
+    blocks = blocks_of(similarity, labels, k)
+    lowest = objective.loss(blocks)
     for _ in range(_MAX_SWEEPS):
-        moved = _none_empty(objective.costs(blocks))
-        if np.array_equal(moved, blocks.labels):
+        moved = blocks_of(similarity, _none_empty(objective.costs(blocks)), k)
+        loss = objective.loss(moved)
+        if not loss < lowest:
             break
-        blocks = blocks_of(similarity, moved, k)
-        loss = objective.loss(blocks)
-        if loss < lowest:
-            best, lowest, without = blocks, loss, 0
-        elif (without := without + 1) == _PATIENCE:
-            break
-    return best
+        blocks, lowest = moved, loss
+    return blocks
 
 
 def _none_empty(costs: Array) -> Array:

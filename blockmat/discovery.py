@@ -111,7 +111,7 @@ def find_partition(
     -----
     Ward's clustering of the rows (for samples, of the principal components of the variables)
     starts block k-means, in which every variable moves to the block under whose model it costs
-    least. For a matrix A the cost of variable i in block b is the Frobenius loss, off the
+    least, as long as the loss falls. For a matrix A the cost of variable i in block b is the Frobenius loss, off the
     diagonal :math:`\sum_c n_c C_{bc}^2 - 2 C_{bc} R_{ic}`, with :math:`C` the numbers in the blocks and
     :math:`R_{ic}` the sum of row i over block c. For samples it is the likelihood of the
     variable given the means of all blocks, which the noise in few samples misleads less.

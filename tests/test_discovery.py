@@ -98,14 +98,14 @@ def test_a_gaussian_cost_is_the_likelihood_given_the_block_means():
     C, own = blocks.values, np.diag(blocks.values)
     V = C + np.diag((1 - own) / blocks.sizes)
     for i in range(len(labels)):
-        if (labels == labels[i]).sum() == 1:
-            continue  # has no block mean without itself
         others = np.arange(len(labels)) != i
-        means = np.stack([Z[:, others & (labels == b)].mean(1) for b in range(k)], axis=1)
+        members = [Z[:, others & (labels == b)] for b in range(k)]
+        products = np.array([(x.T @ Z[:, i]).mean() / n_samples if x.size else own[b]
+                             for b, x in enumerate(members)])  # fmt: skip
         for b in range(k):
             beta = np.linalg.solve(V, C[b])
             left = 1 - C[b] @ beta
-            error = 1 - 2 * (means.T @ Z[:, i] / n_samples) @ beta + beta @ V @ beta
+            error = 1 - 2 * products @ beta + beta @ V @ beta
             np.testing.assert_allclose(costs[i, b], np.log(left) + error / left)
 
 
@@ -173,11 +173,41 @@ def test_the_order_of_the_variables_does_not_matter(samples):
     assert same(q.labels, p.labels[order])
 
 
+def test_a_block_of_one_is_as_alike_as_the_others():
+    A = symmetric(5)
+    blocks = blocks_of(SymmetricMatrix(A), np.array([0, 0, 1, 2, 2]), 3)
+    assert blocks.values[0, 0] == A[0, 1]
+    np.testing.assert_allclose(blocks.values[1, 1], (A[0, 1] + A[3, 4]) / 2)
+    assert (np.diag(blocks_of(SymmetricMatrix(A), np.arange(5), 5).values) == 0).all()
+
+
 def test_blocks_are_numbered_by_their_first_variables():
+    assert discovery._partition(np.array([2, 0, 2, 1, 0])).labels.tolist() == [0, 1, 0, 2, 1]
     A, _ = planted_matrix(seed=2)
-    labels = bm.find_partition(A, 4).labels
-    _, first = np.unique(labels, return_index=True)
-    assert first.tolist() == sorted(first)
+    assert bm.find_partition(A, 4).labels[0] == 0
+
+
+@pytest.mark.parametrize("factor", [1e-8, 1e8])
+def test_the_unit_of_the_matrix_does_not_matter(factor):
+    A, _ = planted_matrix()
+    assert bm.find_partition(factor * A, max_blocks=8) == bm.find_partition(A, max_blocks=8)
+
+
+@pytest.mark.parametrize("samples", [False, True])
+def test_a_given_number_of_blocks_is_the_point_of_the_path(samples):
+    X = np.random.default_rng(0).standard_normal((30, 40))
+    source = X if samples else X.T @ X
+    path = bm.partition_path(source, samples=samples, max_blocks=8)
+    for k, p in zip(path.n_blocks, path.partitions, strict=True):
+        assert bm.find_partition(source, int(k), samples=samples) == p
+    start = discovery._Tree(Correlation(X) if samples else SymmetricMatrix(source), 8, None).cut(8)
+    assert not same(start, path.partitions[-1].labels)
+
+
+def test_a_number_of_blocks_between_those_tried_first_is_found():
+    assert 11 not in discovery._coarse(30)
+    A, labels = planted_matrix((9,) * 11)
+    assert same(bm.find_partition(A, max_blocks=30).labels, labels)
 
 
 def test_many_variables_are_condensed_and_the_seed_decides():
@@ -187,6 +217,10 @@ def test_many_variables_are_condensed_and_the_seed_decides():
     p = bm.find_partition(X, 3, samples=True, random_state=0)
     assert (np.array(p.sizes) > 500).all()
     assert p == bm.find_partition(X, 3, samples=True, random_state=0)
+    noise = np.random.default_rng(0).standard_normal((8, 2100))
+    first, again = (bm.find_partition(noise, 3, samples=True, random_state=4) for _ in range(2))
+    assert first == again
+    assert first != bm.find_partition(noise, 3, samples=True, random_state=5)
     values = 5 * symmetric(3)
     A = values[labels][:, labels] + 0.1 * symmetric(len(labels))
     q = bm.find_partition(A, 3, random_state=0)
