@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import blockmat as bm
@@ -112,6 +112,8 @@ def test_a_gaussian_cost_is_the_likelihood_given_the_block_means():
 @pytest.mark.parametrize("samples", [False, True])
 @given(st.integers(0, 1000), st.integers(2, 6))
 @settings(max_examples=25)
+@example(seed=15, k=2)  # where moving on would end higher
+@example(seed=188, k=5)
 def test_refinement_never_raises_the_loss_and_empties_no_block(samples, seed, k):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((9, 14))
@@ -208,6 +210,12 @@ def test_a_number_of_blocks_between_those_tried_first_is_found():
     assert 11 not in discovery._coarse(30)
     A, labels = planted_matrix((9,) * 11)
     assert same(bm.find_partition(A, max_blocks=30).labels, labels)
+    assert {12, 14} <= set(discovery._coarse(30))
+    assert not {11, 13} & set(discovery._coarse(30))
+    A, _ = planted_matrix((9,) * 12)
+    path = bm.partition_path(A, max_blocks=30)
+    assert path.best.n_blocks == 12
+    assert {11, 13} <= set(path.n_blocks.tolist())
 
 
 def test_many_variables_are_condensed_and_the_seed_decides():
