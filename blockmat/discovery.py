@@ -3,9 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.cluster.hierarchy import cut_tree, linkage
-from scipy.cluster.vq import kmeans2
-from scipy.spatial.distance import pdist
 
 from blockmat._block_kmeans import FrobeniusLoss, GaussianLoss, Objective, refine
 from blockmat._similarity import Correlation, Similarity, SymmetricMatrix
@@ -251,9 +248,16 @@ def _coarse(k_max: int) -> list[int]:
 
 
 class _Tree:
-    """Ward's clustering of the points of the variables, or of groups of them."""
+    """Ward's clustering of the points of the variables, or of groups of them.
+
+    SciPy's clustering is imported here, because importing blockmat should not wait for it.
+    """
 
     def __init__(self, similarity: Similarity, k: int, random_state: Any) -> None:
+        from scipy.cluster.hierarchy import linkage
+        from scipy.cluster.vq import kmeans2
+        from scipy.spatial.distance import pdist
+
         rng = np.random.default_rng(random_state)
         points = similarity.points(max(k, _RANK), rng)
         self.groups = np.arange(len(points))
@@ -269,6 +273,8 @@ class _Tree:
 
     def cut(self, k: int) -> Array:
         """Return labels of k clusters."""
+        from scipy.cluster.hierarchy import cut_tree
+
         if self.links is None:
             return np.zeros(len(self.groups), dtype=np.intp)
         leaves = cut_tree(self.links, k)[:, 0]
