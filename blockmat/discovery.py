@@ -61,8 +61,8 @@ def find_partition(
     source: Any,
     n_blocks: int | None = None,
     samples: bool = False,
-    random_state: Any = None,
     *,
+    random_state: Any = None,
     max_blocks: int | None = None,
 ) -> Partition:
     r"""Find blocks of variables that a block-constant matrix describes well.
@@ -125,7 +125,9 @@ def find_partition(
     [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
     """
     if n_blocks is None:
-        return partition_path(source, samples, random_state, max_blocks=max_blocks).best
+        return partition_path(
+            source, samples, random_state=random_state, max_blocks=max_blocks
+        ).best
     similarity, objective, most = _problem(source, samples)
     k = _count(n_blocks, "n_blocks", most, samples)
     leaves = _Tree(similarity, k, random_state)
@@ -135,8 +137,8 @@ def find_partition(
 def partition_path(
     source: Any,
     samples: bool = False,
-    random_state: Any = None,
     *,
+    random_state: Any = None,
     max_blocks: int | None = None,
 ) -> PartitionPath:
     r"""Find partitions into one, two and more blocks, and how good each of them is.
