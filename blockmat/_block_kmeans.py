@@ -44,16 +44,21 @@ def blocks_of(similarity: Similarity, labels: Array, k: int) -> Blocks:
     """Measure a partition into k blocks, none of them empty."""
     p = Partition(np.bincount(labels, minlength=k), labels)
     sizes = p.sizes.astype(np.float64)
-    sums = np.array(similarity.sums(p))
+    sums = similarity.sums(p)
     sums[np.arange(similarity.n), labels] -= similarity.diagonal
-    pairs = np.outer(sizes, sizes) - np.diag(sizes)
-    values = p.block_sums(sums) / np.where(pairs > 0, pairs, 1)
+    values = p.block_sums(sums) / np.maximum(n_pairs(sizes), 1)
     several = sizes > 1
     known = np.diag(values)[several]
     typical = known.mean() if len(known) else 0.0
     values[np.diag_indices(k)] = np.where(several, np.diag(values), typical)
     own = similarity.diagonal
     return Blocks(labels, sizes, own, sums, values, p.block_means(own))
+
+
+def n_pairs(sizes: Array) -> Array:
+    """Return how many numbers off the diagonal each block has, (k, k)."""
+    pairs: Array = np.outer(sizes, sizes) - np.diag(sizes)
+    return pairs
 
 
 class Objective(Protocol):
@@ -69,16 +74,16 @@ class Objective(Protocol):
         """Return what the best number of blocks makes smallest."""
 
 
-def n_parameters(blocks: Blocks) -> float:
-    """Return how many numbers a model of two numbers in the diagonal blocks has."""
-    k = len(blocks.sizes)
-    return k * (k + 1) / 2 + float((blocks.sizes > 1).sum())
+def penalty(blocks: Blocks, n_observations: float) -> float:
+    """Return what the integrated completed likelihood adds to minus twice the log-likelihood.
 
-
-def label_entropy(blocks: Blocks) -> float:
-    """Return minus the log-likelihood of the labels, each drawn by the sizes of the blocks."""
-    sizes = blocks.sizes
-    return float((sizes * np.log(sizes.sum() / sizes)).sum())
+    That is the logarithm of the number of observations for each number of the model, and minus
+    twice the log-likelihood of the labels, each drawn by the sizes of the blocks.
+    """
+    sizes, k = blocks.sizes, len(blocks.sizes)
+    n_parameters = k * (k + 1) / 2 + (sizes > 1).sum()
+    entropy = (sizes * np.log(sizes.sum() / sizes)).sum()
+    return float(np.log(n_observations) * n_parameters + 2 * entropy)
 
 
 class FrobeniusLoss:
@@ -96,8 +101,7 @@ class FrobeniusLoss:
     def loss(self, blocks: Blocks) -> float:
         """Return ``|A|^2 - |PA|^2``."""
         n = blocks.sizes
-        pairs = np.outer(n, n) - np.diag(n)
-        explained = (blocks.values**2 * pairs).sum() + (n * blocks.diagonal**2).sum()
+        explained = (blocks.values**2 * n_pairs(n)).sum() + (n * blocks.diagonal**2).sum()
         return max(self.squares - float(explained), 0.0)
 
     def costs(self, blocks: Blocks) -> Array:
@@ -114,7 +118,7 @@ class FrobeniusLoss:
         double = np.finfo(np.float64)
         floor = max(double.eps * self.squares, double.tiny)
         fit = numbers * np.log(max(self.loss(blocks), floor) / numbers)
-        return float(fit + np.log(numbers) * n_parameters(blocks) + 2 * label_entropy(blocks))
+        return float(fit) + penalty(blocks, numbers)
 
 
 class GaussianLoss:
@@ -158,10 +162,7 @@ class GaussianLoss:
 
     def criterion(self, blocks: Blocks) -> float:
         """Return the integrated completed likelihood."""
-        fit = self.n_samples * self.loss(blocks)
-        return float(
-            fit + np.log(self.n_samples) * n_parameters(blocks) + 2 * label_entropy(blocks)
-        )
+        return self.n_samples * self.loss(blocks) + penalty(blocks, self.n_samples)
 
 
 def refine(similarity: Similarity, labels: Array, k: int, objective: Objective) -> Blocks:

@@ -21,10 +21,9 @@ class Similarity(Protocol):
 
     n: int
     diagonal: Array
-    squares: float
 
     def sums(self, p: Partition) -> Array:
-        """Return the sum of each row over each block, (n, k)."""
+        """Return the sum of each row over each block, a new array (n, k)."""
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
         """Return a point for each variable, (n, r), near those of similar variables."""
@@ -107,7 +106,6 @@ class Correlation:
         self.scores = Z  # columns of length 1
         self.n_samples, self.n = Z.shape
         self.diagonal = np.ones(self.n)
-        self.squares = float(np.linalg.norm(Z @ Z.T) ** 2)
 
     def sums(self, p: Partition) -> Array:
         """Return the sum of each row over each block, (n, k)."""

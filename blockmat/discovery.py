@@ -79,7 +79,8 @@ def find_partition(
         For the random projections and k-means that condense more than 500 rows of a matrix
         or more than 2000 variables; nothing else is random.
     max_blocks : int, optional
-        The most blocks to try if `n_blocks` is not given; by default 50, and at most n.
+        The most blocks to try if `n_blocks` is not given; by default 50, and at most n, or
+        T - 2 for T samples.
 
     Returns
     -------
@@ -108,10 +109,11 @@ def find_partition(
     -----
     Ward's clustering of the rows (for samples, of the principal components of the variables)
     starts block k-means, in which every variable moves to the block under whose model it costs
-    least, as long as the loss falls. For a matrix A the cost of variable i in block b is the Frobenius loss, off the
-    diagonal :math:`\sum_c n_c C_{bc}^2 - 2 C_{bc} R_{ic}`, with :math:`C` the numbers in the blocks and
-    :math:`R_{ic}` the sum of row i over block c. For samples it is the likelihood of the
-    variable given the means of all blocks, which the noise in few samples misleads less.
+    least, as long as the loss falls. For a matrix A the cost of variable i in block b is the
+    Frobenius loss, off the diagonal :math:`\sum_c n_c C_{bc}^2 - 2 C_{bc} R_{ic}`, with
+    :math:`C` the numbers in the blocks and :math:`R_{ic}` the sum of row i over block c. For
+    samples it is the likelihood of the variable given the means of all blocks, which the noise
+    in few samples misleads less.
     One sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(T n k) for samples.
 
     Examples
@@ -157,8 +159,8 @@ def partition_path(
     Returns
     -------
     PartitionPath
-        Not every number of blocks is tried: about every eighth first, above 8, and then all
-        around the best.
+        Not every number of blocks is tried: above 10 only numbers about 15 % apart, and then
+        all between the neighbours of the best of these.
 
     Raises
     ------

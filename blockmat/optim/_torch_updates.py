@@ -98,9 +98,9 @@ class WeightStep:
             state["columns"] = torch.zeros_like(squares)
         kept, added = factors(group["decay"], 1)
         state["columns"].mul_(kept).add_(squares, alpha=added)
-        self.parts = [joined * damped_inverse_root(state["columns"], group["damping"])]
         n_steps = self.step if group["decay"] is None else total_weight(group["decay"], self.step)
-        self.parts[0].mul_(math.sqrt(n_steps * len(joined)))
+        roots = damped_inverse_root(state["columns"], group["damping"])
+        self.parts = [joined * (roots * math.sqrt(n_steps * len(joined)))]
         self.sums = self.parts[0].sum(1)
 
     def _joined(self) -> Tensor:
