@@ -9,9 +9,11 @@ from blockmat.eigen import BlockEigh
 from blockmat.exceptions import BlockmatError
 from blockmat.fitting import fit, fit_samples
 from blockmat.loading import load
+from blockmat.low_rank import BlockPlusLowRank
 from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition
 from blockmat.rectangular import BlockRectangularMatrix
+from blockmat.scaled import ScaledBlockMatrix
 
 __version__ = "0.1.0"
 
@@ -19,10 +21,12 @@ __all__ = [
     "BlockAccumulator",
     "BlockConstantMatrix",
     "BlockEigh",
+    "BlockPlusLowRank",
     "BlockRectangularMatrix",
     "BlockmatError",
     "Partition",
     "PartitionPath",
+    "ScaledBlockMatrix",
     "approximation_error",
     "find_partition",
     "fit",

@@ -15,9 +15,15 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from blockmat._validation import Array, as_numeric, working_dtype
-from blockmat.exceptions import DtypeError, NonFiniteError, ShapeError
+from blockmat.exceptions import (
+    DtypeError,
+    IndefiniteMatrixError,
+    NonFiniteError,
+    ShapeError,
+    SingularMatrixError,
+)
 
-__all__ = ["BlockOperator"]
+__all__ = ["BlockOperator", "SquareBlockOperator"]
 
 
 class BlockOperator(LinearOperator):  # type: ignore[misc]
@@ -306,6 +312,44 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
 
     def __rsub__(self, other: Any) -> Any:
         return (-self) + other
+
+
+class SquareBlockOperator(BlockOperator):
+    """Base of the square matrix classes; a subclass supplies `slogdet`."""
+
+    def slogdet(self) -> tuple[Any, Any]:
+        """Return the sign and the logarithm of the absolute determinant."""
+        raise NotImplementedError
+
+    def logdet(self) -> Any:
+        """Return the logarithm of the determinant.
+
+        Returns
+        -------
+        scalar
+            The natural logarithm, real.
+
+        Raises
+        ------
+        SingularMatrixError
+            If the determinant is zero.
+        IndefiniteMatrixError
+            If it is not positive; `slogdet` handles that.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.identity([0, 0, 1]).logdet()
+        np.float64(0.0)
+        """
+        sign, logdet = self.slogdet()
+        if sign == 0:
+            raise SingularMatrixError("logdet needs an invertible matrix; the determinant is zero")
+        if abs(sign - 1) > 1e-3:
+            raise IndefiniteMatrixError(
+                f"logdet needs a positive determinant, and its sign is {sign:.3g}; use slogdet"
+            )
+        return logdet
 
 
 def matvec_of_batch(matmat: Callable[[Array], Array], x: Array, n: int) -> Array:

@@ -1,4 +1,4 @@
-"""A block-constant matrix as a scipy.stats.Covariance."""
+"""Block-constant matrices, and those near them, as a scipy.stats.Covariance."""
 
 from functools import cached_property
 
@@ -7,11 +7,12 @@ from scipy.stats import Covariance
 
 from blockmat import functions
 from blockmat._validation import Array
+from blockmat._whitening import WhiteningOperator
 from blockmat.exceptions import DtypeError, IndefiniteMatrixError, NotHermitianError
 from blockmat.functions import Core
 from blockmat.matrix import BlockConstantMatrix
 
-__all__ = ["BlockConstantCovariance"]
+__all__ = ["BlockConstantCovariance", "WhiteningCovariance"]
 
 
 class BlockConstantCovariance(Covariance):  # type: ignore[misc]
@@ -98,3 +99,31 @@ def _apply_to_last_axis(A: BlockConstantMatrix, x: Array) -> Array:
     rows = x.reshape(-1, x.shape[-1])
     result: Array = A.dot(rows.T).T.reshape(x.shape)
     return result
+
+
+class WhiteningCovariance(Covariance):  # type: ignore[misc]
+    """What scipy.stats needs of a positive definite covariance.
+
+    Parameters
+    ----------
+    matrix : WhiteningOperator
+        A real symmetric positive definite matrix.
+    """
+
+    def __init__(self, matrix: WhiteningOperator) -> None:
+        matrix.whiten(np.zeros(matrix.shape[0]))  # refuses other matrices
+        self._matrix = matrix
+        self._log_pdet = float(matrix.logdet())
+        self._rank = matrix.shape[0]
+        self._shape = matrix.shape
+        self._allow_singular = False
+
+    @cached_property
+    def _covariance(self) -> Array:
+        return self._matrix.toarray()
+
+    def _whiten(self, x: Array) -> Array:
+        return self._matrix.whiten(x)
+
+    def _colorize(self, x: Array) -> Array:
+        return self._matrix.colorize(x)

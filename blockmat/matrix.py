@@ -12,7 +12,7 @@ import numpy as np
 from blockmat import functions
 from blockmat._blockwise import block_sums, multiply, multiply_add
 from blockmat._html import matrix_to_html
-from blockmat._operator import BlockOperator
+from blockmat._operator import BlockOperator, SquareBlockOperator
 from blockmat._validation import (
     Array,
     accumulator_dtype,
@@ -24,10 +24,8 @@ from blockmat._validation import (
 from blockmat._validation import check_finite as require_finite
 from blockmat.eigen import BlockEigh, decompose
 from blockmat.exceptions import (
-    IndefiniteMatrixError,
     PartitionMismatchError,
     ShapeError,
-    SingularMatrixError,
 )
 from blockmat.functions import Core
 from blockmat.partition import Partition, as_partition
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["BlockConstantMatrix"]
 
 
-class BlockConstantMatrix(BlockOperator):
+class BlockConstantMatrix(SquareBlockOperator):
     r"""A square matrix that is constant on the blocks of a partition.
 
     Every off-diagonal block holds one number, and every diagonal block two: one
@@ -995,36 +993,6 @@ class BlockConstantMatrix(BlockOperator):
         real = real_dtype(self.dtype)
         sign = self.dtype.type(np.prod([sign for sign, _ in parts]))
         return sign, real.type(sum(logdet for _, logdet in parts))
-
-    def logdet(self) -> Any:
-        """Return the logarithm of the determinant.
-
-        Returns
-        -------
-        scalar
-            The natural logarithm, real.
-
-        Raises
-        ------
-        SingularMatrixError
-            If the determinant is zero.
-        IndefiniteMatrixError
-            If it is not positive; `slogdet` handles that.
-
-        Examples
-        --------
-        >>> import blockmat as bm
-        >>> bm.BlockConstantMatrix.identity([0, 0, 1]).logdet()
-        np.float64(0.0)
-        """
-        sign, logdet = self.slogdet()
-        if sign == 0:
-            raise SingularMatrixError("logdet needs an invertible matrix; the determinant is zero")
-        if abs(sign - 1) > 1e-3:
-            raise IndefiniteMatrixError(
-                f"logdet needs a positive determinant, and its sign is {sign:.3g}; use slogdet"
-            )
-        return logdet
 
     def trace(self) -> Any:
         """Return the sum of the diagonal.

@@ -1,0 +1,185 @@
+"""ScaledBlockMatrix and BlockPlusLowRank against dense matrices."""
+
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse.linalg as sla
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import multivariate_normal
+
+import blockmat as bm
+from blockmat.testing import assert_matches_dense, block_matrices
+from tests.cases import PARTITIONS, make
+
+KINDS = ("scaled", "scaled aligned", "low rank", "low rank on scaled", "inverse low rank", "wide")
+DTYPES = (np.float32, np.float64)
+
+
+def example(kind, dtype, partition="shuffled", seed=0):
+    """A positive definite matrix of each kind, and the dense one in double precision."""
+    rng = np.random.default_rng(seed)
+    p = PARTITIONS[partition]
+    B = make(p, dtype, aligned="aligned" in kind, hermitian=True, seed=seed)
+    dense = B.astype(np.float64).toarray()
+    scale = (0.5 + rng.random(p.n)).astype(dtype)
+    if "scaled" in kind:
+        B = bm.ScaledBlockMatrix(B, scale)
+        dense = dense * scale[:, None].astype(float) * scale.astype(float)
+    if kind.startswith("scaled"):
+        return B, dense
+    rank = p.n + 2 if kind == "wide" else 3
+    factor = rng.standard_normal((p.n, rank)).astype(dtype)
+    root = rng.standard_normal((rank, rank)) / rank
+    core = (root @ root.T + np.eye(rank)).astype(dtype)
+    A = bm.BlockPlusLowRank(B, factor, core)
+    dense = dense + factor.astype(float) @ core.astype(float) @ factor.T.astype(float)
+    return (A.inv(), np.linalg.inv(dense)) if kind == "inverse low rank" else (A, dense)
+
+
+over_kinds = pytest.mark.parametrize(
+    ("kind", "dtype", "partition"),
+    [(kind, dtype, p) for kind in KINDS for dtype in DTYPES for p in PARTITIONS],
+)
+
+
+@over_kinds
+def test_every_operation_matches_the_dense_one(kind, dtype, partition):
+    A, D = example(kind, dtype, partition)
+    n, cond = len(D), np.linalg.cond(D)
+    rng = np.random.default_rng(1)
+    x, X = rng.standard_normal(n).astype(dtype), rng.standard_normal((n, 3)).astype(dtype)
+    pairs = [
+        (A.toarray(), D), (np.asarray(A), D), (A @ x, D @ x), (A @ X, D @ X), (x @ A, x @ D),
+        (A.diagonal(), np.diag(D)), (A.T.toarray(), D.T), (A.H @ x, D.T @ x),
+        (A.conj() @ x, D @ x), ((2 * A).toarray(), 2 * D), ((-A) @ x, -D @ x), (A / 4 @ x, D / 4 @ x),
+        (A.solve(x), np.linalg.solve(D, x)), (A.solve(X), np.linalg.solve(D, X)),
+        (A.inv().toarray(), np.linalg.inv(D)), (A.inv().solve(x), D @ x),
+    ]  # fmt: skip
+    for result, expected in pairs:
+        assert result.dtype == dtype
+        assert_matches_dense(result, expected, condition=10 * cond)
+    tolerance = 200 * np.finfo(dtype).eps * cond
+    for number, expected in ((A.trace(), np.trace(D)), (A.logdet(), np.linalg.slogdet(D)[1])):
+        assert number.dtype == dtype
+        np.testing.assert_allclose(number, expected, rtol=tolerance, atol=tolerance * n)
+    out = np.empty_like(X)
+    assert A.dot(X, out=out) is out
+    np.testing.assert_array_equal(out, A @ X)
+
+
+@over_kinds
+def test_whitening_and_colouring(kind, dtype, partition):
+    A, D = example(kind, dtype, partition)
+    n = len(D)
+    tolerance = 100 * np.finfo(dtype).eps * np.linalg.cond(D)
+    W, C = A.whiten(np.eye(n, dtype=dtype)).T, A.colorize(np.eye(n, dtype=dtype)).T
+    assert W.dtype == C.dtype == dtype
+    np.testing.assert_allclose(W @ D @ W.T, np.eye(n), atol=tolerance)
+    np.testing.assert_allclose(C @ C.T, D, atol=tolerance * np.abs(D).max())
+    np.testing.assert_allclose(W @ C, np.eye(n), atol=tolerance)
+    batch = np.arange(6.0 * n).reshape(2, 3, n)
+    assert A.whiten(batch).shape == batch.shape
+    np.testing.assert_allclose(A.whiten(batch)[1, 2], A.whiten(batch[1, 2]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scipy_stats_and_linear_operators(kind):
+    A, D = example(kind, np.float64)
+    x = np.linspace(-1, 1, len(D))
+    cov = A.as_covariance()
+    assert cov.rank == len(D)
+    np.testing.assert_allclose(cov.covariance, D)
+    np.testing.assert_allclose(
+        multivariate_normal.logpdf(x, cov=cov), multivariate_normal.logpdf(x, cov=D)
+    )
+    draws = multivariate_normal.rvs(cov=cov, size=40_000, random_state=0)
+    scale = np.sqrt(np.outer(np.diag(D), np.diag(D)))
+    np.testing.assert_allclose(np.cov(draws, rowvar=False) / scale, D / scale, atol=0.03)
+    assert isinstance(A, sla.LinearOperator)
+    solution, info = sla.cg(A, x, rtol=1e-10)
+    assert info == 0
+    np.testing.assert_allclose(solution, np.linalg.solve(D, x), rtol=1e-6)
+    np.testing.assert_allclose((A @ A) @ x, D @ D @ x)
+    np.testing.assert_allclose((A + A) @ x, 2 * D @ x)
+    B = bm.BlockConstantMatrix.identity(PARTITIONS["shuffled"])
+    np.testing.assert_allclose((A + B) @ x, D @ x + x)
+    np.testing.assert_allclose((B @ A) @ x, D @ x)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_matrices_are_immutable_and_survive_pickling(kind):
+    A, D = example(kind, np.float64)
+    again = pickle.loads(pickle.dumps(A))
+    assert type(again) is type(A)
+    np.testing.assert_array_equal(again.toarray(), A.toarray())
+    array = A.scale if kind.startswith("scaled") else A.factor
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 1
+    assert A.is_hermitian
+    assert A.nbytes < 3000
+    assert f"{len(D)}x{len(D)}" in repr(A)
+    single = A.astype(np.float32)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single.toarray(), D, rtol=1e-4, atol=1e-4)
+
+
+@given(st.one_of(block_matrices(dtype=complex), block_matrices(dtype=float)), st.integers(0, 99))
+def test_a_scaled_matrix_may_be_any_square_one(B, seed):
+    scale = np.random.default_rng(seed).uniform(0.1, 10, B.shape[0])
+    A = bm.ScaledBlockMatrix(B, scale)
+    D = B.toarray() * scale * scale[:, None]
+    size = 1 + np.abs(D).max()
+    np.testing.assert_allclose(A.toarray(), D, atol=1e-12 * size)
+    np.testing.assert_allclose(A.H.toarray(), D.conj().T, atol=1e-12 * size)
+    np.testing.assert_allclose(A.conj().toarray(), D.conj(), atol=1e-12 * size)
+    np.testing.assert_allclose((3j * A).toarray(), 3j * D, atol=1e-11 * size)
+    sign, logdet = A.slogdet()
+    inner_sign, inner_logdet = B.slogdet()
+    assert sign == inner_sign
+    np.testing.assert_allclose(logdet, inner_logdet + 2 * np.log(scale).sum())
+
+
+I3 = bm.BlockConstantMatrix.identity([0, 0, 1])
+ONES = np.ones((3, 1))
+COMPLEX = I3.astype(complex)
+BAD = [
+    (lambda: bm.ScaledBlockMatrix(np.eye(3), [1, 1, 1]), TypeError, "matrix is a ndarray"),
+    (lambda: bm.ScaledBlockMatrix(I3, [1, 1]), ValueError, "scale has length 2; expected 3"),
+    (lambda: bm.ScaledBlockMatrix(I3, [1, 0, 1]), ValueError, "scale is 0.* at index 1"),
+    (lambda: bm.ScaledBlockMatrix(I3, [1, np.nan, 1]), np.linalg.LinAlgError, "scale contains nan"),
+    (lambda: bm.ScaledBlockMatrix(I3, [1j, 1, 1]), TypeError, "scale has dtype complex128"),
+    (lambda: bm.ScaledBlockMatrix(COMPLEX, ONES[:, 0]).whiten([1, 1, 1]), TypeError, "must be real"),
+    (lambda: bm.ScaledBlockMatrix(COMPLEX, ONES[:, 0]).as_covariance(), TypeError, "must be real"),
+    (lambda: bm.ScaledBlockMatrix(I3, ONES[:, 0]).whiten([1, 1]), ValueError, r"x has shape \(2,\)"),
+    (lambda: bm.ScaledBlockMatrix(I3, ONES[:, 0]).whiten([1j, 1, 1]), TypeError, "x has dtype"),
+    (lambda: bm.ScaledBlockMatrix(0 * I3, ONES[:, 0]).inv(), np.linalg.LinAlgError, "singular"),
+    (lambda: bm.ScaledBlockMatrix(-I3, ONES[:, 0]).as_covariance(), np.linalg.LinAlgError,
+     "positive"),
+    (lambda: bm.ScaledBlockMatrix(bm.BlockConstantMatrix([0, 1], [[1, 2], [0, 1]]), [1, 1])
+     .whiten([1, 1]), np.linalg.LinAlgError, "not symmetric"),
+    (lambda: bm.BlockPlusLowRank(np.eye(3), ONES), TypeError, "base is a ndarray"),
+    (lambda: bm.BlockPlusLowRank(I3, np.ones((2, 1))), ValueError, r"expected \(3, r\)"),
+    (lambda: bm.BlockPlusLowRank(I3, np.ones((3, 0))), ValueError, "r >= 1"),
+    (lambda: bm.BlockPlusLowRank(I3, ONES, np.eye(2)), ValueError, r"core has shape \(2, 2\)"),
+    (lambda: bm.BlockPlusLowRank(COMPLEX, ONES), TypeError, "base has dtype complex128"),
+    (lambda: bm.BlockPlusLowRank(I3, 1j * ONES), TypeError, "factor has dtype complex128"),
+    (lambda: bm.BlockPlusLowRank(I3, ONES * np.inf), np.linalg.LinAlgError, "factor contains inf"),
+    (lambda: bm.BlockPlusLowRank(I3, ONES, [[np.nan]]), np.linalg.LinAlgError, "core contains nan"),
+    (lambda: bm.BlockPlusLowRank(I3, np.ones((3, 2)), [[1, 2], [0, 1]]), np.linalg.LinAlgError,
+     "core is not symmetric"),
+    (lambda: bm.BlockPlusLowRank(bm.BlockConstantMatrix([0, 1], [[1, 2], [0, 1]]), np.ones((2, 1))),
+     np.linalg.LinAlgError, "base is not symmetric"),
+    (lambda: bm.BlockPlusLowRank(I3, ONES, [[-1 / 3]]).solve([1, 1, 1]), np.linalg.LinAlgError,
+     "singular to working precision"),
+    (lambda: bm.BlockPlusLowRank(I3, ONES, [[-1]]).whiten([1, 1, 1]), np.linalg.LinAlgError,
+     "not positive definite"),
+    (lambda: bm.BlockPlusLowRank(I3, ONES, [[-1]]).logdet(), np.linalg.LinAlgError, "its sign is -1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "message"), BAD)
+def test_bad_input_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
