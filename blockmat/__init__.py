@@ -14,6 +14,7 @@ from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition
 from blockmat.rectangular import BlockRectangularMatrix
 from blockmat.scaled import ScaledBlockMatrix
+from blockmat.shrinkage import optimal_shrinkage
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "optim",
+    "optimal_shrinkage",
     "partition_path",
     "set_num_threads",
 ]

@@ -1,0 +1,391 @@
+"""Exact inference for Gaussian samples with a block-constant covariance matrix."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import chdtrc, chdtri, digamma
+
+from blockmat._validation import Array, as_count, as_numeric, check_finite
+from blockmat.exceptions import DtypeError, NotHermitianError, PartitionMismatchError, ShapeError
+from blockmat.fitting import fit_samples
+from blockmat.low_rank import BlockPlusLowRank
+from blockmat.matrix import BlockConstantMatrix
+from blockmat.partition import Partition, as_partition
+from blockmat.scaled import ScaledBlockMatrix
+from blockmat.shrinkage import as_real_samples
+
+__all__ = [
+    "ConfidenceIntervals",
+    "LikelihoodRatioResult",
+    "confidence_intervals",
+    "kl_divergence",
+    "likelihood_ratio_test",
+    "log_likelihood",
+]
+
+
+class ConfidenceIntervals(NamedTuple):
+    """Intervals for the numbers of a block-constant covariance matrix.
+
+    Parameters
+    ----------
+    values : ndarray, shape (k, k, 2)
+        Lower and upper ends for the covariance of two variables of each two blocks; NaN for
+        two of a block of one.
+    between : ndarray, shape (k, k, 2)
+        For the between core.
+    within : ndarray, shape (k, 2)
+        For the within numbers; NaN for a block of one.
+
+    See Also
+    --------
+    confidence_intervals : computes them.
+    """
+
+    values: Array
+    between: Array
+    within: Array
+
+
+class LikelihoodRatioResult(NamedTuple):
+    """What a likelihood-ratio test found.
+
+    Parameters
+    ----------
+    statistic : float
+        Twice the logarithm of the likelihood ratio, with Bartlett's correction.
+    pvalue : float
+        The probability of a larger statistic if the coarse partition is true.
+    df : int
+        How many numbers the fine partition has more.
+
+    See Also
+    --------
+    likelihood_ratio_test : computes them.
+    """
+
+    statistic: float
+    pvalue: float
+    df: int
+
+
+def log_likelihood(
+    X: Any, covariance: BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank, mean: Any = 0.0
+) -> float:
+    r"""Return the Gaussian log-likelihood of samples.
+
+    Parameters
+    ----------
+    X : array_like, shape (T, n)
+        One sample per row.
+    covariance : BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank, shape (n, n)
+        The covariance matrix.
+    mean : array_like, shape (n,) or (), default 0
+        The mean.
+
+    Returns
+    -------
+    float
+        The sum over samples, in natural logarithms.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+    DtypeError
+        If `X` is not real.
+    SingularMatrixError
+        If the covariance matrix is singular.
+    IndefiniteMatrixError
+        If its determinant is negative.
+
+    Notes
+    -----
+    :math:`-\frac12 \left( T n \log 2\pi + T \log\det A + \sum_t (x_t - \mu)^T A^{-1}
+    (x_t - \mu) \right)`, at O(T n + k\ :sup:`3`).
+
+    Examples
+    --------
+    >>> import blockmat as bm
+    >>> from blockmat.inference import log_likelihood
+    >>> round(log_likelihood([[0.0, 1.0]], bm.BlockConstantMatrix.identity([0, 0])), 4)
+    -2.3379
+    """
+    X = as_real_samples(X, 1)
+    n_samples, n = X.shape
+    if n != covariance.shape[0]:
+        raise ShapeError(f"X has {n} columns; expected {covariance.shape[0]}, as the covariance")
+    mean = as_numeric(mean, "mean", (0, 1))
+    if mean.ndim and mean.shape != (n,):
+        raise ShapeError(f"mean has shape {mean.shape}; expected ({n},)")
+    check_finite(np.atleast_1d(mean), "mean")
+    deviations = X - mean
+    logdet = float(covariance.logdet())
+    squares = float((deviations * covariance.solve(deviations.T).T).sum())
+    return float(-0.5 * (n_samples * (n * np.log(2 * np.pi) + logdet) + squares))
+
+
+def kl_divergence(
+    A: BlockConstantMatrix | ScaledBlockMatrix, B: BlockConstantMatrix | ScaledBlockMatrix
+) -> float:
+    r"""Return the Kullback-Leibler divergence of two Gaussians with the same mean.
+
+    Parameters
+    ----------
+    A : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
+        The covariance of the distribution that the expectation is taken of.
+    B : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
+        The covariance of the other, on the same blocks or on others.
+
+    Returns
+    -------
+    float
+        At least 0, in natural logarithms.
+
+    Raises
+    ------
+    ShapeError
+        If they are of different sizes.
+    DtypeError
+        If one of them is complex.
+    NotHermitianError
+        If one of them is not symmetric.
+    SingularMatrixError
+        If one of them is singular.
+    IndefiniteMatrixError
+        If one of them has a negative determinant.
+
+    Notes
+    -----
+    :math:`\frac12 \left( \mathrm{tr}(B^{-1} A) - n + \log\det B - \log\det A \right)`. The trace
+    is the sum of the entries of a product entry by entry, which is block-constant on the
+    meet of both partitions: O(n + k\ :sup:`3`), with k the number of blocks of the meet.
+
+    Examples
+    --------
+    >>> import blockmat as bm
+    >>> from blockmat.inference import kl_divergence
+    >>> identity = bm.BlockConstantMatrix.identity([0, 0])
+    >>> round(kl_divergence(2 * identity, identity), 4)
+    0.3069
+    """
+    n = A.shape[0]
+    if B.shape != A.shape:
+        raise ShapeError(f"B has shape {B.shape}; expected {A.shape}, as A")
+    for name, matrix in (("A", A), ("B", B)):
+        if matrix.dtype.kind == "c":
+            raise DtypeError(f"{name} has dtype {matrix.dtype}; expected real numbers")
+        if not matrix.is_hermitian:
+            raise NotHermitianError(f"{name} is not symmetric; expected a covariance matrix")
+    (a, scale), (b, other) = _unscaled(A), _unscaled(B)
+    meet = a.partition.meet(b.partition)
+    inverse = b.inv().refine(meet)
+    a = a.refine(meet)
+    ratio = scale / other
+    sums, squares = meet.block_sums(ratio), meet.block_sums(ratio**2)
+    products = a.values * inverse.values
+    on_diagonal = a.diagonal_values * inverse.diagonal_values - np.diag(products)
+    trace = float(sums @ products @ sums + on_diagonal @ squares)
+    divergence = (trace - n + float(B.logdet()) - float(A.logdet())) / 2
+    return float(max(divergence, 0.0))
+
+
+def _unscaled(A: BlockConstantMatrix | ScaledBlockMatrix) -> tuple[BlockConstantMatrix, Array]:
+    """Return a block-constant matrix in double precision, and its scale."""
+    if isinstance(A, ScaledBlockMatrix):
+        return A.matrix.astype(np.float64), A.scale.astype(np.float64)
+    return A.astype(np.float64), np.ones(A.shape[0])
+
+
+def likelihood_ratio_test(
+    X: Any, coarse: Any, fine: Any, *, assume_centered: bool = False
+) -> LikelihoodRatioResult:
+    r"""Test whether samples need a finer partition.
+
+    Parameters
+    ----------
+    X : array_like, shape (T, n)
+        One Gaussian sample per row.
+    coarse : Partition or sequence of hashable, shape (n,)
+        The blocks of the hypothesis.
+    fine : Partition or sequence of hashable, shape (n,)
+        The blocks of the alternative: every one inside one block of `coarse`. They must not
+        be chosen by looking at `X`.
+    assume_centered : bool, default False
+        Whether the mean is known to be zero.
+
+    Returns
+    -------
+    LikelihoodRatioResult
+        With the fields statistic, pvalue and df.
+
+    Raises
+    ------
+    ShapeError
+        If `X` is not 2-d or a partition does not fit.
+    PartitionMismatchError
+        If `fine` is not a refinement of `coarse`, or is the same.
+    ValueError
+        If there are too few samples for the maximum-likelihood estimate, which for k blocks
+        takes k + 1 (k if the mean is known).
+    SingularMatrixError
+        If the variables of a block are perfectly collinear.
+
+    Notes
+    -----
+    Twice the log-likelihood ratio is
+    :math:`T (\log\det \hat\Sigma_c - \log\det \hat\Sigma_f)`, with
+    :math:`\hat\Sigma` the projections of the sample covariance matrix, and has
+    asymptotically a chi-squared distribution. It is multiplied by df over its exact expectation
+    under the hypothesis (Bartlett's correction), which is known because
+    :math:`\nu \hat M` has a Wishart and :math:`\nu (n_b - 1) \hat d_b / d_b` a chi-squared
+    distribution, and does not depend on the true numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from blockmat.inference import likelihood_ratio_test
+    >>> X = np.random.default_rng(0).normal(size=(50, 6))
+    >>> result = likelihood_ratio_test(X, [0] * 6, [0, 0, 0, 1, 1, 1])
+    >>> result.df, round(result.pvalue, 2)
+    (3, 0.99)
+    """
+    X = as_real_samples(X, 1)
+    n_samples, n = X.shape
+    coarse, fine = as_partition(coarse, n, "coarse"), as_partition(fine, n, "fine")
+    if not fine.is_refinement_of(coarse) or fine.n_blocks == coarse.n_blocks:
+        raise PartitionMismatchError(
+            f"fine ({fine.n_blocks} blocks) is not a refinement of coarse ({coarse.n_blocks} "
+            f"blocks); each block of fine must lie inside one of coarse, and at least one be smaller"
+        )
+    require_estimate(n_samples, fine.n_blocks, assume_centered)
+    df = n_samples - (not assume_centered)
+    logdets = [
+        float(fit_samples(X, p, ddof=0, assume_centered=assume_centered).logdet())
+        for p in (coarse, fine)
+    ]
+    ratio = n_samples * (logdets[0] - logdets[1])
+    expected = n_samples * (_expected_logdet(coarse, df) - _expected_logdet(fine, df))
+    more = n_parameters(fine) - n_parameters(coarse)
+    statistic = max(ratio, 0.0) * more / expected
+    return LikelihoodRatioResult(statistic, float(chdtrc(more, statistic)), more)
+
+
+def require_estimate(n_samples: int, n_blocks: int, assume_centered: bool) -> None:
+    """Refuse more blocks than there are samples, but one if their mean is not known."""
+    if n_samples - (not assume_centered) < n_blocks:
+        lost = "" if assume_centered else " and one for the mean"
+        raise ValueError(
+            f"X has {n_samples} rows, too few for {n_blocks} blocks: the maximum-likelihood "
+            f"estimate takes one sample for each block{lost}"
+        )
+
+
+def n_parameters(p: Partition) -> int:
+    """Return how many numbers a block-constant covariance matrix has."""
+    k = p.n_blocks
+    return k * (k + 1) // 2 + int((p.sizes > 1).sum())
+
+
+def _expected_logdet(p: Partition, df: int) -> float:
+    """Return the bias of the log-determinant of the estimate, but for what all partitions share."""
+    between = digamma((df - np.arange(p.n_blocks)) / 2).sum()
+    m = p.sizes[p.sizes > 1] - 1
+    return float(between + (m * (digamma(df * m / 2) - np.log(m))).sum())
+
+
+def confidence_intervals(
+    A: BlockConstantMatrix, df: int, level: float = 0.95
+) -> ConfidenceIntervals:
+    r"""Return confidence intervals for the numbers of a covariance matrix.
+
+    Parameters
+    ----------
+    A : BlockConstantMatrix
+        The fit of Gaussian samples, divided by the degrees of freedom: what `fit_samples`
+        returns.
+    df : int
+        The degrees of freedom: T - 1 for T samples, or T if their mean was known and
+        ``ddof=0``; at least 1.
+    level : float, default 0.95
+        The probability with which each interval contains the true number.
+
+    Returns
+    -------
+    ConfidenceIntervals
+        With the fields values, between and within.
+
+    Raises
+    ------
+    TypeError
+        If `A` is not a BlockConstantMatrix, or `df` not an integer.
+    DtypeError
+        If `A` is complex.
+    NotHermitianError
+        If it is not symmetric.
+    ValueError
+        If it is aligned, `df` is below 1, or `level` not between 0 and 1.
+
+    Notes
+    -----
+    Exact for the within numbers and the diagonal of the between core, as
+    :math:`\nu (n_b - 1) \hat d_b / d_b` and :math:`\nu \hat M_{bb} / M_{bb}` have chi-squared
+    distributions with :math:`\nu (n_b - 1)` and :math:`\nu` degrees of freedom. The covariance
+    inside a block, :math:`(M_{bb} - d_b) / n_b`, is a difference of two independent variances,
+    whose intervals are combined [1]_: close, not exact. So is
+    :math:`M_{ab} = (c + M_{ab}) / 2 - (c - M_{ab}) / 2`, with
+    :math:`c = \sqrt{M_{aa} M_{bb}}` taken as known: half the variances of sum and difference of
+    two means of one variance.
+
+    References
+    ----------
+    .. [1] G. Y. Zou, A. Donner, "Construction of confidence limits about effect measures",
+       Statistics in Medicine 27, 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> from blockmat.inference import confidence_intervals
+    >>> X = np.random.default_rng(0).normal(size=(101, 4))
+    >>> confidence_intervals(bm.fit_samples(X, [0, 0, 0, 0]), df=100).within.round(2)
+    array([[0.83, 1.14]])
+    """
+    if not isinstance(A, BlockConstantMatrix):
+        raise TypeError(f"A is a {type(A).__name__}; expected a BlockConstantMatrix")
+    if A.dtype.kind == "c":
+        raise DtypeError(f"A has dtype {A.dtype}; expected real numbers")
+    if A.is_aligned:
+        raise ValueError("A has aligned blocks; expected one within number per block")
+    if not A.is_hermitian:
+        raise NotHermitianError("A is not symmetric; expected a covariance matrix")
+    df = as_count(df, "df", 1)
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level!r}; expected a number between 0 and 1")
+    sizes = A.partition.sizes
+    M, d = A.between.astype(np.float64), A.within.astype(np.float64)
+    own, diagonal = np.diag(M), np.arange(len(M))
+    size = np.sqrt(np.outer(own, own))
+    between = _difference_interval((size + M) / 2, df, (size - M) / 2, df, level)
+    between[diagonal, diagonal] = _chi_squared_interval(own, df, level)
+    within = _chi_squared_interval(d, df * (sizes - 1), level)
+    values = between / np.sqrt(np.outer(sizes, sizes))[..., None]
+    inside = _difference_interval(own, df, d, df * (sizes - 1), level)
+    values[diagonal, diagonal] = inside / sizes[:, None]
+    return ConfidenceIntervals(values, between, within)
+
+
+def _difference_interval(a: Array, df_a: Any, b: Array, df_b: Any, level: float) -> Array:
+    """Return intervals (..., 2) for differences of independent variances."""
+    (low_a, high_a), (low_b, high_b) = (
+        np.moveaxis(_chi_squared_interval(x, df, level), -1, 0) for x, df in ((a, df_a), (b, df_b))
+    )
+    below, above = np.hypot(a - low_a, high_b - b), np.hypot(high_a - a, b - low_b)
+    return np.stack([a - b - below, a - b + above], axis=-1)
+
+
+def _chi_squared_interval(variance: Array, df: Any, level: float) -> Array:
+    """Return intervals (..., 2) for variances; NaN without degrees of freedom."""
+    known = np.where(df > 0, df, np.nan)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    return np.stack([known * variance / chdtri(known, tail) for tail in tails], axis=-1)

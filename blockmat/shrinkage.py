@@ -1,0 +1,215 @@
+"""How far a sample covariance matrix should be shrunk toward a block-constant one."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from blockmat._sums import as_samples
+from blockmat._validation import Array, check_finite
+from blockmat.exceptions import DtypeError
+from blockmat.fitting import fit_samples
+from blockmat.partition import Partition, as_partition
+
+__all__ = ["optimal_shrinkage"]
+
+_FOLDS = 5
+_LEAST = 1e-3  # shrinkage that is tried
+
+Standardize = Callable[[Array], "Standardized"]
+Find = Callable[[Array], Partition]
+
+
+class Standardized(NamedTuple):
+    """Samples (T, n) without their mean, in units of their scale."""
+
+    deviations: Array
+    location: Array
+    scale: Array
+
+
+def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = False) -> float:
+    r"""Estimate how far to shrink a sample covariance matrix toward a block-constant one.
+
+    Parameters
+    ----------
+    X : array_like, shape (T, n)
+        One sample per row, at least 2 of them.
+    partition : Partition or sequence of hashable, shape (n,), optional
+        The blocks of the target, known beforehand: with blocks found in the same samples the
+        estimate is too high (`BlockCovariance` takes care of that). Without it the target is
+        the identity times the mean variance.
+    assume_centered : bool, default False
+        Whether the mean is known to be zero; otherwise it is subtracted.
+
+    Returns
+    -------
+    float
+        The weight :math:`\delta` of the target, from 0 to 1, in
+        :math:`(1 - \delta) S + \delta P S`.
+
+    Raises
+    ------
+    ShapeError
+        If `X` is not 2-d or the partition does not fit.
+    DtypeError
+        If `X` is not real.
+    NonFiniteError
+        If it contains NaN or infinity.
+    ValueError
+        If there are fewer than 2 samples.
+
+    See Also
+    --------
+    blockmat.covariance.BlockCovariance : ``shrinkage="optimal"`` and ``"cv"``.
+
+    Notes
+    -----
+    With S the sample covariance matrix (divided by T), P the projection onto the
+    block-constant matrices and :math:`A_\perp = A - P A`, the expected squared error is least
+    at
+
+    .. math:: \delta^* = E \| S_\perp - \Sigma_\perp \|^2 / E \| S_\perp \|^2,
+
+    estimated by the spread of single samples over T,
+    :math:`T^{-2} \sum_t \| (x_t x_t^T - S)_\perp \|^2`, divided by :math:`\| S_\perp \|^2`. For
+    the identity as the target, the whole spread is taken, as Ledoit and Wolf [1]_ do, who
+    neglect the error of the target. All norms come from the T x T products of the
+    samples and their block sums: O(T\ :sup:`2` n), with nothing of size n x n.
+
+    References
+    ----------
+    .. [1] O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance
+       matrices", Journal of Multivariate Analysis 88, 2004.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(50, 3))[:, [0] * 20 + [1] * 20 + [2] * 20]
+    >>> X = X + rng.normal(size=X.shape)
+    >>> round(bm.optimal_shrinkage(X, [0] * 20 + [1] * 20 + [2] * 20), 2)
+    0.95
+    >>> round(bm.optimal_shrinkage(X), 2)
+    0.22
+    """
+    X = as_real_samples(X, 2)
+    p = None if partition is None else as_partition(partition, X.shape[1])
+    deviations = X if assume_centered else X - X.mean(axis=0)
+    spread = spread_of(deviations, p)
+    if spread.distance <= 0:
+        return 0.0
+    return float(min(spread.noise / len(X) / spread.distance, 1.0))
+
+
+def as_real_samples(X: Any, least: int) -> Array:
+    """Return at least `least` finite real samples in double precision."""
+    X = as_samples(X)
+    if X.dtype.kind == "c":
+        raise DtypeError(f"X has dtype {X.dtype}; expected real numbers")
+    if len(X) < least:
+        raise ValueError(f"X has {len(X)} rows; expected at least {least} samples")
+    check_finite(X, "X")
+    double: Array = X.astype(np.float64, copy=False)
+    return double
+
+
+class Spread(NamedTuple):
+    """What decides about shrinkage.
+
+    ``noise`` is the mean of ``|(x x^T - S)_perp|^2`` over samples, and ``distance`` is
+    ``|S_perp|^2``.
+    """
+
+    noise: float
+    distance: float
+
+
+def spread_of(deviations: Array, p: Partition | None) -> Spread:
+    """Measure samples (T, n) with the mean zero, for a block-constant target or the identity."""
+    n_samples, n = deviations.shape
+    gram = deviations @ deviations.T
+    lengths = np.diag(gram)
+    squares = float((gram**2).sum()) / n_samples**2  # of S
+    single = float((lengths**2).mean())  # of x x^T
+    if p is None:
+        return Spread(
+            single - squares, _beyond_rounding(squares - lengths.mean() ** 2 / n, squares)
+        )
+    several = np.maximum(p.sizes - 1, 1)
+    means = p.block_sums(deviations, axis=1) / np.sqrt(p.sizes)
+    within = np.where(p.sizes > 1, (p.block_sums(deviations**2, axis=1) - means**2) / several, 0)
+    projected = (means**2).sum(axis=1) ** 2 + within**2 @ (p.sizes - 1)
+    between = means.T @ means / n_samples
+    target = float((between**2).sum() + within.mean(axis=0) ** 2 @ (p.sizes - 1))
+    distance = _beyond_rounding(squares - target, squares)
+    return Spread(max(single - float(projected.mean()) - distance, 0.0), distance)
+
+
+def _beyond_rounding(difference: float, of: float) -> float:
+    return difference if difference > 1e-12 * of else 0.0
+
+
+def cross_fitted_shrinkage(X: Array, deviations: Array, find: Find) -> float:
+    """Estimate the optimal shrinkage toward blocks that are found in the same samples.
+
+    The blocks are found in all samples but those of one fold, and what decides about
+    shrinkage is measured on the deviations there, to which they have not been fitted.
+    """
+    noise = signal = 0.0
+    folds = list(_folds(X))
+    for (rest, _), (_, fold) in zip(folds, _folds(deviations), strict=True):
+        spread = spread_of(fold, find(rest))
+        noise += spread.noise / len(folds)
+        signal += (spread.distance - spread.noise / len(fold)) / len(folds)
+    noise /= len(X)
+    return float(noise / (noise + max(signal, 0.0))) if noise > 0 else 0.0
+
+
+def likelihood_shrinkage(X: Array, standardize: Standardize, find: Find) -> float:
+    """Return the shrinkage with the highest Gaussian likelihood of samples held out."""
+    from scipy.optimize import minimize_scalar
+
+    held_out = [_HeldOut(standardize(rest), find(rest), fold) for rest, fold in _folds(X)]
+
+    def loss(shrinkage: float) -> float:
+        return sum(fold(shrinkage) for fold in held_out)
+
+    best = minimize_scalar(loss, bounds=(_LEAST, 1), method="bounded")
+    return float(best.x) if best.fun < loss(1.0) else 1.0
+
+
+def _folds(X: Array) -> Iterator[tuple[Array, Array]]:
+    """Cut samples into intervals, as neighbours may depend on each other: the rest, and each."""
+    for fold in np.array_split(np.arange(len(X)), min(_FOLDS, len(X) // 2)):
+        yield np.delete(X, fold, axis=0), X[fold]
+
+
+class _HeldOut:
+    """Minus twice the log-likelihood of some samples, but for a constant, by shrinkage.
+
+    With F the fit and Z the deviations that it is made of,
+    ``(1 - s) Z^T Z / T + s F = s (F + c Z^T Z)``, whose inverse and determinant for every c
+    come from one decomposition of ``Z F^-1 Z^T``, T x T.
+    """
+
+    def __init__(self, rest: Standardized, p: Partition, fold: Array) -> None:
+        Z = rest.deviations
+        new = (fold - rest.location) / rest.scale
+        target = fit_samples(Z, p, ddof=0, assume_centered=True)
+        solved = target.solve(Z.T)
+        values, vectors = np.linalg.eigh(Z @ solved)
+        self.n_samples, self.n = len(Z), Z.shape[1]
+        self.n_new = len(new)
+        self.logdet = float(target.logdet())
+        self.values = np.maximum(values, 0)
+        self.projected = ((new @ solved @ vectors) ** 2).sum(axis=0)
+        self.length = float((new * target.solve(new.T).T).sum())
+
+    def __call__(self, shrinkage: float) -> float:
+        c = (1 - shrinkage) / shrinkage / self.n_samples
+        grown = 1 + c * self.values
+        logdet = self.n * np.log(shrinkage) + self.logdet + np.log(grown).sum()
+        taken = c * (self.projected / grown).sum()
+        return float(self.n_new * logdet + (self.length - taken) / shrinkage)

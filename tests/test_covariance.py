@@ -1,0 +1,329 @@
+"""Shrinkage and BlockCovariance against dense formulas and scikit-learn."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.covariance import EmpiricalCovariance, ledoit_wolf
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import blockmat as bm
+from blockmat import shrinkage
+from blockmat.covariance import BlockCovariance
+from blockmat.shrinkage import Standardized, cross_fitted_shrinkage
+from blockmat.testing import partitions, project_dense
+
+LABELS = np.repeat([0, 1, 2], [5, 7, 4])
+
+
+def samples(n_samples=40, labels=LABELS, seed=0, noise=0.8):
+    """Samples with a factor for each block, scales of their own and a mean."""
+    rng = np.random.default_rng(seed)
+    factors = rng.standard_normal((n_samples, labels.max() + 1))
+    X = factors[:, labels] + noise * rng.standard_normal((n_samples, len(labels)))
+    return X * rng.uniform(0.5, 2, len(labels)) + 3
+
+
+@pytest.mark.parametrize(("n_samples", "n"), [(10, 5), (60, 90), (30, 1), (2, 4)])
+@pytest.mark.parametrize("assume_centered", [False, True])
+def test_shrinkage_toward_the_identity_is_that_of_ledoit_and_wolf(n_samples, n, assume_centered):
+    X = np.random.default_rng(n).standard_normal((n_samples, n)) * np.arange(1, n + 1) + 1
+    expected = ledoit_wolf(X, assume_centered=assume_centered)[1]
+    result = bm.optimal_shrinkage(X, assume_centered=assume_centered)
+    assert type(result) is float
+    assert result == pytest.approx(expected, abs=1e-12)
+
+
+@given(partitions(min_n=2, max_n=8), st.integers(0, 99), st.booleans())
+def test_shrinkage_is_the_dense_formula(p, seed, assume_centered):
+    X = np.random.default_rng(seed).standard_normal((9, p.n)) + 0.5
+    D = X if assume_centered else X - X.mean(0)
+    S = D.T @ D / len(D)
+
+    def off(A):
+        return A - project_dense(A, p)
+
+    spread = sum(np.linalg.norm(off(np.outer(x, x) - S)) ** 2 for x in D) / len(D) ** 2
+    distance = np.linalg.norm(off(S)) ** 2
+    result = bm.optimal_shrinkage(X, p, assume_centered=assume_centered)
+    if distance < 1e-10:
+        assert result == 0
+    else:
+        assert result == pytest.approx(min(spread / distance, 1), abs=1e-9)
+
+
+def test_shrinkage_estimates_what_has_the_least_error():
+    rng = np.random.default_rng(0)
+    own = rng.standard_normal((16, 16)) / 4
+    truth = 0.3 * (LABELS[:, None] == LABELS) + np.eye(16) + 0.4 * own @ own.T
+    p = bm.Partition.from_labels(LABELS)
+    root = np.linalg.cholesky(truth)
+    off = truth - project_dense(truth, p)
+    wrong, total, estimates = 0, 0, []
+    for _ in range(200):
+        X = rng.standard_normal((60, 16)) @ root.T
+        S = X.T @ X / 60
+        sample_off = S - project_dense(S, p)
+        wrong += np.linalg.norm(sample_off - off) ** 2
+        total += np.linalg.norm(sample_off) ** 2
+        estimates.append(bm.optimal_shrinkage(X, p, assume_centered=True))
+    assert 0.3 < wrong / total < 0.85
+    assert np.mean(estimates) == pytest.approx(wrong / total, abs=0.04)
+
+
+def test_blocks_found_in_the_same_samples_do_not_count_as_free_of_error():
+    """Noise without any blocks, where a found partition looks better than it is."""
+    rng = np.random.default_rng(0)
+    own = rng.standard_normal((80, 6))
+    X = rng.standard_normal((50, 6)) @ own.T + 2 * rng.standard_normal((50, 80))
+    Z = (X - X.mean(0)) / X.std(0)
+    p = bm.find_partition(X, 20, samples=True)
+    naive = bm.optimal_shrinkage(Z, p)
+    fitted = cross_fitted_shrinkage(X, Z, lambda rest: bm.find_partition(rest, 20, samples=True))
+    model = BlockCovariance(n_blocks=20, shrinkage="optimal").fit(X)
+    assert model.shrinkage_ == pytest.approx(fitted)
+    covariance = own @ own.T + 4 * np.eye(80)
+    s = np.sqrt(np.diag(covariance))
+    truth = covariance / s[:, None] / s
+    S = Z.T @ Z / 50
+    off, true_off = S - project_dense(S, p), truth - project_dense(truth, p)
+    best = 1 - (off * true_off).sum() / (off**2).sum()
+    assert naive > best + 0.1
+    assert abs(fitted - best) < abs(naive - best) / 2
+
+
+@pytest.mark.parametrize("value", [0.05, 0.4, 1.0])
+def test_the_held_out_likelihood_is_the_dense_one(value):
+    X = samples()
+    location, scale = X[10:].mean(0), X[10:].std(0)
+    Z, new = (X[10:] - location) / scale, (X[:10] - location) / scale
+    standardized = Standardized(Z, location, scale)
+    p = bm.Partition.from_labels(LABELS)
+    S = Z.T @ Z / len(Z)
+    A = (1 - value) * S + value * project_dense(S, p)
+    expected = 10 * np.linalg.slogdet(A)[1] + np.trace(new @ np.linalg.solve(A, new.T))
+    assert shrinkage._HeldOut(standardized, p, X[:10])(value) == pytest.approx(expected)
+
+
+def test_cross_validated_shrinkage_has_the_highest_held_out_likelihood():
+    X = samples(60, noise=1.5)
+    X[:, ::2] += np.random.default_rng(1).standard_normal((60, 1))
+    model = BlockCovariance(LABELS, shrinkage="cv").fit(X)
+
+    def likelihood(value):
+        total = 0
+        for fold in np.array_split(np.arange(60), 5):
+            rest = np.delete(X, fold, axis=0)
+            part = BlockCovariance(LABELS, shrinkage=value).fit(rest)
+            total += len(fold) * part.score(X[fold])
+        return total
+
+    best = likelihood(model.shrinkage_)
+    assert 0.1 < model.shrinkage_ < 0.95
+    assert best >= max(likelihood(model.shrinkage_ + step) for step in (-0.02, 0.02))
+    pure = samples(60)
+    assert BlockCovariance(LABELS, shrinkage="cv").fit(pure).shrinkage_ > 0.9
+
+
+def dense_model(X, labels, scaled, weight, assume_centered):
+    D = X if assume_centered else X - X.mean(0)
+    S = D.T @ D / len(X)
+    s = np.sqrt(np.diag(S)) if scaled else np.ones(X.shape[1])
+    C = S / s[:, None] / s
+    return (
+        ((1 - weight) * C + weight * project_dense(C, bm.Partition.from_labels(labels)))
+        * s[:, None]
+        * s
+    )
+
+
+CLASSES = {
+    (True, 1): bm.ScaledBlockMatrix,
+    (False, 1): bm.BlockConstantMatrix,
+    (True, 0.3): bm.BlockPlusLowRank,
+    (False, 0.3): bm.BlockPlusLowRank,
+}
+
+
+@pytest.mark.parametrize("assume_centered", [False, True])
+@pytest.mark.parametrize(("scaled", "weight"), CLASSES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_model_is_the_dense_one(scaled, weight, assume_centered, dtype):
+    X = samples().astype(dtype)
+    model = BlockCovariance(
+        LABELS, scaled=scaled, shrinkage=weight, assume_centered=assume_centered
+    ).fit(X)
+    expected = dense_model(X.astype(float), LABELS, scaled, weight, assume_centered)
+    rtol = 1e-4 if dtype == np.float32 else 1e-10
+    assert type(model.operator_) is CLASSES[scaled, weight]
+    assert model.operator_.dtype == model.covariance_.dtype == model.precision_.dtype == dtype
+    assert model.location_.dtype == dtype
+    size = np.abs(expected).max()
+    np.testing.assert_allclose(model.covariance_, expected, rtol=rtol, atol=rtol * size)
+    inverse = np.linalg.inv(expected)
+    np.testing.assert_allclose(
+        model.precision_, inverse, rtol=rtol, atol=30 * rtol * np.abs(inverse).max()
+    )
+    new = samples(30, seed=1).astype(dtype)
+    reference = EmpiricalCovariance(assume_centered=assume_centered).fit(X.astype(float))
+    reference.covariance_, reference.precision_ = expected, inverse
+    np.testing.assert_allclose(model.location_, reference.location_, rtol=rtol)
+    score = model.score(new)
+    assert score == pytest.approx(reference.score(new.astype(float)), rel=100 * rtol)
+    np.testing.assert_allclose(
+        model.mahalanobis(new), reference.mahalanobis(new.astype(float)), rtol=300 * rtol
+    )
+    other = np.cov(new, rowvar=False)
+    for norm in ("frobenius", "spectral"):
+        for scaling in (True, False):
+            for squared in (True, False):
+                options = {"norm": norm, "scaling": scaling, "squared": squared}
+                result = model.error_norm(other, **options)
+                assert type(result) is float
+                assert result == pytest.approx(
+                    reference.error_norm(other, **options), rel=10 * rtol
+                )
+
+
+@pytest.mark.parametrize("shrinkage_", [None, 0.5, "optimal", "cv"])
+@pytest.mark.parametrize("labels", [None, LABELS])
+def test_nothing_of_size_n_by_n_is_formed(monkeypatch, shrinkage_, labels):
+    X = samples()
+    model = BlockCovariance(labels, shrinkage=shrinkage_).fit(X)
+    expected = model.score(X), model.mahalanobis(X)
+    for cls in (bm.BlockConstantMatrix, bm.ScaledBlockMatrix, bm.BlockPlusLowRank):
+        monkeypatch.delattr(cls, "toarray")
+    model = BlockCovariance(labels, shrinkage=shrinkage_).fit(X)
+    assert model.score(X) == expected[0]
+    np.testing.assert_array_equal(model.mahalanobis(X), expected[1])
+    with pytest.raises((AttributeError, NotImplementedError)):
+        model.get_precision()
+    assert "covariance_" not in vars(model)
+
+
+def test_blocks_are_found_or_given():
+    X = samples(200)
+    found = BlockCovariance().fit(X)
+    assert found.partition_.n_blocks == 3
+    np.testing.assert_array_equal(found.labels_, LABELS)
+    assert found.shrinkage_ == 1.0
+    assert BlockCovariance(n_blocks=2).fit(X).partition_.n_blocks == 2
+    given_ = BlockCovariance(list("aaabbbbccccddddd"), n_blocks=2).fit(X)
+    assert given_.partition_.names == ("a", "b", "c", "d")
+    p = bm.Partition.from_labels(LABELS)
+    assert BlockCovariance(p).fit(X).partition_ is p
+
+
+@parametrize_with_checks(
+    [
+        BlockCovariance(),
+        BlockCovariance(shrinkage="cv"),
+        BlockCovariance(shrinkage="optimal"),
+        BlockCovariance(scaled=False, shrinkage=0.5, n_blocks=1, assume_centered=True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_it_works_in_a_pipeline_and_a_grid_search():
+    X = samples(80)
+    search = GridSearchCV(BlockCovariance(), {"n_blocks": [1, 3], "shrinkage": [None, 0.5]}).fit(X)
+    assert search.best_params_ == {"n_blocks": 3, "shrinkage": None}
+    pipeline = make_pipeline(StandardScaler(), BlockCovariance(LABELS)).fit(X)
+    np.testing.assert_allclose(pipeline[-1].covariance_.diagonal(), 1)
+    copy = clone(BlockCovariance(bm.Partition.from_labels(LABELS), scaled=False))
+    assert copy.labels == bm.Partition.from_labels(LABELS)
+    assert copy.scaled is False
+
+
+def test_the_estimate_exists_if_there_is_a_sample_for_each_block_and_one_for_the_mean():
+    X = samples(4)
+    model = BlockCovariance(LABELS).fit(X)
+    assert np.isfinite(model.score(X))
+    with pytest.raises(ValueError, match="X has 3 rows, too few for 3 blocks: the maximum-lik"):
+        BlockCovariance(LABELS).fit(X[:3])
+    centered = BlockCovariance(LABELS, assume_centered=True).fit(X[:3])
+    assert np.isfinite(centered.score(X))
+
+
+def test_collinear_variables_are_one_block_without_an_inverse():
+    x = samples(20)[:, :2]
+    X = np.column_stack([x[:, 0], 2 * x[:, 0] + 1, x[:, 1]])
+    model = BlockCovariance([0, 0, 1]).fit(X)
+    np.testing.assert_allclose(model.covariance_, np.cov(X, rowvar=False, ddof=0))
+    with pytest.raises(np.linalg.LinAlgError, match="determinant is zero"):
+        model.score(X)
+
+
+CONSTANT = np.column_stack([samples()[:, 0], np.full(40, 0.1)])
+BAD = [
+    ({}, samples(1), ValueError, "minimum of 2 is required"),
+    ({}, samples(2), ValueError, "X has 2 rows; expected at least 3 samples"),
+    ({}, CONSTANT, ValueError, "column 1 of X is constant"),
+    ({"labels": [0, 1]}, CONSTANT, ValueError, "column 1 of X is constant"),
+    ({}, np.ones((5, 3)), ValueError, "column 0 of X is constant"),
+    ({}, np.full((5, 3), np.nan), ValueError, "NaN"),
+    ({"labels": [0, 1]}, samples(), ValueError, "labels divides 2 variables; expected 16"),
+    ({"n_blocks": 17}, samples(), ValueError, "n_blocks is 17; expected at most 16"),
+    ({"n_blocks": 0}, samples(), ValueError, "n_blocks is 0; expected at least 1"),
+    ({"n_blocks": 2.5}, samples(), TypeError, "n_blocks is 2.5; expected an integer"),
+    ({"n_blocks": "all"}, samples(), ValueError, "n_blocks is 'all'; expected an integer or"),
+    ({"n_blocks": 9}, samples(9), ValueError, "n_blocks is 9; expected at most 7"),
+    ({"shrinkage": 0}, samples(), ValueError, "shrinkage is 0; expected a number above 0"),
+    ({"shrinkage": 1.5}, samples(), ValueError, "shrinkage is 1.5"),
+    ({"shrinkage": np.nan}, samples(), ValueError, "shrinkage is nan"),
+    ({"shrinkage": "best"}, samples(), ValueError, "shrinkage is 'best'; expected None"),
+    ({"shrinkage": [1]}, samples(), TypeError, r"shrinkage is \[1\]; expected None"),
+    ({"shrinkage": "cv"}, samples(5), ValueError, "X has 5 rows; shrinkage='cv' expects at least"),
+    ({"shrinkage": "cv", "labels": LABELS * 0}, samples(3), ValueError, "X has 3 rows; shrinkage="),
+]
+
+
+@pytest.mark.parametrize(("options", "X", "error", "message"), BAD)
+def test_bad_input_is_refused(options, X, error, message):
+    model = BlockCovariance(**options)
+    with pytest.raises(error, match=message):
+        model.fit(X)
+    assert not any(name.endswith("_") for name in vars(model) if name != "n_features_in_")
+    with pytest.raises(NotFittedError):
+        _ = model.covariance_
+
+
+def test_all_equal_variances_of_zero_are_allowed_without_scaling():
+    model = BlockCovariance([0, 0, 0], scaled=False).fit(np.ones((5, 3)))
+    assert (model.covariance_ == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.eye(2),), r"comp_cov has shape \(2, 2\); expected \(16, 16\)"),
+        ((np.full((16, 16), np.nan),), "comp_cov contains NaN"),
+        ((np.eye(16), "nuclear"), "norm is 'nuclear'"),
+    ],
+)
+def test_error_norm_refuses_bad_input(arguments, message):
+    model = BlockCovariance(LABELS).fit(samples())
+    with pytest.raises((ValueError, np.linalg.LinAlgError), match=message):
+        model.error_norm(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "error", "message"),
+    [
+        (samples(1), {}, ValueError, "X has 1 rows; expected at least 2 samples"),
+        (samples() * 1j, {}, TypeError, "expected real numbers"),
+        (samples(), {"partition": [0]}, ValueError, "partition"),
+        (np.full((3, 3), np.inf), {}, np.linalg.LinAlgError, "X contains inf"),
+    ],
+)
+def test_optimal_shrinkage_refuses_bad_input(X, options, error, message):
+    with pytest.raises(error, match=message):
+        bm.optimal_shrinkage(X, **options)
