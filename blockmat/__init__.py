@@ -4,6 +4,7 @@ from blockmat import optim
 from blockmat._threads import get_num_threads, set_num_threads
 from blockmat.accumulator import BlockAccumulator
 from blockmat.approximation import approximation_error
+from blockmat.coclustering import Coclusters, cocluster
 from blockmat.discovery import PartitionPath, find_partition, partition_path
 from blockmat.eigen import BlockEigh
 from blockmat.exceptions import BlockmatError
@@ -25,10 +26,12 @@ __all__ = [
     "BlockPlusLowRank",
     "BlockRectangularMatrix",
     "BlockmatError",
+    "Coclusters",
     "Partition",
     "PartitionPath",
     "ScaledBlockMatrix",
     "approximation_error",
+    "cocluster",
     "find_partition",
     "fit",
     "fit_samples",

@@ -4,6 +4,7 @@ What is best is said by an objective: the Frobenius loss of the block-constant m
 Gaussian likelihood of samples with a block-constant correlation matrix.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -64,26 +65,16 @@ def n_pairs(sizes: Array) -> Array:
 class Objective(Protocol):
     """What block k-means makes small."""
 
+    n_observations: float
+
     def loss(self, blocks: Blocks) -> float:
         """Return the loss of a partition."""
 
     def costs(self, blocks: Blocks) -> Array:
         """Return what each variable would cost in each block, (n, k), others staying."""
 
-    def criterion(self, blocks: Blocks) -> float:
-        """Return what the best number of blocks makes smallest."""
-
-
-def penalty(blocks: Blocks, n_observations: float) -> float:
-    """Return what the integrated completed likelihood adds to minus twice the log-likelihood.
-
-    That is the logarithm of the number of observations for each number of the model, and minus
-    twice the log-likelihood of the labels, each drawn by the sizes of the blocks.
-    """
-    sizes, k = blocks.sizes, len(blocks.sizes)
-    n_parameters = k * (k + 1) / 2 + (sizes > 1).sum()
-    entropy = (sizes * np.log(sizes.sum() / sizes)).sum()
-    return float(np.log(n_observations) * n_parameters + 2 * entropy)
+    def deviance(self, blocks: Blocks) -> float:
+        """Return minus twice the log-likelihood, but for a constant."""
 
 
 class FrobeniusLoss:
@@ -93,10 +84,13 @@ class FrobeniusLoss:
     ----------
     squares : float
         The squared norm of the matrix.
+    n : int
+        The number of its rows.
     """
 
-    def __init__(self, squares: float) -> None:
+    def __init__(self, squares: float, n: int) -> None:
         self.squares = squares
+        self.n_observations = n * (n + 1) / 2
 
     def loss(self, blocks: Blocks) -> float:
         """Return ``|A|^2 - |PA|^2``."""
@@ -111,14 +105,12 @@ class FrobeniusLoss:
         costs: Array = 2 * off + on
         return costs
 
-    def criterion(self, blocks: Blocks) -> float:
-        """Return the integrated completed likelihood of independent Gaussian residuals."""
-        n = blocks.sizes.sum()
-        numbers = n * (n + 1) / 2
+    def deviance(self, blocks: Blocks) -> float:
+        """Return that of independent Gaussian residuals with the variance that fits."""
         double = np.finfo(np.float64)
         floor = max(double.eps * self.squares, double.tiny)
-        fit = numbers * np.log(max(self.loss(blocks), floor) / numbers)
-        return float(fit) + penalty(blocks, numbers)
+        mean_square = max(self.loss(blocks), floor) / self.n_observations
+        return float(self.n_observations * np.log(mean_square))
 
 
 class GaussianLoss:
@@ -131,7 +123,7 @@ class GaussianLoss:
     """
 
     def __init__(self, n_samples: int) -> None:
-        self.n_samples = n_samples
+        self.n_observations = float(n_samples)
 
     def loss(self, blocks: Blocks) -> float:
         """Return ``logdet M + sum (n_b - 1) log d_b``, at the maximum for these blocks."""
@@ -160,25 +152,72 @@ class GaussianLoss:
         costs: Array = np.log(left) + (blocks.own[:, None] - explained) / left
         return costs
 
-    def criterion(self, blocks: Blocks) -> float:
-        """Return the integrated completed likelihood."""
-        return self.n_samples * self.loss(blocks) + penalty(blocks, self.n_samples)
+    def deviance(self, blocks: Blocks) -> float:
+        """Return the loss of all samples."""
+        return self.n_observations * self.loss(blocks)
 
 
-def refine(similarity: Similarity, labels: Array, k: int, objective: Objective) -> Blocks:
-    """Move variables between k blocks, all at once, as long as the loss falls."""
-    blocks = blocks_of(similarity, labels, k)
-    lowest = objective.loss(blocks)
+class Solution(NamedTuple):
+    """Blocks, the signs that variables are multiplied by, and the loss."""
+
+    blocks: Blocks
+    signs: Array | None
+    loss: float
+
+
+Assign = Callable[[Array], Array]
+
+
+def refine(
+    similarity: Similarity,
+    labels: Array,
+    k: int,
+    objective: Objective,
+    assign: "Assign | None" = None,
+    signs: Array | None = None,
+) -> Solution:
+    """Move variables between k blocks, all at once, as long as the loss falls.
+
+    Parameters
+    ----------
+    similarity : Similarity
+        Of the variables.
+    labels : ndarray of int, shape (n,)
+        The blocks to start from.
+    k : int
+        How many there are.
+    objective : Objective
+        What to make small.
+    assign : callable, optional
+        Chooses blocks by their costs; by default `cheapest`.
+    signs : ndarray, shape (n,), optional
+        Signs to start from, if they may change too.
+    """
+
+    def measure(labels: Array, signs: Array | None) -> Solution:
+        seen = similarity if signs is None else similarity.flipped(signs)
+        blocks = blocks_of(seen, labels, k)
+        return Solution(blocks, signs, objective.loss(blocks))
+
+    assign = assign or cheapest
+    best = measure(labels, signs)
     for _ in range(_MAX_SWEEPS):
-        moved = blocks_of(similarity, _none_empty(objective.costs(blocks)), k)
-        loss = objective.loss(moved)
-        if not loss < lowest:
+        blocks, signs, lowest = best
+        costs = objective.costs(blocks)
+        if signs is None:
+            moved = measure(assign(costs), None)
+        else:
+            turned = objective.costs(blocks._replace(sums=-blocks.sums))
+            labels = assign(np.minimum(costs, turned))
+            chosen = np.arange(len(labels)), labels
+            moved = measure(labels, np.where(turned[chosen] < costs[chosen], -signs, signs))
+        if not moved.loss < lowest:
             break
-        blocks, lowest = moved, loss
-    return blocks
+        best = moved
+    return best
 
 
-def _none_empty(costs: Array) -> Array:
+def cheapest(costs: Array) -> Array:
     """Return the cheapest block of each variable, with the dearest ones in blocks left empty."""
     n, k = costs.shape
     labels: Array = costs.argmin(axis=1)
@@ -189,3 +228,34 @@ def _none_empty(costs: Array) -> Array:
         sizes[labels[i]] -= 1
         labels[i], sizes[b] = b, 1
     return labels
+
+
+def cheapest_intervals(costs: Array) -> Array:
+    """Return the cheapest blocks that are intervals, in order and none of them empty.
+
+    The cost of the first i variables in the first b blocks is found for every i, block by
+    block, with where the b-th block begins.
+    """
+    n, k = costs.shape
+    sums = np.vstack([np.zeros(k), np.cumsum(costs, axis=0)])
+    best = np.where(np.arange(n + 1) == 0, 0.0, np.inf)
+    begins = np.zeros((k, n + 1), dtype=np.intp)
+    for b in range(k):
+        before = best - sums[:, b]
+        least = np.minimum.accumulate(before)
+        where = np.maximum.accumulate(np.where(before == least, np.arange(n + 1), 0))
+        begins[b, 1:] = where[:-1]
+        best = np.concatenate([[np.inf], least[:-1] + sums[1:, b]])
+    labels = np.zeros(n, dtype=np.intp)
+    end = n
+    for b in range(k - 1, -1, -1):
+        labels[begins[b, end] : end] = b
+        end = begins[b, end]
+    return labels
+
+
+def in_order(labels: Array) -> Partition:
+    """Return the partition whose blocks are in the order of their first members."""
+    _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
+    renamed = np.argsort(np.argsort(first))[codes]
+    return Partition(np.bincount(renamed), renamed)

@@ -1,9 +1,10 @@
 """What finding blocks needs to know of n variables: sums over blocks, and points to start from."""
 
+from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import diags_array, issparse
 from scipy.sparse.linalg import LinearOperator
 
 from blockmat._sums import as_samples, as_source
@@ -27,6 +28,9 @@ class Similarity(Protocol):
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
         """Return a point for each variable, (n, r), near those of similar variables."""
+
+    def flipped(self, signs: Array) -> "Similarity":
+        """Return that of the variables times signs (n,)."""
 
 
 class SymmetricMatrix:
@@ -79,6 +83,17 @@ class SymmetricMatrix:
         projection = rng.standard_normal((self.n, max(rank, _SKETCH)))
         return np.asarray(self.matrix @ projection, dtype=np.float64)
 
+    def flipped(self, signs: Array) -> "SymmetricMatrix":
+        """Return ``S A S``."""
+        flipped = copy(self)
+        if self.is_sparse:
+            S = diags_array(signs.astype(self.matrix.dtype))
+            flipped.matrix = (S @ self.matrix @ S).tocsr()
+        else:
+            flipped.matrix = self.matrix * signs.astype(self.matrix.dtype)
+            flipped.matrix *= signs[:, None]
+        return flipped
+
 
 class Correlation:
     """The correlation matrix of samples, never formed.
@@ -96,7 +111,8 @@ class Correlation:
         if len(X) < 3:
             raise ValueError(f"X has {len(X)} rows; expected at least 3 samples")
         check_finite(X, "X")
-        Z = X - X.mean(axis=0, dtype=np.float64)
+        self.location = X.mean(axis=0, dtype=np.float64)
+        Z = X - self.location
         lengths = np.linalg.norm(Z, axis=0)
         rounding = len(X) * np.finfo(X.dtype).eps * np.abs(X).max(axis=0, initial=0.0)
         constant = np.flatnonzero(lengths <= rounding)
@@ -105,6 +121,7 @@ class Correlation:
         Z /= lengths
         self.scores = Z  # columns of length 1
         self.n_samples, self.n = Z.shape
+        self.scale = lengths / np.sqrt(self.n_samples)
         self.diagonal = np.ones(self.n)
 
     def sums(self, p: Partition) -> Array:
@@ -113,7 +130,19 @@ class Correlation:
         return sums
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
-        """Return the leading principal components of the variables."""
-        _, vectors = np.linalg.eigh(self.scores @ self.scores.T)
-        components: Array = self.scores.T @ vectors[:, -rank:]
+        """Return the leading principal components of the variables.
+
+        Their variances are reduced by that of noise, for which the median one stands.
+        """
+        values, vectors = np.linalg.eigh(self.scores @ self.scores.T)
+        noise = np.median(values[-min(self.n_samples - 1, self.n) :])
+        values, vectors = values[-rank:], vectors[:, -rank:]
+        kept = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
+        components: Array = (self.scores.T @ vectors) * kept
         return components
+
+    def flipped(self, signs: Array) -> "Correlation":
+        """Return the correlation matrix of samples times signs."""
+        flipped = copy(self)
+        flipped.scores = self.scores * signs
+        return flipped

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from blockmat._held_out import squared_distances
 from blockmat._validation import Array, missing_extra
 from blockmat.discovery import find_partition
 from blockmat.exceptions import NonFiniteError, ShapeError
@@ -314,8 +315,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             If the covariance is singular.
         """
         deviations = self._validated(X) - self.location_
-        distances: Array = (deviations * self.operator_.solve(deviations.T).T).sum(axis=1)
-        return distances
+        return squared_distances(self.operator_, deviations)
 
     def _validated(self, X: Any) -> Array:
         check_is_fitted(self, "operator_")

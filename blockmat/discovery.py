@@ -1,21 +1,34 @@
 """Finding the blocks: from a symmetric matrix, or from samples, to a partition."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
-from blockmat._block_kmeans import FrobeniusLoss, GaussianLoss, Objective, refine
+from blockmat._block_kmeans import (
+    FrobeniusLoss,
+    GaussianLoss,
+    Objective,
+    Solution,
+    cheapest,
+    cheapest_intervals,
+    in_order,
+    refine,
+)
+from blockmat._held_out import folds, gaussian_deviance
 from blockmat._similarity import Correlation, Similarity, SymmetricMatrix
-from blockmat._validation import Array, as_count
+from blockmat._starts import ChangePoints, Start, WardTree, signs_of, without_signs
+from blockmat._sums import as_samples
+from blockmat._validation import Array, as_count, frozen
+from blockmat.fitting import fit_samples, n_parameters
 from blockmat.partition import Partition
 
 __all__ = ["PartitionPath", "find_partition", "partition_path"]
 
-_TREE_UP_TO = 2000  # variables that have a leaf of their own
-_GROUPS = 500  # leaves where there are more
 _RANK = 20  # principal components to start from, unless more blocks are wanted
 _MAX_BLOCKS = 50  # that are tried by default
 _STEP = 1.15  # between the numbers of blocks that are tried first
+_CRITERIA = ("icl", "bic", "cv")
 
 
 class PartitionPath(NamedTuple):
@@ -32,6 +45,8 @@ class PartitionPath(NamedTuple):
         What the best number of blocks makes smallest.
     partitions : tuple of Partition, length m
         The partitions.
+    signs : None or tuple of ndarray of int, length m
+        The signs of the variables, 1 or -1, if they were asked for.
 
     See Also
     --------
@@ -50,6 +65,7 @@ class PartitionPath(NamedTuple):
     loss: Array
     criterion: Array
     partitions: tuple[Partition, ...]
+    signs: tuple[Array, ...] | None = None
 
     @property
     def best(self) -> Partition:
@@ -57,14 +73,45 @@ class PartitionPath(NamedTuple):
         return self.partitions[int(np.argmin(self.criterion))]
 
 
+@overload
 def find_partition(
     source: Any,
     n_blocks: int | None = None,
     samples: bool = False,
-    *,
+    contiguous: bool = False,
     random_state: Any = None,
+    *,
+    signs: Literal[False] = False,
+    criterion: str = "icl",
     max_blocks: int | None = None,
-) -> Partition:
+) -> Partition: ...
+
+
+@overload
+def find_partition(
+    source: Any,
+    n_blocks: int | None = None,
+    samples: bool = False,
+    contiguous: bool = False,
+    random_state: Any = None,
+    *,
+    signs: Literal[True],
+    criterion: str = "icl",
+    max_blocks: int | None = None,
+) -> tuple[Partition, Array]: ...
+
+
+def find_partition(
+    source: Any,
+    n_blocks: int | None = None,
+    samples: bool = False,
+    contiguous: bool = False,
+    random_state: Any = None,
+    *,
+    signs: bool = False,
+    criterion: str = "icl",
+    max_blocks: int | None = None,
+) -> Partition | tuple[Partition, Array]:
     r"""Find blocks of variables that a block-constant matrix describes well.
 
     Parameters
@@ -75,17 +122,27 @@ def find_partition(
         How many blocks; by default as many as `partition_path` finds best.
     samples : bool, default False
         Whether `source` is samples, whose correlation matrix is then meant. It is never formed.
+    contiguous : bool, default False
+        Whether blocks are intervals of neighbouring variables; needs the ``discover`` extra.
     random_state : {None, int, numpy.random.Generator}, optional
         For the random projections and k-means that condense more than 500 rows of a matrix
         or more than 2000 variables; nothing else is random.
+    signs : bool, default False
+        Whether variables may be multiplied by 1 or -1 first. Then the signs are returned as
+        well.
+    criterion : {"icl", "bic", "cv"}, default "icl"
+        How the best number of blocks is chosen; see `partition_path`.
     max_blocks : int, optional
-        The most blocks to try if `n_blocks` is not given; by default 50, and at most n, or
-        T - 2 for T samples.
+        The most blocks to try if `n_blocks` is not given: at most n, or T - 2 for T samples. By
+        default 50, and at most half of n for a matrix, which more blocks only interpolate.
 
     Returns
     -------
     Partition
         Its blocks are numbered in the order of their first variables.
+    signs : ndarray of int, shape (n,)
+        Only with ``signs=True``: 1 or -1 for each variable, 1 for the first of each block. The
+        partition describes :math:`S A S`, with S their diagonal matrix.
 
     Raises
     ------
@@ -98,8 +155,11 @@ def find_partition(
     NotHermitianError
         If a matrix is not symmetric.
     ValueError
-        If there are fewer than 3 samples, a column of samples is constant, or a number of
-        blocks is below 1, above n or, for T samples, above T - 2.
+        If there are fewer than 3 samples, a column of samples is constant, a number of
+        blocks is below 1, above n or, for T samples, above T - 2, or the criterion is another one
+        or "cv" without samples.
+    MissingExtraError
+        If ruptures is not installed, for contiguous blocks.
 
     See Also
     --------
@@ -116,6 +176,16 @@ def find_partition(
     in few samples misleads less.
     One sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(T n k) for samples.
 
+    Contiguous blocks start from the change points of the rows [1]_, and their ends move to where
+    the costs are least, found by dynamic programming. Signs start from the leading direction of
+    each cluster of the products of coordinates, which do not depend on them, and change with
+    the blocks.
+
+    References
+    ----------
+    .. [1] C. Truong, L. Oudre, N. Vayatis, "Selective review of offline change point detection
+       methods", Signal Processing 167, 2020.
+
     Examples
     --------
     >>> import numpy as np
@@ -127,20 +197,33 @@ def find_partition(
     [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
     """
     if n_blocks is None:
-        return partition_path(
-            source, samples, random_state=random_state, max_blocks=max_blocks
-        ).best
+        path = partition_path(
+            source,
+            samples,
+            contiguous,
+            random_state,
+            signs=signs,
+            criterion=criterion,
+            max_blocks=max_blocks,
+        )
+        best = int(np.argmin(path.criterion))
+        return path.partitions[best] if path.signs is None else (path.best, path.signs[best])
+    _check_criterion(criterion, samples)
     similarity, objective, most = _problem(source, samples)
     k = _count(n_blocks, "n_blocks", most, samples)
-    leaves = _Tree(similarity, k, random_state)
-    return _partition(refine(similarity, leaves.cut(k), k, objective).labels)
+    found = _Search(similarity, objective, k, contiguous, signs, random_state).solve(k)
+    p = in_order(found.blocks.labels)
+    return (p, _normal_signs(p, found)) if signs else p
 
 
 def partition_path(
     source: Any,
     samples: bool = False,
-    *,
+    contiguous: bool = False,
     random_state: Any = None,
+    *,
+    signs: bool = False,
+    criterion: str = "icl",
     max_blocks: int | None = None,
 ) -> PartitionPath:
     r"""Find partitions into one, two and more blocks, and how good each of them is.
@@ -151,10 +234,18 @@ def partition_path(
         A symmetric matrix, or samples, one per row.
     samples : bool, default False
         Whether `source` is samples, whose correlation matrix is then meant.
+    contiguous : bool, default False
+        Whether blocks are intervals of neighbouring variables; needs the ``discover`` extra.
     random_state : {None, int, numpy.random.Generator}, optional
         As for `find_partition`.
+    signs : bool, default False
+        Whether variables may be multiplied by 1 or -1 first.
+    criterion : {"icl", "bic", "cv"}, default "icl"
+        What the best number of blocks makes smallest: the integrated completed likelihood, the
+        Bayesian information criterion, or minus twice the log-likelihood of samples that were
+        held out. "bic" tends to more blocks; "cv" takes six times as long, and needs samples.
     max_blocks : int, optional
-        The most blocks to try; by default 50, and at most n, or T - 2 for T samples.
+        The most blocks to try, as for `find_partition`.
 
     Returns
     -------
@@ -164,7 +255,7 @@ def partition_path(
 
     Raises
     ------
-    ShapeError, DtypeError, NonFiniteError, NotHermitianError, ValueError
+    ShapeError, DtypeError, NonFiniteError, NotHermitianError, ValueError, MissingExtraError
         As for `find_partition`.
 
     See Also
@@ -173,11 +264,13 @@ def partition_path(
 
     Notes
     -----
-    The criterion is the integrated completed likelihood [1]_: minus twice the
-    log-likelihood, plus :math:`\log T` for each of the k (k + 1) / 2 numbers and
-    each within number of a block of several, plus twice the entropy of the labels,
-    :math:`\sum_b n_b \log (n / n_b)`. A matrix counts as its :math:`n (n + 1) / 2` numbers with
-    independent Gaussian errors.
+    The integrated completed likelihood [1]_ is minus twice the log-likelihood, plus
+    :math:`\log T` for each of the k (k + 1) / 2 numbers and each within number of a block of
+    several, which is the Bayesian information criterion, plus what the labels take: twice their
+    entropy, :math:`\sum_b n_b \log (n / n_b)`, or twice the logarithm of the number of ways to
+    cut n variables into k intervals. A matrix counts as its :math:`n (n + 1) / 2` numbers with
+    independent Gaussian errors. The held-out likelihood is of a fifth of the samples at a time,
+    neighbours in time, with blocks found in the others.
 
     References
     ----------
@@ -194,18 +287,31 @@ def partition_path(
     >>> path.n_blocks.tolist(), path.best.n_blocks
     ([1, 2, 3, 4, 5], 3)
     """
+    _check_criterion(criterion, samples)
     similarity, objective, most = _problem(source, samples)
+    held_out = list(folds(as_samples(source))) if criterion == "cv" else []
+    most = min([most, *(len(rest) - 2 for rest, _ in held_out)])
     if max_blocks is None:
-        k_max = min(_MAX_BLOCKS, most)
+        k_max = min(_MAX_BLOCKS, most if samples else (most + 1) // 2)
     else:
         k_max = _count(max_blocks, "max_blocks", most, samples)
-    tree = _Tree(similarity, k_max, random_state)
+
+    def search(similarity: Similarity, objective: Objective) -> _Search:
+        return _Search(similarity, objective, k_max, contiguous, signs, random_state)
+
+    whole = search(similarity, objective)
+    parts = [_Fold(rest, fold, search) for rest, fold in held_out]
     found = {}
 
     def find(k: int) -> float:
         if k not in found:
-            blocks = refine(similarity, tree.cut(k), k, objective)
-            found[k] = blocks, objective.criterion(blocks)
+            solution = whole.solve(k)
+            if parts:
+                value = sum(part.deviance(k) for part in parts)
+            else:
+                value = _information(solution, objective)
+                value += _labels(solution, contiguous) if criterion == "icl" else 0.0
+            found[k] = solution, value
         return found[k][1]
 
     tried = _coarse(k_max)
@@ -214,12 +320,22 @@ def partition_path(
     for k in range(tried[max(place - 1, 0)], tried[min(place + 1, len(tried) - 1)] + 1):
         find(k)
     numbers = sorted(found)
+    solutions = [found[k][0] for k in numbers]
+    partitions = tuple(in_order(solution.blocks.labels) for solution in solutions)
     return PartitionPath(
         np.array(numbers),
-        np.array([objective.loss(found[k][0]) for k in numbers]),
+        np.array([solution.loss for solution in solutions]),
         np.array([found[k][1] for k in numbers]),
-        tuple(_partition(found[k][0].labels) for k in numbers),
+        partitions,
+        tuple(map(_normal_signs, partitions, solutions)) if signs else None,
     )
+
+
+def _check_criterion(criterion: str, samples: bool) -> None:
+    if criterion not in _CRITERIA:
+        raise ValueError(f"criterion is {criterion!r}; expected 'icl', 'bic' or 'cv'")
+    if criterion == "cv" and not samples:
+        raise ValueError("criterion is 'cv' with samples=False; only samples can be held out")
 
 
 def _problem(source: Any, samples: bool) -> tuple[Similarity, Objective, int]:
@@ -231,7 +347,7 @@ def _problem(source: Any, samples: bool) -> tuple[Similarity, Objective, int]:
     matrix = SymmetricMatrix(source)
     if matrix.n == 0:
         raise ValueError("source has no variables; expected at least one")
-    return matrix, FrobeniusLoss(matrix.squares), matrix.n
+    return matrix, FrobeniusLoss(matrix.squares, matrix.n), matrix.n
 
 
 def _count(value: int, name: str, most: int, samples: bool) -> int:
@@ -251,42 +367,71 @@ def _coarse(k_max: int) -> list[int]:
     return numbers
 
 
-class _Tree:
-    """Ward's clustering of the points of the variables, or of groups of them.
+class _Search:
+    """Partitions of one source into any number of blocks up to k_max."""
 
-    SciPy's clustering is imported here, because importing blockmat should not wait for it.
-    """
-
-    def __init__(self, similarity: Similarity, k: int, random_state: Any) -> None:
-        from scipy.cluster.hierarchy import linkage
-        from scipy.cluster.vq import kmeans2
-        from scipy.spatial.distance import pdist
-
+    def __init__(
+        self,
+        similarity: Similarity,
+        objective: Objective,
+        k_max: int,
+        contiguous: bool,
+        signs: bool,
+        random_state: Any,
+    ) -> None:
         rng = np.random.default_rng(random_state)
-        points = similarity.points(max(k, _RANK), rng)
-        self.groups = np.arange(len(points))
-        if len(points) > _TREE_UP_TO:
-            n_groups = max(_GROUPS, min(4 * k, len(points)))
-            _, groups = kmeans2(points, n_groups, minit="points", missing="warn", rng=rng)
-            _, self.groups = np.unique(groups, return_inverse=True)
-            sizes = np.bincount(self.groups)
-            points = np.stack(
-                [np.bincount(self.groups, column) / sizes for column in points.T], axis=1
-            )
-        self.links = linkage(pdist(points), "ward") if len(points) > 1 else None
+        self.similarity, self.objective = similarity, objective
+        self.points = similarity.points(max(k_max, _RANK), rng)
+        self.signs = signs
+        points = without_signs(self.points) if signs else self.points
+        self.start: Start = ChangePoints(points) if contiguous else WardTree(points, k_max, rng)
+        self.assign = cheapest_intervals if contiguous else cheapest
 
-    def cut(self, k: int) -> Array:
-        """Return labels of k clusters."""
-        from scipy.cluster.hierarchy import cut_tree
-
-        if self.links is None:
-            return np.zeros(len(self.groups), dtype=np.intp)
-        leaves = cut_tree(self.links, k)[:, 0]
-        return np.asarray(leaves[self.groups], dtype=np.intp)
+    def solve(self, k: int) -> Solution:
+        labels = self.start.cut(k)
+        signs = signs_of(self.points, labels) if self.signs else None
+        return refine(self.similarity, labels, k, self.objective, self.assign, signs)
 
 
-def _partition(labels: Array) -> Partition:
-    """Return the partition whose blocks are in the order of their first variables."""
-    _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
-    renamed = np.argsort(np.argsort(first))[codes]
-    return Partition(np.bincount(renamed), renamed)
+class _Fold:
+    """Samples that are held out, and a search among the rest."""
+
+    def __init__(
+        self, rest: Array, fold: Array, search: Callable[[Similarity, Objective], _Search]
+    ) -> None:
+        self.rest = Correlation(rest)
+        self.new = (fold - self.rest.location) / self.rest.scale
+        self.search = search(self.rest, GaussianLoss(len(rest)))
+
+    def deviance(self, k: int) -> float:
+        """Return minus twice the log-likelihood of the samples; infinite for a singular model."""
+        found = self.search.solve(k)
+        signs = np.ones(self.rest.n) if found.signs is None else found.signs
+        Z = self.rest.scores * np.sqrt(self.rest.n_samples) * signs
+        model = fit_samples(Z, in_order(found.blocks.labels), ddof=0, assume_centered=True)
+        try:
+            return gaussian_deviance(model, self.new * signs)
+        except np.linalg.LinAlgError:
+            return np.inf
+
+
+def _information(solution: Solution, objective: Objective) -> float:
+    """Return the Bayesian information criterion."""
+    numbers = n_parameters(in_order(solution.blocks.labels))
+    return objective.deviance(solution.blocks) + float(np.log(objective.n_observations) * numbers)
+
+
+def _labels(solution: Solution, contiguous: bool) -> float:
+    """Return minus twice the log-likelihood of the labels."""
+    sizes = solution.blocks.sizes
+    n, k = sizes.sum(), len(sizes)
+    if contiguous:
+        return 2 * float(np.log((n - np.arange(1, k)) / np.arange(1, k)).sum())
+    return 2 * float((sizes * np.log(n / sizes)).sum())
+
+
+def _normal_signs(p: Partition, solution: Solution) -> Array:
+    """Return signs that are 1 for the first variable of each block, read-only."""
+    signs = np.ones(p.n) if solution.signs is None else solution.signs
+    first = signs[p.order[p.offsets[:-1]]]
+    return frozen((signs * p.expand(first)).astype(np.intp))

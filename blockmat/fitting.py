@@ -274,6 +274,12 @@ def fit_samples(
     return BlockConstantMatrix._trusted(p, *total.pair(), X.dtype)
 
 
+def n_parameters(p: Partition) -> int:
+    """Return how many numbers a symmetric fit has: one per two blocks, and one within each."""
+    k = p.n_blocks
+    return k * (k + 1) // 2 + int((p.sizes > 1).sum())
+
+
 class _Pair(NamedTuple):
     between: Array
     within: Array

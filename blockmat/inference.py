@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import chdtrc, chdtri, digamma
 
+from blockmat._held_out import gaussian_deviance
 from blockmat._validation import Array, as_count, as_numeric, check_finite
 from blockmat.exceptions import DtypeError, NotHermitianError, PartitionMismatchError, ShapeError
-from blockmat.fitting import fit_samples
+from blockmat.fitting import fit_samples, n_parameters
 from blockmat.low_rank import BlockPlusLowRank
 from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition, as_partition
@@ -120,9 +121,8 @@ def log_likelihood(
         raise ShapeError(f"mean has shape {mean.shape}; expected ({n},)")
     check_finite(np.atleast_1d(mean), "mean")
     deviations = X - mean
-    logdet = float(covariance.logdet())
-    squares = float((deviations * covariance.solve(deviations.T).T).sum())
-    return float(-0.5 * (n_samples * (n * np.log(2 * np.pi) + logdet) + squares))
+    deviance = gaussian_deviance(covariance, deviations)
+    return float(-0.5 * (n_samples * n * np.log(2 * np.pi) + deviance))
 
 
 def kl_divergence(
@@ -279,12 +279,6 @@ def require_estimate(n_samples: int, n_blocks: int, assume_centered: bool) -> No
             f"X has {n_samples} rows, too few for {n_blocks} blocks: the maximum-likelihood "
             f"estimate takes one sample for each block{lost}"
         )
-
-
-def n_parameters(p: Partition) -> int:
-    """Return how many numbers a block-constant covariance matrix has."""
-    k = p.n_blocks
-    return k * (k + 1) // 2 + int((p.sizes > 1).sum())
 
 
 def _expected_logdet(p: Partition, df: int) -> float:

@@ -1,10 +1,11 @@
 """How far a sample covariance matrix should be shrunk toward a block-constant one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from blockmat._held_out import folds, squared_distances
 from blockmat._sums import as_samples
 from blockmat._validation import Array, check_finite
 from blockmat.exceptions import DtypeError
@@ -13,7 +14,6 @@ from blockmat.partition import Partition, as_partition
 
 __all__ = ["optimal_shrinkage"]
 
-_FOLDS = 5
 _LEAST = 1e-3  # shrinkage that is tried
 
 Standardize = Callable[[Array], "Standardized"]
@@ -158,11 +158,11 @@ def cross_fitted_shrinkage(X: Array, deviations: Array, find: Find) -> float:
     shrinkage is measured on the deviations there, to which they have not been fitted.
     """
     noise = signal = 0.0
-    folds = list(_folds(X))
-    for (rest, _), (_, fold) in zip(folds, _folds(deviations), strict=True):
+    pairs = list(zip(folds(X), folds(deviations), strict=True))
+    for (rest, _), (_, fold) in pairs:
         spread = spread_of(fold, find(rest))
-        noise += spread.noise / len(folds)
-        signal += (spread.distance - spread.noise / len(fold)) / len(folds)
+        noise += spread.noise / len(pairs)
+        signal += (spread.distance - spread.noise / len(fold)) / len(pairs)
     noise /= len(X)
     return float(noise / (noise + max(signal, 0.0))) if noise > 0 else 0.0
 
@@ -171,19 +171,13 @@ def likelihood_shrinkage(X: Array, standardize: Standardize, find: Find) -> floa
     """Return the shrinkage with the highest Gaussian likelihood of samples held out."""
     from scipy.optimize import minimize_scalar
 
-    held_out = [_HeldOut(standardize(rest), find(rest), fold) for rest, fold in _folds(X)]
+    held_out = [_HeldOut(standardize(rest), find(rest), fold) for rest, fold in folds(X)]
 
     def loss(shrinkage: float) -> float:
         return sum(fold(shrinkage) for fold in held_out)
 
     best = minimize_scalar(loss, bounds=(_LEAST, 1), method="bounded")
     return float(best.x) if best.fun < loss(1.0) else 1.0
-
-
-def _folds(X: Array) -> Iterator[tuple[Array, Array]]:
-    """Cut samples into intervals, as neighbours may depend on each other: the rest, and each."""
-    for fold in np.array_split(np.arange(len(X)), min(_FOLDS, len(X) // 2)):
-        yield np.delete(X, fold, axis=0), X[fold]
 
 
 class _HeldOut:
@@ -205,7 +199,7 @@ class _HeldOut:
         self.logdet = float(target.logdet())
         self.values = np.maximum(values, 0)
         self.projected = ((new @ solved @ vectors) ** 2).sum(axis=0)
-        self.length = float((new * target.solve(new.T).T).sum())
+        self.length = float(squared_distances(target, new).sum())
 
     def __call__(self, shrinkage: float) -> float:
         c = (1 - shrinkage) / shrinkage / self.n_samples

@@ -1,15 +1,27 @@
 """Finding blocks: the objectives against dense formulas, and what find_partition promises."""
 
+import itertools
+import math
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.stats import multivariate_normal
 
 import blockmat as bm
-from blockmat import discovery
-from blockmat._block_kmeans import FrobeniusLoss, GaussianLoss, blocks_of, refine
+from blockmat import _starts, discovery
+from blockmat._block_kmeans import (
+    FrobeniusLoss,
+    GaussianLoss,
+    blocks_of,
+    cheapest_intervals,
+    refine,
+)
 from blockmat._similarity import Correlation, SymmetricMatrix
+from blockmat._starts import ChangePoints, WardTree
 
 
 def symmetric(n, seed=0):
@@ -54,7 +66,7 @@ def test_the_frobenius_loss_is_the_distance_to_the_fit(labelling, seed):
     similarity = SymmetricMatrix(A)
     blocks = blocks_of(similarity, labels, k)
     expected = np.linalg.norm(A - bm.fit(A, labels).toarray()) ** 2
-    loss = FrobeniusLoss(similarity.squares).loss(blocks)
+    loss = FrobeniusLoss(similarity.squares, similarity.n).loss(blocks)
     np.testing.assert_allclose(loss, expected, atol=1e-9)
 
 
@@ -70,7 +82,7 @@ def test_a_frobenius_cost_is_the_loss_of_moving_one_variable(labelling, seed):
         off = (A - blocks.values[z][:, z])[~np.eye(n, dtype=bool)]
         return (off**2).sum() + ((A.diagonal() - blocks.diagonal[z]) ** 2).sum()
 
-    costs = FrobeniusLoss(similarity.squares).costs(blocks)
+    costs = FrobeniusLoss(similarity.squares, similarity.n).costs(blocks)
     for i in range(n):
         for b in range(k):
             moved = labels.copy()
@@ -118,11 +130,11 @@ def test_refinement_never_raises_the_loss_and_empties_no_block(samples, seed, k)
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((9, 14))
     similarity = Correlation(X) if samples else SymmetricMatrix(X.T @ X)
-    objective = GaussianLoss(9) if samples else FrobeniusLoss(similarity.squares)
+    objective = GaussianLoss(9) if samples else FrobeniusLoss(similarity.squares, similarity.n)
     labels = rng.permutation(np.arange(14) % k)
     start = objective.loss(blocks_of(similarity, labels, k))
-    blocks = refine(similarity, labels, k, objective)
-    assert objective.loss(blocks) <= start
+    blocks, _, loss = refine(similarity, labels, k, objective)
+    assert objective.loss(blocks) == loss <= start
     assert sorted(set(blocks.labels)) == list(range(k))
 
 
@@ -138,7 +150,7 @@ def test_planted_blocks_of_samples_are_found(n_blocks):
 @pytest.mark.parametrize("make", [np.array, sp.csr_array, sp.coo_matrix, np.float32])
 def test_planted_blocks_of_a_matrix_are_found(n_blocks, make):
     A, labels = planted_matrix()
-    p = bm.find_partition(make(A), n_blocks, max_blocks=None if n_blocks else 8)
+    p = bm.find_partition(make(A), n_blocks)
     assert same(p.labels, labels)
 
 
@@ -147,7 +159,7 @@ def test_moves_mend_what_the_clustering_got_wrong():
     X += np.random.default_rng(0).standard_normal(X.shape)
     similarity, objective = Correlation(X), GaussianLoss(len(X))
     start = np.where(np.arange(120) % 5 == 0, (labels + 1) % 4, labels)
-    blocks = refine(similarity, start, 4, objective)
+    blocks = refine(similarity, start, 4, objective).blocks
     wrong = (blocks.labels != labels).sum()
     assert (start != labels).sum() == 24
     assert wrong <= 2
@@ -184,7 +196,6 @@ def test_a_block_of_one_is_as_alike_as_the_others():
 
 
 def test_blocks_are_numbered_by_their_first_variables():
-    assert discovery._partition(np.array([2, 0, 2, 1, 0])).labels.tolist() == [0, 1, 0, 2, 1]
     A, _ = planted_matrix(seed=2)
     assert bm.find_partition(A, 4).labels[0] == 0
 
@@ -202,7 +213,8 @@ def test_a_given_number_of_blocks_is_the_point_of_the_path(samples):
     path = bm.partition_path(source, samples=samples, max_blocks=8)
     for k, p in zip(path.n_blocks, path.partitions, strict=True):
         assert bm.find_partition(source, int(k), samples=samples) == p
-    start = discovery._Tree(Correlation(X) if samples else SymmetricMatrix(source), 8, None).cut(8)
+    similarity = Correlation(X) if samples else SymmetricMatrix(source)
+    start = WardTree(similarity.points(20, np.random.default_rng()), 8, None).cut(8)
     assert not same(start, path.partitions[-1].labels)
 
 
@@ -221,7 +233,7 @@ def test_a_number_of_blocks_between_those_tried_first_is_found():
 def test_many_variables_are_condensed_and_the_seed_decides():
     sizes = (700, 900, 600)
     X, labels = planted_samples(20, sizes, seed=1)
-    assert len(labels) > discovery._TREE_UP_TO
+    assert len(labels) > _starts._TREE_UP_TO
     p = bm.find_partition(X, 3, samples=True, random_state=0)
     assert (np.array(p.sizes) > 500).all()
     assert p == bm.find_partition(X, 3, samples=True, random_state=0)
@@ -249,6 +261,160 @@ def test_a_path_has_every_number_around_its_best():
     for loss, p in zip(path.loss, path.partitions, strict=True):
         np.testing.assert_allclose(loss, np.linalg.norm(A - bm.fit(A, p).toarray()) ** 2)
     assert path.best == bm.find_partition(A, max_blocks=20)
+
+
+@given(st.integers(1, 8), st.data())
+def test_the_cheapest_intervals_are_the_cheapest_of_all(n, data):
+    k = data.draw(st.integers(1, n))
+    costs = np.random.default_rng(data.draw(st.integers(0, 999))).standard_normal((n, k))
+    labels = cheapest_intervals(costs)
+
+    def cost(labels):
+        return costs[np.arange(n), labels].sum()
+
+    every = [
+        np.repeat(np.arange(k), np.diff([0, *ends, n]))
+        for ends in itertools.combinations(range(1, n), k - 1)
+    ]
+    assert labels.tolist() in [each.tolist() for each in every]
+    np.testing.assert_allclose(cost(labels), min(map(cost, every)))
+
+
+@pytest.mark.parametrize("n_blocks", [None, 4])
+@pytest.mark.parametrize("samples", [False, True])
+def test_contiguous_blocks_are_found(samples, n_blocks):
+    expected = np.repeat(range(4), (12, 8, 20, 5))
+    source, labels = planted_samples() if samples else planted_matrix()
+    order = np.argsort(labels, kind="stable")
+    source = source[:, order] if samples else source[order][:, order]
+    p = bm.find_partition(source, n_blocks, samples=samples, contiguous=True)
+    assert p.is_contiguous
+    np.testing.assert_array_equal(p.labels, expected)
+
+
+def test_contiguous_blocks_are_better_than_change_points_alone():
+    X, labels = planted_samples(40, (30, 30, 30, 30), seed=1)
+    X = X[:, np.argsort(labels)] + 4 * np.random.default_rng(0).standard_normal(X.shape)
+    similarity, objective = Correlation(X), GaussianLoss(40)
+    start = ChangePoints(similarity.points(20, None)).cut(4)
+    p = bm.find_partition(X, 4, samples=True, contiguous=True)
+    loss = objective.loss(blocks_of(similarity, p.labels.astype(int), 4))
+    assert p.is_contiguous
+    assert loss < objective.loss(blocks_of(similarity, start, 4))
+
+
+@pytest.mark.parametrize("samples", [False, True])
+def test_contiguous_blocks_of_any_number(samples):
+    X = np.random.default_rng(0).standard_normal((14, 10))
+    source = X if samples else X.T @ X
+    for k in range(1, 11):
+        p = bm.find_partition(source, k, samples, True)
+        assert p.is_contiguous
+        assert p.n_blocks == k
+    path = bm.partition_path(source, samples, True)
+    assert all(p.is_contiguous for p in path.partitions)
+
+
+def test_ruptures_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ruptures", None)
+    with pytest.raises(ImportError, match=r"ruptures, which is not .*blockmat\[discover\]"):
+        bm.find_partition(np.eye(3), contiguous=True)
+
+
+def signed(source, samples, seed=0):
+    signs = np.random.default_rng(seed).choice([-1, 1], source.shape[1])
+    return (source * signs if samples else source * signs * signs[:, None]), signs
+
+
+@pytest.mark.parametrize("n_blocks", [None, 4])
+@pytest.mark.parametrize(
+    ("samples", "make"), [(False, np.array), (False, sp.csr_array), (True, np.array)]
+)
+def test_signs_are_found_with_the_blocks(samples, make, n_blocks):
+    source, labels = planted_samples(200) if samples else planted_matrix()
+    source, truth = signed(source, samples)
+    p, signs = bm.find_partition(make(source), n_blocks, samples, signs=True)
+    assert same(p.labels, labels)
+    assert type(p) is bm.Partition
+    assert signs.dtype == np.intp
+    first = {b: truth[np.flatnonzero(p.labels == b)[0]] for b in range(4)}
+    np.testing.assert_array_equal(signs, truth * [first[b] for b in p.labels])
+    with pytest.raises(ValueError, match="read-only"):
+        signs[0] = 1
+
+
+def test_signs_turn_while_variables_move():
+    X, labels = planted_samples(100)
+    similarity, objective = Correlation(X), GaussianLoss(100)
+    wrong = np.where(np.arange(45) % 6 == 0, -1.0, 1.0)
+    found = refine(similarity, labels, 4, objective, signs=wrong)
+    p = bm.Partition.from_labels(labels)
+    turned = found.signs * p.expand(found.signs[p.order[p.offsets[:-1]]])
+    assert (turned == 1).all()
+    assert similarity.flipped(wrong).scores[0, 0] == -similarity.scores[0, 0]
+
+
+def test_a_path_with_signs_has_them_for_each_partition():
+    source, _ = signed(planted_samples(200)[0], True)
+    path = bm.partition_path(source, samples=True, signs=True, max_blocks=5)
+    assert path.best.n_blocks == 4
+    assert len(path.signs) == len(path.partitions) == 5
+    p, signs = bm.find_partition(source, 3, samples=True, signs=True)
+    assert p == path.partitions[2]
+    np.testing.assert_array_equal(signs, path.signs[2])
+    assert bm.partition_path(source, samples=True, max_blocks=2).signs is None
+
+
+@pytest.mark.parametrize("criterion", ["icl", "bic", "cv"])
+@pytest.mark.parametrize("options", [{}, {"signs": True}, {"contiguous": True}])
+def test_every_criterion_finds_the_number_of_blocks(criterion, options):
+    X, labels = planted_samples(150, (12, 8, 20, 9))
+    X = X[:, np.argsort(labels, kind="stable")]
+    path = bm.partition_path(X, True, criterion=criterion, max_blocks=8, **options)
+    assert path.best.n_blocks == 4
+    assert np.isfinite(path.criterion).all()
+
+
+def test_criteria_are_their_formulas():
+    X, _ = planted_samples(50)
+    R = np.corrcoef(X, rowvar=False)
+    kinds = {
+        name: bm.partition_path(X, True, criterion=name, max_blocks=6) for name in ("bic", "icl")
+    }
+    kinds["intervals"] = bm.partition_path(X, True, True, max_blocks=6)
+    for name, path in kinds.items():
+        for k, p, value in zip(path.n_blocks, path.partitions, path.criterion, strict=True):
+            numbers = k * (k + 1) / 2 + (p.sizes > 1).sum()
+            expected = 50 * bm.fit(R, p).logdet() + np.log(50) * numbers
+            if name == "icl":
+                expected += 2 * (p.sizes * np.log(45 / p.sizes)).sum()
+            if name == "intervals":
+                expected += 2 * np.log(math.comb(44, k - 1))
+            np.testing.assert_allclose(value, expected)
+
+
+def test_the_held_out_criterion_is_the_likelihood_of_samples_held_out():
+    X, _ = planted_samples(60)
+    path = bm.partition_path(X, True, criterion="cv", max_blocks=5)
+    for k, value in zip(path.n_blocks, path.criterion, strict=True):
+        expected = 0
+        for fold in np.array_split(np.arange(60), 5):
+            rest = np.delete(X, fold, axis=0)
+            p = bm.find_partition(rest, int(k), samples=True)
+            Z, new = ((x - rest.mean(0)) / rest.std(0) for x in (rest, X[fold]))
+            D = bm.fit_samples(Z, p, ddof=0).toarray()
+            logpdf = multivariate_normal.logpdf(new, cov=D) + 45 / 2 * np.log(2 * np.pi)
+            expected -= 2 * logpdf.sum()
+        np.testing.assert_allclose(value, expected)
+
+
+def test_singular_models_are_not_chosen_by_held_out_samples():
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.standard_normal((30, 2)), 3, axis=1)
+    X[:, 0] += 1e-3 * rng.standard_normal(30)
+    path = bm.partition_path(X, True, criterion="cv", max_blocks=4)
+    assert np.isinf(path.criterion).any()
+    assert bm.partition_path(rng.standard_normal((6, 9)), True, criterion="cv").n_blocks.max() == 2
 
 
 def test_equal_numbers_are_one_block_and_no_correlation_is_one_block():
@@ -288,6 +454,12 @@ BAD = [
     ({"source": MATRIX, "n_blocks": 0}, ValueError, "n_blocks is 0; expected at least 1"),
     ({"source": MATRIX, "n_blocks": 5}, ValueError, "n_blocks is 5; expected at most 4"),
     ({"source": MATRIX, "n_blocks": 1.5}, TypeError, "n_blocks is 1.5; expected an integer"),
+    (
+        {"source": MATRIX, "criterion": "aic"},
+        ValueError,
+        "criterion is 'aic'; expected 'icl', 'bic'",
+    ),
+    ({"source": MATRIX, "criterion": "cv", "n_blocks": 2}, ValueError, "'cv' with samples=False"),
     ({"source": MATRIX, "max_blocks": 9}, ValueError, "max_blocks is 9; expected at most 4"),
     ({"source": np.ones((1, 3)), "samples": True}, ValueError, "X has 1 rows; expected at least 3"),
     ({"source": np.ones((0, 3)), "samples": True}, ValueError, "X has no rows"),

@@ -1,0 +1,111 @@
+"""Partitions to start from: Ward's clusters of points, or intervals between change points.
+
+The libraries are imported here when they are used, because importing blockmat should not wait
+for them.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from blockmat._validation import Array, import_extra
+
+_TREE_UP_TO = 2000  # points that have a leaf of their own
+_GROUPS = 500  # leaves where there are more
+_PRODUCTS_OF = 20  # coordinates of a point whose sign does not matter
+
+
+class Start(Protocol):
+    """Partitions of points into any number of blocks."""
+
+    def cut(self, k: int) -> Array:
+        """Return labels of k blocks, (n,)."""
+
+
+class WardTree:
+    """Ward's clustering of points, or of groups of them where they are many.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, r)
+        The points.
+    k : int
+        The most blocks that will be asked for.
+    rng : numpy.random.Generator
+        For the groups.
+    """
+
+    def __init__(self, points: Array, k: int, rng: np.random.Generator) -> None:
+        from scipy.cluster.hierarchy import linkage
+        from scipy.cluster.vq import kmeans2
+        from scipy.spatial.distance import pdist
+
+        self.groups = np.arange(len(points))
+        if len(points) > _TREE_UP_TO:
+            n_groups = max(_GROUPS, min(4 * k, len(points)))
+            _, groups = kmeans2(points, n_groups, minit="points", missing="warn", rng=rng)
+            _, self.groups = np.unique(groups, return_inverse=True)
+            sizes = np.bincount(self.groups)
+            points = np.stack(
+                [np.bincount(self.groups, column) / sizes for column in points.T], axis=1
+            )
+        self.links = linkage(pdist(points), "ward") if len(points) > 1 else None
+
+    def cut(self, k: int) -> Array:
+        """Return labels of k clusters."""
+        from scipy.cluster.hierarchy import cut_tree
+
+        if self.links is None:
+            return np.zeros(len(self.groups), dtype=np.intp)
+        leaves = cut_tree(self.links, k)[:, 0]
+        return np.asarray(leaves[self.groups], dtype=np.intp)
+
+
+class ChangePoints:
+    """The intervals of points whose sum of squared distances to their means is least.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, r)
+        The points, in the order of the variables.
+    """
+
+    def __init__(self, points: Array) -> None:
+        ruptures = import_extra("ruptures", "discover", "contiguous=True")
+        self.n = len(points)
+        self.search = ruptures.KernelCPD(kernel="linear", min_size=1, jump=1)
+        if self.n > 1:
+            self.search.fit(points)
+
+    def cut(self, k: int) -> Array:
+        """Return labels of k intervals."""
+        ends = self.search.predict(n_bkps=k - 1) if k > 1 else [self.n]
+        return np.repeat(np.arange(k), np.diff([0, *ends]))
+
+
+def without_signs(points: Array) -> Array:
+    """Return points that are the same for x and -x: products of the coordinates."""
+    centre = points if points.shape[1] <= _PRODUCTS_OF else _leading(points)
+    lengths = np.linalg.norm(centre, axis=1, keepdims=True)
+    directions = centre / np.maximum(lengths, np.finfo(np.float64).tiny)
+    rows, cols = np.triu_indices(centre.shape[1])
+    twice = np.where(rows == cols, 1, np.sqrt(2))
+    products: Array = centre[:, rows] * directions[:, cols] * twice
+    return products
+
+
+def _leading(points: Array) -> Array:
+    """Return the coordinates of points along the directions in which they are longest."""
+    _, vectors = np.linalg.eigh(points.T @ points)
+    coordinates: Array = points @ vectors[:, -_PRODUCTS_OF:]
+    return coordinates
+
+
+def signs_of(points: Array, labels: Array) -> Array:
+    """Return the sign of each point along the direction of its block, (n,)."""
+    signs = np.ones(len(points))
+    for b in range(labels.max() + 1):
+        members = points[labels == b]
+        direction = np.linalg.svd(members, full_matrices=False)[2][0]
+        signs[labels == b] = np.where(members @ direction < 0, -1.0, 1.0)
+    return signs
