@@ -1,7 +1,7 @@
-"""A picture of a fit: the matrix, its approximation, the error, and both spectra.
+"""Pictures: the numbers in the blocks, a fit beside its source, spectra, and the search for blocks.
 
-Needs the ``plot`` extra. Figures are matplotlib Figures that belong to no window,
-so this works without a display; save them with ``savefig``.
+Needs the ``plot`` extra. Each function draws into the axes it is given, or into a new
+figure of pyplot, and returns the axes.
 """
 
 from typing import Any
@@ -10,19 +10,227 @@ import numpy as np
 from scipy.sparse import issparse
 
 from blockmat._validation import Array, import_extra
+from blockmat.discovery import PartitionPath
 from blockmat.matrix import BlockConstantMatrix
+from blockmat.partition import Partition
+from blockmat.scaled import ScaledBlockMatrix
 
-__all__ = ["plot_fit"]
+__all__ = ["approximation", "matrix", "path", "plot_fit", "spectrum"]
 
+_COLOURS = "RdBu_r"  # diverging, and the same to the colour-blind
+_SOURCE, _MODEL = "#0072b2", "#d55e00"
 _MAX_PIXELS = 400  # fewer than a panel has on the screen, or thin diagonals are lost
 _MAX_DENSE_SPECTRUM = 3000
+_MAX_LINES = 60  # blocks between which lines are drawn
+_MAX_NUMBERS = 12  # blocks in which numbers are written
+_LABEL = 0.027  # of the height of the axes, for one label
+_MAX_NAME = 24  # letters
+
+
+def matrix(A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
+    """Draw the numbers in the blocks, to scale, with the names of the blocks.
+
+    Parameters
+    ----------
+    A : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
+        What to draw. Of a scaled matrix, the one inside the scales: of a covariance, the
+        correlations. The second numbers of the blocks, on their diagonals, are not drawn; of
+        complex numbers, the real parts are.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default in a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes, with one unit per variable and the variables sorted by block.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import blockmat as bm
+    >>> from blockmat import plot
+    >>> A = bm.BlockConstantMatrix.from_values(["x", "x", "y"], [[1, -0.5], [-0.5, 1]])
+    >>> [label.get_text() for label in plot.matrix(A).get_yticklabels()]
+    ['x', 'y']
+    """
+    axes = _axes(ax)
+    block = A.matrix if isinstance(A, ScaledBlockMatrix) else A
+    p, values = block.partition, np.real(block.values)
+    edges = np.append(p.offsets[:-1], p.n)
+    alone = np.diag(p.sizes == 1) & (p.n_blocks > 1)  # they have the variance instead
+    bound = float(np.abs(values[~alone]).max()) or 1.0
+    lines = {"edgecolors": "white", "linewidth": 0.6} if p.n_blocks <= _MAX_LINES else {}
+    drawn = axes.pcolormesh(edges, edges, values, cmap=_COLOURS, vmin=-bound, vmax=bound, **lines)
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.8)
+    axes.set(aspect="equal", ylim=(p.n, 0))
+    _name_blocks(axes, p)
+    if p.n_blocks <= _MAX_NUMBERS:
+        _write_numbers(axes, p, values, bound)
+    return axes
+
+
+def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
+    """Draw a matrix, its approximation and the error side by side.
+
+    Rows and columns are sorted by block. Of more than 400 variables, evenly spaced ones are
+    shown. The colours of the first two reach to the largest number off the diagonal.
+
+    Parameters
+    ----------
+    source : array_like or sparse matrix, shape (n, n)
+        What was approximated; of complex numbers, the real parts are drawn.
+    A : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
+        The approximation.
+    ax : sequence of 3 matplotlib.axes.Axes, optional
+        Where to draw; by default in a new figure.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes, shape (3,)
+        The axes.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    ValueError
+        If `ax` is not three axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> from blockmat import plot
+    >>> S = np.diag([1.0, 2.0, 3.0]) + 1
+    >>> [ax.get_title() for ax in plot.approximation(S, bm.fit(S, [0, 0, 1]))]
+    ['source, 3 x 3', 'approximation, 2 blocks', 'approximation - source']
+    """
+    if ax is None:
+        pyplot = import_extra("matplotlib.pyplot", "plot", "a figure")
+        _, ax = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    axes = np.ravel(ax)
+    if len(axes) != 3:
+        raise ValueError(f"ax has {len(axes)} axes; expected 3")
+    p = A.partition
+    shown = p.order[np.unique(np.linspace(0, p.n - 1, min(p.n, _MAX_PIXELS)).astype(int))]
+    original, model = _entries(source, shown), _model_entries(A, shown)
+    bound = _bound(original)
+    panels = [
+        (f"source, {p.n} x {p.n}", original, bound),
+        (f"approximation, {p.n_blocks} blocks", model, bound),
+        ("approximation - source", model - original, np.abs(model - original).max() or 1.0),
+    ]
+    for axis, (title, image, limit) in zip(axes, panels, strict=True):
+        drawn = axis.imshow(image, vmin=-limit, vmax=limit, cmap=_COLOURS, interpolation="nearest")
+        axis.figure.colorbar(drawn, ax=axis, shrink=0.8)
+        axis.set(title=title, xticks=[], yticks=[])
+    return axes
+
+
+def spectrum(A: BlockConstantMatrix, source: Any = None, ax: Any = None) -> Any:
+    """Draw the singular values of a matrix, for a positive definite one its eigenvalues.
+
+    Parameters
+    ----------
+    A : BlockConstantMatrix, shape (n, n)
+        The matrix. Each of its singular values is drawn as wide as it is multiple.
+    source : array_like or sparse matrix, shape (n, n), optional
+        A matrix to compare with, of at most 3000 variables; a larger one is left out.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default in a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes, both logarithmic.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import blockmat as bm
+    >>> from blockmat import plot
+    >>> axes = plot.spectrum(bm.BlockConstantMatrix([0] * 9 + [1] * 5, [[4, 0], [0, 2]], [1, 1]))
+    >>> axes.get_xlabel()
+    'rank'
+    """
+    axes = _axes(ax)
+    n = A.shape[0]
+    if source is not None and n <= _MAX_DENSE_SPECTRUM:
+        axes.plot(
+            np.arange(1, n + 1), _singular_values(source), label="source", color=_SOURCE, lw=2
+        )
+    values, multiplicities = A.svdvals()
+    last = np.cumsum(multiplicities)
+    first = last - multiplicities + 1
+    axes.plot(
+        np.ravel([first, last], order="F"),
+        np.repeat(values, 2),
+        label=f"{A.partition.n_blocks} blocks",
+        color=_MODEL,
+        lw=1.2,
+        alpha=0.7,
+    )
+    axes.hlines(values, first, last, color=_MODEL, lw=3)
+    axes.set(xscale="log", xlabel="rank", title="singular values")
+    if values.min() > 0:
+        axes.set_yscale("log")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return axes
+
+
+def path(result: PartitionPath, ax: Any = None) -> Any:
+    """Draw the criterion over the number of blocks, with the best marked.
+
+    Parameters
+    ----------
+    result : PartitionPath
+        What `blockmat.partition_path` returned.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default in a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> from blockmat import plot
+    >>> A = np.kron(np.eye(3), np.ones((4, 4))) + 0.1 * np.eye(12)
+    >>> plot.path(bm.partition_path(A)).get_title()
+    'best: 3 blocks'
+    """
+    axes = _axes(ax)
+    known = np.isfinite(result.criterion)
+    axes.plot(result.n_blocks[known], result.criterion[known], "o-", color=_SOURCE, ms=4)
+    best = int(np.argmin(result.criterion))
+    k = int(result.n_blocks[best])
+    axes.plot(k, result.criterion[best], "o", color=_MODEL, ms=9)
+    axes.axvline(k, color=_MODEL, lw=1, ls="--")
+    axes.set(xlabel="blocks", ylabel="criterion", title=f"best: {k} block{'s' if k > 1 else ''}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    return axes
 
 
 def plot_fit(source: Any, A: BlockConstantMatrix, title: str | None = None) -> Any:
-    """Draw a matrix beside its block-constant approximation.
-
-    Rows and columns are sorted by block. Of more than 400 variables, evenly spaced
-    ones are shown. The spectrum of the source is drawn up to 3000 variables.
+    """Draw a fit in four panels: `approximation` and `spectrum` in one figure.
 
     Parameters
     ----------
@@ -36,7 +244,7 @@ def plot_fit(source: Any, A: BlockConstantMatrix, title: str | None = None) -> A
     Returns
     -------
     matplotlib.figure.Figure
-        With four panels.
+        The figure, which belongs to no window; save it with ``savefig``.
 
     Raises
     ------
@@ -53,79 +261,77 @@ def plot_fit(source: Any, A: BlockConstantMatrix, title: str | None = None) -> A
     True
     """
     figures = import_extra("matplotlib.figure", "plot", "a figure")
-    p = A.partition
-    shown = p.order[np.unique(np.linspace(0, p.n - 1, min(p.n, _MAX_PIXELS)).astype(int))]
-    original = _entries(source, shown)
-    labels, positions = p.labels[shown], p.positions[shown]
-    paired = positions[:, None] == positions
-    second = A._square_within[np.ix_(labels, labels)]
-    approximation = A.values[np.ix_(labels, labels)] + second * paired
-    low, high = _range(original)
-
     figure = figures.Figure(figsize=(11, 9), layout="constrained")
-    axes = figure.subplots(2, 2)
-    panels = [("original", np.real(original)), ("approximation", np.real(approximation))]
-    for axis, (name, image) in zip(axes[0], panels, strict=True):
-        drawn = axis.imshow(image, vmin=low, vmax=high, cmap="viridis", interpolation="nearest")
-        figure.colorbar(drawn, ax=axis, shrink=0.8)
-        blocks = f", {p.n_blocks} blocks" if name == "approximation" else ""
-        _label(axis, f"{name}, {p.n} x {p.n}{blocks}")
-    error = np.real(approximation) - np.real(original)
-    bound = np.abs(error).max() or 1.0
-    drawn = axes[1, 0].imshow(
-        error, vmin=-bound, vmax=bound, cmap="RdBu_r", interpolation="nearest"
-    )
-    _label(axes[1, 0], "approximation - original")
-    figure.colorbar(drawn, ax=axes[1, 0], shrink=0.8)
-    _draw_spectra(axes[1, 1], source, A)
+    axes = figure.subplots(2, 2).ravel()
+    approximation(source, A, axes[:3])
+    spectrum(A, source, axes[3])
     if title:
         figure.suptitle(title)
     return figure
 
 
+def _axes(ax: Any) -> Any:
+    """Return the axes that are given, or those of a new figure."""
+    if ax is not None:
+        return ax
+    pyplot = import_extra("matplotlib.pyplot", "plot", "a figure")
+    return pyplot.subplots(layout="constrained")[1]
+
+
 def _entries(source: Any, shown: Array) -> Array:
     if issparse(source):
-        dense: Array = source.tocsr()[shown][:, shown].toarray()
-        return dense
-    chosen: Array = np.asarray(source)[np.ix_(shown, shown)]
-    return chosen
+        return np.real(source.tocsr()[shown][:, shown].toarray())
+    return np.real(np.asarray(source)[np.ix_(shown, shown)])
 
 
-def _range(image: Array) -> tuple[float, float]:
-    """Colour limits from the entries off the diagonal, which a ridge would outshine."""
-    rest = np.real(image)[~np.eye(len(image), dtype=bool)]
-    rest = rest if rest.size else np.real(image).ravel()
-    return float(rest.min()), float(rest.max())
+def _model_entries(A: BlockConstantMatrix | ScaledBlockMatrix, shown: Array) -> Array:
+    if isinstance(A, ScaledBlockMatrix):
+        scale = A.scale[shown]
+        scaled: Array = _model_entries(A.matrix, shown) * scale * scale[:, None]
+        return scaled
+    p = A.partition
+    labels, positions = p.labels[shown], p.positions[shown]
+    paired = positions[:, None] == positions
+    second = A._square_within[np.ix_(labels, labels)]
+    return np.real(A.values[np.ix_(labels, labels)] + second * paired)
 
 
-def _label(axis: Any, title: str) -> None:
-    axis.set_title(title, fontsize=11)
-    axis.set_xticks([])
-    axis.set_yticks([])
+def _bound(image: Array) -> float:
+    """Return the largest number off the diagonal, which a ridge would outshine."""
+    rest = image[~np.eye(len(image), dtype=bool)]
+    return float(np.abs(rest if rest.size else image).max()) or 1.0
 
 
-def _draw_spectra(axis: Any, source: Any, A: BlockConstantMatrix) -> None:
-    """Draw singular values, which for a positive definite matrix are the eigenvalues."""
-    n = A.shape[0]
-    rank = np.arange(1, n + 1)
-    if n <= _MAX_DENSE_SPECTRUM:
-        dense = source.toarray() if issparse(source) else np.asarray(source)
-        hermitian = np.array_equal(dense, dense.conj().T)
-        if hermitian:
-            exact = np.sort(np.abs(np.linalg.eigvalsh(dense)))[::-1]
-        else:
-            exact = np.linalg.svd(dense, compute_uv=False)
-        axis.loglog(rank, exact, label="original", color="#1f77b4", lw=2)
-    values, multiplicities = A.svdvals()
-    axis.loglog(
-        rank,
-        np.repeat(values, multiplicities),
-        label="approximation",
-        color="#d62728",
-        lw=2,
-        ls="--",
-    )
-    axis.set_title("singular values", fontsize=11)
-    axis.set_xlabel("rank")
-    axis.grid(alpha=0.3)
-    axis.legend()
+def _name_blocks(axes: Any, p: Partition) -> None:
+    """Write the names beside the middles of the blocks, as many as there is room for."""
+    middles = p.offsets[:-1] + p.sizes / 2
+    chosen: list[int] = []
+    for b in range(p.n_blocks):
+        if not chosen or middles[b] - middles[chosen[-1]] >= _LABEL * p.n:
+            chosen.append(b)
+    names = [str(p.names[b]) for b in chosen]
+    short = [name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…" for name in names]
+    upright = 0 if max(map(len, short)) <= 2 else 90
+    axes.set_xticks(middles[chosen], short, rotation=upright, fontsize=8)
+    axes.set_yticks(middles[chosen], short, fontsize=8)
+    axes.tick_params(length=0)
+
+
+def _write_numbers(axes: Any, p: Partition, values: Array, bound: float) -> None:
+    """Write the numbers into the blocks that have room for them."""
+    middles = p.offsets[:-1] + p.sizes / 2
+    room = p.sizes >= 2 * _LABEL * p.n
+    for a in np.flatnonzero(room):
+        for b in np.flatnonzero(room):
+            dark = abs(values[a, b]) > 0.6 * bound
+            axes.text(
+                middles[b], middles[a], f"{values[a, b]:.2g}", ha="center", va="center",
+                fontsize=7, color="white" if dark else "black",
+            )  # fmt: skip
+
+
+def _singular_values(source: Any) -> Array:
+    dense = source.toarray() if issparse(source) else np.asarray(source)
+    if np.array_equal(dense, dense.conj().T):
+        return np.sort(np.abs(np.linalg.eigvalsh(dense)))[::-1]
+    return np.linalg.svd(dense, compute_uv=False)
