@@ -9,6 +9,7 @@ Prints a table, and writes bench/results/NAME.json and, if a scenario has one, i
 
 import argparse
 import importlib
+import os
 import sys
 
 from rich.console import Console
@@ -17,7 +18,7 @@ from bench import harness, report
 
 SCENARIOS = (
     "product", "fit", "samples", "functions", "peers", "scaling", "threads", "startup", "accuracy",
-    "optimizer",
+    "optimizer", "discover", "covariance",
 )  # fmt: skip
 
 
@@ -33,9 +34,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer rounds")
     parser.add_argument("--save", action="store_true", help="keep the results also if quick")
     parser.add_argument("--write-docs", action="store_true",
-                        help="write docs/performance.md and docs/accuracy.md from the results "
+                        help="write the pages of docs from the results "
                         "that are kept; measures nothing")  # fmt: skip
+    parser.add_argument("--data", help="the folder of real data for discover and covariance "
+                        "(default: BLOCKMAT_DATA); a file that is absent is left out, with a line "
+                        "that says how to get it")  # fmt: skip
     options = parser.parse_args()
+    if options.data:
+        os.environ["BLOCKMAT_DATA"] = options.data
     if unknown := set(options.names) - set(SCENARIOS):
         parser.error(f"no measurement is called {', '.join(sorted(unknown))}")
     if options.write_docs:
@@ -45,7 +51,7 @@ def main() -> None:
     for name in options.names or SCENARIOS:
         scenario = importlib.import_module(f"bench.{name}")
         rows = scenario.measure(options.quick)
-        harness.show(scenario.TITLE, rows, console)
+        harness.show(scenario, rows, console)
         if options.save or not options.quick:
             harness.save(name, scenario.TITLE, rows, options.quick)
             report.draw(name, rows)

@@ -26,7 +26,8 @@ import blockmat as bm
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
-    "blockmat", "numpy", "scipy", "numba", "torch", "linear_operator", "cola-ml",
+    "blockmat", "numpy", "scipy", "numba", "torch", "linear_operator", "cola-ml", "scikit-learn",
+    "networkx", "ruptures",
 )  # fmt: skip
 OURS = "blockmat"
 LIMIT = "limit"
@@ -84,9 +85,16 @@ class Row:
         return [name for name in self.times if name not in (OURS, LIMIT)]
 
     def require(
-        self, figure: str, value: float, *, at_least: float = 0, at_most: float = 0
+        self,
+        figure: str,
+        value: float,
+        *,
+        at_least: float | None = None,
+        at_most: float | None = None,
     ) -> None:
-        self.goals.append(Goal(figure, float(value), at_least or at_most, bool(at_least)))
+        wanted = at_most if at_least is None else at_least
+        assert wanted is not None
+        self.goals.append(Goal(figure, float(value), wanted, at_least is not None))
 
 
 def contest(
@@ -239,8 +247,36 @@ def markdown(headings: list[str], texts: list[list[str]]) -> list[str]:
     return lines + ["| " + " | ".join(text) + " |" for text in texts]
 
 
-def show(title: str, rows: list[Row], console: Console) -> None:
-    headings, texts = table_of(rows)
+def table_by_notes(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells with a column for every note, for rows that compare the same methods."""
+    names = list(dict.fromkeys(name for row in rows for name in row.notes))
+    goals = ["goals"] if any(row.goals for row in rows) else []
+    texts = []
+    for row in rows:
+        figures = [f"{row.notes[name]:.3f}" if name in row.notes else "" for name in names]
+        reached = "; ".join(("✓ " if g.reached else "✗ ") + g.describe() for g in row.goals)
+        texts.append([row.work, *figures, *([reached] if goals else [])])
+    return ["", *names, *goals], texts
+
+
+def show(scenario: Any, rows: list[Row], console: Console) -> None:
+    """Print one table, or one for each group of rows that compare methods by their notes."""
+    if not getattr(scenario, "BY_GROUP", False):
+        _print(scenario.TITLE, *table_of(rows), console)
+        return
+    for group, members in by_group(rows).items():
+        _print(group, *table_by_notes(members), console)
+
+
+def by_group(rows: list[Row]) -> dict[str, list[Row]]:
+    """The rows of each group, in their order."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    return groups
+
+
+def _print(title: str, headings: list[str], texts: list[list[str]], console: Console) -> None:
     table = Table(title=title, title_justify="left", show_lines=True)
     for heading in headings:
         table.add_column(heading, overflow="fold")

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from bench import accuracy
-from bench.harness import LIMIT, RESULTS, Row, load, markdown, table_of
+from bench.harness import LIMIT, RESULTS, Row, by_group, load, markdown, table_by_notes, table_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 IMAGES = DOCS / "images"
@@ -58,6 +58,7 @@ def write(names: Iterable[str]) -> None:
     pages = {
         "performance.md": _performance(names),
         "accuracy.md": accuracy.page(load("accuracy")[1]),
+        "discovery.md": _compared(("discover", "covariance")),
     }
     for page, text in pages.items():
         (DOCS / page).write_text(text, encoding="utf-8")
@@ -70,7 +71,7 @@ def write(names: Iterable[str]) -> None:
 def _performance(names: Iterable[str]) -> str:
     lines = [INTRODUCTION]
     for name in names:
-        if name == "accuracy" or not (RESULTS / f"{name}.json").exists():
+        if name in NOT_TIMES or not (RESULTS / f"{name}.json").exists():
             continue
         content, rows = load(name)
         draw(name, rows)
@@ -82,6 +83,27 @@ def _performance(names: Iterable[str]) -> str:
         if (IMAGES / f"bench-{name}.png").exists():
             lines += ["", f"![{content['title']}](images/bench-{name}.png)"]
         lines += ["", _machine(content["machine"])]
+    return "\n".join(lines) + "\n"
+
+
+def _compared(names: Iterable[str]) -> str:
+    """The page of the scenarios that compare methods by their results."""
+    lines = [COMPARED]
+    for name in names:
+        content, rows = load(name)
+        draw(name, rows)
+        lines += ["", f"## {content['title']}", ""]
+        lines += [_remarks(importlib.import_module(f"bench.{name}"))]
+        if content["quick"]:
+            lines += ["", "Measured with `--quick`."]
+        for group, members in by_group(rows).items():
+            lines += ["", f"### {group}", "", *markdown(*table_by_notes(members))]
+        lines += [
+            "",
+            f"![{content['title']}](images/bench-{name}.png)",
+            "",
+            _machine(content["machine"]),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -97,6 +119,15 @@ def _machine(machine: dict) -> str:
         f"Python {machine['python']}, {versions}."
     )
 
+
+NOT_TIMES = ("accuracy", "discover", "covariance")
+COMPARED = """# Found blocks, measured
+
+How well `find_partition` and `cocluster` find blocks, and what `BlockCovariance` is worth on
+real returns, beside scikit-learn, networkx and published estimators. Run
+`python -m bench discover covariance --data FOLDER` to measure on your machine; this page is
+written from the results in `bench/results` by `python -m bench --write-docs`. ✓ and ✗ tell
+whether a goal that was set beforehand is reached."""
 
 INTRODUCTION = """# Performance
 

@@ -24,7 +24,7 @@ _MAX_DENSE_SPECTRUM = 3000
 _MAX_LINES = 60  # blocks between which lines are drawn
 _MAX_NUMBERS = 12  # blocks in which numbers are written
 _LABEL = 0.027  # of the height of the axes, for one label
-_MAX_NAME = 24  # letters
+_MAX_NAME = 28  # letters
 
 
 def matrix(A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:

@@ -35,7 +35,7 @@ numpydoc_validation_checks = {"all", "ES01", "SA01", "EX01", "RT01", "SA03", "GL
 numpydoc_validation_exclude = {
     r"\._",
     r"blockmat\.exceptions\.",
-    r"\.(BlockEigh|FitResult|PartitionPath)\.",  # fields, which the class docstring describes
+    r"\.(BlockEigh|FitResult|PartitionPath|Coclusters|ConfidenceIntervals|LikelihoodRatioResult)\.",  # fields, which the class docstring describes
 }
 
 html_theme = "pydata_sphinx_theme"
@@ -45,6 +45,8 @@ html_sidebars = {
     name: []
     for name in (
         "guide",
+        "stocks",
+        "discovery",
         "theory",
         "command-line",
         "performance",

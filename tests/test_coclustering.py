@@ -49,6 +49,17 @@ def test_the_loss_is_the_distance_to_the_fit_and_no_move_of_one_lowers_it(seed, 
             assert own <= other + 1e-9
 
 
+def test_no_move_of_one_column_lowers_the_loss_either():
+    for seed in range(20):
+        A = np.random.default_rng(seed).standard_normal((9, 12))
+        rows, cols, _ = bm.cocluster(A, 3, 4)
+        values = bm.BlockRectangularMatrix.fit(A, rows, cols).values[rows.labels]
+        costs = ((A[:, :, None] - values[:, None]) ** 2).sum(axis=0)
+        several = cols.sizes[cols.labels] > 1
+        own = costs[np.arange(12), cols.labels]
+        assert (own <= costs.min(axis=1) + 1e-9)[several].all()
+
+
 def test_moves_mend_what_the_clustering_got_wrong():
     A, _, _ = planted(noise=6.0)
     start = coclustering._start(A, 3, None), coclustering._start(A.T, 2, None)

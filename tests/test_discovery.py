@@ -354,6 +354,34 @@ def test_signs_turn_while_variables_move():
     assert similarity.flipped(wrong).scores[0, 0] == -similarity.scores[0, 0]
 
 
+def test_points_without_signs_keep_the_angles_but_for_their_signs():
+    points = np.random.default_rng(0).standard_normal((6, 4))
+    products = _starts.without_signs(points)
+    np.testing.assert_allclose(products, _starts.without_signs(-points))
+    lengths = np.linalg.norm(points, axis=1)
+    expected = (points @ points.T) ** 2 / np.outer(lengths, lengths)
+    np.testing.assert_allclose(products @ products.T, expected)
+    long = np.random.default_rng(0).standard_normal((50, 2)) @ np.random.default_rng(
+        1
+    ).standard_normal((2, 30))
+    products = _starts.without_signs(long)
+    lengths = np.linalg.norm(long, axis=1)
+    np.testing.assert_allclose(
+        products @ products.T, (long @ long.T) ** 2 / np.outer(lengths, lengths)
+    )
+
+
+def test_signs_begin_along_the_leading_direction_of_each_block():
+    rng = np.random.default_rng(0)
+    labels, truth = np.arange(40) % 3, rng.choice([-1.0, 1.0], 40)
+    points = truth[:, None] * (
+        rng.standard_normal((3, 5))[labels] + 0.1 * rng.standard_normal((40, 5))
+    )
+    signs = _starts.signs_of(points, labels)
+    for b in range(3):
+        assert abs((signs * truth)[labels == b].sum()) == (labels == b).sum()
+
+
 def test_a_path_with_signs_has_them_for_each_partition():
     source, _ = signed(planted_samples(200)[0], True)
     path = bm.partition_path(source, samples=True, signs=True, max_blocks=5)
@@ -393,15 +421,20 @@ def test_criteria_are_their_formulas():
             np.testing.assert_allclose(value, expected)
 
 
-def test_the_held_out_criterion_is_the_likelihood_of_samples_held_out():
+@pytest.mark.parametrize("with_signs", [False, True])
+def test_the_held_out_criterion_is_the_likelihood_of_samples_held_out(with_signs):
     X, _ = planted_samples(60)
-    path = bm.partition_path(X, True, criterion="cv", max_blocks=5)
+    if with_signs:
+        X, _ = signed(X, True)
+    path = bm.partition_path(X, True, criterion="cv", max_blocks=5, signs=with_signs)
     for k, value in zip(path.n_blocks, path.criterion, strict=True):
         expected = 0
         for fold in np.array_split(np.arange(60), 5):
             rest = np.delete(X, fold, axis=0)
-            p = bm.find_partition(rest, int(k), samples=True)
-            Z, new = ((x - rest.mean(0)) / rest.std(0) for x in (rest, X[fold]))
+            p, turn = bm.find_partition(rest, int(k), samples=True, signs=True)
+            if not with_signs:
+                p, turn = bm.find_partition(rest, int(k), samples=True), 1
+            Z, new = (turn * (x - rest.mean(0)) / rest.std(0) for x in (rest, X[fold]))
             D = bm.fit_samples(Z, p, ddof=0).toarray()
             logpdf = multivariate_normal.logpdf(new, cov=D) + 45 / 2 * np.log(2 * np.pi)
             expected -= 2 * logpdf.sum()
@@ -414,6 +447,7 @@ def test_singular_models_are_not_chosen_by_held_out_samples():
     X[:, 0] += 1e-3 * rng.standard_normal(30)
     path = bm.partition_path(X, True, criterion="cv", max_blocks=4)
     assert np.isinf(path.criterion).any()
+    assert np.isfinite(path.criterion.min())
     assert bm.partition_path(rng.standard_normal((6, 9)), True, criterion="cv").n_blocks.max() == 2
 
 

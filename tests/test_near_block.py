@@ -141,6 +141,7 @@ def test_a_scaled_matrix_may_be_any_square_one(B, seed):
     np.testing.assert_allclose(logdet, inner_logdet + 2 * np.log(scale).sum())
 
 
+I2 = bm.BlockConstantMatrix.identity([0, 0])
 I3 = bm.BlockConstantMatrix.identity([0, 0, 1])
 ONES = np.ones((3, 1))
 COMPLEX = I3.astype(complex)
@@ -155,7 +156,7 @@ BAD = [
     (lambda: bm.ScaledBlockMatrix(I3, ONES[:, 0]).whiten([1, 1]), ValueError, r"x has shape \(2,\)"),
     (lambda: bm.ScaledBlockMatrix(I3, ONES[:, 0]).whiten([1j, 1, 1]), TypeError, "x has dtype"),
     (lambda: bm.ScaledBlockMatrix(0 * I3, ONES[:, 0]).inv(), np.linalg.LinAlgError, "singular"),
-    (lambda: bm.ScaledBlockMatrix(-I3, ONES[:, 0]).as_covariance(), np.linalg.LinAlgError,
+    (lambda: bm.ScaledBlockMatrix(-I2, [1, 1]).as_covariance(), np.linalg.LinAlgError,
      "positive"),
     (lambda: bm.ScaledBlockMatrix(bm.BlockConstantMatrix([0, 1], [[1, 2], [0, 1]]), [1, 1])
      .whiten([1, 1]), np.linalg.LinAlgError, "not symmetric"),

@@ -83,7 +83,7 @@ def test_labels_do_not_overlap(k):
 
 def test_long_names_are_cut():
     A = correlation(names=("x" * 80, "y", "z"))
-    assert len(plot.matrix(A).get_yticklabels()[0].get_text()) == 24
+    assert len(plot.matrix(A).get_yticklabels()[0].get_text()) == plot._MAX_NAME
 
 
 @pytest.mark.parametrize("kind", [np.array, sp.csr_array])

@@ -7,14 +7,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench import data as real_data
 from bench.training import report
 from bench.training.methods import BASELINE, DEFAULT, METHODS
 from bench.training.protocol import RESULTS, Trials, measure_memory, run_fresh, tune
-from bench.training.workloads import FILES, WORKLOADS, data_folder
+from bench.training.workloads import WORKLOADS
 
 
 def main(arguments: list[str]) -> None:
-    files = "; ".join(f"{name}: {where}" for name, where in FILES.items())
+    needed = {workload.needs for workload in WORKLOADS.values()}
+    files = "; ".join(f"{name}: {real_data.FILES[name]}" for name in sorted(needed - {None}))
     parser = argparse.ArgumentParser(
         prog="python -m bench train",
         description=f"{__doc__} Goes on where an earlier run was stopped. Files in the data "
@@ -34,7 +36,7 @@ def main(arguments: list[str]) -> None:
         "--quick", action="store_true", help="the digits, diagonal and default only"
     )
     options = parser.parse_args(arguments)
-    console, data = Console(width=160), data_folder(options.data)
+    console, data = Console(width=160), real_data.folder(options.data)
     methods = options.method or ([BASELINE, DEFAULT] if options.quick else list(METHODS))
     names = options.workload or (["digits"] if options.quick else list(WORKLOADS))
     for name in names:

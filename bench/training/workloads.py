@@ -1,6 +1,5 @@
 """What is trained: networks, their batches and their validation loss, made from a seed."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -12,11 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FILES = {
-    "mnist.npz": "arrays x_train (60000, 28, 28) and y_train, as in the file of that name that Keras "
-    "downloads from storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
-    "tinyshakespeare.txt": "data/tinyshakespeare/input.txt of github.com/karpathy/char-rnn",
-}
 VALIDATION = 1000  # examples
 
 
@@ -42,12 +36,6 @@ class Task:
     batch: Callable[[torch.Generator], tuple[Tensor, ...]]
     loss: Callable[..., Tensor]  # of a batch
     validation: tuple[Tensor, ...]
-
-
-def data_folder(given: str | None) -> Path | None:
-    """Return the folder named by ``--data`` or BLOCKMAT_DATA."""
-    name = given or os.environ.get("BLOCKMAT_DATA")
-    return Path(name) if name else None
 
 
 def _classifier(model: nn.Module, x: Tensor, y: Tensor, size: int) -> Task:

@@ -1,0 +1,235 @@
+"""Planted: 400 variables in 10 blocks, of 40 each or of 10 to 75; ten seeds, and mean adjusted
+Rand indices with the planted blocks. The correlations of the blocks are ρ L Lᵀ, normalised to
+a unit diagonal times ρ, plus δ on the diagonal, with L (10, r) standard normal: r = 6,
+ρ = 0.25, δ = 0.25 (easy) and r = 3, ρ = 0.15, δ = 0.08 (hard). The others cluster the rows of the
+sample correlation matrix; SpectralClustering is given its positive part as affinity. KMeans has
+10 initialisations ("KMeans once": 1). All are told that there are 10 blocks. "Time" is
+blockmat's beside that of KMeans.
+"""
+
+import time
+from statistics import fmean, median
+
+import numpy as np
+from scipy.cluster.hierarchy import cut_tree, linkage
+from sklearn.cluster import KMeans, SpectralBiclustering, SpectralClustering
+from sklearn.datasets import make_checkerboard
+from sklearn.metrics import adjusted_rand_score
+
+import blockmat as bm
+from bench import data
+from bench.fit import PeakMemory
+from bench.harness import Row
+
+TITLE = "Finding blocks"
+BY_GROUP = True
+EASY, HARD = (6, 0.25, 0.25), (3, 0.15, 0.08)
+UNEQUAL = (10, 15, 20, 25, 30, 40, 50, 60, 75, 75)
+K = 10
+
+
+def measure(quick: bool) -> list[Row]:
+    seeds = range(3 if quick else 10)
+    cases = [(*case, n) for n in (60, 200) for case in (
+        ("easy, equal", EASY, (40,) * K), ("easy, unequal", EASY, UNEQUAL),
+        ("hard, equal", HARD, (40,) * K), ("hard, unequal", HARD, UNEQUAL),
+    )]  # fmt: skip
+    rows = [planted(*case, seeds) for case in cases]
+    rows += [how_many(*case, seeds) for case in cases if case[-1] == 200]
+    rows += [structured(seeds), rectangular(60, seeds), rectangular(120, seeds)]
+    rows += scale(quick)
+    rows += [row for name in ("football", "polbooks") if (row := network(name, seeds))]
+    return rows
+
+
+def draw(correlations, sizes, n_samples: int, seed: int):
+    """Samples (T, n) with planted blocks, in a random order, and their labels."""
+    rank, rho, delta = correlations
+    rng = np.random.default_rng(seed)
+    L = rng.standard_normal((len(sizes), rank))
+    L /= np.linalg.norm(L, axis=1, keepdims=True)
+    labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    values = rho * L @ L.T + delta * np.eye(len(sizes))
+    R = bm.BlockConstantMatrix.from_values(labels, values, np.ones(len(sizes)))
+    return R.as_covariance().colorize(rng.standard_normal((n_samples, R.shape[0]))), labels
+
+
+def ward(points, k: int):
+    return cut_tree(linkage(points, "ward"), k)[:, 0]
+
+
+def spectral(affinity, k: int, seed: int):
+    model = SpectralClustering(k, affinity="precomputed", random_state=seed)
+    return model.fit(np.maximum(affinity, 0)).labels_
+
+
+def planted(case: str, correlations, sizes, n_samples: int, seeds) -> Row:
+    scores: dict[str, list[float]] = {}
+    row = Row(f"{case}, T = {n_samples}", {"blockmat": [], "KMeans": [], "KMeans once": []},
+              group="Planted blocks: mean adjusted Rand index, and time")  # fmt: skip
+    for seed in seeds:
+        X, labels = draw(correlations, sizes, n_samples, seed)
+        R = np.corrcoef(X, rowvar=False)
+        methods = {
+            "blockmat": lambda X=X: bm.find_partition(X, K, samples=True).labels,
+            "KMeans": lambda R=R, seed=seed: KMeans(K, n_init=10, random_state=seed).fit(R).labels_,
+            "KMeans once": lambda R=R, seed=seed: KMeans(K, n_init=1, random_state=seed).fit(R).labels_,
+            "Ward": lambda R=R: ward(R, K),
+            "SpectralClustering": lambda R=R, seed=seed: spectral(R, K, seed),
+        }  # fmt: skip
+        for name, find in methods.items():
+            start = time.perf_counter()
+            found = find()
+            elapsed = time.perf_counter() - start
+            scores.setdefault(name, []).append(adjusted_rand_score(labels, found))
+            if name in row.times:
+                row.times[name].append(elapsed)
+    row.notes = {name: fmean(values) for name, values in scores.items()}
+    row.notes |= {"time": 1 / row.ratio("KMeans"), "time, once": 1 / row.ratio("KMeans once")}
+    best = max(row.notes[name] for name in ("KMeans", "Ward", "SpectralClustering"))
+    if correlations == EASY:
+        row.require("index", row.notes["blockmat"], at_least=0.99)
+    else:
+        above = row.notes["blockmat"] - best
+        margin = 0.03 if n_samples == 60 else 0.0
+        row.require("above the best other", above, at_least=margin)
+    row.require("time of KMeans'", row.notes["time"], at_most=0.2)
+    return row
+
+
+def how_many(case: str, correlations, sizes, n_samples: int, seeds) -> Row:
+    row = Row(f"{case}, T = {n_samples}", group="The number of blocks: share of seeds in which it is 9 to 11")  # fmt: skip
+    for criterion in ("icl", "bic", "cv"):
+        hits = [
+            abs(bm.partition_path(draw(correlations, sizes, n_samples, seed)[0], samples=True,
+                                  criterion=criterion).best.n_blocks - K) <= 1
+            for seed in seeds
+        ]  # fmt: skip
+        row.notes[criterion] = fmean(hits)
+    row.require("of the seeds", row.notes["icl"], at_least=0.8)
+    return row
+
+
+def structured(seeds) -> Row:
+    """Blocks that are intervals, and blocks whose variables have random signs."""
+    notes: dict[str, list[float]] = {}
+
+    def score(name: str, labels, found) -> None:
+        notes.setdefault(name, []).append(adjusted_rand_score(labels, found.labels))
+
+    for seed in seeds:
+        X, labels = draw(HARD, UNEQUAL, 60, seed)
+        score("free", labels, bm.find_partition(X, K, True))
+        order = np.argsort(labels, kind="stable")
+        intervals = bm.find_partition(X[:, order], K, True, contiguous=True)
+        score("intervals", labels[order], intervals)
+        turned = X * np.random.default_rng(seed).choice([-1, 1], X.shape[1])
+        score("signs unknown, not sought", labels, bm.find_partition(turned, K, True))
+        score("signs unknown, sought", labels, bm.find_partition(turned, K, True, signs=True)[0])
+    return Row("hard, unequal, T = 60", notes={name: fmean(values) for name, values in notes.items()},
+               group="What else is known: mean adjusted Rand index")  # fmt: skip
+
+
+def rectangular(noise: float, seeds) -> Row:
+    """Checkerboards of scikit-learn, 300 x 200 in 6 x 4 blocks."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    for seed in seeds:
+        A, rows, cols = make_checkerboard((300, 200), (6, 4), noise=noise, random_state=seed)
+        row_labels, col_labels = (np.argmax(x.reshape(6, 4, -1)[s], axis=0) for x, s in
+                                  ((rows, np.s_[:, 0]), (cols, np.s_[0])))  # fmt: skip
+        result = bm.cocluster(A, 6, 4)
+        model = SpectralBiclustering((6, 4), random_state=seed).fit(A)
+        for into, found in (
+            (ours, (result.row_partition.labels, result.col_partition.labels)),
+            (theirs, (model.row_labels_, model.column_labels_)),
+        ):
+            into.append(adjusted_rand_score(row_labels, found[0]))
+            into.append(adjusted_rand_score(col_labels, found[1]))
+    return Row(f"checkerboard, noise {noise}", notes={"blockmat": fmean(ours), "SpectralBiclustering": fmean(theirs)},
+               group="Rows and columns together: mean adjusted Rand index")  # fmt: skip
+
+
+def scale(quick: bool) -> list[Row]:
+    n, k, n_samples, rows = (10_000 if quick else 100_000), 50, 100, 2_000 if quick else 10_000
+    X, labels = draw(EASY, (n // k,) * k, n_samples, 0)
+    row = _timed(
+        f"samples, n = {n}, T = {n_samples}, k = {k}",
+        lambda: bm.find_partition(X, k, True, random_state=0),
+        labels,
+    )
+    row.require("seconds", row.notes["seconds"], at_most=120)
+    row.require("GB", row.notes["GB"], at_most=4)
+    k = 40
+    X, labels = draw(EASY, (rows // k,) * k, 500, 1)
+    A = np.corrcoef(X, rowvar=False)
+    other = _timed(
+        f"matrix, n = {rows}, k = {k}", lambda: bm.find_partition(A, k, random_state=0), labels
+    )
+    other.require("seconds", other.notes["seconds"], at_most=60)
+    return [row, other]
+
+
+def _timed(work: str, find, labels) -> Row:
+    peak = PeakMemory()
+    start = time.perf_counter()
+    with peak:
+        found = find()
+    elapsed = time.perf_counter() - start
+    notes = {
+        "seconds": elapsed,
+        "GB": peak.extra / 1e9,
+        "index": adjusted_rand_score(labels, found.labels),
+    }
+    return Row(work, notes=notes, group="Scale: memory beyond the input")
+
+
+def network(name: str, seeds) -> Row | None:
+    """Known communities of a network, beside SpectralClustering and Louvain's."""
+    import networkx
+
+    loaded = data.network(name)
+    if loaded is None:
+        return None
+    A, labels = loaded
+    k = len(set(labels.tolist()))
+    degree = A.sum(axis=1)
+    normalized = A / np.sqrt(np.outer(degree, degree))
+    graph = networkx.from_numpy_array(A)
+
+    def louvain(seed: int):
+        found = np.zeros(len(A), dtype=int)
+        for c, members in enumerate(networkx.community.louvain_communities(graph, seed=seed)):
+            found[list(members)] = c
+        return found
+
+    def index(found) -> float:
+        return adjusted_rand_score(labels, found)
+
+    chosen = bm.find_partition(A)
+    notes = {
+        "blockmat": index(bm.find_partition(A, k).labels),
+        "blockmat, divided by √degrees": index(bm.find_partition(normalized, k).labels),
+        "blockmat, number chosen": index(chosen.labels),
+        "SpectralClustering": median(index(spectral(A, k, seed)) for seed in seeds),
+        "Louvain": median(index(louvain(seed)) for seed in seeds),
+        "known": k,
+        "chosen": chosen.n_blocks,
+    }
+    return Row(name, notes=notes, group="Networks: adjusted Rand index with the known communities")
+
+
+def figure(rows: list[Row], figure) -> None:
+    """The indices of the hard cases, one panel for each number of samples."""
+    shown = [row for row in rows if row.group.startswith("Planted") and row.work.startswith("hard")]
+    axes = figure.subplots(1, len(shown), sharey=True)
+    names = ("blockmat", "KMeans", "Ward", "SpectralClustering")
+    for ax, row in zip(axes, shown, strict=True):
+        values = [row.notes[name] for name in names]
+        ax.bar(range(len(names)), values, color=["#d55e00", "#0072b2", "#56b4e9", "#999999"])
+        for i, value in enumerate(values):
+            ax.text(i, value + 0.01, f"{value:.2f}", ha="center", fontsize=8)
+        ax.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
+        ax.set_title(row.work, fontsize=10)
+        ax.set_ylim(0, 1.08)
+    axes[0].set_ylabel("adjusted Rand index")
