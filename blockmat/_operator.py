@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
-from blockmat._validation import Array, as_numeric, working_dtype
+from blockmat._validation import Array, as_numeric, is_dask_array, working_dtype
 from blockmat.exceptions import (
     DtypeError,
     IndefiniteMatrixError,
@@ -57,6 +57,10 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         """Add another structured matrix; None if no structure is left."""
         raise NotImplementedError
 
+    def _chunked_product(self, x: Any) -> Any:
+        """Multiply with a Dask array, lazily; None if its chunks have to be gathered."""
+        return None
+
     def toarray(self) -> Array:
         """Make the dense matrix."""
         raise NotImplementedError
@@ -67,12 +71,15 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         if type(given) is not np.ndarray and issparse(given):
             given = given.toarray()
         x = as_numeric(given, name, (1, 2))
+        self._require_rows(x, name)
+        return x
+
+    def _require_rows(self, x: Any, name: str) -> None:
         if x.shape[0] != self.shape[1]:
             raise ShapeError(
                 f"{name} has shape {x.shape}; expected ({self.shape[1]},) or "
                 f"({self.shape[1]}, m) for a matrix of shape {self.shape}"
             )
-        return x
 
     def _matvec(self, x: Any) -> Array:
         return matvec_of_batch(self._matmat, np.asarray(x), self.shape[1])
@@ -93,7 +100,7 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
 
         Parameters
         ----------
-        x : scalar, array_like of shape (n,) or (n, m), or LinearOperator
+        x : scalar, array_like or Dask array of shape (n,) or (n, m), or LinearOperator
             What to multiply by.
         out : ndarray, optional
             Where to write the product with an array: of its shape and dtype; it may be
@@ -105,7 +112,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         BlockConstantMatrix, BlockRectangularMatrix, ndarray or LinearOperator
             A structured matrix for a scalar or a structured matrix whose partition
             fits; an array of the shape of `x` for an array (dense also for a sparse
-            one); otherwise SciPy's lazy product.
+            one), lazily for a Dask array if the matrix is block-constant and not aligned;
+            otherwise SciPy's lazy product.
 
         Raises
         ------
@@ -134,6 +142,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
             return product
         if isinstance(x, LinearOperator):
             return super().dot(x)
+        if is_dask_array(x) and (product := self._chunked_product(x)) is not None:
+            return product
         return self._apply(self._as_operand(x))
 
     def _dot_into(self, x: Any, out: Any) -> Array:

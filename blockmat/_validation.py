@@ -82,6 +82,11 @@ def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
     return raw.astype(working_dtype(raw.dtype, name), copy=False)
 
 
+def is_dask_array(x: Any) -> bool:
+    """Whether x is a dask.array, told without importing Dask."""
+    return type(x).__module__.partition(".")[0] == "dask" and hasattr(x, "numblocks")
+
+
 def check_ndim(x: Any, name: str, ndims: tuple[int, ...]) -> None:
     """Raise `ShapeError` unless ``x.ndim`` is one of `ndims`."""
     if x.ndim not in ndims:

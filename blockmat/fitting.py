@@ -4,6 +4,7 @@ The fit is the orthogonal projection onto the block-constant matrices in the
 Frobenius norm, which is linear in the source.
 """
 
+from functools import partial
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -27,6 +28,7 @@ from blockmat._validation import (
     as_numeric,
     check_square,
     frozen,
+    is_dask_array,
     working_dtype,
 )
 from blockmat._validation import check_finite as require_finite
@@ -67,6 +69,7 @@ def fit(
     n_probes: int = 32,
     random_state: Any = None,
     return_stderr: Literal[False] = False,
+    compute: bool = True,
 ) -> BlockConstantMatrix: ...
 
 
@@ -83,6 +86,7 @@ def fit(
     n_probes: int = 32,
     random_state: Any = None,
     return_stderr: Literal[True],
+    compute: bool = True,
 ) -> FitResult: ...
 
 
@@ -98,14 +102,16 @@ def fit(
     n_probes: int = 32,
     random_state: Any = None,
     return_stderr: bool = False,
-) -> BlockConstantMatrix | FitResult:
+    compute: bool = True,
+) -> Any:
     r"""Find the block-constant matrix closest to a source in the Frobenius norm.
 
     Parameters
     ----------
-    source : array_like, sparse matrix, LinearOperator or BlockConstantMatrix, shape (n, n)
+    source : array_like, sparse matrix, LinearOperator, Dask array or other, shape (n, n)
         What to approximate; it need not be symmetric. A `numpy.memmap` may be
-        larger than memory.
+        larger than memory, and so may a Dask array, whose chunks may be dense or sparse, and
+        anywhere.
     partition : Partition or sequence of hashable, shape (n,)
         The blocks, or a label for each variable.
     numbers : {1, 2}, default 2
@@ -128,6 +134,8 @@ def fit(
         For these vectors.
     return_stderr : bool, default False
         Return a `FitResult` with the standard error of these numbers.
+    compute : bool, default True
+        Of a Dask array, whether to compute the fit, or to return it as a Dask Delayed.
 
     Returns
     -------
@@ -179,26 +187,33 @@ def fit(
     if aligned and numbers == 1:
         raise ValueError("aligned is True with numbers=1; aligned blocks hold 2 numbers")
     n_probes = as_count(n_probes, "n_probes", 1)
-    source = as_source(source)
+    is_chunked = is_dask_array(source)
+    if is_chunked:
+        from blockmat import _dask
+
+        source = _dask.checked(source, "source", (2,))
+    else:
+        _require_compute(compute)
+        source = as_source(source)
     check_square(source.shape, "source")
     p = as_partition(partition, source.shape[0])
+    if diagonal is not None and (is_chunked or not isinstance(source, LinearOperator)):
+        raise ValueError("diagonal is given; expected only with a LinearOperator as source")
+    if is_chunked:
+        dtype = working_dtype(source.dtype, "source")
+        totals = _dask.matrix_totals(source, p, aligned, check_finite)
+        finish = partial(_result_of_totals, p, numbers, aligned, check_finite, return_stderr, dtype)
+        return finish(totals.compute()) if compute else _dask.later(finish, totals)
     if isinstance(source, LinearOperator):
         pair = _operator_pair(
             source, p, numbers, aligned, diagonal, n_probes, random_state, progress
         )
     else:
-        if diagonal is not None:
-            raise ValueError("diagonal is given; expected only with a LinearOperator as source")
         pairing = p._pairing(aligned)
         sums, traces = matrix_sums(source, p, p, pairing, progress, "fit")
         dtype = working_dtype(source.dtype, "source")
         pair = _pair_from_sums(p, sums, paired_array(traces, pairing, aligned), dtype)
-    if numbers == 1:
-        pair = _without_within(pair)
-    if check_finite:
-        require_finite_blocks(pair.between, pair.within, p, p)
-    matrix = BlockConstantMatrix._trusted(p, pair.between, pair.within, pair.dtype)
-    return FitResult(matrix, frozen(pair.stderr)) if return_stderr else matrix
+    return _result(p, pair, numbers, check_finite, return_stderr)
 
 
 def fit_samples(
@@ -209,12 +224,13 @@ def fit_samples(
     aligned: bool = False,
     *,
     check_finite: bool = True,
+    compute: bool = True,
 ) -> BlockConstantMatrix:
     r"""Fit the covariance matrix of samples without forming it.
 
     Parameters
     ----------
-    X : array_like, shape (T, n)
+    X : array_like or Dask array, shape (T, n)
         One sample per row.
     partition : Partition or sequence of hashable, shape (n,)
         The blocks, or a label for each variable.
@@ -226,6 +242,8 @@ def fit_samples(
         Two numbers in every square block, as for `fit`.
     check_finite : bool, default True
         Whether to refuse NaN and infinity.
+    compute : bool, default True
+        Of a Dask array, whether to compute the fit, or to return it as a Dask Delayed.
 
     Returns
     -------
@@ -261,11 +279,23 @@ def fit_samples(
     >>> bool(np.allclose(A.toarray(), bm.fit(np.cov(X, rowvar=False), [0, 0, 1, 1])))
     True
     """
-    X = as_samples(X)
+    is_chunked = is_dask_array(X)
+    if is_chunked:
+        from blockmat import _dask
+
+        X = _dask.checked(X, "X", (2,))
+    else:
+        _require_compute(compute)
+        X = as_samples(X)
     p = as_partition(partition, X.shape[1])
     ddof = as_count(ddof, "ddof", 0)
     if ddof >= len(X):
         raise ValueError(f"ddof is {ddof}; expected less than the number of samples, {len(X)}")
+    if is_chunked:
+        totals = _dask.sample_totals(X, p, aligned, not assume_centered, check_finite)
+        dtype = working_dtype(X.dtype, "X")
+        scale = partial(_covariance_of_totals, p, len(X) - ddof, dtype)
+        return scale(totals.compute()) if compute else _dask.later(scale, totals)
     if assume_centered:
         total = raw_moments(X, p, aligned, check_finite)
     else:
@@ -274,10 +304,25 @@ def fit_samples(
     return BlockConstantMatrix._trusted(p, *total.pair(), X.dtype)
 
 
+def _covariance_of_totals(
+    p: Partition, divisor: int, dtype: np.dtype[Any], totals: Any
+) -> BlockConstantMatrix:
+    """Return the fit of a Dask array of samples from the moments of its chunks."""
+    total = totals.moments(p)
+    total /= divisor
+    between, within = total.pair()
+    return BlockConstantMatrix._trusted(p, between, within, dtype)
+
+
 def n_parameters(p: Partition) -> int:
     """Return how many numbers a symmetric fit has: one per two blocks, and one within each."""
     k = p.n_blocks
     return k * (k + 1) // 2 + int((p.sizes > 1).sum())
+
+
+def _require_compute(compute: bool) -> None:
+    if not compute:
+        raise ValueError("compute is False; expected only with a Dask array")
 
 
 class _Pair(NamedTuple):
@@ -294,6 +339,32 @@ def _pair_from_sums(p: Partition, sums: Array, traces: Array, dtype: np.dtype[An
     between = _hermitian_if_rounding(p, sums, np.float64)
     within = within_from_sums(p, between, traces)
     return _Pair(between, within, dtype, np.zeros(within.shape))
+
+
+def _result_of_totals(
+    p: Partition,
+    numbers: int,
+    aligned: bool,
+    check_finite: bool,
+    return_stderr: bool,
+    dtype: np.dtype[Any],
+    totals: Array,
+) -> BlockConstantMatrix | FitResult:
+    """Return the fit of a Dask array from the sums of its chunks."""
+    sums, traces = totals[: p.n_blocks**2].reshape(p.n_blocks, -1).copy(), totals[p.n_blocks**2 :]
+    pair = _pair_from_sums(p, sums, paired_array(traces, p._pairing(aligned), aligned), dtype)
+    return _result(p, pair, numbers, check_finite, return_stderr)
+
+
+def _result(
+    p: Partition, pair: _Pair, numbers: int, check_finite: bool, return_stderr: bool
+) -> BlockConstantMatrix | FitResult:
+    if numbers == 1:
+        pair = _without_within(pair)
+    if check_finite:
+        require_finite_blocks(pair.between, pair.within, p, p)
+    matrix = BlockConstantMatrix._trusted(p, pair.between, pair.within, pair.dtype)
+    return FitResult(matrix, frozen(pair.stderr)) if return_stderr else matrix
 
 
 def _without_within(pair: _Pair) -> _Pair:

@@ -425,6 +425,16 @@ class BlockConstantMatrix(SquareBlockOperator):
         shift = self._coefficients @ block_sums(p, x)
         return self._lift(x, self._within, shift.astype(dtype), out)
 
+    def _chunked_product(self, x: Any) -> Any:
+        from blockmat import _dask
+
+        x = _dask.checked(x, "x", (1, 2))
+        self._require_rows(x, "x")
+        if self.is_aligned:
+            return None
+        dtype = np.result_type(self.dtype, working_dtype(x.dtype, "x"))
+        return _dask.product(x, self.partition, self._within, self._coefficients, dtype)
+
     @cached_property
     def _coefficients(self) -> Array:
         """What a product adds to block a per unit of the sum over block b: `values`, in double."""

@@ -1,0 +1,264 @@
+"""Fits and products of Dask arrays: a sum for each chunk, added up by Dask.
+
+Chunks stay where they are. Between workers move sums of size k x k and k; of samples also
+the mean of every column for each chunk of rows, and where columns are cut too, the block
+sums of each row. The partition goes to each worker once.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+
+from blockmat._moments import CentredMoments, Moments, centred_moments, raw_moments
+from blockmat._sums import matrix_sums
+from blockmat._validation import Array, accumulator_dtype, check_ndim, import_extra, working_dtype
+from blockmat.exceptions import NonFiniteError, ShapeError
+from blockmat.partition import Partition
+
+_TOGETHER = 8  # partial results that are joined at a time
+
+
+def checked(x: Any, name: str, ndims: tuple[int, ...]) -> Any:
+    """Return a Dask array, or say what is wrong with its dtype, dimension or chunks."""
+    import_extra("dask.array", "dask", "work on a Dask array")
+    working_dtype(x.dtype, name)
+    check_ndim(x, name, ndims)
+    if any(np.isnan(size) for sizes in x.chunks for size in sizes):
+        raise ShapeError(
+            f"{name} has chunks of unknown sizes; expected known ones (see compute_chunk_sizes)"
+        )
+    return x
+
+
+def _delayed(x: Any) -> Any:
+    return import_extra("dask", "dask", "work on a Dask array").delayed(x, pure=True)
+
+
+def later(function: Any, x: Any) -> Any:
+    """Return a Dask Delayed of a function of what x will be."""
+    return _delayed(function)(x)
+
+
+class _Piece:
+    """The blocks of the variables ``first : last``, and a partition of these variables."""
+
+    def __init__(self, p: Partition, first: int, last: int) -> None:
+        self.blocks, codes = np.unique(p.labels[first:last], return_inverse=True)
+        self.partition = Partition(np.bincount(codes), None if p.is_contiguous else codes)
+
+
+# Matrices
+
+
+def matrix_totals(source: Any, p: Partition, aligned: bool, check_finite: bool) -> Any:
+    """Return a Dask array of the block sums and paired sums, one after the other."""
+    array = import_extra("dask.array", "dask", "work on a Dask array")
+    dtype = accumulator_dtype(working_dtype(source.dtype, "source"))
+    length = p.n_blocks**2 + len(p._pairing(aligned).mates)
+    parts = array.map_blocks(
+        _sums_of_chunk,
+        source,
+        partition=_delayed(p),
+        aligned=aligned,
+        check_finite=check_finite,
+        dtype=dtype,
+        new_axis=2,
+        chunks=((1,) * source.numblocks[0], (1,) * source.numblocks[1], (length,)),
+        meta=np.empty((0, 0, 0), dtype=dtype),
+    )
+    return parts.sum(axis=(0, 1), split_every=_TOGETHER)
+
+
+def _sums_of_chunk(
+    chunk: Any, partition: Partition, aligned: bool, check_finite: bool, block_info: Any = None
+) -> Array:
+    """Return the sums of one chunk, (1, 1, length)."""
+    p, (rows, cols) = partition, block_info[0]["array-location"]
+    if not issparse(chunk) and not isinstance(chunk, np.ndarray):
+        chunk = chunk.to_scipy_sparse()  # of the package sparse
+    here, there = _Piece(p, *rows), _Piece(p, *cols)
+    some, _ = matrix_sums(chunk, here.partition, there.partition, None, False, "")
+    sums = np.zeros((p.n_blocks, p.n_blocks), dtype=some.dtype)
+    sums[np.ix_(here.blocks, there.blocks)] = some
+    if check_finite and not np.isfinite(sums).all():
+        place = tuple(int(i) for i in block_info[0]["chunk-location"])
+        raise NonFiniteError(
+            f"source contains NaN or infinity in chunk {place}, rows {rows[0]} to {rows[1]} and "
+            f"columns {cols[0]} to {cols[1]}; expected finite numbers"
+        )
+    paired = np.zeros(len(p._pairing(aligned).mates), dtype=some.dtype)
+    entries_at = chunk.tocsr() if issparse(chunk) else chunk
+    for numbers, i, j in _pairs(p, aligned, rows, cols):
+        entries = entries_at[i - rows[0], j - cols[0]]
+        dense = entries.toarray() if issparse(entries) else np.asarray(entries)
+        np.add.at(paired, numbers, dense.ravel().astype(some.dtype, copy=False))
+    return np.concatenate([sums.ravel(), paired])[None, None]
+
+
+def _pairs(
+    p: Partition, aligned: bool, rows: tuple[int, int], cols: tuple[int, int]
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Yield numbers of paired sums, and the rows and columns of the entries that go there."""
+    if not aligned:
+        both = np.arange(max(rows[0], cols[0]), min(rows[1], cols[1]))
+        yield p.labels[both], both, both
+        return
+    first_mate = p._pairing(aligned).first_mate
+    for members, variables in p.size_classes:
+        is_col = (variables >= cols[0]) & (variables < cols[1])
+        for block, own in zip(members, variables, strict=True):
+            mates, places = np.nonzero(is_col & (own >= rows[0]) & (own < rows[1]))
+            yield first_mate[block] + mates, own[places], variables[mates, places]
+
+
+# Samples
+
+
+class _Part(NamedTuple):
+    """Moments of some samples: without their partition, so that it does not move."""
+
+    between: Array
+    paired: Array
+    mean: Array | None
+    weight: int
+
+    def moments(self, p: Partition) -> Moments:
+        return Moments(p, self.between, self.paired)
+
+
+def sample_totals(X: Any, p: Partition, aligned: bool, centre: bool, check_finite: bool) -> Any:
+    """Return the moments of samples, delayed, without their partition."""
+    if aligned:
+        X = X.rechunk({1: -1})  # what is paired may be in any two chunks
+    partition = _delayed(p)
+    whole, piece, row, joined = map(
+        _delayed, (_moments_of_rows, _sums_of_piece, _moments_of_pieces, _joined)
+    )
+    starts = np.cumsum([0, *X.chunks[1]]).tolist()
+    parts = []
+    for t, chunks in enumerate(X.to_delayed()):
+        if len(chunks) == 1:
+            parts.append(whole(chunks[0], partition, aligned, centre, (t, 0), check_finite))
+            continue
+        pieces = [
+            piece(chunk, partition, starts[j], centre, (t, j), check_finite)
+            for j, chunk in enumerate(chunks)
+        ]
+        parts.append(row(pieces, partition))
+    while len(parts) > 1:
+        groups = range(0, len(parts), _TOGETHER)
+        parts = [joined(parts[first : first + _TOGETHER], partition) for first in groups]
+    return parts[0]
+
+
+def _moments_of_rows(
+    chunk: Array, p: Partition, aligned: bool, centre: bool, place: tuple[int, int], check: bool
+) -> _Part:
+    """Return the moments of a chunk of whole rows."""
+    _require_finite(chunk, place, check)
+    if centre:
+        total = centred_moments(chunk, p, aligned, False)
+        return _Part(total.moments.between, total.moments.paired, total.mean, len(chunk))
+    moments = raw_moments(chunk, p, aligned, False)
+    return _Part(moments.between, moments.paired, None, len(chunk))
+
+
+class _PieceSums(NamedTuple):
+    """Block sums of pieces of rows (T, k), sums of squares (k,), and means of the columns."""
+
+    sums: Array
+    squares: Array
+    mean: Array
+
+
+def _sums_of_piece(
+    chunk: Array, p: Partition, first: int, centre: bool, place: tuple[int, int], check: bool
+) -> _PieceSums:
+    """Return the sums of a chunk of pieces of rows."""
+    _require_finite(chunk, place, check)
+    deviations = chunk.astype(accumulator_dtype(working_dtype(chunk.dtype, "X")))
+    mean = deviations.mean(axis=0) if centre else np.zeros(chunk.shape[1], deviations.dtype)
+    deviations -= mean
+    piece = _Piece(p, first, first + chunk.shape[1])
+    sums = np.zeros((len(chunk), p.n_blocks), dtype=deviations.dtype)
+    sums[:, piece.blocks] = piece.partition.block_sums(deviations, axis=1)
+    squares = np.zeros(p.n_blocks)
+    lengths = (np.abs(deviations) ** 2).sum(axis=0)
+    squares[piece.blocks] = piece.partition.block_sums(lengths)
+    return _PieceSums(sums, squares, mean if centre else mean[:0])
+
+
+def _moments_of_pieces(pieces: list[_PieceSums], p: Partition) -> _Part:
+    """Join the sums of all pieces of some rows."""
+    means = sum(piece.sums for piece in pieces) / np.sqrt(p.sizes)
+    mean = np.concatenate([piece.mean for piece in pieces])
+    squares = np.sum([piece.squares for piece in pieces], axis=0)
+    return _Part(means.T @ means.conj(), squares, mean if len(mean) else None, len(means))
+
+
+def _joined(parts: list[_Part], p: Partition) -> _Part:
+    """Join the moments of several runs of rows."""
+    if parts[0].mean is None:
+        total = parts[0].moments(p)
+        for part in parts[1:]:
+            total += part.moments(p)
+        return _Part(total.between, total.paired, None, sum(part.weight for part in parts))
+    first, *others = (
+        CentredMoments(part.moments(p), part.mean, float(part.weight))
+        for part in parts
+        if part.mean is not None
+    )
+    for other in others:
+        first += other
+    return _Part(first.moments.between, first.moments.paired, first.mean, int(first.weight))
+
+
+def _require_finite(chunk: Array, place: tuple[int, int], check: bool) -> None:
+    if check and not np.isfinite(chunk).all():
+        raise NonFiniteError(
+            f"X contains NaN or infinity in chunk {place}; expected finite numbers"
+        )
+
+
+# Products
+
+
+def product(x: Any, p: Partition, within: Array, coefficients: Array, dtype: Any) -> Any:
+    """Multiply a block-constant matrix that is not aligned with a Dask array, lazily.
+
+    The sums over blocks of each chunk are added up, and every chunk stays where it is.
+    """
+    array = import_extra("dask.array", "dask", "work on a Dask array")
+    labels = array.from_array(p.labels, chunks=(x.chunks[0],))
+    columns, axes = x.reshape(len(x), -1) if x.ndim == 1 else x, "im"
+    parts = array.blockwise(
+        _sums_of_rows, "ikm", columns, axes, labels, "i", n_blocks=p.n_blocks,
+        new_axes={"k": p.n_blocks}, adjust_chunks={"i": 1},
+        dtype=accumulator_dtype(x.dtype), meta=np.empty((0, 0, 0), accumulator_dtype(x.dtype)),
+    )  # fmt: skip
+    shift = parts.sum(axis=0, split_every=_TOGETHER)
+    result = array.blockwise(
+        _lifted, axes, columns, axes, labels, "i", shift, "km", within=within,
+        coefficients=coefficients, to=dtype, concatenate=True, dtype=dtype,
+        meta=np.empty((0, 0), dtype),
+    )  # fmt: skip
+    return result[:, 0] if x.ndim == 1 else result
+
+
+def _sums_of_rows(x: Array, labels: Array, n_blocks: int) -> Array:
+    """Return the sums of a chunk over blocks, (1, k, m)."""
+    sums = np.zeros((1, n_blocks, x.shape[1]), dtype=accumulator_dtype(x.dtype))
+    blocks, codes = np.unique(labels, return_inverse=True)
+    sums[0, blocks] = Partition(np.bincount(codes), codes).block_sums(x)
+    return sums
+
+
+def _lifted(
+    x: Array, labels: Array, sums: Array, within: Array, coefficients: Array, to: Any
+) -> Array:
+    """Return a chunk of the product, from the sums of all chunks over blocks."""
+    shift = coefficients @ sums
+    lifted: Array = within[labels][:, None] * x + shift[labels]
+    return lifted.astype(to, copy=False)
