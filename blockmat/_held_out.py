@@ -1,11 +1,11 @@
 """Samples held out of a fit, and how likely the fit finds them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from blockmat._validation import Array
+from blockmat._validation import Array, import_extra
 
 _FOLDS = 5
 
@@ -26,3 +26,12 @@ def gaussian_deviance(covariance: Any, deviations: Array) -> float:
     """Return minus twice the log-likelihood of samples with the mean zero, but for a constant."""
     logdet = float(covariance.logdet())
     return len(deviations) * logdet + float(squared_distances(covariance, deviations).sum())
+
+
+def each(function: Callable[[Any], Any], items: Iterable[Any], n_jobs: int | None) -> list[Any]:
+    """Call a function with each item, in `n_jobs` threads, or one after the other."""
+    if n_jobs is None:
+        return [function(item) for item in items]
+    joblib = import_extra("joblib", "sklearn", "n_jobs")
+    calls = (joblib.delayed(function)(item) for item in items)
+    return list(joblib.Parallel(n_jobs=n_jobs, prefer="threads")(calls))

@@ -61,6 +61,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Whether the mean is known to be zero; otherwise it is subtracted.
     random_state : None, int or numpy.random.Generator, default None
         For finding blocks among more than 2000 variables.
+    n_jobs : int, optional
+        How many threads an estimated shrinkage shares the fifths of the samples among, as for
+        `joblib.Parallel`; -1 is one for each processor. By default it takes one after the other.
 
     Attributes
     ----------
@@ -128,6 +131,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         shrinkage: float | str | None = None,
         assume_centered: bool = False,
         random_state: Any = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.labels = labels
         self.n_blocks = n_blocks
@@ -135,6 +139,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.shrinkage = shrinkage
         self.assume_centered = assume_centered
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: Any = None) -> "BlockCovariance":
         """Estimate the covariance of samples.
@@ -231,8 +236,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             return self._find(rest, min(partition.n_blocks, len(rest) - 2))
 
         if self.shrinkage == "optimal":
-            return cross_fitted_shrinkage(X, deviations, find)
-        return likelihood_shrinkage(X, self._standardize, find)
+            return cross_fitted_shrinkage(X, deviations, find, self.n_jobs)
+        return likelihood_shrinkage(X, self._standardize, find, self.n_jobs)
 
     def _operator(
         self, standardized: Standardized, partition: Partition, shrinkage: float

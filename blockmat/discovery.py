@@ -15,7 +15,7 @@ from blockmat._block_kmeans import (
     in_order,
     refine,
 )
-from blockmat._held_out import folds, gaussian_deviance
+from blockmat._held_out import each, folds, gaussian_deviance
 from blockmat._similarity import Correlation, Similarity, SymmetricMatrix
 from blockmat._starts import ChangePoints, Start, WardTree, signs_of, without_signs
 from blockmat._sums import as_samples
@@ -84,6 +84,7 @@ def find_partition(
     signs: Literal[False] = False,
     criterion: str = "icl",
     max_blocks: int | None = None,
+    n_jobs: int | None = None,
 ) -> Partition: ...
 
 
@@ -98,6 +99,7 @@ def find_partition(
     signs: Literal[True],
     criterion: str = "icl",
     max_blocks: int | None = None,
+    n_jobs: int | None = None,
 ) -> tuple[Partition, Array]: ...
 
 
@@ -111,6 +113,7 @@ def find_partition(
     signs: bool = False,
     criterion: str = "icl",
     max_blocks: int | None = None,
+    n_jobs: int | None = None,
 ) -> Partition | tuple[Partition, Array]:
     r"""Find blocks of variables that a block-constant matrix describes well.
 
@@ -135,6 +138,9 @@ def find_partition(
     max_blocks : int, optional
         The most blocks to try if `n_blocks` is not given: at most n, or T - 2 for T samples. By
         default 50, and at most half of n for a matrix, which more blocks only interpolate.
+    n_jobs : int, optional
+        How many threads share the samples that are held out by "cv", as for `joblib.Parallel`
+        (extra ``sklearn``); -1 is one for each processor. By default one after the other.
 
     Returns
     -------
@@ -205,6 +211,7 @@ def find_partition(
             signs=signs,
             criterion=criterion,
             max_blocks=max_blocks,
+            n_jobs=n_jobs,
         )
         best = int(np.argmin(path.criterion))
         return path.partitions[best] if path.signs is None else (path.best, path.signs[best])
@@ -225,6 +232,7 @@ def partition_path(
     signs: bool = False,
     criterion: str = "icl",
     max_blocks: int | None = None,
+    n_jobs: int | None = None,
 ) -> PartitionPath:
     r"""Find partitions into one, two and more blocks, and how good each of them is.
 
@@ -246,6 +254,9 @@ def partition_path(
         held out. "bic" tends to more blocks; "cv" takes six times as long, and needs samples.
     max_blocks : int, optional
         The most blocks to try, as for `find_partition`.
+    n_jobs : int, optional
+        How many threads share the samples that are held out by "cv", as for `joblib.Parallel`
+        (extra ``sklearn``); -1 is one for each processor. By default one after the other.
 
     Returns
     -------
@@ -300,14 +311,14 @@ def partition_path(
         return _Search(similarity, objective, k_max, contiguous, signs, random_state)
 
     whole = search(similarity, objective)
-    parts = [_Fold(rest, fold, search) for rest, fold in held_out]
+    parts: list[_Fold] = each(lambda pair: _Fold(pair[0], pair[1], search), held_out, n_jobs)
     found = {}
 
     def find(k: int) -> float:
         if k not in found:
             solution = whole.solve(k)
             if parts:
-                value = sum(part.deviance(k) for part in parts)
+                value = float(sum(each(lambda part: part.deviance(k), parts, n_jobs)))
             else:
                 value = _information(solution, objective)
                 value += _labels(solution, contiguous) if criterion == "icl" else 0.0

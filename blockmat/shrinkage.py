@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from blockmat._held_out import folds, squared_distances
+from blockmat._held_out import each, folds, squared_distances
 from blockmat._sums import as_samples
 from blockmat._validation import Array, check_finite
 from blockmat.exceptions import DtypeError
@@ -151,27 +151,39 @@ def _beyond_rounding(difference: float, of: float) -> float:
     return difference if difference > 1e-12 * of else 0.0
 
 
-def cross_fitted_shrinkage(X: Array, deviations: Array, find: Find) -> float:
+def cross_fitted_shrinkage(
+    X: Array, deviations: Array, find: Find, n_jobs: int | None = None
+) -> float:
     """Estimate the optimal shrinkage toward blocks that are found in the same samples.
 
     The blocks are found in all samples but those of one fold, and what decides about
     shrinkage is measured on the deviations there, to which they have not been fitted.
     """
+
+    def spread(pair: tuple[Array, Array]) -> Spread:
+        rest, fold = pair
+        return spread_of(fold, find(rest))
+
+    pairs = [(rest, fold) for (rest, _), (_, fold) in zip(folds(X), folds(deviations), strict=True)]
     noise = signal = 0.0
-    pairs = list(zip(folds(X), folds(deviations), strict=True))
-    for (rest, _), (_, fold) in pairs:
-        spread = spread_of(fold, find(rest))
-        noise += spread.noise / len(pairs)
-        signal += (spread.distance - spread.noise / len(fold)) / len(pairs)
+    for (_, fold), found in zip(pairs, each(spread, pairs, n_jobs), strict=True):
+        noise += found.noise / len(pairs)
+        signal += (found.distance - found.noise / len(fold)) / len(pairs)
     noise /= len(X)
     return float(noise / (noise + max(signal, 0.0))) if noise > 0 else 0.0
 
 
-def likelihood_shrinkage(X: Array, standardize: Standardize, find: Find) -> float:
+def likelihood_shrinkage(
+    X: Array, standardize: Standardize, find: Find, n_jobs: int | None = None
+) -> float:
     """Return the shrinkage with the highest Gaussian likelihood of samples held out."""
     from scipy.optimize import minimize_scalar
 
-    held_out = [_HeldOut(standardize(rest), find(rest), fold) for rest, fold in folds(X)]
+    def hold_out(pair: tuple[Array, Array]) -> _HeldOut:
+        rest, fold = pair
+        return _HeldOut(standardize(rest), find(rest), fold)
+
+    held_out: list[_HeldOut] = each(hold_out, folds(X), n_jobs)
 
     def loss(shrinkage: float) -> float:
         return sum(fold(shrinkage) for fold in held_out)

@@ -117,6 +117,13 @@ def test_cross_fitted_shrinkage_is_the_dense_formula():
     assert model.shrinkage_ == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("kind", ["optimal", "cv"])
+def test_threads_change_nothing(kind):
+    X = samples(60, noise=2)
+    alone, shared = (BlockCovariance(shrinkage=kind, n_jobs=n).fit(X) for n in (None, 2))
+    assert alone.shrinkage_ == shared.shrinkage_
+
+
 def test_folds_have_fewer_blocks_where_they_have_too_few_samples():
     X = samples(9)
     for kind in ("optimal", "cv"):

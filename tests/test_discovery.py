@@ -441,6 +441,24 @@ def test_the_held_out_criterion_is_the_likelihood_of_samples_held_out(with_signs
         np.testing.assert_allclose(value, expected)
 
 
+def test_threads_change_nothing():
+    X, _ = planted_samples(60)
+    paths = [
+        bm.partition_path(X, True, criterion="cv", max_blocks=5, n_jobs=n) for n in (None, 2, -1)
+    ]
+    for path in paths[1:]:
+        assert path.partitions == paths[0].partitions
+        np.testing.assert_array_equal(path.criterion, paths[0].criterion)
+    assert bm.find_partition(X, samples=True, criterion="cv", n_jobs=2).n_blocks == 4
+
+
+def test_joblib_is_named_where_it_is_missing(monkeypatch):
+    X, _ = planted_samples(60)
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    with pytest.raises(ImportError, match=r"joblib, which is not .*blockmat\[sklearn\]"):
+        bm.partition_path(X, True, criterion="cv", n_jobs=2)
+
+
 def test_singular_models_are_not_chosen_by_held_out_samples():
     rng = np.random.default_rng(0)
     X = np.repeat(rng.standard_normal((30, 2)), 3, axis=1)
