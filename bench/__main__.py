@@ -18,7 +18,7 @@ from bench import harness, report
 
 SCENARIOS = (
     "product", "fit", "samples", "functions", "peers", "scaling", "threads", "startup", "accuracy",
-    "optimizer", "discover", "covariance",
+    "optimizer", "discover", "covariance", "scaleout",
 )  # fmt: skip
 
 
