@@ -47,6 +47,7 @@ html_sidebars = {
         "guide",
         "stocks",
         "discovery",
+        "scaling",
         "theory",
         "command-line",
         "performance",

@@ -1,13 +1,21 @@
 """BlockAdaGrad in two processes on loopback."""
 
+import itertools
 import os
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from torch import multiprocessing, nn
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import Shard, distribute_tensor
 
+from blockmat.optim import _torch_symmetric
+from blockmat.optim import torch as optimizers
 from blockmat.optim.torch import BlockAdaGrad
 
 STEPS, RANKS = 20, 2
@@ -22,7 +30,8 @@ def network():
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Embedding(11, 6), nn.Flatten(), nn.Linear(18, 13), nn.LayerNorm(13), nn.Tanh(),
-        nn.Linear(13, 5),
+        nn.Linear(13, 40), nn.Tanh(), nn.Unflatten(1, (2, 20)), nn.Conv1d(2, 3, 3), nn.Tanh(),
+        nn.Flatten(), nn.Linear(54, 5),
     ).double()  # fmt: skip
 
 
@@ -57,6 +66,110 @@ def ddp_rank(rank, folder):
     leave()
 
 
+def fsdp_rank(rank, folder):
+    """Train what is sharded over two ranks, on half of every batch each."""
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=RANKS
+    )
+    mesh = init_device_mesh("cpu", (RANKS,))
+    decomposed = []
+
+    def counted(matrices):
+        decomposed.extend(len(matrix) for matrix in matrices)
+        return _torch_symmetric.decompose(matrices)
+
+    optimizers.decompose = counted
+    for i, options in enumerate(SHARDED):
+        model = fully_shard(network(), mesh=mesh)
+        optimizer = BlockAdaGrad(model, **options)
+        part = slice(8 * rank, 8 * rank + 8)
+        sizes = []
+        for words, targets in batches():
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(words[part]), targets[part]).backward()
+            with Sent() as sent:
+                optimizer.step()
+            sizes.append(sent.largest)
+        parameters = [p.full_tensor().detach().numpy() for p in model.parameters()]
+        np.savez(f"{folder}/{i}-{rank}.npz", *parameters)
+        np.save(f"{folder}/sent-{i}-{rank}.npy", sizes)
+        np.save(f"{folder}/bytes-{i}-{rank}.npy", optimizer.state_bytes())
+        dcp.save({"optimizer": optimizer.state_dict()}, checkpoint_id=f"{folder}/saved-{i}")
+        resumed(model, optimizer, options, part, folder, i, rank)
+    np.save(f"{folder}/decomposed-{rank}.npy", decomposed)
+    np.save(f"{folder}/refused-{rank}.npy", refuses_nan(model, optimizer, rank))
+    np.save(f"{folder}/messages-{rank}.npy", messages(mesh))
+    leave()
+
+
+def messages(mesh):
+    """What is said of parameters that cannot be trained as they are cut."""
+    x = nn.Parameter(distribute_tensor(torch.ones(4, 6), mesh, [Shard(0)]))
+    other = nn.Parameter(distribute_tensor(torch.ones(4, 6), mesh, [Shard(1)]))
+    said = []
+    for p, options in (
+        (x, {"grafting": "row"}),
+        (x, {"partition": [0] * 12 + [1] * 12}),
+        (other, {}),
+    ):
+        try:
+            BlockAdaGrad([p], **options)
+        except ValueError as error:
+            said.append(str(error))
+    return said
+
+
+def refuses_nan(model, optimizer, rank):
+    """Whether all ranks refuse a NaN that one has, and change nothing."""
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    if rank == 0:
+        next(model.parameters()).grad.to_local()[0] = torch.nan
+    before = [p.full_tensor().detach().clone() for p in model.parameters()]
+    try:
+        optimizer.step()
+    except np.linalg.LinAlgError:
+        after = [p.full_tensor() for p in model.parameters()]
+        return all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    return False
+
+
+def resumed(model, optimizer, options, part, folder, i, rank):
+    """Go on from a state that was saved and loaded, and from the one that was not."""
+    copy = fully_shard(network(), mesh=init_device_mesh("cpu", (RANKS,)))
+    copy.load_state_dict(model.state_dict())
+    other = BlockAdaGrad(copy, **options)
+    other.load_state_dict(optimizer.state_dict())
+    results = []
+    for net, opt in ((model, optimizer), (copy, other)):
+        words, targets = next(batches())
+        opt.zero_grad()
+        nn.functional.cross_entropy(net(words[part]), targets[part]).backward()
+        opt.step()
+        results.append([p.full_tensor().detach() for p in net.parameters()])
+    same = all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    np.save(f"{folder}/resumed-{i}-{rank}.npy", same)
+
+
+class Sent:
+    """The largest tensor that a collective of this rank was given."""
+
+    def __enter__(self):
+        self.largest, self.original = 0, dist.all_reduce
+
+        def all_reduce(x, *args, **kwargs):
+            self.largest = max(self.largest, x.numel())
+            return self.original(x, *args, **kwargs)
+
+        dist.all_reduce = all_reduce
+        return self
+
+    def __exit__(self, *exception):
+        dist.all_reduce = self.original
+
+
 def leave():
     """End a rank when all are done, without waiting for the threads of gloo.
 
@@ -65,6 +178,83 @@ def leave():
     dist.barrier()
     dist.destroy_process_group()
     os._exit(0)
+
+
+SHARDED = [
+    {"structure": structure, "lr": 0.02} | more
+    for structure in ("scaled", "aligned", "mean")
+    for more in (
+        {},
+        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "partition": "columns"},
+        {"momentum": 0.5, "decay": 0.9, "max_change": 0.01, "weight_decay": 0.1,
+         "decoupled_weight_decay": True},
+    )
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fsdp")
+    multiprocessing.spawn(fsdp_rank, (str(folder),), nprocs=RANKS)
+    return folder
+
+
+@pytest.mark.parametrize("i", range(len(SHARDED)))
+def test_shards_learn_what_one_process_learns_from_the_joined_batch(sharded, i):
+    alone = train(network(), SHARDED[i])
+    for rank in range(RANKS):
+        parameters = list(np.load(sharded / f"{i}-{rank}.npz").values())
+        for a, b in zip(parameters, alone, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("i", range(len(SHARDED)))
+def test_sums_over_ranks_are_of_size_k_by_k_and_states_resume(sharded, i):
+    for rank in range(RANKS):
+        assert 0 < np.load(sharded / f"sent-{i}-{rank}.npy").max() <= 54**2
+        assert np.load(sharded / f"resumed-{i}-{rank}.npy")
+
+
+def test_decompositions_are_divided_among_ranks(sharded):
+    costs = [(np.load(sharded / f"decomposed-{rank}.npy") ** 3.0).sum() for rank in range(RANKS)]
+    assert 0.05 < costs[0] / sum(costs) < 0.95
+
+
+def test_a_gradient_that_is_not_finite_on_one_rank_is_refused_by_all(sharded):
+    assert all(np.load(sharded / f"refused-{rank}.npy") for rank in range(RANKS))
+
+
+def test_what_cannot_be_trained_is_refused(sharded):
+    grafting, labels, placement = np.load(sharded / "messages-1.npy")
+    assert "grafting is 'row'; expected None for parameters that are sharded" in grafting
+    assert "labels the entries of a parameter that is sharded; expected 'rows'" in labels
+    assert "of shape (4, 6) is placed as (Shard(dim=1),); expected one that is whole" in placement
+
+
+@pytest.mark.parametrize("i", range(len(SHARDED)))
+def test_a_checkpoint_of_two_ranks_goes_on_in_one_process(sharded, i, tmp_path):
+    model = network()
+    optimizer = BlockAdaGrad(model, **SHARDED[i])
+    with torch.no_grad():
+        for p, value in zip(
+            model.parameters(), np.load(sharded / f"{i}-0.npz").values(), strict=True
+        ):
+            p.copy_(torch.from_numpy(value))
+    dcp_to_torch_save(sharded / f"saved-{i}", tmp_path / "saved.pt")
+    optimizer.load_state_dict(torch.load(tmp_path / "saved.pt")["optimizer"])
+    alone = network()
+    reference = BlockAdaGrad(alone, **SHARDED[i])
+    for words, targets in itertools.chain(batches(), itertools.islice(batches(), 1)):
+        reference.zero_grad()
+        nn.functional.cross_entropy(alone(words), targets).backward()
+        reference.step()
+    words, targets = next(batches())
+    nn.functional.cross_entropy(model(words), targets).backward()
+    optimizer.step()
+    for a, b in zip(model.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)
+    whole = reference.state_bytes()
+    assert np.load(sharded / f"bytes-{i}-0.npy") < whole
 
 
 @pytest.fixture(scope="module")

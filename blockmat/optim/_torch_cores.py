@@ -6,7 +6,7 @@ the squares of the blocks ("mean") or from all their products ("aligned").
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,34 @@ def measure(
             squares = torch.linalg.vector_norm(part, dim=1).square_()
             within.mul_(decay).add_(squares, alpha=weight)
         decay = 1
+
+
+def measure_shards(
+    state: dict[str, Any], own: Iterable[Tensor], common: Iterable[Tensor], sums: Tensor,
+    sizes: Sizes, weight: float, decay: float, add_up: Callable[[Tensor], Tensor],
+) -> None:  # fmt: skip
+    """Do what `measure` does with members of which each rank has some, and all have others.
+
+    Between ranks only the products of their own members are added up.
+    """
+    between.add(state["between"], sums / _root(sizes), weight, decay)
+    within = state["within"]
+    if not isinstance(within, list):
+        squares = torch.zeros_like(within)
+        for part in own:
+            squares += torch.linalg.vector_norm(part, dim=1).square_()
+        squares = add_up(squares)
+        for part in common:
+            squares += torch.linalg.vector_norm(part, dim=1).square_()
+        within.mul_(decay).add_(squares, alpha=weight)
+        return
+    products = [torch.zeros_like(quarter) for quarter in within]
+    for part in own:
+        symmetric.add_products(products, part, 1, 1)
+    for total, product in zip(within, products, strict=True):
+        total.mul_(decay).add_(add_up(product), alpha=weight)
+    for part in common:
+        symmetric.add_products(within, part, weight, 1)
 
 
 def to_decompose(state: dict[str, Any], sizes: Sizes) -> list[Tensor]:

@@ -9,7 +9,8 @@ from torch import Tensor
 from blockmat.exceptions import DtypeError
 from blockmat.optim import _torch_cores as cores
 from blockmat.optim._schedule import factors, refresh_is_due, total_weight
-from blockmat.optim._torch_layout import Layout
+from blockmat.optim._torch_layout import COLUMNS, Layout
+from blockmat.optim._torch_shards import local, shards_of
 from blockmat.optim._torch_symmetric import Decomposition, damped_inverse_root
 
 _EPS = 1e-10  # added to the roots of single numbers, as torch.optim.Adagrad does
@@ -18,9 +19,12 @@ State = dict[str, Any]
 
 
 def gradient(p: Tensor, group: dict[str, Any]) -> Tensor:
-    """Return what to descend along, in at least single precision; ``p.grad`` is not changed."""
-    g = p.grad
-    assert g is not None
+    """Return what to descend along on this rank, in at least single precision.
+
+    ``p.grad`` is not changed.
+    """
+    assert p.grad is not None
+    g, p = local(p.grad), local(p)
     if g.layout != torch.strided:
         raise DtypeError(f"a gradient of shape {tuple(g.shape)} is sparse; expected a dense one")
     if g.dtype in (torch.float16, torch.bfloat16):
@@ -62,15 +66,65 @@ class WeightStep:
         self.members = [(p, p is bias) for p in members]
         self.states = [states[p] for p in members]
         self.sizes = layout.sizes + (bias is not None)
+        self.shards = shards_of(owner)
         self.gradients = [self._blocks(gradient(p, group), is_bias) for p, is_bias in self.members]
         self.parts = self.gradients
-        self.sums = _row_sums(self.parts)
+        self.sums = self._row_sums()
         self.step = self.state.get("step", 0) + 1
         interval = group["update_interval"]
         self.refresh = refresh_is_due(self.step, self.state.get("refreshed", 0), interval)
 
     def _blocks(self, x: Tensor, is_bias: bool) -> Tensor:
-        return x.unsqueeze(1) if is_bias else self.layout.blocks(x)
+        """Return a part (k, m_i): of a bias the whole, of a sharded weight some members."""
+        if self.shards is None:
+            return x.unsqueeze(1) if is_bias else self.layout.blocks(x)
+        if is_bias:
+            return self.shards.whole(x).unsqueeze(1)
+        rows = self.shards.matrix(x)
+        return rows.T if self.layout.kind == COLUMNS else self.shards.own_columns(rows)
+
+    def _entries(self, x: Tensor, is_bias: bool) -> Tensor:
+        """Return what `_blocks` made a part from."""
+        if self.shards is None:
+            return x.squeeze(1) if is_bias else self.layout.entries(x)
+        if is_bias:
+            return self.shards.own_part(x.squeeze(1))
+        rows = x.T if self.layout.kind == COLUMNS else self.shards.own_rows(x)
+        return rows.reshape(self.shards.n_own, *self.layout.shape[1:])
+
+    def _split(self, parts: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the members that only this rank has, and those that all have."""
+        if self.bias is None:
+            return parts, []
+        if self.parts is not self.gradients:  # side by side, the bias last
+            return [parts[0][:, :-1]], [parts[0][:, -1:]]
+        pairs = list(zip(parts, self.members, strict=True))
+        own = [part for part, (_, is_bias) in pairs if not is_bias]
+        return own, [part for part, (_, is_bias) in pairs if is_bias]
+
+    def _row_sums(self) -> Tensor:
+        """Return the block sums of the gradient, (k,)."""
+        if self.shards is None:
+            return _row_sums(self.parts)
+        own, common = self._split(self.parts)
+        sums: Tensor = self.parts[0].new_zeros(self.layout.n_blocks)
+        for part in own:
+            sums += part.sum(1)
+        sums = self.shards.add_up(sums)
+        for part in common:
+            sums += part.sum(1)
+        return sums
+
+    def _length(self, tensors: list[Tensor], common: list[Tensor]) -> Tensor:
+        """Return the length of what is cut over ranks, and of what all have, together."""
+        dtype = self.sums.dtype
+        if self.shards is None:
+            length: Tensor = _lengths([*tensors, *common], dtype).norm()
+            return length
+        squares = self.shards.add_up(_lengths(tensors, dtype).square().sum())
+        if common:
+            squares = squares + _lengths(common, dtype).square().sum()
+        return squares.sqrt()
 
     def measure(self) -> None:
         """Add the gradient to the statistics, if it is its turn."""
@@ -86,7 +140,13 @@ class WeightStep:
         interval = group["statistics_interval"]
         if self.refresh or refresh_is_due(self.step, state["measured"], interval):
             kept, added = factors(group["decay"], self.step - state["measured"])
-            cores.measure(state, self.parts, self.sums, self.sizes, added, kept)
+            if self.shards is None:
+                cores.measure(state, self.parts, self.sums, self.sizes, added, kept)
+            else:
+                own, common = self._split(self.parts)
+                cores.measure_shards(
+                    state, own, common, self.sums, self.sizes, added, kept, self.shards.add_up
+                )
             state["measured"] = self.step
 
     def _scale_columns(self) -> None:
@@ -94,14 +154,23 @@ class WeightStep:
         group, state = self.group, self.state
         joined = self._joined()
         squares = torch.linalg.vector_norm(joined, dim=0).square_()
+        own = slice(None)
+        if self.shards is not None:
+            n_members = int(self.layout.sizes)
+            own = self.shards.own_members(self.layout.kind == COLUMNS)
+            every = squares.new_zeros(n_members)
+            every[own] = squares[: n_members if self.bias is None else -1]
+            squares = torch.cat([self.shards.add_up(every), squares[own.stop - own.start :]])
         if "columns" not in state:
             state["columns"] = torch.zeros_like(squares)
         kept, added = factors(group["decay"], 1)
         state["columns"].mul_(kept).add_(squares, alpha=added)
         n_steps = self.step if group["decay"] is None else total_weight(group["decay"], self.step)
         roots = damped_inverse_root(state["columns"], group["damping"])
+        if self.shards is not None:
+            roots = torch.cat([roots[own], roots[n_members:]])
         self.parts = [joined * (roots * math.sqrt(n_steps * len(joined)))]
-        self.sums = self.parts[0].sum(1)
+        self.sums = self._row_sums()
 
     def _joined(self) -> Tensor:
         """Return the gradients side by side, with zeros for one that is missing."""
@@ -111,7 +180,11 @@ class WeightStep:
         if len(self.gradients) == 2:
             both = self.gradients
         elif is_bias:
-            both = [first.new_zeros(len(first), int(self.layout.sizes)), first]
+            width = int(self.layout.sizes)
+            if self.shards is not None:
+                own = self.shards.own_members(self.layout.kind == COLUMNS)
+                width = own.stop - own.start
+            both = [first.new_zeros(len(first), width), first]
         else:
             both = [first, first.new_zeros(len(first), 1)]
         return torch.cat(both, dim=1)
@@ -136,11 +209,12 @@ class WeightStep:
     def update(self) -> None:
         """Change the parameters."""
         group, lr = self.group, float(self.group["lr"])
-        params = [p for p, _ in self.members]
+        params = [local(p) for p, _ in self.members]
         shrink(params, group)
         is_bounded = not math.isinf(group["max_change"])
         is_direct = group["grafting"] is None and not (group["nesterov"] or is_bounded)
-        if is_direct and self.parts is self.gradients and self.layout.is_view:
+        is_whole = self.shards is None and self.layout.is_view
+        if is_direct and self.parts is self.gradients and is_whole:
             self._update_directly(params, lr)
             return
         targets = [torch.zeros_like(part) for part in self.parts]
@@ -148,19 +222,20 @@ class WeightStep:
         if group["grafting"] is not None:
             self._graft(targets)
         if is_bounded:
-            dtype, at_least = self.sums.dtype, math.sqrt(len(params[0]))
-            length = _lengths(params, dtype).norm().clamp(min=at_least)
-            torch._foreach_mul_(targets, limit(length, _lengths(targets, dtype).norm(), group))
+            at_least = math.sqrt(len(self.members[0][0]))
+            length = self._length(params, []).clamp(min=at_least)
+            update_length = self._length(*self._split(targets))
+            torch._foreach_mul_(targets, limit(length, update_length, group))
         own = self._by_member(targets)
         for (p, is_bias), state, target in zip(self.members, self.states, own, strict=True):
-            update = target.squeeze(1) if is_bias else self.layout.entries(target)
+            update = self._entries(target, is_bias)
             if group["momentum"]:
                 buffer = momentum_buffer(p, state, update.dtype).mul_(group["momentum"])
                 buffer.add_(update)
                 update = (
                     update.add(buffer, alpha=group["momentum"]) if group["nesterov"] else buffer
                 )
-            p.add_(update, alpha=-lr)
+            local(p).add_(update, alpha=-lr)
 
     def _update_directly(self, params: list[Tensor], lr: float) -> None:
         """Add the update to the momentum, or to the parameters, without a copy of it."""
@@ -226,10 +301,26 @@ class VectorStep:
     def __init__(
         self, group: dict[str, Any], params: list[Tensor], by_row: list[bool], states: Any
     ) -> None:
-        self.group, self.params, self.by_row = group, params, by_row
+        self.group, self.whole, self.by_row = group, params, by_row
+        self.shards = [shards_of(p) for p in params]
+        self.params = [local(p) for p in params]
         self.states = [states[p] for p in params]
         self.gradients = [gradient(p, group) for p in params]
-        self.sums = torch.stack([g.sum() for g in self.gradients])
+        self.sums = self._over_ranks(torch.stack([g.sum() for g in self.gradients]))
+
+    def _over_ranks(self, x: Tensor) -> Tensor:
+        """Add up over ranks what is of parameters that are cut, (number of parameters,)."""
+        cut = next((shards for shards in self.shards if shards is not None), None)
+        if cut is None:
+            return x
+        counts = x.new_tensor([cut.n_ranks if shards is None else 1 for shards in self.shards])
+        return cut.add_up(x / counts)
+
+    def _lengths(self, tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
+        lengths = _lengths(tensors, dtype)
+        if not any(self.shards):
+            return lengths
+        return self._over_ranks(lengths.square()).sqrt()
 
     def update(self) -> None:
         """Change the parameters."""
@@ -237,13 +328,13 @@ class VectorStep:
         shrink(self.params, group)
         updates = self._preconditioned()
         if not math.isinf(group["max_change"]):
-            n_rows = [len(p) if p.ndim else 1 for p in self.params]
+            n_rows = [len(p) if p.ndim else 1 for p in self.whole]
             at_least = updates[0].new_tensor(n_rows).sqrt()
-            lengths = torch.maximum(_lengths(self.params, at_least.dtype), at_least)
-            shorter = limit(lengths, _lengths(updates, at_least.dtype), group)
+            lengths = torch.maximum(self._lengths(self.params, at_least.dtype), at_least)
+            shorter = limit(lengths, self._lengths(updates, at_least.dtype), group)
             torch._foreach_mul_(updates, list(shorter.unbind()))
         if momentum:
-            triples = zip(self.params, self.states, updates, strict=True)
+            triples = zip(self.whole, self.states, updates, strict=True)
             buffers = [momentum_buffer(p, state, u.dtype) for p, state, u in triples]
             torch._foreach_mul_(buffers, momentum)
             torch._foreach_add_(buffers, updates)
@@ -261,11 +352,12 @@ class VectorStep:
                 torch._foreach_mul(self.gradients, self.gradients), self.by_row, strict=True
             )
         ]
-        for state, square in zip(self.states, squares, strict=True):
+        for state, square, shards in zip(self.states, squares, self.shards, strict=True):
             if "step" not in state:
-                state |= {"step": 0, "squares": torch.zeros_like(square)}
+                zeros = torch.zeros_like(square)
+                state |= {"step": 0, "squares": zeros if shards is None else shards.wrapped(zeros)}
             state["step"] += 1
-        sums = [state["squares"] for state in self.states]
+        sums = [local(state["squares"]) for state in self.states]
         torch._foreach_mul_(sums, kept)
         torch._foreach_add_(sums, squares, alpha=added)
         roots = torch._foreach_sqrt(sums)
@@ -303,8 +395,9 @@ def shrink(params: list[Tensor], group: dict[str, Any]) -> None:
 
 
 def momentum_buffer(p: Tensor, state: State, dtype: torch.dtype) -> Tensor:
-    """Return the sum of past updates, which is contiguous whatever the parameter is."""
+    """Return the sum of past updates on this rank, contiguous whatever the parameter is."""
     if "momentum_buffer" not in state:
-        state["momentum_buffer"] = torch.zeros(p.shape, dtype=dtype, device=p.device)
-    buffer: Tensor = state["momentum_buffer"]
-    return buffer
+        own, shards = local(p), shards_of(p)
+        zeros = torch.zeros(own.shape, dtype=dtype, device=own.device)
+        state["momentum_buffer"] = zeros if shards is None else shards.wrapped(zeros)
+    return local(state["momentum_buffer"])

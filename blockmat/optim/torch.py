@@ -27,6 +27,7 @@ from blockmat.optim._torch_layout import (
     n_blocks,
     resolve,
 )
+from blockmat.optim._torch_shards import like_parameter, local, shards_of
 from blockmat.optim._torch_symmetric import decompose
 from blockmat.optim._torch_updates import VectorStep, WeightStep
 
@@ -35,6 +36,7 @@ __all__ = ["BlockAdaGrad"]
 _GRAFTS = (None, "row", "diagonal")
 _STRUCTURES = ("scaled", "aligned", "mean")
 MAX_CHANGE = 0.07  # of "scaled"
+_BY_ENTRY = ("momentum_buffer", "squares")  # states that are cut as their parameters are
 
 
 class BlockAdaGrad(Optimizer):
@@ -96,7 +98,8 @@ class BlockAdaGrad(Optimizer):
     TypeError
         For complex parameters, and in `step` for sparse gradients.
     ValueError
-        If an option is out of range, or labels do not fit a parameter.
+        If an option is out of range, or labels do not fit a parameter; for a parameter that is
+        cut over ranks in another way than `fully_shard` does, or with grafting or labels.
 
     See Also
     --------
@@ -131,6 +134,11 @@ class BlockAdaGrad(Optimizer):
     the rank of M is at most k / 2 it is kept as its eigenvectors, which takes less memory and
     makes new roots cheap. Labels take two integers an entry more, outside the state.
     Half-precision parameters have single-precision statistics.
+
+    Under DistributedDataParallel it needs nothing. Parameters that `fully_shard` has cut along their
+    first dimension, over a mesh of one dimension, are trained as if they were whole: sums over
+    ranks are of size k and k x k, and a weight whose blocks are its rows is cut along its columns
+    for the step. Momentum stays cut, and all else is the same on all ranks.
 
     It runs eagerly: a `torch.compile` region breaks at `step`, CUDA graphs cannot capture it
     (``capturable``), and it is not ``differentiable``. On a GPU, every step waits once, for
@@ -244,6 +252,10 @@ class BlockAdaGrad(Optimizer):
         for p in group["params"]:
             if p.is_complex():
                 raise DtypeError(f"a parameter has dtype {p.dtype}; expected real numbers")
+            if shards_of(p) is not None and group["grafting"] is not None:
+                raise ValueError(
+                    f"grafting is {group['grafting']!r}; expected None for parameters that are sharded"
+                )
         kinds, too_many = resolve(
             group["params"],
             group.get("param_names"),
@@ -258,6 +270,12 @@ class BlockAdaGrad(Optimizer):
                 f"one number per row is kept instead",
                 stacklevel=3,
             )
+        for p, kind in zip(group["params"], kinds, strict=True):
+            if isinstance(kind, Tensor) and shards_of(p) is not None:
+                raise ValueError(
+                    "partition labels the entries of a parameter that is sharded; expected 'rows' or "
+                    "'columns'"
+                )
         group["kinds"] = kinds
         self.param_groups.append(group)
 
@@ -292,13 +310,22 @@ class BlockAdaGrad(Optimizer):
         def read(_: Optimizer, final: dict[str, Any]) -> None:
             loaded.update(_states_of(final, self.param_groups))
 
+        if "state" in state_dict:  # torch.distributed.checkpoint makes strings of the numbers
+            states = {
+                int(i) if isinstance(i, str) else i: s for i, s in state_dict["state"].items()
+            }
+            state_dict = state_dict | {"state": states}
         hook = self.register_load_state_dict_pre_hook(read)
         try:
             super().load_state_dict(state_dict)
         finally:
             hook.remove()
         for p, state in loaded.items():  # the base class casts to the parameter's dtype
-            self.state[p] = _copied(state, p.device)
+            own = _copied(state, p.device)
+            for name in _BY_ENTRY:
+                if name in own:
+                    own[name] = like_parameter(own[name], p)
+            self.state[p] = own
 
     def state_bytes(self) -> int:
         """Return the memory of all statistics, roots and momentum buffers.
@@ -320,7 +347,7 @@ class BlockAdaGrad(Optimizer):
         >>> optimizer.state_bytes() == 4 * (1.75 * 4**2 + 2 * 4)
         True
         """
-        return sum(t.nbytes for t in tensors_in(self.state))
+        return sum(local(t).nbytes for t in tensors_in(self.state))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -403,7 +430,10 @@ class BlockAdaGrad(Optimizer):
     def _renew_roots(self, jobs: list[WeightStep]) -> None:
         """Decompose the cores of all weights that are due, those of one size together."""
         wanted = [job.to_decompose() for job in jobs]
-        found = iter(decompose([matrix for own in wanted for matrix in own]))
+        matrices = [matrix for own in wanted for matrix in own]
+        shards = next((job.shards for job in jobs if job.shards is not None), None)
+        results = decompose(matrices) if shards is None else shards.divided(matrices, decompose)
+        found = iter(results)
         for job, own in zip(jobs, wanted, strict=True):
             pairs = [pair for _ in own if (pair := next(found)) is not None]
             if len(pairs) == len(own):
