@@ -180,7 +180,7 @@ For a matrix of n rows in k blocks, cut into chunks of c rows and columns, on W 
 | read by each worker | 8 n² / W bytes | 8 T n / W bytes |
 | arithmetic of each worker | n² / W additions | T n / W additions, T k² / W products |
 | sent by each task | 8 (k² + k) bytes | 8 (k² + k + n) bytes |
-| depth of the tree that adds them up | log₈ (n / c)² | log₈ (T / t) |
+| joined at a time | as many as make 16 MB, from 4 to 64 | the same |
 
 If columns of samples are cut too, each chunk also sends the block sums of its rows, 8 t k bytes,
 because products of variables in different chunks need them. Labels, 4 n bytes, go to each worker once.

@@ -17,7 +17,7 @@ from blockmat._validation import Array, accumulator_dtype, check_ndim, import_ex
 from blockmat.exceptions import NonFiniteError, ShapeError
 from blockmat.partition import Partition
 
-_TOGETHER = 8  # partial results that are joined at a time
+_JOINED_BYTES = 2**24  # of partial results that are joined at a time, if they are that small
 
 
 def checked(x: Any, name: str, ndims: tuple[int, ...]) -> Any:
@@ -68,7 +68,12 @@ def matrix_totals(source: Any, p: Partition, aligned: bool, check_finite: bool) 
         chunks=((1,) * source.numblocks[0], (1,) * source.numblocks[1], (length,)),
         meta=np.empty((0, 0, 0), dtype=dtype),
     )
-    return parts.sum(axis=(0, 1), split_every=_TOGETHER)
+    return parts.sum(axis=(0, 1), split_every=_together(length))
+
+
+def _together(length: int) -> int:
+    """Return how many partial results of so many numbers to join at a time."""
+    return int(np.clip(_JOINED_BYTES // (8 * length), 4, 64))
 
 
 def _sums_of_chunk(
@@ -147,9 +152,10 @@ def sample_totals(X: Any, p: Partition, aligned: bool, centre: bool, check_finit
             for j, chunk in enumerate(chunks)
         ]
         parts.append(row(pieces, partition))
+    together = _together(p.n_blocks**2 + p.n_blocks + p.n)
     while len(parts) > 1:
-        groups = range(0, len(parts), _TOGETHER)
-        parts = [joined(parts[first : first + _TOGETHER], partition) for first in groups]
+        groups = range(0, len(parts), together)
+        parts = [joined(parts[first : first + together], partition) for first in groups]
     return parts[0]
 
 
@@ -238,7 +244,7 @@ def product(x: Any, p: Partition, within: Array, coefficients: Array, dtype: Any
         new_axes={"k": p.n_blocks}, adjust_chunks={"i": 1},
         dtype=accumulator_dtype(x.dtype), meta=np.empty((0, 0, 0), accumulator_dtype(x.dtype)),
     )  # fmt: skip
-    shift = parts.sum(axis=0, split_every=_TOGETHER)
+    shift = parts.sum(axis=0, split_every=_together(p.n_blocks * max(columns.chunks[1])))
     result = array.blockwise(
         _lifted, axes, columns, axes, labels, "i", shift, "km", within=within,
         coefficients=coefficients, to=dtype, concatenate=True, dtype=dtype,

@@ -157,6 +157,14 @@ def test_products_of_other_matrices():
     np.testing.assert_allclose(np.asarray(aligned @ lazy), aligned @ x)
 
 
+def test_many_chunks_are_joined_in_several_turns():
+    S, X = RNG.standard_normal((N, N)), RNG.standard_normal((200, N))
+    assert _dask._together(10**7) == 4
+    assert _dask._together(10) == 64
+    same(bm.fit(da.from_array(S, chunks=5), LABELS), bm.fit(S, LABELS))
+    same(bm.fit_samples(da.from_array(X, chunks=(2, N)), LABELS), bm.fit_samples(X, LABELS))
+
+
 class Sizes(Callback):
     """The bytes of every result that is not a chunk of the source, and their number."""
 
@@ -181,7 +189,7 @@ def test_what_moves_is_small():
     with dask.config.set(scheduler="sync"), Sizes(source.name) as sizes:
         bm.fit(source, p)
     assert sizes.count >= m * m
-    assert sizes.largest <= 8 * 8 * 8 * (k * k + k)
+    assert sizes.largest <= 8 * 64 * (k * k + k)
     X = da.random.default_rng(0).normal(size=(100 * m, n), chunks=(100, n)).persist()
     with dask.config.set(scheduler="sync"), Sizes(X.name) as sizes:
         bm.fit_samples(X, p)
@@ -195,7 +203,7 @@ def test_what_moves_is_small():
     A = bm.BlockConstantMatrix.identity(p)
     with dask.config.set(scheduler="sync"), Sizes(x.name) as sizes:
         (A @ x).persist()
-    assert sizes.largest <= max(8 * n // m, 8 * 8 * k)
+    assert sizes.largest <= 8 * max(n // m, 64 * k)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
