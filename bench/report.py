@@ -162,10 +162,11 @@ dimension are trained as if they were whole, with the same result but for roundi
 | statistics and roots | all of them | sums of block sums, k, at every step; of k by k products (k with "mean") where statistics are taken |
 | their eigenvectors | | k by k, where roots are renewed; each rank decomposes a share of the matrices |
 | momentum | n / W | |
-| the gradient and the update, where blocks are rows | | n / W each way: the weight is cut along its columns for the step |
+| the gradient and the update, where blocks are rows, but for "mean" | | n / W each way: the weight is cut along its columns for the step |
 | mean squares of columns ("scaled") | n / k | n / k at every step |
 
-So `partition="columns"` sends nothing of size n. Grafting and blocks given by labels need whole parameters. Save
+So `structure="mean"`, and any with `partition="columns"`, sends nothing of size n; for products of rows on different
+ranks there is no way around it. Grafting and blocks given by labels need whole parameters. Save
 with `torch.distributed.checkpoint.save({"optimizer": optimizer.state_dict()}, ...)` on all ranks; what
 `torch.distributed.checkpoint.format_utils.dcp_to_torch_save` makes of it, `load_state_dict` takes on
 any number of ranks.

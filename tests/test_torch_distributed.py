@@ -15,7 +15,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from blockmat.optim import _torch_symmetric
+from blockmat.optim import _torch_shards, _torch_symmetric
 from blockmat.optim import torch as optimizers
 from blockmat.optim.torch import BlockAdaGrad
 
@@ -97,7 +97,7 @@ def fsdp_rank(rank, folder):
             nn.functional.cross_entropy(model(words[part]), targets[part]).backward()
             with Sent() as sent:
                 optimizer.step()
-            sizes.append(sent.largest)
+            sizes.append((sent.largest, sent.n_cuts))
         parameters = [p.full_tensor().detach().numpy() for p in model.parameters()]
         np.savez(f"{folder}/{i}-{rank}.npz", *parameters)
         np.save(f"{folder}/sent-{i}-{rank}.npy", sizes)
@@ -202,10 +202,17 @@ def resumed(model, optimizer, options, part, folder, i, rank):
 
 
 class Sent:
-    """The largest tensor that a collective of this rank was given."""
+    """The largest tensor that this rank has added up with others, and how often it cut one anew."""
 
     def __enter__(self):
         self.largest, self.original = 0, dist.all_reduce
+        self.n_cuts, self.cut = 0, _torch_shards.Shards.own_columns
+
+        def own_columns(shards, x):
+            self.n_cuts += 1
+            return self.cut(shards, x)
+
+        _torch_shards.Shards.own_columns = own_columns
 
         def all_reduce(x, *args, **kwargs):
             self.largest = max(self.largest, x.numel())
@@ -216,6 +223,7 @@ class Sent:
 
     def __exit__(self, *exception):
         dist.all_reduce = self.original
+        _torch_shards.Shards.own_columns = self.cut
 
 
 def leave():
@@ -259,7 +267,10 @@ def test_shards_learn_what_one_process_learns_from_the_joined_batch(sharded, i):
 @pytest.mark.parametrize("i", range(len(SHARDED)))
 def test_sums_over_ranks_are_of_size_k_by_k_and_states_resume(sharded, i):
     for rank in range(RANKS):
-        assert 0 < np.load(sharded / f"sent-{i}-{rank}.npy").max() <= 54**2
+        largest, n_cuts = np.load(sharded / f"sent-{i}-{rank}.npy").max(axis=0)
+        assert 0 < largest <= 54**2
+        is_exchanged = SHARDED[i]["structure"] != "mean" and "partition" not in SHARDED[i]
+        assert (n_cuts > 0) == is_exchanged
         assert np.load(sharded / f"resumed-{i}-{rank}.npy")
 
 

@@ -48,19 +48,17 @@ def measure(
 
 def measure_shards(
     state: dict[str, Any], own: Iterable[Tensor], common: Iterable[Tensor], sums: Tensor,
-    sizes: Sizes, weight: float, decay: float, add_up: Callable[[Tensor], Tensor],
+    sizes: Sizes, weight: float, decay: float,
+    over_ranks: Callable[[list[Tensor]], Tensor], add_up: Callable[[Tensor], Tensor],
 ) -> None:  # fmt: skip
     """Do what `measure` does with members of which each rank has some, and all have others.
 
-    Between ranks only the products of their own members are added up.
+    Between ranks only numbers of blocks, and products of own members, are added up.
     """
     between.add(state["between"], sums / _root(sizes), weight, decay)
     within = state["within"]
     if not isinstance(within, list):
-        squares = torch.zeros_like(within)
-        for part in own:
-            squares += torch.linalg.vector_norm(part, dim=1).square_()
-        squares = add_up(squares)
+        squares = over_ranks([torch.linalg.vector_norm(part, dim=1).square_() for part in own])
         for part in common:
             squares += torch.linalg.vector_norm(part, dim=1).square_()
         within.mul_(decay).add_(squares, alpha=weight)
@@ -106,19 +104,20 @@ def keep_roots(
 
 def precondition(
     state: dict[str, Any], sums: Tensor, sizes: Sizes,
-    pairs: Iterable[tuple[Tensor, Tensor]], scale: float,
+    pairs: Iterable[tuple[Tensor, Tensor]], scale: float, blocks: slice = slice(None),
 ) -> None:  # fmt: skip
     """Add `scale` times the root of the matrix times a gradient to targets.
 
-    Both are given as parts (k, m_i): pairs of the gradient's part and its target.
+    Both are given as parts (k, m_i), or those rows of them that are some `blocks`: pairs of the
+    gradient's part and its target.
     """
     root, within_root = _root(sizes), state["within_root"]
     means = sums / root
     of_means = within_root * means if within_root.ndim == 1 else within_root @ means
-    shift = ((between.apply_root(state["between"], means) - of_means) / root).unsqueeze(1)
+    shift = ((between.apply_root(state["between"], means) - of_means) / root)[blocks].unsqueeze(1)
     for gradient, target in pairs:
         if within_root.ndim == 1:
-            target.addcmul_(gradient, within_root.unsqueeze(1), value=scale)
+            target.addcmul_(gradient, within_root[blocks].unsqueeze(1), value=scale)
         else:
             target.addmm_(within_root, gradient, alpha=scale)
         target.add_(shift, alpha=scale)

@@ -1,8 +1,9 @@
 """Parameters that `torch.distributed.fsdp.fully_shard` has cut along their first dimension.
 
 A weight whose blocks are its columns has some members of every block on each rank. One whose
-blocks are its rows is cut anew for a step, along its columns, so that the same holds. Sums over
-members are then sums over ranks, of size k and k x k.
+blocks are its rows is cut anew for a step, along its columns, so that the same holds, unless
+nothing but numbers of single blocks is needed ("mean"). Sums over members are then sums over
+ranks, of size k and k x k.
 """
 
 import math

@@ -9,7 +9,7 @@ from torch import Tensor
 from blockmat.exceptions import DtypeError
 from blockmat.optim import _torch_cores as cores
 from blockmat.optim._schedule import factors, refresh_is_due, total_weight
-from blockmat.optim._torch_layout import COLUMNS, Layout
+from blockmat.optim._torch_layout import COLUMNS, ROWS, Layout
 from blockmat.optim._torch_shards import local, shards_of
 from blockmat.optim._torch_symmetric import Decomposition, damped_inverse_root
 
@@ -67,6 +67,9 @@ class WeightStep:
         self.states = [states[p] for p in members]
         self.sizes = layout.sizes + (bias is not None)
         self.shards = shards_of(owner)
+        self.own_blocks: slice | None = None  # where each rank has some blocks, not members of all
+        if self.shards is not None and group["structure"] == "mean" and layout.kind == ROWS:
+            self.own_blocks = self.shards.own_members(of_columns=True)
         self.gradients = [self._blocks(gradient(p, group), is_bias) for p, is_bias in self.members]
         self.parts = self.gradients
         self.sums = self._row_sums()
@@ -75,12 +78,17 @@ class WeightStep:
         self.refresh = refresh_is_due(self.step, self.state.get("refreshed", 0), interval)
 
     def _blocks(self, x: Tensor, is_bias: bool) -> Tensor:
-        """Return a part (k, m_i): of a bias the whole, of a sharded weight some members."""
+        """Return a part (k, m_i): of a bias the whole, of a sharded weight some members.
+
+        Where each rank has blocks of its own, it is some rows of both.
+        """
         if self.shards is None:
             return x.unsqueeze(1) if is_bias else self.layout.blocks(x)
         if is_bias:
-            return self.shards.whole(x).unsqueeze(1)
+            return (x if self.own_blocks else self.shards.whole(x)).unsqueeze(1)
         rows = self.shards.matrix(x)
+        if self.own_blocks:
+            return rows
         return rows.T if self.layout.kind == COLUMNS else self.shards.own_columns(rows)
 
     def _entries(self, x: Tensor, is_bias: bool) -> Tensor:
@@ -88,13 +96,15 @@ class WeightStep:
         if self.shards is None:
             return x.squeeze(1) if is_bias else self.layout.entries(x)
         if is_bias:
-            return self.shards.own_part(x.squeeze(1))
-        rows = x.T if self.layout.kind == COLUMNS else self.shards.own_rows(x)
+            return x.squeeze(1) if self.own_blocks else self.shards.own_part(x.squeeze(1))
+        rows = x
+        if not self.own_blocks:
+            rows = x.T if self.layout.kind == COLUMNS else self.shards.own_rows(x)
         return rows.reshape(self.shards.n_own, *self.layout.shape[1:])
 
     def _split(self, parts: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return the members that only this rank has, and those that all have."""
-        if self.bias is None:
+        if self.bias is None or self.own_blocks:
             return parts, []
         if self.parts is not self.gradients:  # side by side, the bias last
             return [parts[0][:, :-1]], [parts[0][:, -1:]]
@@ -107,13 +117,18 @@ class WeightStep:
         if self.shards is None:
             return _row_sums(self.parts)
         own, common = self._split(self.parts)
-        sums: Tensor = self.parts[0].new_zeros(self.layout.n_blocks)
-        for part in own:
-            sums += part.sum(1)
-        sums = self.shards.add_up(sums)
+        sums = self._over_ranks([part.sum(1) for part in own])
         for part in common:
             sums += part.sum(1)
         return sums
+
+    def _over_ranks(self, numbers: list[Tensor]) -> Tensor:
+        """Add up numbers of blocks, (k,), or of the blocks that this rank has, over all ranks."""
+        assert self.shards is not None
+        total: Tensor = self.gradients[0].new_zeros(self.layout.n_blocks)
+        for own in numbers:
+            total[self.own_blocks or slice(None)] += own
+        return self.shards.add_up(total)
 
     def _length(self, tensors: list[Tensor], common: list[Tensor]) -> Tensor:
         """Return the length of what is cut over ranks, and of what all have, together."""
@@ -145,8 +160,9 @@ class WeightStep:
             else:
                 own, common = self._split(self.parts)
                 cores.measure_shards(
-                    state, own, common, self.sums, self.sizes, added, kept, self.shards.add_up
-                )
+                    state, own, common, self.sums, self.sizes, added, kept,
+                    self._over_ranks, self.shards.add_up,
+                )  # fmt: skip
             state["measured"] = self.step
 
     def _scale_columns(self) -> None:
@@ -258,7 +274,8 @@ class WeightStep:
 
     def _precondition(self, targets: list[Tensor], scale: float) -> None:
         pairs = zip(self.parts, targets, strict=True)
-        cores.precondition(self.state, self.sums, self.sizes, pairs, scale)
+        blocks = self.own_blocks or slice(None)
+        cores.precondition(self.state, self.sums, self.sizes, pairs, scale, blocks)
 
     def _graft(self, updates: list[Tensor]) -> None:
         """Give the updates the length of simpler ones."""

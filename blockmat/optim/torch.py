@@ -137,8 +137,8 @@ class BlockAdaGrad(Optimizer):
 
     Under DistributedDataParallel it needs nothing. Parameters that `fully_shard` has cut along their
     first dimension, over a mesh of one dimension, are trained as if they were whole: sums over
-    ranks are of size k and k x k, and a weight whose blocks are its rows is cut along its columns
-    for the step. Momentum stays cut, and all else is the same on all ranks.
+    ranks are of size k and k x k, and a weight whose blocks are its rows is, but for "mean", cut
+    along its columns for the step. Momentum stays cut, and all else is the same on all ranks.
 
     It runs eagerly: a `torch.compile` region breaks at `step`, CUDA graphs cannot capture it
     (``capturable``), and it is not ``differentiable``. On a GPU, every step waits once, for
