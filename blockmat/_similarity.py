@@ -135,7 +135,8 @@ class Correlation:
         Their variances are reduced by that of noise, for which the median one stands.
         """
         values, vectors = np.linalg.eigh(self.scores @ self.scores.T)
-        noise = np.median(values[-min(self.n_samples - 1, self.n) :])
+        tiny = np.finfo(np.float64).tiny
+        noise = max(np.median(values[-min(self.n_samples - 1, self.n) :]), tiny)
         values, vectors = values[-rank:], vectors[:, -rank:]
         kept = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
         components: Array = (self.scores.T @ vectors) * kept

@@ -491,6 +491,14 @@ def test_perfectly_collinear_variables_are_one_block():
     assert bm.find_partition(X, 2, samples=True).labels.tolist() == [0, 0, 1, 0, 1, 0]
 
 
+def test_components_of_no_variance_are_no_warning():
+    X = np.array([[1.0, 2, -1], [-1, -2, 1], [0, 0, 0], [0, 0, 0]])
+    assert Correlation(X).points(2, None).shape == (3, 2)
+    similarity = Correlation(X)
+    similarity.scores = np.zeros_like(similarity.scores)
+    assert (similarity.points(2, None) == 0).all()
+
+
 MATRIX = np.eye(4)
 BAD = [
     ({"source": np.ones((2, 3))}, bm.exceptions.ShapeError, r"source has shape \(2, 3\)"),
