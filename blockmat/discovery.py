@@ -163,7 +163,7 @@ def find_partition(
     ValueError
         If there are fewer than 3 samples, a column of samples is constant, a number of
         blocks is below 1, above n or, for T samples, above T - 2, or the criterion is another one
-        or "cv" without samples.
+        or "cv" without samples or with fewer than 6.
     MissingExtraError
         If ruptures is not installed, for contiguous blocks.
 
@@ -301,7 +301,12 @@ def partition_path(
     _check_criterion(criterion, samples)
     similarity, objective, most = _problem(source, samples)
     held_out = list(folds(as_samples(source))) if criterion == "cv" else []
-    most = min([most, *(len(rest) - 2 for rest, _ in held_out)])
+    n_rest = [len(rest) for rest, _ in held_out]
+    if n_rest and min(n_rest) < 3:
+        raise ValueError(
+            f"source has {len(source)} rows; criterion is 'cv', which expects at least 6 samples"
+        )
+    most = min([most, *(n - 2 for n in n_rest)])
     if max_blocks is None:
         k_max = min(_MAX_BLOCKS, most if samples else (most + 1) // 2)
     else:

@@ -520,6 +520,11 @@ BAD = [
         "criterion is 'aic'; expected 'icl', 'bic'",
     ),
     ({"source": MATRIX, "criterion": "cv", "n_blocks": 2}, ValueError, "'cv' with samples=False"),
+    (
+        {"source": np.random.default_rng(0).random((5, 3)), "samples": True, "criterion": "cv"},
+        ValueError,
+        "source has 5 rows; criterion is 'cv', which expects at least 6",
+    ),
     ({"source": MATRIX, "max_blocks": 9}, ValueError, "max_blocks is 9; expected at most 4"),
     ({"source": np.ones((1, 3)), "samples": True}, ValueError, "X has 1 rows; expected at least 3"),
     ({"source": np.ones((0, 3)), "samples": True}, ValueError, "X has no rows"),
