@@ -36,17 +36,21 @@ def _delayed(x: Any) -> Any:
     return import_extra("dask", "dask", "work on a Dask array").delayed(x, pure=True)
 
 
-def later(function: Any, x: Any) -> Any:
-    """Return a Dask Delayed of a function of what x will be."""
-    return _delayed(function)(x)
+def finished(function: Any, totals: Any, compute: bool) -> Any:
+    """Return a function of totals, computed or as a Dask Delayed."""
+    return function(totals.compute()) if compute else _delayed(function)(totals)
 
 
 class _Piece:
-    """The blocks of the variables ``first : last``, and a partition of these variables."""
+    """The blocks of some variables with these labels, and a partition of these variables."""
 
-    def __init__(self, p: Partition, first: int, last: int) -> None:
-        self.blocks, codes = np.unique(p.labels[first:last], return_inverse=True)
-        self.partition = Partition(np.bincount(codes), None if p.is_contiguous else codes)
+    def __init__(self, labels: Array, is_contiguous: bool = False) -> None:
+        self.blocks, codes = np.unique(labels, return_inverse=True)
+        self.partition = Partition(np.bincount(codes), None if is_contiguous else codes)
+
+    @classmethod
+    def of(cls, p: Partition, first: int, last: int) -> "_Piece":
+        return cls(p.labels[first:last], p.is_contiguous)
 
 
 # Matrices
@@ -83,7 +87,7 @@ def _sums_of_chunk(
     p, (rows, cols) = partition, block_info[0]["array-location"]
     if not issparse(chunk) and not isinstance(chunk, np.ndarray):
         chunk = chunk.to_scipy_sparse()  # of the package sparse
-    here, there = _Piece(p, *rows), _Piece(p, *cols)
+    here, there = _Piece.of(p, *rows), _Piece.of(p, *cols)
     some, _ = matrix_sums(chunk, here.partition, there.partition, None, False, "")
     sums = np.zeros((p.n_blocks, p.n_blocks), dtype=some.dtype)
     sums[np.ix_(here.blocks, there.blocks)] = some
@@ -187,7 +191,7 @@ def _sums_of_piece(
     deviations = chunk.astype(accumulator_dtype(working_dtype(chunk.dtype, "X")))
     mean = deviations.mean(axis=0) if centre else np.zeros(chunk.shape[1], deviations.dtype)
     deviations -= mean
-    piece = _Piece(p, first, first + chunk.shape[1])
+    piece = _Piece.of(p, first, first + chunk.shape[1])
     sums = np.zeros((len(chunk), p.n_blocks), dtype=deviations.dtype)
     sums[:, piece.blocks] = piece.partition.block_sums(deviations, axis=1)
     squares = np.zeros(p.n_blocks)
@@ -256,8 +260,8 @@ def product(x: Any, p: Partition, within: Array, coefficients: Array, dtype: Any
 def _sums_of_rows(x: Array, labels: Array, n_blocks: int) -> Array:
     """Return the sums of a chunk over blocks, (1, k, m)."""
     sums = np.zeros((1, n_blocks, x.shape[1]), dtype=accumulator_dtype(x.dtype))
-    blocks, codes = np.unique(labels, return_inverse=True)
-    sums[0, blocks] = Partition(np.bincount(codes), codes).block_sums(x)
+    piece = _Piece(labels)
+    sums[0, piece.blocks] = piece.partition.block_sums(x)
     return sums
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import diags_array, issparse
 from scipy.sparse.linalg import LinearOperator
 
-from blockmat._sums import as_samples, as_source
+from blockmat._sums import as_real_samples, as_source
 from blockmat._validation import Array, check_finite, check_square, working_dtype
 from blockmat.exceptions import DtypeError, NotHermitianError
 from blockmat.functions import is_close_to_adjoint
@@ -15,6 +15,33 @@ from blockmat.partition import Partition
 
 _EXACT_UP_TO = 500  # variables whose rows are compared entry by entry
 _SKETCH = 64  # numbers that stand for a longer row
+
+
+def row_sums(matrix: Any, cols: Partition) -> Array:
+    """Return the sum of each row of a dense or sparse matrix over each block of columns."""
+    if issparse(matrix):
+        return np.asarray((matrix @ cols.indicator()).todense(), dtype=np.float64)
+    return cols.block_sums(matrix, axis=1).astype(np.float64)
+
+
+def row_points(matrix: Any, rank: int, rng: np.random.Generator) -> Array:
+    """Return the rows of a matrix, or what random projections leave of the distances of long ones."""
+    n_cols = matrix.shape[1]
+    if n_cols > _EXACT_UP_TO:
+        points = matrix @ rng.standard_normal((n_cols, max(rank, _SKETCH)))
+    else:
+        points = matrix.toarray() if issparse(matrix) else matrix
+    return np.asarray(points, dtype=np.float64)
+
+
+def require_varying(X: Array, spread: Array, otherwise: str = "") -> None:
+    """Refuse samples of which a column, spread so far, is constant but for rounding."""
+    rounding = len(X) * np.finfo(X.dtype).eps * np.abs(X).max(axis=0, initial=0.0)
+    constant = np.flatnonzero(spread <= rounding)
+    if len(constant):
+        raise ValueError(
+            f"column {constant[0]} of X is constant; expected variables that vary{otherwise}"
+        )
 
 
 class Similarity(Protocol):
@@ -71,17 +98,11 @@ class SymmetricMatrix:
 
     def sums(self, p: Partition) -> Array:
         """Return the sum of each row over each block, (n, k)."""
-        if self.is_sparse:
-            return np.asarray((self.matrix @ p.indicator()).todense(), dtype=np.float64)
-        return p.block_sums(self.matrix, axis=1).astype(np.float64)
+        return row_sums(self.matrix, p)
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
         """Return the rows, or what random projections leave of their distances."""
-        if self.n <= _EXACT_UP_TO:
-            matrix = self.matrix.toarray() if self.is_sparse else self.matrix
-            return np.asarray(matrix, dtype=np.float64)
-        projection = rng.standard_normal((self.n, max(rank, _SKETCH)))
-        return np.asarray(self.matrix @ projection, dtype=np.float64)
+        return row_points(self.matrix, rank, rng)
 
     def flipped(self, signs: Array) -> "SymmetricMatrix":
         """Return ``S A S``."""
@@ -105,19 +126,11 @@ class Correlation:
     """
 
     def __init__(self, X: Any) -> None:
-        X = as_samples(X)
-        if X.dtype.kind == "c":
-            raise DtypeError(f"X has dtype {X.dtype}; expected real numbers")
-        if len(X) < 3:
-            raise ValueError(f"X has {len(X)} rows; expected at least 3 samples")
-        check_finite(X, "X")
+        X = as_real_samples(X, 3)
         self.location = X.mean(axis=0, dtype=np.float64)
         Z = X - self.location
         lengths = np.linalg.norm(Z, axis=0)
-        rounding = len(X) * np.finfo(X.dtype).eps * np.abs(X).max(axis=0, initial=0.0)
-        constant = np.flatnonzero(lengths <= rounding)
-        if len(constant):
-            raise ValueError(f"column {constant[0]} of X is constant; expected variables that vary")
+        require_varying(X, lengths)
         Z /= lengths
         self.scores = Z  # columns of length 1
         self.n_samples, self.n = Z.shape

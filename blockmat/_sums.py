@@ -50,6 +50,17 @@ def as_samples(X: Any) -> Array:
     return samples
 
 
+def as_real_samples(X: Any, least: int) -> Array:
+    """Return at least `least` real samples, all finite, as an array of a supported dtype."""
+    samples = as_samples(X)
+    if samples.dtype.kind == "c":
+        raise DtypeError(f"X has dtype {samples.dtype}; expected real numbers")
+    if len(samples) < least:
+        raise ValueError(f"X has {len(samples)} rows; expected at least {least} samples")
+    require_finite(samples, "X")
+    return samples
+
+
 def row_chunks(a: Array, max_rows: int | None = None) -> Iterator[tuple[int, Array]]:
     """Split an array into runs of rows, contiguous and of a supported dtype.
 

@@ -7,16 +7,15 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from blockmat._block_kmeans import cheapest, in_order
+from blockmat._similarity import row_points, row_sums
 from blockmat._starts import WardTree
 from blockmat._sums import as_source
-from blockmat._validation import Array, as_count, check_finite, working_dtype
+from blockmat._validation import as_count, check_finite, working_dtype
 from blockmat.exceptions import DtypeError
 from blockmat.partition import Partition
 
 __all__ = ["Coclusters", "cocluster"]
 
-_EXACT_UP_TO = 500  # numbers in a row that are compared one by one
-_SKETCH = 64  # numbers that stand for a longer row
 _MAX_SWEEPS = 50
 
 
@@ -147,33 +146,21 @@ def _count(value: int, name: str, most: int, of: str) -> int:
 
 
 def _start(matrix: Any, k: int, rng: np.random.Generator) -> Partition:
-    """Return Ward's clusters of the rows, or of what random projections leave of them."""
-    n = matrix.shape[1]
-    if n > _EXACT_UP_TO:
-        points = matrix @ rng.standard_normal((n, max(k, _SKETCH)))
-    else:
-        points = matrix.toarray() if issparse(matrix) else matrix
-    labels = WardTree(np.asarray(points), k, rng).cut(k)
+    """Return Ward's clusters of the rows."""
+    labels = WardTree(row_points(matrix, k, rng), k, rng).cut(k)
     return Partition(np.bincount(labels, minlength=k), labels)
-
-
-def _sums(matrix: Any, cols: Partition) -> Array:
-    """Return the sum of each row over each block of columns, (m, l)."""
-    if issparse(matrix):
-        return np.asarray((matrix @ cols.indicator()).todense())
-    return cols.block_sums(matrix, axis=1)
 
 
 def _loss(matrix: Any, rows: Partition, cols: Partition, squares: float) -> float:
     """Return ``|A|^2 - |PA|^2``."""
-    sums = rows.block_sums(_sums(matrix, cols))
+    sums = rows.block_sums(row_sums(matrix, cols))
     explained = float((sums**2 / np.outer(rows.sizes, cols.sizes)).sum())
     return max(squares - explained, 0.0)
 
 
 def _moved(matrix: Any, rows: Partition, cols: Partition) -> Partition:
     """Return blocks of rows that cost less, given the blocks of columns."""
-    sums = _sums(matrix, cols)
+    sums = row_sums(matrix, cols)
     values = rows.block_sums(sums) / np.outer(rows.sizes, cols.sizes)
     labels = cheapest(values**2 @ cols.sizes - 2 * sums @ values.T)
     return Partition(np.bincount(labels, minlength=rows.n_blocks), labels)

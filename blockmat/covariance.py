@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from blockmat._held_out import squared_distances
+from blockmat._similarity import require_varying
 from blockmat._validation import Array, missing_extra
 from blockmat.discovery import find_partition
 from blockmat.exceptions import NonFiniteError, ShapeError
@@ -200,12 +201,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if not self.scaled:
             return Standardized(deviations, location, np.ones(n, X.dtype))
         scale = np.sqrt(np.mean(deviations**2, axis=0))
-        rounding = len(X) * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)
-        constant = np.flatnonzero(scale <= rounding)
-        if len(constant):
-            raise ValueError(
-                f"column {constant[0]} of X is constant; expected variables that vary, or scaled=False"
-            )
+        require_varying(X, scale, ", or scaled=False")
         deviations /= scale
         return Standardized(deviations, location, scale)
 

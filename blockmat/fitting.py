@@ -203,7 +203,7 @@ def fit(
         dtype = working_dtype(source.dtype, "source")
         totals = _dask.matrix_totals(source, p, aligned, check_finite)
         finish = partial(_result_of_totals, p, numbers, aligned, check_finite, return_stderr, dtype)
-        return finish(totals.compute()) if compute else _dask.later(finish, totals)
+        return _dask.finished(finish, totals, compute)
     if isinstance(source, LinearOperator):
         pair = _operator_pair(
             source, p, numbers, aligned, diagonal, n_probes, random_state, progress
@@ -295,7 +295,8 @@ def fit_samples(
         totals = _dask.sample_totals(X, p, aligned, not assume_centered, check_finite)
         dtype = working_dtype(X.dtype, "X")
         scale = partial(_covariance_of_totals, p, len(X) - ddof, dtype)
-        return scale(totals.compute()) if compute else _dask.later(scale, totals)
+        covariance: BlockConstantMatrix = _dask.finished(scale, totals, compute)
+        return covariance
     if assume_centered:
         total = raw_moments(X, p, aligned, check_finite)
     else:

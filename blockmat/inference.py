@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import chdtrc, chdtri, digamma
 
 from blockmat._held_out import gaussian_deviance
+from blockmat._sums import as_real_samples
 from blockmat._validation import Array, as_count, as_numeric, check_finite
 from blockmat.exceptions import DtypeError, NotHermitianError, PartitionMismatchError, ShapeError
 from blockmat.fitting import fit_samples, n_parameters
@@ -13,7 +14,6 @@ from blockmat.low_rank import BlockPlusLowRank
 from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition, as_partition
 from blockmat.scaled import ScaledBlockMatrix
-from blockmat.shrinkage import as_real_samples
 
 __all__ = [
     "ConfidenceIntervals",
@@ -112,7 +112,7 @@ def log_likelihood(
     >>> round(log_likelihood([[0.0, 1.0]], bm.BlockConstantMatrix.identity([0, 0])), 4)
     -2.3379
     """
-    X = as_real_samples(X, 1)
+    X = as_real_samples(X, 1).astype(np.float64, copy=False)
     n_samples, n = X.shape
     if n != covariance.shape[0]:
         raise ShapeError(f"X has {n} columns; expected {covariance.shape[0]}, as the covariance")
@@ -250,7 +250,7 @@ def likelihood_ratio_test(
     >>> result.df, round(result.pvalue, 2)
     (3, 0.99)
     """
-    X = as_real_samples(X, 1)
+    X = as_real_samples(X, 1).astype(np.float64, copy=False)
     n_samples, n = X.shape
     coarse, fine = as_partition(coarse, n, "coarse"), as_partition(fine, n, "fine")
     if not fine.is_refinement_of(coarse) or fine.n_blocks == coarse.n_blocks:

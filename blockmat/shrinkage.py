@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from blockmat._held_out import each, folds, squared_distances
-from blockmat._sums import as_samples
-from blockmat._validation import Array, check_finite
-from blockmat.exceptions import DtypeError
+from blockmat._sums import as_real_samples
+from blockmat._validation import Array
 from blockmat.fitting import fit_samples
 from blockmat.partition import Partition, as_partition
 
@@ -94,25 +93,13 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     >>> round(bm.optimal_shrinkage(X), 2)
     0.22
     """
-    X = as_real_samples(X, 2)
+    X = as_real_samples(X, 2).astype(np.float64, copy=False)
     p = None if partition is None else as_partition(partition, X.shape[1])
     deviations = X if assume_centered else X - X.mean(axis=0)
     spread = spread_of(deviations, p)
     if spread.distance <= 0:
         return 0.0
     return float(min(spread.noise / len(X) / spread.distance, 1.0))
-
-
-def as_real_samples(X: Any, least: int) -> Array:
-    """Return at least `least` finite real samples in double precision."""
-    X = as_samples(X)
-    if X.dtype.kind == "c":
-        raise DtypeError(f"X has dtype {X.dtype}; expected real numbers")
-    if len(X) < least:
-        raise ValueError(f"X has {len(X)} rows; expected at least {least} samples")
-    check_finite(X, "X")
-    double: Array = X.astype(np.float64, copy=False)
-    return double
 
 
 class Spread(NamedTuple):

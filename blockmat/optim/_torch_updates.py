@@ -130,13 +130,14 @@ class WeightStep:
             total[self.own_blocks or slice(None)] += own
         return self.shards.add_up(total)
 
-    def _length(self, tensors: list[Tensor], common: list[Tensor]) -> Tensor:
-        """Return the length of what is cut over ranks, and of what all have, together."""
+    def _length(self, tensors: list[Tensor], are_parts: bool) -> Tensor:
+        """Return the length of parts, or of what each rank has of the parameters, together."""
         dtype = self.sums.dtype
         if self.shards is None:
-            length: Tensor = _lengths([*tensors, *common], dtype).norm()
+            length: Tensor = _lengths(tensors, dtype).norm()
             return length
-        squares = self.shards.add_up(_lengths(tensors, dtype).square().sum())
+        own, common = self._split(tensors) if are_parts else (tensors, [])
+        squares = self.shards.add_up(_lengths(own, dtype).square().sum())
         if common:
             squares = squares + _lengths(common, dtype).square().sum()
         return squares.sqrt()
@@ -239,8 +240,8 @@ class WeightStep:
             self._graft(targets)
         if is_bounded:
             at_least = math.sqrt(len(self.members[0][0]))
-            length = self._length(params, []).clamp(min=at_least)
-            update_length = self._length(*self._split(targets))
+            length = self._length(params, are_parts=False).clamp(min=at_least)
+            update_length = self._length(targets, are_parts=True)
             torch._foreach_mul_(targets, limit(length, update_length, group))
         own = self._by_member(targets)
         for (p, is_bias), state, target in zip(self.members, self.states, own, strict=True):
