@@ -31,7 +31,7 @@ def name_blocks(partition, sectors):
     names = np.empty(partition.n, dtype=object)
     count = {}
     for members in partition:
-        sector = max(set(sectors[members]), key=list(sectors[members]).count)
+        sector = max(sorted(set(sectors[members])), key=list(sectors[members]).count)
         count[sector] = count.get(sector, 0) + 1
         names[members] = f"{sector} {count[sector]:02d}"
     return bm.Partition.from_labels(names)
