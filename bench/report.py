@@ -138,10 +138,10 @@ any array.
 import dask.array as da
 import blockmat as bm
 
-S = da.from_zarr("correlations.zarr")           # n x n, much larger than memory
-A = bm.fit(S, labels)                            # computed where the chunks are
-later = bm.fit(S, labels, compute=False)         # a Dask Delayed, to compute with others
-y = A @ da.from_zarr("x.zarr")                   # a Dask array again; no chunk is gathered
+S = da.from_zarr("correlations.zarr")  # n x n, much larger than memory
+A = bm.fit(S, labels)  # computed where the chunks are
+later = bm.fit(S, labels, compute=False)  # a Dask Delayed, to compute with others
+y = A @ da.from_zarr("x.zarr")  # a Dask array again; no chunk is gathered
 ```
 
 A worker that dies makes Dask do its chunks again, with the same result. A chunk with NaN raises an
