@@ -193,9 +193,10 @@ workers chunks of 64 MB keep the scheduler busy for longer than the workers.
 
 The figures are written from `python -m bench scaleout --data FOLDER` by `python -m bench --write-docs`.
 Where a goal is missed: sums of chunks that are already in memory take a few milliseconds each, not much longer than
-Dask takes for a task, and on this machine the scheduler shares two cores with the workers. Dask's own sum
-of the array, beside it in the table, fares alike. Reading from a store, which is what chunks are for, takes longer and
-hides most of it. A training step is longer by the passes of the default structure over each weight, which on a
+Dask takes between two tasks, and on this machine the scheduler shares two cores with the workers; chunks of four times
+the size leave the start and the end of a computation. Dask's own sum of the array, beside it in the table, takes
+longer. Reading from a store, which is what chunks are for, takes longer still and
+hides all of it. A training step is longer by the passes of the default structure over each weight, which on a
 processor take as long as the small network's own; with `structure="mean"` they take little."""
 
 INTRODUCTION = """# Performance

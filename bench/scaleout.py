@@ -2,7 +2,7 @@
 with one thread each, beside the process that schedules, on the same two cores; "in memory" means
 theirs. Times are medians of fits, in seconds. "Two without Dask" is the time of two processes that
 share the same work among themselves, without a scheduler, and "overhead" the share of Dask's
-time on two processes that goes beyond it. "Step" is a whole training step under
+time on two processes that goes beyond it. Without Dask, one process reads all of a store first. "Step" is a whole training step under
 DistributedDataParallel in two gloo processes, with one thread each: batch, gradient, its average,
 and update.
 """
@@ -28,6 +28,7 @@ CHUNK = 2896  # rows and columns of 64 MB
 K = 64
 FITS, STORE, LARGE = "Fits of a Dask array", "A matrix on disk", "A sample of a matrix of 80 TB"
 STEPS, MODEL = "Training steps under DistributedDataParallel", "Predicted, not measured"
+WITHOUT = "one process with two threads, without Dask"
 LARGE_N = 3_162_240  # 80 TB
 
 
@@ -73,7 +74,7 @@ def fits(m: int) -> tuple[list[Row], dict[str, float]]:
         for first in range(0, n, CHUNK):
             height = min(CHUNK, n - first)
             kept[first : first + height] = np.random.default_rng(first).random((height, n))
-        memory, disk, own = {}, {}, {}
+        memory, larger, disk, own = {}, {}, {}, {}
         for workers in (1, 2):
             made, client = cluster(workers)
             with made, client:
@@ -88,24 +89,35 @@ def fits(m: int) -> tuple[list[Row], dict[str, float]]:
                     q = bm.Partition.uniform(10, 300)
                     per_task = timed(lambda: bm.fit(small, q), 3) / 60**2
                 del source
+                source = da.from_zarr(path, chunks=2 * CHUNK, name=f"larger-{workers}").persist()
+                larger[workers] = timed(lambda source=source: bm.fit(source, p))
+                del source
         _, alone, both = _without_scheduler(path, p)
+        read_first = timed(lambda: bm.fit(kept[:], p), 3)
         plain = kept[:]
         in_memory = timed(lambda: bm.fit(plain, p))
     row = Row(f"in memory, n = {n}, k = {K}", group=FITS, notes={
         "one process": memory[1], "two processes": memory[2], "two without Dask": alone,
         "Dask's sum, one process": own[1], "Dask's sum, two": own[2],
-        "one process with two threads, without Dask": in_memory,
+        WITHOUT: in_memory,
     })  # fmt: skip
     row.require("times one process", memory[1] / memory[2], at_least=1.6)
     row.require("of the time without Dask", memory[2] / in_memory, at_most=1.25)
     row.require("overhead", 1 - alone / memory[2], at_most=0.1)
+    large = Row("in memory, chunks of 268 MB", group=FITS, notes={
+        "one process": larger[1], "two processes": larger[2], WITHOUT: in_memory,
+    })  # fmt: skip
+    large.require("times one process", larger[1] / larger[2], at_least=1.6)
+    large.require("of the time without Dask", larger[2] / in_memory, at_most=1.25)
     other = Row("from a zarr store", group=FITS, notes={
         "one process": disk[1], "two processes": disk[2], "two without Dask": both,
+        WITHOUT: read_first,
     })  # fmt: skip
     other.require("times one process", disk[1] / disk[2], at_least=1.6)
+    other.require("of the time without Dask", disk[2] / read_first, at_most=1.25)
     other.require("overhead", 1 - both / disk[2], at_most=0.1)
     gb = 8e-9 * n * n
-    return [row, other], {
+    return [row, large, other], {
         "per_gb": 2 * alone / gb,
         "read_per_gb": 2 * both / gb,
         "per_task": per_task,
@@ -279,7 +291,7 @@ def steps(name: str, quick: bool) -> Row | None:
         return None
     with tempfile.TemporaryDirectory() as place:
         runs = [
-            subprocess.Popen([sys.executable, "-m", "bench.scaleout", name, place, str(rank), "60" if quick else "400"],
+            subprocess.Popen([sys.executable, "-m", "bench.scaleout", name, place, str(rank), "60" if quick else "1500"],
                              env=os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"})
             for rank in range(2)
         ]  # fmt: skip
