@@ -279,7 +279,15 @@ def partition_path(
     :math:`\log T` for each of the k (k + 1) / 2 numbers and each within number of a block of
     several, which is the Bayesian information criterion, plus what the labels take: twice their
     entropy, :math:`\sum_b n_b \log (n / n_b)`, or twice the logarithm of the number of ways to
-    cut n variables into k intervals. A matrix counts as its :math:`n (n + 1) / 2` numbers with
+    cut n variables into k intervals. For samples both have a further term for few of them: what
+    new samples are expected to be less likely than the own ones, beyond the
+    2 for each number that it is when samples are many,
+
+    .. math::
+
+        \frac{T^2 k}{T - k - 2} + \sum_{b: m_b > 0} \frac{T^2 m_b^2}{(T - 1) m_b - 2} - T n - 2 q,
+
+    with :math:`m_b = n_b - 1` and q numbers. A matrix counts as its :math:`n (n + 1) / 2` numbers with
     independent Gaussian errors. The held-out likelihood is of a fifth of the samples at a time,
     neighbours in time, with blocks found in the others.
 
@@ -432,9 +440,26 @@ class _Fold:
 
 
 def _information(solution: Solution, objective: Objective) -> float:
-    """Return the Bayesian information criterion."""
-    numbers = n_parameters(in_order(solution.blocks.labels))
-    return objective.deviance(solution.blocks) + float(np.log(objective.n_observations) * numbers)
+    """Return the Bayesian information criterion, for samples with the term for few of them."""
+    p = in_order(solution.blocks.labels)
+    numbers = n_parameters(p)
+    criterion = objective.deviance(solution.blocks) + np.log(objective.n_observations) * numbers
+    if isinstance(objective, GaussianLoss):
+        criterion += _optimism(p, int(objective.n_observations)) - 2 * numbers
+    return float(criterion)
+
+
+def _optimism(p: Partition, n_samples: int) -> float:
+    """Return how much higher the deviance of new samples is expected to be than of the own.
+
+    It is infinite with hardly more samples than blocks. With many it is, but for what all
+    partitions share, twice the number of parameters.
+    """
+    T, k, m = n_samples, p.n_blocks, p.sizes[p.sizes > 1] - 1
+    if T - k - 2 <= 0 or (m * (T - 1) <= 2).any():
+        return np.inf
+    fitted = T * k / (T - k - 2) + (T * m**2 / (m * (T - 1) - 2)).sum()
+    return float(T * (fitted - p.n))
 
 
 def _labels(solution: Solution, contiguous: bool) -> float:

@@ -413,12 +413,37 @@ def test_criteria_are_their_formulas():
     for name, path in kinds.items():
         for k, p, value in zip(path.n_blocks, path.partitions, path.criterion, strict=True):
             numbers = k * (k + 1) / 2 + (p.sizes > 1).sum()
-            expected = 50 * bm.fit(R, p).logdet() + np.log(50) * numbers
+            m = p.sizes[p.sizes > 1] - 1
+            new = 50**2 * k / (48 - k) + sum(50**2 * i**2 / (49 * i - 2) for i in m) - 50 * 45
+            expected = 50 * bm.fit(R, p).logdet() + np.log(50) * numbers + new - 2 * numbers
             if name == "icl":
                 expected += 2 * (p.sizes * np.log(45 / p.sizes)).sum()
             if name == "intervals":
                 expected += 2 * np.log(math.comb(44, k - 1))
             np.testing.assert_allclose(value, expected)
+
+
+def test_what_few_samples_promise_too_much_is_what_new_ones_lack():
+    rng, T, p = np.random.default_rng(0), 12, bm.Partition.from_sizes([1, 4, 2])
+    A = np.array([[2, 0.5, 0], [0.5, 1, 0.3], [0, 0.3, 1]])[np.ix_(p.labels, p.labels)] + np.eye(7)
+    lacks = []
+    for _ in range(4000):
+        Z = rng.multivariate_normal(np.zeros(7), A, size=T)
+        fitted = bm.fit_samples(Z, p, ddof=0)
+        lacks.append(T * (fitted.inv() @ A).trace() - T * 7)  # what the trace is for the own samples
+    error = np.std(lacks) / len(lacks) ** 0.5
+    assert abs(np.mean(lacks) - discovery._optimism(p, T)) < 4 * error
+
+
+@pytest.mark.parametrize("n_images", [100, 300])
+def test_hardly_more_samples_than_blocks_do_not_make_many_blocks(n_images):
+    from sklearn.datasets import load_digits
+
+    images = load_digits().data
+    X = images[:n_images, images.std(axis=0) > 0.5].T  # 52 samples
+    X = X - X.mean(axis=1, keepdims=True)
+    for criterion in ("icl", "bic"):
+        assert bm.partition_path(X, True, criterion=criterion).best.n_blocks < 30
 
 
 @pytest.mark.parametrize("with_signs", [False, True])
