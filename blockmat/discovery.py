@@ -406,14 +406,23 @@ class _Search:
         rng = np.random.default_rng(random_state)
         self.similarity, self.objective = similarity, objective
         self.points = similarity.points(max(k_max, _RANK), rng)
-        self.signs = signs
-        points = without_signs(self.points) if signs else self.points
-        self.start: Start = ChangePoints(points) if contiguous else WardTree(points, k_max, rng)
+        points = [self.points, without_signs(self.points)] if signs else [self.points]
+        self.starts: list[Start] = [
+            ChangePoints(x) if contiguous else WardTree(x, k_max, rng) for x in points
+        ]
         self.assign = cheapest_intervals if contiguous else cheapest
 
     def solve(self, k: int) -> Solution:
-        labels = self.start.cut(k)
-        signs = signs_of(self.points, labels) if self.signs else None
+        """Return the best solution found; with signs, one no worse than without."""
+        plain = self._refine(k, self.starts[0].cut(k))
+        if len(self.starts) == 1:
+            return plain
+        labels = self.starts[1].cut(k)
+        turned = self._refine(k, labels, signs_of(self.points, labels))
+        kept = self._refine(k, plain.blocks.labels, np.ones(len(labels)))
+        return turned if turned.loss < kept.loss else kept
+
+    def _refine(self, k: int, labels: Array, signs: Array | None = None) -> Solution:
         return refine(self.similarity, labels, k, self.objective, self.assign, signs)
 
 

@@ -393,6 +393,19 @@ def test_a_path_with_signs_has_them_for_each_partition():
     assert bm.partition_path(source, samples=True, max_blocks=2).signs is None
 
 
+@pytest.mark.parametrize("contiguous", [False, True])
+@pytest.mark.parametrize("samples", [False, True])
+def test_signs_never_make_the_loss_larger(samples, contiguous):
+    from sklearn.datasets import load_wine
+
+    X = np.log(load_wine().data)
+    source = X if samples else np.corrcoef(X, rowvar=False)
+    plain = bm.partition_path(source, samples, contiguous, max_blocks=8)
+    turned = bm.partition_path(source, samples, contiguous, max_blocks=8, signs=True)
+    assert (turned.loss <= plain.loss).all()
+    assert (turned.loss[1:4] < plain.loss[1:4]).any()
+
+
 @pytest.mark.parametrize("criterion", ["icl", "bic", "cv"])
 @pytest.mark.parametrize("options", [{}, {"signs": True}, {"contiguous": True}])
 def test_every_criterion_finds_the_number_of_blocks(criterion, options):
