@@ -24,6 +24,7 @@ _MAX_DENSE_SPECTRUM = 3000
 _MAX_LINES = 60  # blocks between which lines are drawn
 _MAX_NUMBERS = 12  # blocks in which numbers are written
 _LABEL = 0.027  # of the height of the axes, for one label
+_NUMBER = 7  # the size of numbers in blocks, in points
 _MAX_NAME = 28  # letters
 
 
@@ -320,13 +321,17 @@ def _name_blocks(axes: Any, p: Partition) -> None:
 def _write_numbers(axes: Any, p: Partition, values: Array, bound: float) -> None:
     """Write the numbers into the blocks that have room for them."""
     middles = p.offsets[:-1] + p.sizes / 2
-    room = p.sizes >= 2 * _LABEL * p.n
-    for a in np.flatnonzero(room):
-        for b in np.flatnonzero(room):
+    side = 72 * min(axes.figure.get_size_inches() * axes.get_position().size)  # in points
+    sides = side * p.sizes / p.n
+    for a in np.flatnonzero(sides >= 1.4 * _NUMBER):
+        for b in np.flatnonzero(sides >= 1.4 * _NUMBER):
+            text = f"{values[a, b]:.2g}"
+            if 0.55 * _NUMBER * len(text) > min(sides[a], sides[b]):
+                continue
             dark = abs(values[a, b]) > 0.6 * bound
             axes.text(
-                middles[b], middles[a], f"{values[a, b]:.2g}", ha="center", va="center",
-                fontsize=7, color="white" if dark else "black",
+                middles[b], middles[a], text, ha="center", va="center",
+                fontsize=_NUMBER, color="white" if dark else "black",
             )  # fmt: skip
 
 
