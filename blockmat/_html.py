@@ -1,19 +1,27 @@
-"""The picture of a matrix that notebooks show: its block numbers as coloured squares."""
+"""What notebooks show: the numbers of a matrix as coloured squares, the blocks of a partition as bars.
+
+Text and lines have the colour of the page, so that both can be read on light and dark pages.
+"""
 
 import html
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blockmat._validation import Array
-from blockmat.partition import Partition
+
+if TYPE_CHECKING:
+    from blockmat.partition import Partition
 
 _MAX_CELLS = 24
 _SIDE = 240
 _SMALLEST = 3.0
+_MAX_BLOCKS = 12  # of a partition, in its table
+_MAX_NAME = 40
 _RED, _BLUE = (178, 24, 43), (33, 102, 172)
 
 
-def matrix_to_html(title: str, values: Array, rows: Partition, cols: Partition) -> str:
+def matrix_to_html(title: str, values: Array, rows: "Partition", cols: "Partition") -> str:
     """Draw the numbers of the blocks, blue below zero and red above, sides to scale.
 
     Above 24 blocks a side, neighbouring blocks are averaged into one square.
@@ -35,11 +43,43 @@ def matrix_to_html(title: str, values: Array, rows: Partition, cols: Partition) 
     width, height = x[-1] + widths[-1], y[-1] + heights[-1]
     part = "real part of the " if np.iscomplexobj(values) else ""
     return (
-        f'<div style="font-family:sans-serif"><code>{html.escape(title)}</code><br>'
+        f"<div>{_heading(title)}"
         f'<svg width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.1f} {height:.1f}" '
-        f'style="margin-top:6px;border:1px solid #888" shape-rendering="crispEdges">{cells}</svg>'
-        f"<br><small>{part}block numbers: blue {-scale:.3g}, white 0, red {scale:.3g}</small></div>"
+        f'style="display:block;margin-top:6px;border:1px solid #888" '
+        f'shape-rendering="crispEdges">{cells}</svg>'
+        f"<small>{part}block numbers: blue {-scale:.3g}, white 0, red {scale:.3g}</small></div>"
     )
+
+
+def partition_to_html(title: str, p: "Partition") -> str:
+    """Draw the sizes of the blocks as bars, beside their names, in their order."""
+    shown = min(p.n_blocks, _MAX_BLOCKS if p.n_blocks <= _MAX_BLOCKS else _MAX_BLOCKS - 1)
+    largest = p.sizes[:shown].max()
+    cell = 'style="text-align:left;padding:1px 8px 1px 0;background:none;border:none"'
+    rows = "".join(
+        f"<tr><td {cell}>{_short(p.names[b])}</td><td {cell}>{p.sizes[b]}</td><td {cell}>"
+        f'<div style="width:{max(160 * p.sizes[b] / largest, 1):.0f}px;height:0.8em;'
+        f'background:rgb{_BLUE};opacity:0.8"></div></td></tr>'
+        for b in range(shown)
+    )
+    if shown < p.n_blocks:
+        rest = p.n_blocks - shown
+        rows += f'<tr><td {cell} colspan="3">and {rest} more blocks</td></tr>'
+    return (
+        f"<div>{_heading(title)}"
+        f'<table style="margin-top:6px;border:none;border-collapse:collapse">'
+        f"<thead><tr><th {cell}>block</th><th {cell}>variables</th><th {cell}></th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _heading(title: str) -> str:
+    return f'<code style="color:inherit;background:none">{html.escape(title)}</code>'
+
+
+def _short(name: object) -> str:
+    text = str(name)
+    return html.escape(text if len(text) <= _MAX_NAME else text[: _MAX_NAME - 1] + "…")
 
 
 def _coarsen(values: Array, sizes: Array) -> tuple[Array, Array]:

@@ -4,6 +4,7 @@ Needs the ``sklearn`` extra.
 """
 
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,19 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.assume_centered = assume_centered
         self.random_state = random_state
         self.n_jobs = n_jobs
+
+    @property
+    def _repr_html_(self) -> Callable[[], str]:
+        diagram: Callable[[], str] = super()._repr_html_  # absent if scikit-learn is to show text
+        return lambda: diagram() + self._picture()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        shown: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        return {k: v + self._picture() if k == "text/html" else v for k, v in shown.items()}
+
+    def _picture(self) -> str:
+        """Return the picture of the fitted matrix, if there is one."""
+        return self.operator_._repr_html_() if hasattr(self, "operator_") else ""
 
     def fit(self, X: Any, y: Any = None) -> "BlockCovariance":
         """Estimate the covariance of samples.

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg import qr
 
 from blockmat import functions
+from blockmat._html import matrix_to_html
 from blockmat._validation import Array, as_numeric, check_finite, frozen
 from blockmat._whitening import WhiteningOperator
 from blockmat.exceptions import (
@@ -328,6 +329,10 @@ class BlockPlusLowRank(WhiteningOperator):
         n, rank = self._factor.shape
         k = self._base.partition.n_blocks
         return f"<{n}x{n} BlockPlusLowRank of {k} blocks and rank {rank}, dtype={self.dtype}>"
+
+    def _repr_html_(self) -> str:
+        base = self._base.matrix if isinstance(self._base, ScaledBlockMatrix) else self._base
+        return matrix_to_html(repr(self), base.values, base.partition, base.partition)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BlockPlusLowRank, (self._base, self._factor, self._core)

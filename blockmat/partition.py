@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from blockmat._blockwise import Segments, block_sums, segments
+from blockmat._html import partition_to_html
 from blockmat._validation import (
     Array,
     as_count,
@@ -663,6 +664,9 @@ class Partition:
         sizes = f"size {largest}" if smallest == largest else f"sizes {smallest} to {largest}"
         kind = "contiguous" if self.is_contiguous else "labelled"
         return f"<Partition of {self.n} variables into {self.n_blocks} {kind} blocks of {sizes}>"
+
+    def _repr_html_(self) -> str:
+        return partition_to_html(repr(self), self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Partition, (self._sizes, self._given_labels, self._names)

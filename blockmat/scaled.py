@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from blockmat._html import matrix_to_html
 from blockmat._validation import Array, as_numeric, check_finite, frozen, real_dtype
 from blockmat._whitening import WhiteningOperator
 from blockmat.exceptions import (
@@ -283,6 +284,10 @@ class ScaledBlockMatrix(WhiteningOperator):
     def __repr__(self) -> str:
         n, k = self.shape[0], self.partition.n_blocks
         return f"<{n}x{n} ScaledBlockMatrix of {k} blocks, dtype={self.dtype}>"
+
+    def _repr_html_(self) -> str:
+        inside = self._matrix
+        return matrix_to_html(repr(self), inside.values, inside.partition, inside.partition)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ScaledBlockMatrix, (self._matrix, self._scale)

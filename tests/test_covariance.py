@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.covariance import EmpiricalCovariance, ledoit_wolf
 from sklearn.exceptions import NotFittedError
@@ -360,3 +361,15 @@ def test_error_norm_refuses_bad_input(arguments, message):
 def test_optimal_shrinkage_refuses_bad_input(X, options, error, message):
     with pytest.raises(error, match=message):
         bm.optimal_shrinkage(X, **options)
+
+
+def test_notebooks_show_the_matrix_of_a_fitted_estimator():
+    model = BlockCovariance(np.repeat([0, 1], 5))
+    assert "<svg" not in model._repr_html_()
+    model.fit(np.random.default_rng(0).normal(size=(20, 10)))
+    for html in (model._repr_html_(), model._repr_mimebundle_()["text/html"]):
+        assert html.endswith(model.operator_._repr_html_())
+        assert "sk-top-container" in html
+    with config_context(display="text"):
+        assert not hasattr(model, "_repr_html_")
+        assert set(model._repr_mimebundle_()) == {"text/plain"}

@@ -159,6 +159,29 @@ def test_html_of_many_blocks_is_coarse_and_of_nan_is_grey():
     assert "real part" in (1j * A)._repr_html_()
 
 
+def test_html_of_a_partition_names_its_blocks():
+    html = bm.Partition.from_labels(["a<b", "c", "c", "c"])._repr_html_()
+    assert "&lt;Partition of 4 variables into 2 contiguous blocks" in html
+    assert re.findall("<td [^>]*>([^<]+)</td>", html) == ["a&lt;b", "1", "c", "3"]
+    assert re.findall(r"width:(\d+)px", html) == ["53", "160"]
+    many = bm.Partition.from_sizes([1] * 11 + [2, 7])._repr_html_()
+    assert many.count("<tr>") == 1 + 11 + 1
+    assert "and 2 more blocks" in many
+    assert "more blocks" not in bm.Partition.from_sizes([1] * 12)._repr_html_()
+    long = bm.Partition.from_labels(["x" * 100])._repr_html_()
+    assert "x" * 39 + "…" in long
+    assert "x" * 40 not in long
+
+
+def test_html_of_matrices_near_block_constant_ones_is_that_of_their_blocks():
+    inside = bm.BlockConstantMatrix.from_values([0, 0, 1], [[1, 0.5], [0.5, 1]], [2, 2])
+    scaled = bm.ScaledBlockMatrix(inside, [1.0, 2.0, 3.0])
+    for near in (scaled, bm.BlockPlusLowRank(scaled, np.ones((3, 1)), [[1.0]])):
+        html = near._repr_html_()
+        assert type(near).__name__ in html
+        assert re.findall("<title>(.*?)</title>", html) == ["1", "0.5", "0.5", "2"]
+
+
 def test_nbytes():
     matrix = bm.BlockConstantMatrix.identity(bm.Partition.uniform(3, 10**6))
     assert matrix.nbytes == 8 * (9 + 3) + 8 * 3

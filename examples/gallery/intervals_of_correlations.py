@@ -37,7 +37,7 @@ for shift, n in ((-0.12, 40), (0.12, len(X))):
 ax.axvline(0, color="0.7", lw=0.8)
 ax.set_yticks(
     range(len(pairs)),
-    [f"{labels[a]} – {labels[b]}" if a != b else f"inside {labels[a]}" for a, b in pairs],
+    [f"{labels[a]} and {labels[b]}" if a != b else f"inside {labels[a]}" for a, b in pairs],
 )
 ax.invert_yaxis()
 ax.set_xlabel("mean covariance of standardized measures")
