@@ -200,10 +200,11 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         value = self.shrinkage
         if value is None or (isinstance(value, str) and value in _SHRINKAGES):
             return
-        if isinstance(value, str) or not isinstance(value, numbers.Real):
-            known = "None, a number from 0 to 1, 'optimal' or 'cv'"
-            kind = ValueError if isinstance(value, str) else TypeError
-            raise kind(f"shrinkage is {value!r}; expected {known}")
+        known = "None, a number from 0 to 1, 'optimal' or 'cv'"
+        if isinstance(value, str):
+            raise ValueError(f"shrinkage is {value!r}; expected {known}")
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"shrinkage is {value!r}; expected {known}")
         if not 0 < value <= 1:
             raise ValueError(f"shrinkage is {value!r}; expected a number above 0, at most 1")
 

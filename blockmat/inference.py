@@ -296,7 +296,7 @@ def confidence_intervals(
     Parameters
     ----------
     A : BlockConstantMatrix
-        The fit of Gaussian samples, divided by the degrees of freedom: what `fit_samples`
+        The fit of Gaussian samples, divided by the degrees of freedom: what `blockmat.fit_samples`
         returns.
     df : int
         The degrees of freedom: T - 1 for T samples, or T if their mean was known and

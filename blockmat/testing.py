@@ -53,7 +53,7 @@ def partitions(
     Returns
     -------
     hypothesis.strategies.SearchStrategy
-        Of `Partition`.
+        Of `blockmat.Partition`.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def block_matrices(
     Returns
     -------
     hypothesis.strategies.SearchStrategy
-        Of `BlockConstantMatrix`.
+        Of `blockmat.BlockConstantMatrix`.
 
     Examples
     --------

@@ -1,7 +1,10 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+import inventories
 
 import blockmat
 
@@ -15,12 +18,20 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx-mathjax-offline",  # the site must be readable without a network
     "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+exclude_patterns = ["_build", "**/GALLERY_HEADER.rst"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
+
+nitpicky = True
+default_role = "autolink"  # single backquotes link to what can be imported
+intersphinx_mapping = inventories.mapping(HERE / "_build" / "inventories")
+intersphinx_timeout = 5
 
 autosummary_generate = True
 autodoc_typehints = "none"
@@ -38,23 +49,35 @@ numpydoc_validation_exclude = {
     r"\.(BlockEigh|FitResult|PartitionPath|Coclusters|ConfidenceIntervals|LikelihoodRatioResult)\.",  # fields, which the class docstring describes
 }
 
+sphinx_gallery_conf = {
+    "examples_dirs": ["../examples/howto", "../examples/gallery"],
+    "gallery_dirs": ["howto", "gallery"],
+    "filename_pattern": r"\.py$",
+    "abort_on_example_error": True,
+    "backreferences_dir": "generated/backreferences",
+    "capture_repr": ("_repr_html_", "__repr__"),
+    "doc_module": ("blockmat",),
+    "download_all_examples": False,
+    "image_srcset": ["2x"],
+    "inspect_global_variables": False,
+    "min_reported_time": 1e9,
+    "reference_url": {"blockmat": None},
+    "show_memory": False,
+    "show_signature": False,
+    "within_subsection_order": "FileNameSortKey",
+}
+
 html_theme = "pydata_sphinx_theme"
 html_title = "blockmat"
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
-html_sidebars = {
-    name: []
-    for name in (
-        "guide",
-        "stocks",
-        "discovery",
-        "scaling",
-        "theory",
-        "command-line",
-        "performance",
-        "accuracy",
-        "experiments",
-        "changelog",
-    )
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "header_links_before_dropdown": 7,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+    "show_toc_level": 2,
 }
+html_sidebars = {name: [] for name in ("index", "theory", "api")}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

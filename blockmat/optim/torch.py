@@ -285,7 +285,7 @@ class BlockAdaGrad(Optimizer):
         Parameters
         ----------
         state_dict : dict
-            What `state_dict` returned. Statistics keep their precision, also for
+            What ``state_dict`` returned. Statistics keep their precision, also for
             half-precision parameters, and are copied.
 
         Raises

@@ -1,0 +1,74 @@
+"""docs/errors.md lists every error that the package raises on purpose, and no other."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "errors.md"
+# What never leaves the package: methods to be overridden, and what a reader of files catches itself.
+INTERNAL = {"NotImplementedError", "KeyError"}
+
+
+def text_of(node):
+    """Return a message as the page writes it, with an ellipsis for what depends on the call."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(text_of, node.values))
+    if isinstance(node, ast.BinOp):
+        return text_of(node.left) + text_of(node.right)
+    return "…"
+
+
+def raised():
+    """Yield the place, the class and the message of every error that is raised or made."""
+    for path in sorted((ROOT / "blockmat").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            error = getattr(node, {ast.Raise: "exc", ast.Return: "value"}.get(type(node), ""), None)
+            call = error if isinstance(error, ast.Call) else None
+            name = ast.unparse(call.func if call else error) if error else ""
+            if name not in INTERNAL and (name.endswith("Error") or isinstance(node, ast.Raise)):
+                if name in ("", "missing_extra"):  # raised again; made elsewhere
+                    continue
+                message = re.sub(r"\s+", " ", text_of(call.args[0])) if call else ""
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", name, message
+
+
+def listed():
+    """Yield the class and the message of every row of the page."""
+    name = None
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if heading := re.match(r"## `(\w+)`", line):
+            name = heading[1]
+        elif row := re.match(r"\| `(.+?)` \|", line):
+            yield name, row[1].replace(r"\|", "|")
+
+
+SITES, ROWS = list(raised()), list(listed())
+
+
+def matches(row, site):
+    """Tell whether a row is of this error; its ellipses stand for one word each, or for another."""
+    (listed_class, pattern), (_, name, message) = row, site
+    parts = map(re.escape, pattern.split("…"))
+    return listed_class == name and re.fullmatch(r"\S*".join(parts), message) is not None
+
+
+@pytest.mark.parametrize("site", SITES, ids=[place for place, *_ in SITES])
+def test_every_error_is_on_the_page(site):
+    found = [row for row in ROWS if matches(row, site)]
+    assert len(found) >= 1, f"{site[1]}: {site[2]} is not in docs/errors.md"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[message[:40] for _, message in ROWS])
+def test_every_row_of_the_page_is_an_error(row):
+    assert any(matches(row, site) for site in SITES)
+
+
+def test_raises_are_found():
+    assert len(SITES) > 150
+    names = {name for _, name, _ in SITES}
+    assert {"ShapeError", "SingularMatrixError", "MissingExtraError", "ValueError"} <= names
