@@ -92,6 +92,8 @@ def cocluster(
     :math:`\sum_c n_c C_{ac}^2 - 2 C_{ac} R_{ic}`, with :math:`C` the numbers in the blocks and
     :math:`R_{ic}` the sum of row i over block c of columns. No turn raises the loss [1]_.
 
+    Where these come from: :ref:`theory-blocks`.
+
     References
     ----------
     .. [1] H. Cho, I. S. Dhillon, Y. Guan, S. Sra, "Minimum Sum-Squared Residue Co-clustering of

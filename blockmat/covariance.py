@@ -102,6 +102,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     and judge by that fifth: otherwise the model, fitted to the samples, would seem free of error.
     Scores and distances take O(T n) for T samples, with shrinkage O(T\ :sup:`2` n).
 
+    See :ref:`theory-scaled` and :ref:`theory-shrinkage`.
+
     References
     ----------
     .. [1] I. Archakov, P. R. Hansen, "A Canonical Representation of Block Matrices with

@@ -291,6 +291,8 @@ def partition_path(
     independent Gaussian errors. The held-out likelihood is of a fifth of the samples at a time,
     neighbours in time, with blocks found in the others.
 
+    Where these come from: :ref:`theory-blocks`.
+
     References
     ----------
     .. [1] C. Biernacki, G. Celeux, G. Govaert, "Assessing a Mixture Model for Clustering with

@@ -33,6 +33,10 @@ class BlockEigh(NamedTuple):
     vectors : BlockEigenvectors
         V, of which only products with arrays are computed.
 
+    Notes
+    -----
+    How they are applied in O(n) is in :ref:`theory-eigenvectors`.
+
     Examples
     --------
     >>> import blockmat as bm

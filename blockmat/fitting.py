@@ -168,6 +168,8 @@ def fit(
     gives M exactly from k products, and d by Hutchinson's estimator applied to
     deviations from block means.
 
+    Proofs are in :ref:`theory-projection`, and operators in :ref:`theory-operators`.
+
     References
     ----------
     .. [1] Y. Lu, M. Harandi, R. Hartley, R. Pascanu, "Block Mean Approximation for
@@ -269,6 +271,8 @@ def fit_samples(
     With centred samples :math:`X_c`, M is the covariance of :math:`X_c U`, k
     numbers per sample, and the traces are sums of column variances. For complex
     samples the covariance of i and j is the mean of :math:`x_i \bar x_j`.
+
+    It is the maximum-likelihood estimate: :ref:`theory-projection`.
 
     Examples
     --------

@@ -241,6 +241,8 @@ def likelihood_ratio_test(
     :math:`\nu \hat M` has a Wishart and :math:`\nu (n_b - 1) \hat d_b / d_b` a chi-squared
     distribution, and does not depend on the true numbers.
 
+    See :ref:`theory-inference`.
+
     Examples
     --------
     >>> import numpy as np
@@ -330,6 +332,8 @@ def confidence_intervals(
     :math:`M_{ab} = (c + M_{ab}) / 2 - (c - M_{ab}) / 2`, with
     :math:`c = \sqrt{M_{aa} M_{bb}}` taken as known: half the variances of sum and difference of
     two means of one variance.
+
+    See :ref:`theory-inference`.
 
     References
     ----------

@@ -74,6 +74,8 @@ class BlockPlusLowRank(WhiteningOperator):
     :math:`W = B^{-1/2} V`, whose first factor differs from the identity by rank r. Everything
     costs O(n r\ :sup:`2` + k\ :sup:`3`) once, and then O(n r) per vector.
 
+    See :ref:`theory-scaled`.
+
     References
     ----------
     .. [1] W. W. Hager, "Updating the Inverse of a Matrix", SIAM Review 31, 1989.

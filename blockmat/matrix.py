@@ -96,6 +96,8 @@ class BlockConstantMatrix(SquareBlockOperator):
     The matrix is unitarily similar to M, once, and each :math:`d_b`,
     :math:`n_b - 1` times, so a function of A is that function of M and d.
 
+    More is in :ref:`theory-pair`, :ref:`theory-aligned` and :ref:`theory-functions`.
+
     References
     ----------
     .. [1] Y. Lu, M. Harandi, R. Hartley, R. Pascanu, "Block Mean Approximation for

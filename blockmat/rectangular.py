@@ -68,6 +68,8 @@ class BlockRectangularMatrix(BlockOperator):
     :math:`B = U_r M U_c^H` with orthonormal :math:`U_r` and :math:`U_c`, so the
     singular value decomposition and the pseudo-inverse of B are those of M, lifted.
 
+    See :ref:`theory-rectangular`.
+
     Examples
     --------
     >>> import blockmat as bm

@@ -67,6 +67,8 @@ class ScaledBlockMatrix(WhiteningOperator):
     sums are not, and become SciPy's lazy operators. Vectors are whitened by
     :math:`B^{-1/2} S^{-1}`, which is not symmetric.
 
+    See :ref:`theory-scaled`.
+
     Examples
     --------
     >>> import blockmat as bm

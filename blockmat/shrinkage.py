@@ -76,6 +76,8 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     neglect the error of the target. All norms come from the T x T products of the
     samples and their block sums: O(T\ :sup:`2` n), with nothing of size n x n.
 
+    The derivation is in :ref:`theory-shrinkage`.
+
     References
     ----------
     .. [1] O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance

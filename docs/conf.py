@@ -1,8 +1,8 @@
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE)]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import inventories
 
@@ -30,7 +30,7 @@ myst_heading_anchors = 3
 
 nitpicky = True
 default_role = "autolink"  # single backquotes link to what can be imported
-intersphinx_mapping = inventories.mapping(HERE / "_build" / "inventories")
+intersphinx_mapping = inventories.mapping(Path(__file__).parent / "_build" / "inventories")
 intersphinx_timeout = 5
 
 autosummary_generate = True

@@ -59,9 +59,7 @@ def mapping(folder: Path) -> dict[str, tuple[str, tuple[str | None, str]]]:
 
 def inventory(project: str, page: str, names: dict[str, str]) -> bytes:
     """Return an inventory (version 2) of names, each with its kind, on pages named after them."""
-    lines = "".join(
-        f"{name} py:{kind} 1 {page.format(name)}#$ -\n" for name, kind in names.items()
-    )
+    lines = "".join(f"{name} py:{kind} 1 {page.format(name)}#$ -\n" for name, kind in names.items())
     head = (
         f"# Sphinx inventory version 2\n# Project: {project}\n# Version: \n"
         "# The remainder of this file is compressed using zlib.\n"

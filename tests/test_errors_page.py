@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "errors.md"
+import blockmat as bm
+
+SOURCE = Path(bm.__file__).parent
+PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 # What never leaves the package: methods to be overridden, and what a reader of files catches itself.
 INTERNAL = {"NotImplementedError", "KeyError"}
 
@@ -25,7 +27,7 @@ def text_of(node):
 
 def raised():
     """Yield the place, the class and the message of every error that is raised or made."""
-    for path in sorted((ROOT / "blockmat").rglob("*.py")):
+    for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             error = getattr(node, {ast.Raise: "exc", ast.Return: "value"}.get(type(node), ""), None)
             call = error if isinstance(error, ast.Call) else None
@@ -34,7 +36,7 @@ def raised():
                 if name in ("", "missing_extra"):  # raised again; made elsewhere
                     continue
                 message = re.sub(r"\s+", " ", text_of(call.args[0])) if call else ""
-                yield f"{path.relative_to(ROOT)}:{node.lineno}", name, message
+                yield f"{path.relative_to(SOURCE)}:{node.lineno}", name, message
 
 
 def listed():

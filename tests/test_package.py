@@ -1,9 +1,11 @@
 """The package as a whole: what it imports, and what it exports."""
 
 import inspect
+import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +98,12 @@ def test_only_the_kernels_import_numba():
     for path in Path(bm.__file__).parent.rglob("*.py"):
         if path.name != "_kernels.py":
             assert "import numba" not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_every_part_of_the_theory_is_cited_by_the_code():
+    page = (Path(__file__).parents[1] / "docs/theory.md").read_text("utf-8")
+    anchors = set(re.findall(r"^\((theory-\w+)\)=$", page, re.MULTILINE))
+    code = "".join(path.read_text("utf-8") for path in Path(bm.__file__).parent.rglob("*.py"))
+    cited = set(re.findall(r":ref:`(theory-\w+)`", code))
+    assert cited == anchors - {"theory-sources"}
+    assert len(anchors) > 10

@@ -1,5 +1,8 @@
 """The properties of the fit that follow from its being an orthogonal projection."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -41,6 +44,26 @@ def test_fit_equals_the_oracle(case):
     A = bm.fit(S, p, **kind)
     assert A.dtype == S.dtype
     assert_matches_dense(A, project_dense(S, p, **kind), rtol=200 * np.finfo(S.dtype).eps)
+
+
+@given(partitions(max_n=5), st.integers(0, 2**32 - 1))
+def test_projection_is_the_average_over_permutations_inside_blocks(p, seed):
+    S = np.random.default_rng(seed).normal(size=(p.n, p.n))
+    inside = [list(itertools.permutations(members)) for members in p]
+    total = np.zeros_like(S)
+    for images in itertools.product(*inside):
+        q = np.empty(p.n, dtype=int)
+        q[np.concatenate(list(p))] = np.concatenate(images)
+        total += S[np.ix_(q, q)]
+    mean = total / math.prod(map(len, inside))
+    np.testing.assert_allclose(bm.fit(S, p).toarray(), mean, atol=1e-12)
+
+
+@given(fitted(TWO_NUMBERS))
+def test_sums_of_the_largest_eigenvalues_are_not_raised(case):
+    S, p, kind = case
+    own, fits = (np.linalg.eigvalsh(x)[::-1].cumsum() for x in (S, bm.fit(S, p, **kind).toarray()))
+    assert (fits <= own + 1e-12 * max(np.abs(S).max(), 1e-300) * p.n**2).all()
 
 
 @given(general())

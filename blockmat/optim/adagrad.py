@@ -78,6 +78,8 @@ class BlockAdaGrad:
     A step costs O(n + k\ :sup:`2`), and O(k\ :sup:`3`) where the root is renewed. Sums are kept
     in double precision.
 
+    The derivation is in :ref:`theory-adagrad`.
+
     References
     ----------
     .. [1] Y. Lu, M. Harandi, R. Hartley, R. Pascanu, "Block Mean Approximation for

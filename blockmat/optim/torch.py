@@ -144,6 +144,8 @@ class BlockAdaGrad(Optimizer):
     (``capturable``), and it is not ``differentiable``. On a GPU, every step waits once, for
     the check that gradients are finite.
 
+    The derivation is in :ref:`theory-adagrad`.
+
     References
     ----------
     .. [1] Y. Lu, M. Harandi, R. Hartley, R. Pascanu, "Block Mean Approximation for
