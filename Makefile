@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROJECT := setup.cfg constraints.txt pyproject.toml
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs bench test-all clean
+.PHONY: demo test lint docs package bench test-all clean
 
 demo: $(VENV)/demo
 	$(BIN)/python -m blockmat demo
@@ -17,10 +17,17 @@ lint: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict -p blockmat
+	$(BIN)/python -m tests.readme_code > $(VENV)/readme_code.py
+	$(BIN)/mypy --strict $(VENV)/readme_code.py
 
 docs: $(VENV)/docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+# Builds an sdist and a wheel, and runs the tests with the wheel in an empty environment.
+package: $(VENV)/package
+	tests/installed.sh $(BIN)/python
 
 bench: $(VENV)/bench
 	$(BIN)/python -m bench
@@ -40,4 +47,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated .pytest_cache .hypothesis .mypy_cache .ruff_cache .nox
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated docs/howto docs/gallery .pytest_cache .hypothesis .mypy_cache .ruff_cache .nox

@@ -51,12 +51,18 @@ def volatility(returns):
 def main(arguments=None):
     """Print the analysis and draw it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="the folder of sp500_sectors.npz")
-    parser.add_argument("--picture", type=Path, default=Path("stocks.png"), help="where to draw")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="the folder of sp500_sectors.npz"
+    )
+    parser.add_argument(
+        "--picture", type=Path, default=Path("stocks.png"), help="where to draw"
+    )
     options = parser.parse_args(arguments)
     path = options.data / "sp500_sectors.npz"
     if not path.exists():
-        parser.error(f"{path} does not exist; how to get it is written at the top of {__file__}")
+        parser.error(
+            f"{path} does not exist; how to get it is written at the top of {__file__}"
+        )
 
     returns, sectors = read_returns(path)
     n_days, n = returns.shape
@@ -71,7 +77,9 @@ def main(arguments=None):
     for b in np.argsort(-np.diag(correlations.values)):
         low, high = intervals.values[b, b]
         name = correlations.partition.names[b]
-        print(f"  {name:<28} {correlations.values[b, b]:.2f}  ({low:.2f} to {high:.2f})")
+        print(
+            f"  {name:<28} {correlations.values[b, b]:.2f}  ({low:.2f} to {high:.2f})"
+        )
 
     standardized = returns / returns.std(axis=0)
     test = likelihood_ratio_test(standardized, np.zeros(n), sectors)

@@ -40,7 +40,8 @@ aligned = fits["two in every block"]
 kinds = ("mean", "error", "worst")
 for i, row in enumerate(aligned.values + aligned.within):
     print(
-        f"{kinds[i]:6s}", *(f"{kind} {value:.2f}" for kind, value in zip(kinds, row, strict=True))
+        f"{kinds[i]:6s}",
+        *(f"{kind} {value:.2f}" for kind, value in zip(kinds, row, strict=True)),
     )
 
 # %%

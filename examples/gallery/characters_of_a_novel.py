@@ -22,19 +22,36 @@ L = W / np.outer(roots, roots)  # otherwise the busiest characters would be a bl
 p = bm.find_partition(L, 7)
 for number, members in enumerate(p):
     busiest = members[np.argsort(-roots[members])]
-    print(f"{number}:", ", ".join(names[busiest][:6]), "..." if len(members) > 6 else "")
+    print(
+        f"{number}:", ", ".join(names[busiest][:6]), "..." if len(members) > 6 else ""
+    )
 
 # %%
 # The same in two pictures. The position of a character is made of weights alone, not of blocks.
 
 position = nx.spring_layout(graph, seed=3, iterations=200)
 A = bm.fit(L, p)
-figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained", width_ratios=(1.2, 1))
+figure, axes = plt.subplots(
+    1, 2, figsize=(11, 4.8), layout="constrained", width_ratios=(1.2, 1)
+)
 nx.draw_networkx_edges(graph, position, ax=axes[0], edge_color="0.75", width=0.6)
 nx.draw_networkx_nodes(
-    graph, position, ax=axes[0], node_color=p.labels, cmap="tab10", node_size=4 * roots**2
+    graph,
+    position,
+    ax=axes[0],
+    node_color=p.labels,
+    cmap="tab10",
+    node_size=4 * roots**2,
 )
-for name in ("Valjean", "Marius", "Enjolras", "Fantine", "Myriel", "Thenardier", "Javert"):
+for name in (
+    "Valjean",
+    "Marius",
+    "Enjolras",
+    "Fantine",
+    "Myriel",
+    "Thenardier",
+    "Javert",
+):
     axes[0].text(*position[name], name, fontsize=8, ha="center")
 axes[0].axis("off")
 plot.matrix(A, ax=axes[1])

@@ -30,13 +30,19 @@ figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 for name, estimator in estimators.items():
     accuracies = []
     for n in numbers:
-        model = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=estimator)
+        model = LinearDiscriminantAnalysis(
+            solver="lsqr", covariance_estimator=estimator
+        )
         folds = StratifiedShuffleSplit(20, train_size=n, random_state=0)
         accuracies.append(cross_val_score(model, X, y, cv=folds).mean())
     ax.plot(numbers, accuracies, "o-", label=name)
     print(f"{name:30s}", np.round(accuracies, 3))
 ax.set(
-    xscale="log", xticks=numbers, xticklabels=numbers, xlabel="training samples", ylabel="accuracy"
+    xscale="log",
+    xticks=numbers,
+    xticklabels=numbers,
+    xlabel="training samples",
+    ylabel="accuracy",
 )
 ax.legend()
 plt.show()

@@ -15,7 +15,9 @@ from blockmat.inference import confidence_intervals, likelihood_ratio_test
 
 data = load_diabetes()
 X = data.data / data.data.std(axis=0, ddof=1)
-names = np.array(["age", "sex", "bmi", "pressure", "tc", "ldl", "hdl", "tch", "ltg", "glucose"])
+names = np.array(
+    ["age", "sex", "bmi", "pressure", "tc", "ldl", "hdl", "tch", "ltg", "glucose"]
+)
 p = bm.find_partition(X, 4, samples=True)
 labels = [" ".join(names[members]) for members in p]
 print(*labels, sep="\n")
@@ -32,12 +34,18 @@ for shift, n in ((-0.12, 40), (0.12, len(X))):
     for y, (a, b) in enumerate(pairs):
         ax.plot([low[a, b], high[a, b]], [y + shift] * 2, f"C{n == 40:d}", lw=2)
         ax.plot(
-            A.values[a, b], y + shift, f"C{n == 40:d}o", label=f"{n} patients" if not y else None
+            A.values[a, b],
+            y + shift,
+            f"C{n == 40:d}o",
+            label=f"{n} patients" if not y else None,
         )
 ax.axvline(0, color="0.7", lw=0.8)
 ax.set_yticks(
     range(len(pairs)),
-    [f"{labels[a]} and {labels[b]}" if a != b else f"inside {labels[a]}" for a, b in pairs],
+    [
+        f"{labels[a]} and {labels[b]}" if a != b else f"inside {labels[a]}"
+        for a, b in pairs
+    ],
 )
 ax.invert_yaxis()
 ax.set_xlabel("mean covariance of standardized measures")

@@ -30,10 +30,14 @@ for ax, matrix, q, title in (
     (axes[0], R, plain, "as measured"),
     (axes[1], turned, p, "with signs"),
 ):
-    picture = ax.imshow(matrix[np.ix_(q.order, q.order)], cmap="RdBu_r", vmin=-1, vmax=1)
+    picture = ax.imshow(
+        matrix[np.ix_(q.order, q.order)], cmap="RdBu_r", vmin=-1, vmax=1
+    )
     error = bm.approximation_error(matrix, bm.fit(matrix, q))
     ax.set_title(f"{title}: error of the blocks {error:.2f}")
-    ax.set_yticks(range(13), [n.replace("_", " ")[:20] for n in names[q.order]], fontsize=8)
+    ax.set_yticks(
+        range(13), [n.replace("_", " ")[:20] for n in names[q.order]], fontsize=8
+    )
     ax.set_xticks([])
     for end in q.offsets[1:-1]:
         ax.axhline(end - 0.5, color="k")

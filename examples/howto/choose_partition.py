@@ -26,7 +26,9 @@ images, digits = (part[:300] for part in load_digits(return_X_y=True))
 X = images[:, images.std(axis=0) > 0.5].T
 X = (X - X.mean(axis=0)) / X.std(axis=0)
 X = X - X.mean(axis=1, keepdims=True)
-X = np.random.default_rng(0).permutation(X)  # so that held-out pixels are not neighbours
+X = np.random.default_rng(0).permutation(
+    X
+)  # so that held-out pixels are not neighbours
 X.shape
 
 # %%

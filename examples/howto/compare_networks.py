@@ -64,7 +64,9 @@ low, high = intervals["malignant"], intervals["benign"]
 apart = (low[..., 0] > high[..., 1]) | (high[..., 0] > low[..., 1])
 for i, j in zip(*np.nonzero(np.triu(apart)), strict=True):
     values = [fits[kind].values[i, j] for kind in kinds]
-    print(f"blocks {i} and {j}: {values[0]:.2f} in malignant, {values[1]:.2f} in benign tumours")
+    print(
+        f"blocks {i} and {j}: {values[0]:.2f} in malignant, {values[1]:.2f} in benign tumours"
+    )
 
 # %%
 # How different are they as a whole?

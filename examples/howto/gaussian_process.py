@@ -42,7 +42,9 @@ def prior(log_parameters, category=category, others=category):
 def covariance(log_parameters):
     """Return the covariance matrix of all samples, in the numbers of its blocks."""
     K = prior(log_parameters)
-    return bm.BlockConstantMatrix.from_values(p, K, np.diag(K) + np.exp(log_parameters[-1]))
+    return bm.BlockConstantMatrix.from_values(
+        p, K, np.diag(K) + np.exp(log_parameters[-1])
+    )
 
 
 def loss(log_parameters):
@@ -85,7 +87,12 @@ for colour, age in zip(("C0", "C1", "C2"), (2, 4, 6), strict=True):
     index = 4 * wanted[:, 1] + 2
     ax.plot(index, mean, colour, label=f"from {10 * age} to {10 * age + 10} years")
     ax.fill_between(
-        index, mean - 2 * deviation, mean + 2 * deviation, color=colour, alpha=0.15, lw=0
+        index,
+        mean - 2 * deviation,
+        mean + 2 * deviation,
+        color=colour,
+        alpha=0.15,
+        lw=0,
     )
 ax.set(xlabel="body mass index", ylabel="progression of the disease, standardized")
 ax.legend()

@@ -64,7 +64,13 @@ print(f"{8e-9 * n**2:.0f} GB in {A.nbytes} bytes: {A}")
 some, some_groups = pixels[::20], groups[::20]
 rows = da.from_array(some, chunks=(2000, 3))
 kernel = da.blockwise(
-    lambda x, y: rbf_kernel(x[0], y[0], gamma=20), "ij", rows, "ik", rows, "jk", dtype=float
+    lambda x, y: rbf_kernel(x[0], y[0], gamma=20),
+    "ij",
+    rows,
+    "ik",
+    rows,
+    "jk",
+    dtype=float,
 )
 print(f"{8e-9 * len(some) ** 2:.1f} GB in {kernel.npartitions} chunks")
 B = bm.fit(kernel, some_groups)
@@ -89,7 +95,8 @@ with tempfile.TemporaryDirectory() as folder:
     del source
 
 print(
-    "largest difference to the numbers of more pixels:", np.abs(C.values - B.values).max().round(3)
+    "largest difference to the numbers of more pixels:",
+    np.abs(C.values - B.values).max().round(3),
 )
 
 # %%

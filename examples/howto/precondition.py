@@ -44,7 +44,8 @@ for ax, (name, gamma) in zip(axes, kernels.items(), strict=True):
     pairs[name] = S, A
     without, with_fit = residuals(S), residuals(S, A.inv())
     print(
-        f"{name:6s} kernel: relative error of the fit {bm.approximation_error(S, A):.3f},", end=" "
+        f"{name:6s} kernel: relative error of the fit {bm.approximation_error(S, A):.3f},",
+        end=" ",
     )
     print(f"iterations {len(without)} without and {len(with_fit)} with it")
     ax.plot(without, label="without help")
@@ -68,10 +69,15 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constra
 for ax, (name, (S, A)) in zip(axes, pairs.items(), strict=True):
     whitener = A.invsqrtm()
     print(f"{name} kernel")
-    for label, matrix in (("S", S), ("preconditioned", whitener @ S @ whitener.toarray())):
+    for label, matrix in (
+        ("S", S),
+        ("preconditioned", whitener @ S @ whitener.toarray()),
+    ):
         eigenvalues = np.linalg.eigvalsh(matrix)[::-1]
         whole, rest = eigenvalues[[0, 100]] / eigenvalues[-1]
-        print(f"  {label:14s} condition {whole:7.0f}, without the 100 largest {rest:5.0f}")
+        print(
+            f"  {label:14s} condition {whole:7.0f}, without the 100 largest {rest:5.0f}"
+        )
         ax.plot(eigenvalues / np.median(eigenvalues), label=label)
     ax.set(yscale="log", title=f"{name} kernel", xlabel="number")
     ax.legend()

@@ -20,7 +20,8 @@ from blockmat.optim.torch import BlockAdaGrad
 
 images, digits = load_digits(return_X_y=True)
 x, x_test, y, y_test = (
-    torch.as_tensor(part) for part in train_test_split(images / 16, digits, random_state=0)
+    torch.as_tensor(part)
+    for part in train_test_split(images / 16, digits, random_state=0)
 )
 x, x_test = x.float(), x_test.float()
 
@@ -57,7 +58,9 @@ def train(model, optimizer, n_epochs=15):
 
 kinds = {
     "BlockAdaGrad": lambda model, lr: BlockAdaGrad(model, lr=lr),
-    "torch.optim.Adagrad": lambda model, lr: torch.optim.Adagrad(model.parameters(), lr=lr),
+    "torch.optim.Adagrad": lambda model, lr: torch.optim.Adagrad(
+        model.parameters(), lr=lr
+    ),
 }
 curves, optimizers = {}, {}
 for name, make in kinds.items():
@@ -80,7 +83,9 @@ plt.show()
 # %%
 # What it keeps: statistics and roots of the layers with blocks, of all other parameters what AdaGrad keeps.
 
-adagrad = sum(state["sum"].nbytes for state in optimizers["torch.optim.Adagrad"].state.values())
+adagrad = sum(
+    state["sum"].nbytes for state in optimizers["torch.optim.Adagrad"].state.values()
+)
 print(f"{optimizers['BlockAdaGrad'].state_bytes()} bytes, diagonal AdaGrad {adagrad}")
 
 # %%
