@@ -67,7 +67,7 @@ def partition_to_html(title: str, p: "Partition") -> str:
         rows += f'<tr><td {cell} colspan="3">and {rest} more blocks</td></tr>'
     return (
         f"<div>{_heading(title)}"
-        f'<table style="margin-top:6px;border:none;border-collapse:collapse">'
+        f'<table style="margin:6px 0 0;border:none;border-collapse:collapse">'
         f"<thead><tr><th {cell}>block</th><th {cell}>variables</th><th {cell}></th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
