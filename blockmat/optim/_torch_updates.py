@@ -170,7 +170,7 @@ class WeightStep:
         """Divide the gradient by the root mean square of its columns, of all steps so far."""
         group, state = self.group, self.state
         joined = self._joined()
-        squares = torch.linalg.vector_norm(joined, dim=0).square_()
+        squares = joined.square().sum(0)
         own = slice(None)
         if self.shards is not None:
             n_members = int(self.layout.sizes)
@@ -392,7 +392,7 @@ def _row_sums(parts: list[Tensor]) -> Tensor:
 
 
 def _lengths(tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
-    return torch.stack([torch.linalg.vector_norm(x, dtype=dtype) for x in tensors])
+    return torch.stack(torch._foreach_norm(tensors, 2, dtype))
 
 
 def limit(length: Tensor, update_length: Tensor, group: dict[str, Any]) -> Tensor:
