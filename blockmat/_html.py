@@ -4,14 +4,11 @@ Text and lines have the colour of the page, so that both can be read on light an
 """
 
 import html
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from blockmat._validation import Array
-
-if TYPE_CHECKING:
-    from blockmat.partition import Partition
 
 _MAX_CELLS = 24
 _SIDE = 240
@@ -21,14 +18,14 @@ _MAX_NAME = 40
 _RED, _BLUE = (178, 24, 43), (33, 102, 172)
 
 
-def matrix_to_html(title: str, values: Array, rows: "Partition", cols: "Partition") -> str:
+def matrix_to_html(title: str, values: Array, rows: Array, cols: Array | None = None) -> str:
     """Draw the numbers of the blocks, blue below zero and red above, sides to scale.
 
-    Above 24 blocks a side, neighbouring blocks are averaged into one square.
+    Rows and columns are given as sizes of their blocks, of a square matrix only the rows. Above 24 blocks a side, neighbouring blocks are averaged into one square.
     """
     magnitude = np.real(values).astype(float)
-    magnitude, row_sizes = _coarsen(magnitude, rows.sizes)
-    transposed, col_sizes = _coarsen(magnitude.T, cols.sizes)
+    magnitude, row_sizes = _coarsen(magnitude, rows)
+    transposed, col_sizes = _coarsen(magnitude.T, rows if cols is None else cols)
     magnitude = transposed.T
     finite = np.abs(magnitude[np.isfinite(magnitude)])
     scale = float(finite.max(initial=0)) or 1.0
@@ -51,19 +48,20 @@ def matrix_to_html(title: str, values: Array, rows: "Partition", cols: "Partitio
     )
 
 
-def partition_to_html(title: str, p: "Partition") -> str:
+def partition_to_html(title: str, names: Sequence[object], sizes: Array) -> str:
     """Draw the sizes of the blocks as bars, beside their names, in their order."""
-    shown = min(p.n_blocks, _MAX_BLOCKS if p.n_blocks <= _MAX_BLOCKS else _MAX_BLOCKS - 1)
-    largest = p.sizes[:shown].max()
+    k = len(sizes)
+    shown = k if k <= _MAX_BLOCKS else _MAX_BLOCKS - 1
+    largest = sizes[:shown].max()
     cell = 'style="text-align:left;padding:1px 8px 1px 0;background:none;border:none"'
     rows = "".join(
-        f"<tr><td {cell}>{_short(p.names[b])}</td><td {cell}>{p.sizes[b]}</td><td {cell}>"
-        f'<div style="width:{max(160 * p.sizes[b] / largest, 1):.0f}px;height:0.8em;'
+        f"<tr><td {cell}>{_short(names[b])}</td><td {cell}>{sizes[b]}</td><td {cell}>"
+        f'<div style="width:{max(160 * sizes[b] / largest, 1):.0f}px;height:0.8em;'
         f'background:rgb{_BLUE};opacity:0.8"></div></td></tr>'
         for b in range(shown)
     )
-    if shown < p.n_blocks:
-        rest = p.n_blocks - shown
+    if shown < k:
+        rest = k - shown
         rows += f'<tr><td {cell} colspan="3">and {rest} more blocks</td></tr>'
     return (
         f"<div>{_heading(title)}"

@@ -334,7 +334,7 @@ class BlockPlusLowRank(WhiteningOperator):
 
     def _repr_html_(self) -> str:
         base = self._base.matrix if isinstance(self._base, ScaledBlockMatrix) else self._base
-        return matrix_to_html(repr(self), base.values, base.partition, base.partition)
+        return matrix_to_html(repr(self), base.values, base.partition.sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BlockPlusLowRank, (self._base, self._factor, self._core)

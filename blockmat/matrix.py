@@ -1240,7 +1240,7 @@ class BlockConstantMatrix(SquareBlockOperator):
         )
 
     def _repr_html_(self) -> str:
-        return matrix_to_html(repr(self), self.values, self.partition, self.partition)
+        return matrix_to_html(repr(self), self.values, self.partition.sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.partition, self._between, self._within)

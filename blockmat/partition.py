@@ -666,7 +666,7 @@ class Partition:
         return f"<Partition of {self.n} variables into {self.n_blocks} {kind} blocks of {sizes}>"
 
     def _repr_html_(self) -> str:
-        return partition_to_html(repr(self), self)
+        return partition_to_html(repr(self), self.names, self._sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Partition, (self._sizes, self._given_labels, self._names)

@@ -416,7 +416,7 @@ class BlockRectangularMatrix(BlockOperator):
         )
 
     def _repr_html_(self) -> str:
-        return matrix_to_html(repr(self), self.values, self._rows, self._cols)
+        return matrix_to_html(repr(self), self.values, self._rows.sizes, self._cols.sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._rows, self._cols, self._between)

@@ -288,8 +288,7 @@ class ScaledBlockMatrix(WhiteningOperator):
         return f"<{n}x{n} ScaledBlockMatrix of {k} blocks, dtype={self.dtype}>"
 
     def _repr_html_(self) -> str:
-        inside = self._matrix
-        return matrix_to_html(repr(self), inside.values, inside.partition, inside.partition)
+        return matrix_to_html(repr(self), self._matrix.values, self.partition.sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ScaledBlockMatrix, (self._matrix, self._scale)
