@@ -1,4 +1,4 @@
-"""What notebooks show: the numbers of a matrix as coloured squares, the blocks of a partition as bars.
+"""What notebooks show: a matrix as coloured squares, the blocks of a partition as bars.
 
 Text and lines have the colour of the page, so that both can be read on light and dark pages.
 """
@@ -21,7 +21,8 @@ _RED, _BLUE = (178, 24, 43), (33, 102, 172)
 def matrix_to_html(title: str, values: Array, rows: Array, cols: Array | None = None) -> str:
     """Draw the numbers of the blocks, blue below zero and red above, sides to scale.
 
-    Rows and columns are given as sizes of their blocks, of a square matrix only the rows. Above 24 blocks a side, neighbouring blocks are averaged into one square.
+    Rows and columns are given as sizes of their blocks, of a square matrix only the rows.
+    Above 24 blocks a side, neighbouring blocks are averaged into one square.
     """
     magnitude = np.real(values).astype(float)
     magnitude, row_sizes = _coarsen(magnitude, rows)
