@@ -163,4 +163,10 @@ def test_numbers_are_written_where_they_fit():
     values = np.full((4, 4), 0.25) + np.diag([0.75, 0.75, 0.75, 0.75])
     A = bm.BlockConstantMatrix.from_values(np.repeat([0, 1, 2, 3], [2, 4, 40, 40]), values)
     written = sorted(text.get_text() for text in plot.matrix(A).texts)
-    assert written == ["0.25", "0.25", "1", "1", "1"]  # none in the first block, a short one in the second
+    assert written == [
+        "0.25",
+        "0.25",
+        "1",
+        "1",
+        "1",
+    ]  # none in the first block, a short one in the second
