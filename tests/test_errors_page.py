@@ -45,8 +45,9 @@ def listed():
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if heading := re.match(r"## `(\w+)`", line):
             name = heading[1]
-        elif row := re.match(r"\| `(.+?)` \|", line):
-            yield name, row[1].replace(r"\|", "|")
+        elif row := re.match(r"\| `(.+?)` \| (.*) \|$", line):
+            assert row[2], f"{row[1]} has no cause"
+            yield name, row[1]
 
 
 SITES, ROWS = list(raised()), list(listed())

@@ -3,7 +3,7 @@ How sure is the number of a block?
 ==================================
 
 The mean correlation between two groups of variables is known better than a correlation between two variables, and for normal
-samples its interval is exact. Here: blood serum measures of diabetes patients, from few and from all of them.
+samples there are intervals that are exact, or nearly. Here: measures of diabetes patients, from few and from all of them.
 """
 
 import matplotlib.pyplot as plt

@@ -31,8 +31,8 @@ axes[1].set_title("mean correlations")
 plt.show()
 
 # %%
-# Regions are connected although nothing asked for that: strokes make them so. Some are far apart and
-# mirror each other, like both sides of a zero.
+# Neighbours are mostly in one block, although nothing asked for that: strokes make them vary together. Two
+# blocks are in two pieces, which the same images fill or leave empty.
 
 print(f"relative error of the matrix of {p.n_blocks} blocks:",
       f"{bm.approximation_error(np.corrcoef(images[:, used], rowvar=False), A):.2f}")  # fmt: skip

@@ -78,9 +78,9 @@ for name, model in models.items():
     print(f"{name:28s} {score:7.3f}")
 
 # %%
-# Found blocks are worth a little more than the names of the digits, because images of one digit differ. More helps
-# that both leave some of the sample covariance in: ``shrinkage="cv"`` mixes it in, as far as held-out samples
-# like it. Labels and shrinkage together are better than either.
+# Found blocks are worth a little more than the names of the digits, because images of one digit differ. What
+# helps more is to leave some of the sample covariance in: ``shrinkage="cv"`` mixes it in, as far as held-out samples
+# find likely. Labels and shrinkage together are better than either.
 #
 # What the blocks say
 # -------------------
