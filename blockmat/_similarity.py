@@ -34,10 +34,10 @@ def row_points(matrix: Any, rank: int, rng: np.random.Generator) -> Array:
     return np.asarray(points, dtype=np.float64)
 
 
-def require_varying(X: Array, spread: Array, otherwise: str = "") -> None:
-    """Refuse samples of which a column, spread so far, is constant but for rounding."""
+def require_varying(X: Array, scale: Array, otherwise: str = "") -> None:
+    """Refuse samples of which a column, with this standard deviation, is constant but for rounding."""
     rounding = len(X) * np.finfo(X.dtype).eps * np.abs(X).max(axis=0, initial=0.0)
-    constant = np.flatnonzero(spread <= rounding)
+    constant = np.flatnonzero(scale <= rounding)
     if len(constant):
         raise ValueError(
             f"column {constant[0]} of X is constant; expected variables that vary{otherwise}"
@@ -130,11 +130,11 @@ class Correlation:
         self.location = X.mean(axis=0, dtype=np.float64)
         Z = X - self.location
         lengths = np.linalg.norm(Z, axis=0)
-        require_varying(X, lengths)
+        self.scale = lengths / np.sqrt(len(Z))
+        require_varying(X, self.scale)
         Z /= lengths
         self.scores = Z  # columns of length 1
         self.n_samples, self.n = Z.shape
-        self.scale = lengths / np.sqrt(self.n_samples)
         self.diagonal = np.ones(self.n)
 
     def sums(self, p: Partition) -> Array:
