@@ -224,7 +224,7 @@ def cheapest(costs: Array) -> Array:
     sizes = np.bincount(labels, minlength=k)
     dearest = costs[np.arange(n), labels]
     for b in np.flatnonzero(sizes == 0):
-        i = int(np.where(sizes[labels] > 1, dearest, -np.inf).argmax())
+        i = int(np.argmax(np.where(sizes[labels] > 1, dearest, -np.inf)))
         sizes[labels[i]] -= 1
         labels[i], sizes[b] = b, 1
     return labels

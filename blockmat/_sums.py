@@ -226,7 +226,8 @@ def probes(source: LinearOperator, n_probes: int, random_state: Any) -> Array:
     rng = np.random.default_rng(random_state)
     dtype = working_dtype(np.float64 if source.dtype is None else source.dtype, "source")
     signs = rng.integers(0, 2, size=(source.shape[1], n_probes), dtype=np.int8)
-    return (2 * signs - 1).astype(real_dtype(dtype))
+    result: Array = (2 * signs - 1).astype(real_dtype(dtype))
+    return result
 
 
 def require_finite_blocks(between: Array, within: Array, rows: Partition, cols: Partition) -> None:

@@ -301,7 +301,7 @@ class _Slot:
     def renew_root(self, damping: float, weight: float) -> None:
         def damped_inverse_root(w: Array) -> Array:
             w = np.maximum(w, 0) / weight
-            largest = w.max()
+            largest = np.max(w)
             return (w + damping * largest) ** -0.5 if largest > 0 else np.zeros_like(w)
 
         self.root = self.accumulator.matrix().funm(damped_inverse_root)
