@@ -85,15 +85,15 @@ axes[0].set_ylabel("eigenvalue, relative to the median")
 plt.show()
 
 # %%
-# Both fits take down the largest eigenvalues, which cost conjugate gradients little. On the wide kernel the fit also
-# drags some fifty eigenvalues far below all others, and each of them costs a lot: S has the floor of
-# the noise there, in directions for which the fit, with one number for all deviations of a block, has
-# more. The narrow kernel has no such floor that the fit could miss.
+# Both fits take down the largest eigenvalues. For the narrow kernel that is all, and what is left is as well
+# conditioned as before. On the wide kernel the fit also drags some fifty eigenvalues far below all others, in
+# directions in which it has more than S: there is a floor in S, the noise, which one number for all deviations of a block does not
+# know of. Small eigenvalues that stand alone cost more than large ones.
 #
 # See it beforehand
 # -----------------
 # The relative error does not tell: it was 0.045 where the fit hurts. On one system of its kind, run both to the accuracy that
-# you need, as above, and keep what was faster. And ask what is inside the blocks.
+# you need, as above, and keep what was faster.
 #
 # Blocks help, then, where what is left inside of them is of one size: noise, random effects of groups,
 # narrow kernels, features that share factors (the :doc:`guide </guide>` has a Newton step of that kind).

@@ -81,7 +81,8 @@ ax.legend()
 plt.show()
 
 # %%
-# What it keeps: statistics and roots of the layers with blocks, of all other parameters what AdaGrad keeps.
+# What it keeps: for a weight of k rows and m columns about 3.5 k² + m numbers, where AdaGrad keeps k m. That is more in
+# square layers, as here, and less in wide ones; ``structure="mean"``, as in the paper, keeps half of it.
 
 adagrad = sum(
     state["sum"].nbytes for state in optimizers["torch.optim.Adagrad"].state.values()
