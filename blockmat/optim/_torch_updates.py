@@ -134,12 +134,11 @@ class WeightStep:
         """Return the length of parts, or of what each rank has of the parameters, together."""
         dtype = self.sums.dtype
         if self.shards is None:
-            length: Tensor = _lengths(tensors, dtype).norm()
-            return length
+            return _length(tensors, dtype)
         own, common = self._split(tensors) if are_parts else (tensors, [])
-        squares = self.shards.add_up(_lengths(own, dtype).square().sum())
+        squares = self.shards.add_up(_length(own, dtype).square())
         if common:
-            squares = squares + _lengths(common, dtype).square().sum()
+            squares = squares + _length(common, dtype).square()
         return squares.sqrt()
 
     def measure(self) -> None:
@@ -181,9 +180,10 @@ class WeightStep:
         if "columns" not in state:
             state["columns"] = torch.zeros_like(squares)
         kept, added = factors(group["decay"], 1)
-        state["columns"].mul_(kept).add_(squares, alpha=added)
+        columns = state["columns"] if kept == 1 else state["columns"].mul_(kept)
+        columns.add_(squares, alpha=added)
         n_steps = self.step if group["decay"] is None else total_weight(group["decay"], self.step)
-        roots = damped_inverse_root(state["columns"], group["damping"])
+        roots = damped_inverse_root(columns, group["damping"])
         if self.shards is not None:
             roots = torch.cat([roots[own], roots[n_members:]])
         self.parts = [joined * (roots * math.sqrt(n_steps * len(joined)))]
@@ -296,8 +296,8 @@ class WeightStep:
         roots = [total.sqrt().add_(_EPS) for total in sums]
         pairs = zip(self.gradients, roots, strict=True)
         dtype = self.sums.dtype
-        wanted = _lengths([part / root for part, root in pairs], dtype).norm() * weight
-        length = _lengths(updates, dtype).norm()
+        wanted = _length([part / root for part, root in pairs], dtype) * weight
+        length = _length(updates, dtype)
         torch._foreach_mul_(updates, torch.where(length > 0, wanted / length, 0))
 
 
@@ -388,7 +388,19 @@ class VectorStep:
 
 
 def _row_sums(parts: list[Tensor]) -> Tensor:
-    return torch.stack([part.sum(1) for part in parts]).sum(0)
+    first, *others = (part.sum(1) for part in parts)
+    for other in others:
+        first += other
+    return first
+
+
+def _length(tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
+    """Return the length of tensors together."""
+    if len(tensors) == 1:
+        length: Tensor = torch.linalg.vector_norm(tensors[0], dtype=dtype)
+    else:
+        length = _lengths(tensors, dtype).norm()
+    return length
 
 
 def _lengths(tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
