@@ -78,6 +78,7 @@ html_theme_options = {
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "show_toc_level": 2,
 }
-html_sidebars = {name: [] for name in ("index", "tour", "theory", "api")}
+WIDE = ("accuracy", "discovery", "experiments", "performance", "scaling")  # for their tables
+html_sidebars = {name: [] for name in ("index", "tour", "theory", "api", *WIDE)}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
