@@ -288,8 +288,8 @@ def partition_path(
         \frac{T^2 k}{T - k - 2} + \sum_{b: m_b > 0} \frac{T^2 m_b^2}{(T - 1) m_b - 2} - T n - 2 q,
 
     with :math:`m_b = n_b - 1` and q numbers; it is infinite for T - 2 blocks. A matrix counts
-    as its :math:`n (n + 1) / 2` numbers with independent Gaussian errors. The held-out likelihood is of a fifth of the samples at a time,
-    neighbours in time, with blocks found in the others.
+    as its :math:`n (n + 1) / 2` numbers with independent Gaussian errors. The held-out likelihood
+    is of a fifth of the samples at a time, neighbours in time, with blocks found in the others.
 
     Where these come from: :ref:`theory-blocks`.
 
