@@ -323,8 +323,9 @@ def _write_numbers(axes: Any, p: Partition, values: Array, bound: float) -> None
     middles = p.offsets[:-1] + p.sizes / 2
     side = 72 * min(axes.figure.get_size_inches() * axes.get_position().size)  # in points
     sides = side * p.sizes / p.n
-    for a in np.flatnonzero(sides >= 1.4 * _NUMBER):
-        for b in np.flatnonzero(sides >= 1.4 * _NUMBER):
+    high_enough = np.flatnonzero(sides >= 1.4 * _NUMBER)
+    for a in high_enough:
+        for b in high_enough:
             text = f"{values[a, b]:.2g}"
             if 0.55 * _NUMBER * len(text) > min(sides[a], sides[b]):
                 continue

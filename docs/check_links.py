@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bs4 import BeautifulSoup, SoupStrainer
+from bs4 import BeautifulSoup
 
 
 def read(page):
     """Return the ids on a page, and what it links to."""
-    soup = BeautifulSoup(page.read_text("utf-8"), "html.parser", parse_only=SoupStrainer(True))
+    soup = BeautifulSoup(page.read_text("utf-8"), "html.parser")
     ids = {tag["id"] for tag in soup.find_all(id=True)}
     links = {
         tag.get("href") or tag.get("src") for tag in soup.find_all(["a", "img", "link", "script"])
@@ -43,4 +43,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(min(main(Path(sys.argv[1])), 1))
+    sys.exit(main(Path(sys.argv[1])) > 0)

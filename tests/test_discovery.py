@@ -443,9 +443,7 @@ def test_what_few_samples_promise_too_much_is_what_new_ones_lack():
     for _ in range(4000):
         Z = rng.multivariate_normal(np.zeros(7), A, size=T)
         fitted = bm.fit_samples(Z, p, ddof=0)
-        lacks.append(
-            T * (fitted.inv() @ A).trace() - T * 7
-        )  # what the trace is for the own samples
+        lacks.append(T * ((fitted.inv() @ A).trace() - 7))  # 7 is the trace for the own samples
     error = np.std(lacks) / len(lacks) ** 0.5
     assert abs(np.mean(lacks) - discovery._optimism(p, T)) < 4 * error
 

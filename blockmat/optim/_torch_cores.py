@@ -41,8 +41,7 @@ def measure(
         if isinstance(within, list):
             symmetric.add_products(within, part, weight, decay)
         else:
-            squares = torch.linalg.vector_norm(part, dim=1).square_()
-            within.mul_(decay).add_(squares, alpha=weight)
+            within.mul_(decay).add_(_row_squares(part), alpha=weight)
         decay = 1
 
 
@@ -58,9 +57,9 @@ def measure_shards(
     between.add(state["between"], sums / _root(sizes), weight, decay)
     within = state["within"]
     if not isinstance(within, list):
-        squares = over_ranks([torch.linalg.vector_norm(part, dim=1).square_() for part in own])
+        squares = over_ranks([_row_squares(part) for part in own])
         for part in common:
-            squares += torch.linalg.vector_norm(part, dim=1).square_()
+            squares += _row_squares(part)
         within.mul_(decay).add_(squares, alpha=weight)
         return
     products = [torch.zeros_like(quarter) for quarter in within]
@@ -121,6 +120,11 @@ def precondition(
         else:
             target.addmm_(within_root, gradient, alpha=scale)
         target.add_(shift, alpha=scale)
+
+
+def _row_squares(part: Tensor) -> Tensor:
+    squares: Tensor = torch.linalg.vector_norm(part, dim=1).square_()
+    return squares
 
 
 def _root(sizes: Sizes) -> Any:
