@@ -5,7 +5,7 @@ Precondition: when blocks help and when they hurt
 The inverse of a block fit is cheap, so why not precondition with it? Because an inverse is made
 of small eigenvalues, and a fit in the Frobenius norm cares for the large ones. Here are two
 kernels of the same images. On one the fit is close and makes matters worse; on the other it is
-less close and saves half of the work.
+less close and saves nearly half of the work.
 """
 
 # %%
