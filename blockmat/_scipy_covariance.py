@@ -1,4 +1,4 @@
-"""Block-constant matrices, and those near them, as a scipy.stats.Covariance."""
+"""Structured matrices as a scipy.stats.Covariance."""
 
 from functools import cached_property
 
@@ -8,17 +8,16 @@ from scipy.stats import Covariance
 from blockmat import functions
 from blockmat._validation import Array
 from blockmat._whitening import WhiteningOperator
-from blockmat.exceptions import DtypeError, IndefiniteMatrixError, NotHermitianError
-from blockmat.functions import Core
+from blockmat.exceptions import IndefiniteMatrixError, NotHermitianError
 from blockmat.matrix import BlockConstantMatrix
 
-__all__ = ["BlockConstantCovariance", "WhiteningCovariance"]
+__all__ = ["SingularCovariance", "WhiteningCovariance"]
 
 
-class BlockConstantCovariance(Covariance):  # type: ignore[misc]
-    """What scipy.stats needs of a covariance, at O(n) per vector.
+class SingularCovariance(Covariance):  # type: ignore[misc]
+    """What scipy.stats needs of a positive semi-definite block-constant matrix.
 
-    Whitening multiplies by the inverse square root and colouring by the square
+    Whitening multiplies by the square root of the pseudo-inverse and colouring by the square
     root. Eigenvalues that are zero to rounding are left out of both, and of the
     rank and the pseudo-determinant, as `scipy.stats` does for singular matrices.
 
@@ -29,25 +28,20 @@ class BlockConstantCovariance(Covariance):  # type: ignore[misc]
     """
 
     def __init__(self, matrix: BlockConstantMatrix) -> None:
-        if matrix.dtype.kind == "c":
-            raise DtypeError(f"a covariance must be real, and the matrix has dtype {matrix.dtype}")
         if not matrix.is_hermitian:
             raise NotHermitianError("a covariance must be symmetric, and the matrix is not")
-        values, multiplicities = matrix.eigvalsh()
-        cutoff = matrix._rank_cutoff(None, "rtol")
-        if values[0] < -cutoff:
+        cores = matrix._finite_cores()
+        if any((functions.signs(core) < 0).any() for core in cores):
             raise IndefiniteMatrixError(
-                f"a covariance cannot have negative eigenvalues, and the smallest is {values[0]:.3g}"
+                f"a covariance cannot have negative eigenvalues, and the smallest is "
+                f"{matrix.eigvalsh()[0][0]:.3g}"
             )
-        positive = values > cutoff
+        parts = [functions.power_on_range(core, 1.0) for core in cores]
         self._matrix = matrix
-        self._log_pdet = float(
-            np.sum(multiplicities[positive] * np.log(values[positive].astype(np.float64)))
-        )
-        self._rank = int(multiplicities[positive].sum())
+        self._log_pdet = sum(log for _, log, _ in parts)
+        self._rank = sum(rank for _, _, rank in parts)
         self._shape = matrix.shape
         self._allow_singular = True
-        self._cutoff = cutoff
 
     # Each on first use: densities need only the second, samples only the first.
 
@@ -64,7 +58,7 @@ class BlockConstantCovariance(Covariance):  # type: ignore[misc]
         return self._power(0.0)
 
     def _power(self, p: float) -> BlockConstantMatrix:
-        return self._matrix._map(lambda core: _power_on_support(core, p, self._cutoff))
+        return self._matrix._map(lambda core: functions.power_on_range(core, p)[0])
 
     @cached_property
     def _covariance(self) -> Array:
@@ -82,17 +76,6 @@ class BlockConstantCovariance(Covariance):  # type: ignore[misc]
         tolerance = 1e3 * np.finfo(self._matrix.dtype).eps * np.linalg.norm(x, axis=-1)
         mask: Array = np.linalg.norm(outside, axis=-1) <= tolerance
         return mask
-
-
-def _power_on_support(core: Core, p: float, cutoff: float) -> Array:
-    """Return the p-th power, with eigenvalues up to the cutoff taken to zero."""
-
-    def f(w: Array) -> Array:
-        result: Array = np.where(w > cutoff, np.maximum(w, cutoff) ** p, 0.0)
-        return result
-
-    with np.errstate(divide="ignore"):
-        return functions.funm(core, f)
 
 
 def _apply_to_last_axis(A: BlockConstantMatrix, x: Array) -> Array:

@@ -81,15 +81,12 @@ class SymmetricMatrix:
         if self.is_sparse:
             self.matrix = source.tocsr().astype(dtype)
             check_finite(self.matrix.data, "source")
-            largest = abs(self.matrix).max() if self.matrix.nnz else 0.0
-            difference = abs(self.matrix - self.matrix.T).max() if self.matrix.nnz else 0.0
-            is_symmetric = difference <= np.sqrt(np.finfo(dtype).eps) * largest
+            is_symmetric = _is_symmetric(self.matrix, np.sqrt(np.finfo(dtype).eps))
             self.squares = float((self.matrix.data.astype(np.float64) ** 2).sum())
         else:
             self.matrix = source.astype(dtype, copy=False)
             check_finite(self.matrix, "source")
-            tolerance = np.sqrt(np.finfo(dtype).eps) * np.abs(self.matrix).max(initial=0.0)
-            is_symmetric = is_close_to_adjoint(self.matrix, tolerance)
+            is_symmetric = is_close_to_adjoint(self.matrix, np.sqrt(np.finfo(dtype).eps))
             self.squares = float(np.linalg.norm(self.matrix.astype(np.float64, copy=False)) ** 2)
         if not is_symmetric:
             raise NotHermitianError("source is not symmetric; expected a symmetric matrix")
@@ -114,6 +111,15 @@ class SymmetricMatrix:
             flipped.matrix = self.matrix * signs.astype(self.matrix.dtype)
             flipped.matrix *= signs[:, None]
         return flipped
+
+
+def _is_symmetric(matrix: Any, relative: float) -> bool:
+    """Apply the rule of `is_close_to_adjoint` to a sparse matrix."""
+    size = abs(matrix)
+    scale = np.maximum(*(size.max(axis=axis).toarray().ravel() for axis in (0, 1)))
+    difference = abs(matrix - matrix.T).tocoo()
+    bound = relative * np.minimum(scale[difference.row], scale[difference.col])
+    return bool((difference.data <= bound).all())
 
 
 class Correlation:

@@ -341,7 +341,8 @@ def _pair_from_sums(p: Partition, sums: Array, traces: Array, dtype: np.dtype[An
     root = np.sqrt(p.sizes)
     sums /= root[:, None]
     sums /= root
-    between = _hermitian_if_rounding(p, sums, np.float64)
+    own = np.abs(np.diagonal(traces) if traces.ndim == 2 else traces)
+    between = _hermitian_if_rounding(p, _without_rounding(p, sums, own), np.float64, own)
     within = within_from_sums(p, between, traces)
     return _Pair(between, within, dtype, np.zeros(within.shape))
 
@@ -377,16 +378,31 @@ def _without_within(pair: _Pair) -> _Pair:
     return pair._replace(within=zero, stderr=zero.real)
 
 
-def _hermitian_if_rounding(p: Partition, between: Array, dtype: Any) -> Array:
+def _hermitian_if_rounding(
+    p: Partition, between: Array, dtype: Any, traces: Array | float = 0.0
+) -> Array:
     """Make a core exactly Hermitian if only rounding keeps it from being so.
 
     The block sums of a Hermitian source are added in another order in blocks (a, b)
-    and (b, a), which leaves a difference that grows with the size of the blocks.
+    and (b, a), which leaves a difference that grows with the size of the blocks. Sums may
+    cancel, so the diagonal of the source counts among the scales. Single variables have no sums.
     """
-    rounding = 16 * np.finfo(dtype).eps * np.sqrt(p.sizes.max()) * np.abs(between).max()
+    largest = int(p.sizes.max())
+    if largest == 1:
+        return between
+    rounding = float(16 * np.finfo(dtype).eps * np.sqrt(largest))
+    return hermitian_part(between) if is_close_to_adjoint(between, rounding, traces) else between
+
+
+def _without_rounding(p: Partition, between: Array, traces: Array) -> Array:
+    """Set what is left of block sums that have cancelled to rounding to zero.
+
+    A centred matrix has block sums of zero, not random tiny ones of either sign.
+    """
     with np.errstate(invalid="ignore"):  # infinite sums, which the caller may allow
-        only_rounding = is_close_to_adjoint(between, rounding)
-    return hermitian_part(between) if only_rounding else between
+        scale = np.sqrt(np.abs(traces) * np.where(p.sizes > 1, p.sizes**0.5, 0))
+        cancelled = np.abs(between) <= 16 * np.finfo(np.float64).eps * np.outer(scale, scale)
+    return np.where(cancelled, 0, between)
 
 
 # Operators

@@ -13,7 +13,7 @@ would slow down the other.
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,9 @@ from blockmat.exceptions import (
 )
 
 EPS = float(np.finfo(np.float64).eps)
+_SWEEPS = 64  # a sweep of `balance` halves the exponents of what is off
+_GRADED = 1e4 * EPS  # smallest by largest eigenvalue below which LAPACK's has few digits
+_ROUNDING = 8  # rounding of a core of c rows, in units of sqrt(c) eps of the scales of its rows
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Core:
         What to call it in messages: "between" or "within".
     precision : float
         Relative rounding of the numbers it came from.
+    others : ndarray, shape (c,)
+        What else stands in the rows of the matrix that each row belongs to, as magnitudes.
     """
 
     values: Array
@@ -56,12 +61,16 @@ class Core:
     blocks: Array
     name: str
     precision: float
+    others: Array
 
     @classmethod
-    def of(cls, values: Array, multiplicity: Array, blocks: Array, name: str) -> "Core":
+    def of(
+        cls, values: Array, multiplicity: Array, blocks: Array, name: str, others: Array
+    ) -> "Core":
         """Make a core from stored numbers of any supported dtype."""
         double = values.astype(accumulator_dtype(values.dtype), copy=False)
-        return cls(double, multiplicity, blocks, name, float(np.finfo(values.dtype).eps))
+        precision = float(np.finfo(values.dtype).eps)
+        return cls(double, multiplicity, blocks, name, precision, np.abs(others))
 
     @property
     def is_diagonal(self) -> bool:
@@ -78,19 +87,21 @@ class Core:
         """The conjugate transpose of the values."""
         return self.values.conj() if self.is_diagonal else self.values.conj().T
 
+    @property
+    def rounding(self) -> float:
+        """Bound the error of an entry, relative to the scales of its row and its column.
+
+        It is ``8 sqrt(c) eps`` for c rows: the rounding of a product of two cores.
+        """
+        return float(_ROUNDING * np.sqrt(len(self.values)) * self.precision)
+
     @cached_property
     def is_hermitian(self) -> bool:
-        """Whether it equals its adjoint to rounding.
-
-        The tolerance is that of a product of two Hermitian cores that commute:
-        ``8 sqrt(c) eps max|values|`` for c rows.
-        """
-        if self.values.size == 0 or (self.is_diagonal and not self.is_complex):
-            return True
-        tolerance = 8 * np.sqrt(len(self.values)) * self.precision * np.abs(self.values).max()
+        """Whether it equals its adjoint to rounding; see `is_close_to_adjoint`."""
         if self.is_diagonal:
-            return bool(np.abs(self.values - self.adjoint).max() <= tolerance)
-        return is_close_to_adjoint(self.values, tolerance)
+            difference = np.abs(self.values - self.adjoint)
+            return bool((difference <= self.rounding * np.abs(self.values)).all())
+        return is_close_to_adjoint(self.values, self.rounding)
 
     @property
     def hermitian_part(self) -> Array:
@@ -117,12 +128,34 @@ def _tiles(n: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
             yield (rows, cols), (cols, rows)
 
 
-def is_close_to_adjoint(a: Array, tolerance: float) -> bool:
-    """Whether no entry differs by more than `tolerance` from that of the adjoint; NaN does."""
-    return all(
-        bool(np.abs(a[place] - a[mirrored].conj().T).max() <= tolerance)
-        for place, mirrored in _tiles(len(a))
-    )
+def is_close_to_adjoint(a: Array, relative: float, least: Array | float = 0.0) -> bool:
+    """Whether a matrix equals its adjoint, with a tolerance for each pair of entries.
+
+    The scale of a row is the largest magnitude in it, in the column of the same number, and in
+    `least`. Entries (i, j) and (j, i) may differ by `relative` times the smaller of the scales
+    of i and j. A matrix with NaN or infinity is not equal to its adjoint.
+    """
+    scale = np.maximum(_largest_in_rows(a), least)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return all(
+            bool(
+                (
+                    np.abs(a[rows, cols] - a[cols, rows].conj().T)
+                    <= relative * np.minimum(scale[rows, None], scale[cols])
+                ).all()
+            )
+            for (rows, cols), _ in _tiles(len(a))
+        )
+
+
+def _largest_in_rows(a: Array) -> Array:
+    """Return the largest magnitude in each row and in the column of the same number."""
+    largest = np.zeros(len(a))
+    for i in range(0, len(a), _TILE):
+        size = np.abs(a[i : i + _TILE])
+        largest[i : i + _TILE] = np.maximum(largest[i : i + _TILE], size.max(axis=1))
+        np.maximum(largest, size.max(axis=0), out=largest)
+    return largest
 
 
 def hermitian_part(a: Array) -> Array:
@@ -173,6 +206,8 @@ def eigh(core: Core) -> tuple[Array, Array | None]:
     if core.is_diagonal:
         return np.real(core.values), None
     values, vectors = _dense_eigh(core.values)
+    if values.size and values[0] < _GRADED * values[-1]:
+        return _graded_eigh(core) or (values, vectors)
     return values, vectors
 
 
@@ -184,6 +219,27 @@ def _dense_eigh(values: Array) -> tuple[Array, Array]:
     """
     eigenvalues, vectors = scipy.linalg.eigh(values, driver="evd", check_finite=False)
     return eigenvalues, vectors
+
+
+def _graded_eigh(core: Core) -> tuple[Array, Array] | None:
+    """Decompose a real positive definite core whose small eigenvalues come from its scaling.
+
+    The singular values of its Cholesky factor are the roots of its eigenvalues. Jacobi's
+    method computes them, however small, to the precision that they have in a balanced core
+    (J. Demmel, K. Veselic, "Jacobi's method is more accurate than QR", SIAM J. Matrix Anal.
+    Appl. 13, 1992). None for other cores.
+    """
+    if core.is_complex or not is_positive_definite(core):
+        return None
+    factors = _Cholesky.of(core)
+    if factors is None:
+        return None
+    upper = np.tril(factors.factor).T / factors.scale
+    roots, _, vectors, work, _, info = lapack.dgejsv(upper, joba=0, jobu=3, jobv=0, jobr=0)
+    if info:
+        return None
+    values = (roots * (work[0] / work[1])) ** 2
+    return values[::-1], vectors[:, ::-1]
 
 
 def eigvals(core: Core) -> Array:
@@ -218,25 +274,124 @@ def slogdet(core: Core) -> tuple[Any, float]:
     return sign, float(np.sum(core.multiplicity * np.log(magnitude)))
 
 
-def is_positive_definite(core: Core) -> bool:
-    """Whether a core is Hermitian with a Cholesky factor."""
-    if not core.is_hermitian:
-        return False
+# Rank and definiteness: one rule, that each row is judged by its own scale
+
+
+def balance(values: Array) -> tuple[Array, Array]:
+    """Return factors of rows and columns that bring the largest number in each near 1.
+
+    They are powers of two, so scaling does not round. A Hermitian matrix gets the same factors
+    for both, and a positive semi-definite one a diagonal near 1.
+    """
+    size = np.abs(values)
+    row, col = np.ones(size.shape[0]), np.ones(size.shape[1])
+    if size.shape[0] == size.shape[1]:
+        row = col = _power_of_two_reciprocal(np.sqrt(np.diagonal(size)))
+    for _ in range(_SWEEPS):
+        scaled = (size * row[:, None]) * col
+        rows, cols = scaled.max(axis=1, initial=0), scaled.max(axis=0, initial=0)
+        if all(((x == 0) | ((x >= 0.25) & (x <= 4))).all() for x in (rows, cols)):
+            break
+        row = row * _power_of_two_reciprocal(np.sqrt(rows))
+        col = col * _power_of_two_reciprocal(np.sqrt(cols))
+    return row, col
+
+
+def _balanced(core: Core, others: Array) -> Array:
+    """Scale a dense core by `balance`, with `others` (c,) as if they were on its diagonal."""
+    values = core.hermitian_part if core.is_hermitian else core.values
+    size = np.abs(values)
+    np.fill_diagonal(size, np.maximum(np.diagonal(size), others))
+    row, col = balance(size)
+    scaled: Array = (values * row[:, None]) * col
+    return scaled
+
+
+def signs(core: Core, known: Array | None = None) -> Array:
+    """Return the sign of each eigenvalue of a Hermitian core, 0 for one that is zero to rounding.
+
+    A dense core is balanced first, which leaves the number of each sign as it is; then the
+    signs are in ascending order. Eigenvalues up to the rounding of the core are zero. So are
+    those that are zero beside what else stands in the rows: positive ones to double precision,
+    in which sums over a block are taken, negative ones to the precision of the stored numbers.
+    The numbers of a diagonal core are no sums: a positive one is never zero. `known` are its
+    eigenvalues, ascending, which decide where none is small.
+    """
     if core.is_diagonal:
-        return bool(np.all(np.real(core.values) > 0))
-    try:
-        scipy.linalg.cholesky(core.hermitian_part, check_finite=False)
-    except np.linalg.LinAlgError:
-        return False
-    return True
+        values = np.real(core.values)
+        return np.where(values < -core.rounding * core.others, -1, np.where(values > 0, 1, 0))
+    if known is not None and _are_clear(core, known):
+        return np.sign(known).astype(int)
+    w, noise = _balanced_spectrum(core, core.others * (EPS / core.precision))
+    result = np.where(w < -noise, -1, np.where(w > noise, 1, 0))
+    if core.precision > EPS and result.min(initial=0) < 0:
+        w, noise = _balanced_spectrum(core, core.others)
+        result[np.count_nonzero(w < -noise) : np.count_nonzero(result < 0)] = 0
+    return result
+
+
+def _are_clear(core: Core, w: Array) -> bool:
+    """Whether no eigenvalue is near zero, even beside the largest number of all rows."""
+    largest = max(np.abs(w).max(initial=0), core.others.max(initial=0))
+    noise = core.rounding * max(1.0, EPS / core.precision * len(w))
+    return bool(np.abs(w).min(initial=np.inf) > noise * largest)
+
+
+def _balanced_spectrum(core: Core, others: Array) -> tuple[Array, float]:
+    """Return eigenvalues, or singular values unless Hermitian, of a balanced core, and their noise.
+
+    The noise is the rounding of the stored numbers, or LAPACK's where that is larger.
+    """
+    spectrum = scipy.linalg.eigvalsh if core.is_hermitian else scipy.linalg.svdvals
+    values = spectrum(_balanced(core, others), check_finite=False)
+    largest = float(np.abs(values).max(initial=0))
+    return values, core.rounding * max(1.0, EPS / core.precision * largest)
+
+
+def count_nonzero(core: Core) -> int:
+    """Count the eigenvalues of a core that are not zero to rounding, without multiplicities."""
+    if core.is_diagonal:
+        return int(np.count_nonzero(_is_nonzero(core)))
+    if core.is_hermitian:
+        return int(np.count_nonzero(signs(core)))
+    values, noise = _balanced_spectrum(core, core.others * (EPS / core.precision))
+    return int(np.count_nonzero(values > noise))
+
+
+def rank(core: Core) -> int:
+    """Return the share of a core in the rank of the matrix, multiplicities included."""
+    if core.is_diagonal:
+        return int(core.multiplicity[_is_nonzero(core)].sum())
+    return count_nonzero(core) * int(core.multiplicity.max(initial=0))
+
+
+def _is_nonzero(core: Core) -> Array:
+    """Whether each number of a diagonal core is not zero to rounding."""
+    return signs(core) != 0 if core.is_hermitian else core.values != 0
+
+
+def is_positive_definite(core: Core) -> bool:
+    """Whether a core is Hermitian with all eigenvalues positive, beyond rounding."""
+    return core.is_hermitian and bool((signs(core) > 0).all())
 
 
 # Inverses
 
 
-def _factorised(core: Core, operation: str) -> "_Cholesky | _LU":
-    """Factorise an invertible core."""
-    factors = (_Cholesky.of(core) if core.is_hermitian else None) or _LU.of(core)
+def _factors(core: Core) -> "_Cholesky | _LU":
+    """Factorise a dense core."""
+    return (_Cholesky.of(core) if core.is_hermitian else None) or _LU.of(core)
+
+
+def factorised(core: Core, operation: str) -> "_Cholesky | _LU":
+    """Factorise an invertible dense core.
+
+    Raises
+    ------
+    SingularMatrixError
+        If the core is singular to working precision.
+    """
+    factors = _factors(core)
     if not factors.rcond >= EPS:
         raise SingularMatrixError(
             f"{operation} needs an invertible matrix, and {core.describe()} is singular to "
@@ -280,7 +435,7 @@ class _Cholesky:
 
     def inverse(self) -> Array:
         (potri,) = lapack.get_lapack_funcs(("potri",), (self.factor,))
-        inverse, _ = potri(self.factor, lower=True, overwrite_c=True)
+        inverse, _ = potri(self.factor, lower=True)
         inverse *= self.scale
         inverse *= self.scale[:, None]
         return _from_lower(inverse)
@@ -329,7 +484,7 @@ class _LU:
         getri, getri_lwork = lapack.get_lapack_funcs(("getri", "getri_lwork"), (self.factors,))
         size = int(np.real(getri_lwork(len(self.factors))[0]))
         inverse: Array
-        inverse, _ = getri(self.factors, self.pivots, lwork=size, overwrite_lu=True)
+        inverse, _ = getri(self.factors, self.pivots, lwork=size)
         inverse *= self.row_scale
         inverse *= self.col_scale[:, None]
         return inverse
@@ -360,7 +515,7 @@ def inv(core: Core, operation: str = "inv") -> Array:
     if core.is_diagonal:
         _require_nonzero(core, operation)
         return 1 / core.values
-    factors = _factorised(core, operation)
+    factors = factorised(core, operation)
     inverse = factors.inverse()
     exactly = isinstance(factors, _Cholesky) or not core.is_hermitian
     return inverse if exactly else hermitian_part(inverse)
@@ -376,22 +531,33 @@ def solve(core: Core, rhs: Array) -> Array:
     """
     if core.is_diagonal:
         return (rhs.T * inv(core, "solve")).T
-    return _factorised(core, "solve").solve(rhs)
+    return factorised(core, "solve").solve(rhs)
 
 
-def pinv(core: Core, cutoff: float) -> Array:
-    """Return the pseudo-inverse, with singular values up to `cutoff` taken as zero."""
+def pinv(core: Core, cutoff: float | None) -> Array:
+    """Return the pseudo-inverse, with singular values up to `cutoff` taken as zero.
+
+    Without a cutoff, those are kept that `count_nonzero` counts.
+    """
     if core.is_diagonal:
-        keep = np.abs(core.values) > cutoff
+        size = np.abs(core.values)
+        keep = size > cutoff if cutoff is not None else _is_nonzero(core)
         return np.divide(1, core.values, out=np.zeros_like(core.values), where=keep)
+    kept = None if cutoff is not None else count_nonzero(core)
+    if kept == len(core.values) and (factors := _factors(core)).rcond >= EPS:
+        return factors.inverse()
     if core.is_hermitian:
         w, v = _dense_eigh(core.values)
-        keep = np.abs(w) > cutoff
-        return _reassemble(v[:, keep], 1 / w[keep])
+        order = np.argsort(-np.abs(w))[: _count(np.abs(w), cutoff, kept)]
+        return _reassemble(v[:, order], 1 / w[order])
     u, s, vh = scipy.linalg.svd(core.values, full_matrices=False, check_finite=False)
-    keep = s > cutoff
-    inverse: Array = (vh[keep].conj().T / s[keep]) @ u[:, keep].conj().T
+    r = _count(s, cutoff, kept)
+    inverse: Array = (vh[:r].conj().T / s[:r]) @ u[:, :r].conj().T
     return inverse
+
+
+def _count(values: Array, cutoff: float | None, kept: int | None) -> int:
+    return int(np.count_nonzero(values > cutoff)) if kept is None else kept
 
 
 # Matrix functions
@@ -414,10 +580,9 @@ def power(core: Core, p: float, operation: str) -> Array:
         w = _domain_of_power(core, w, p, operation)
         return w**p if core.is_diagonal else _reassemble(v, w**p)
     if p < 0:
-        inverse = Core(
-            inv(core, operation), core.multiplicity, core.blocks, core.name, core.precision
-        )
-        return power(inverse, -p, operation)
+        return power(_with_values(core, inv(core, operation)), -p, operation)
+    if count_nonzero(core) < len(core.values):
+        return _power_of_singular(core, p, operation)
     if p == 0.5:
         with warnings.catch_warnings():  # a failure is raised by _principal below
             warnings.simplefilter("ignore")
@@ -425,6 +590,33 @@ def power(core: Core, p: float, operation: str) -> Array:
     else:
         result = scipy.linalg.fractional_matrix_power(core.values, p)
     return _principal(core, result, operation)
+
+
+def _power_of_singular(core: Core, p: float, operation: str) -> Array:
+    """Return the p-th power, p > 0, of a singular core that is not Hermitian.
+
+    With ``core = R L`` of full rank r, an integer power is ``R (L R)^(p - 1) L``, and so is any
+    other that exists: L R has the eigenvalues of the core but for r - c zeros.
+    """
+    row, col = balance(core.values)
+    u, s, vh = scipy.linalg.svd((core.values * row[:, None]) * col, check_finite=False)
+    r = count_nonzero(core)
+    if r == 0:
+        return np.zeros_like(core.values)
+    R, L = (u[:, :r] * s[:r]) / row[:, None], vh[:r] / col
+    inner = _with_values(core, L @ R)
+    if p < 1 and count_nonzero(inner) < r:
+        raise SingularMatrixError(
+            f"{operation} does not exist: {core.describe()} is singular, and its eigenvalue 0 has "
+            f"fewer eigenvectors than its multiplicity"
+        )
+    result: Array = R @ power(inner, p - 1, operation) @ L
+    return result
+
+
+def _with_values(core: Core, values: Array) -> Core:
+    """Return a dense core of other numbers, which stands alone in its rows."""
+    return replace(core, values=values, others=np.zeros(len(values)))
 
 
 def _integer_power(core: Core, p: int, operation: str) -> Array:
@@ -443,13 +635,13 @@ def _domain_of_power(core: Core, w: Array, p: float, operation: str) -> Array:
         return w
     if w.size == 0:
         return w
-    noise = _noise(core, w)
+    sign = signs(core, w)
     if p < 0:
-        _refuse_singular(core, w, noise, operation)
-    row = int(np.argmin(w))
-    if w[row] < -noise:
+        _refuse_singular(core, w, sign, operation)
+    if sign.min() < 0:
         if core.is_complex:
-            return np.where(np.abs(w) <= noise, 0, w).astype(complex)
+            return np.where(sign == 0, 0, w).astype(complex)
+        row = int(np.argmin(w))
         raise IndefiniteMatrixError(
             f"{operation} of a real matrix needs eigenvalues that are not negative, and "
             f"{core.describe(row if core.is_diagonal else None)} has {w[row]:.3g}; "
@@ -458,26 +650,35 @@ def _domain_of_power(core: Core, w: Array, p: float, operation: str) -> Array:
     return np.maximum(w, 0)
 
 
-def _noise(core: Core, w: Array) -> float:
-    """Bound the rounding error in the eigenvalues of a core: none if it is diagonal."""
-    return 0.0 if core.is_diagonal else len(w) * core.precision * float(np.abs(w).max())
-
-
-def _refuse_singular(core: Core, w: Array, noise: float, operation: str) -> None:
-    """Raise if an eigenvalue is zero to rounding.
-
-    Small eigenvalues of a badly scaled core can be genuine: one that LU with
-    scaling finds invertible passes, if its eigenvalues did not round to zero.
-    """
+def _refuse_singular(core: Core, w: Array, sign: Array, operation: str) -> None:
+    """Raise if an eigenvalue is zero to rounding, or has been computed with the wrong sign."""
     if core.is_diagonal:
         _require_nonzero(core, operation)
-    elif np.abs(w).min() <= noise:
-        _factorised(core, operation)
-        if np.abs(w).min() == 0 or (w[0] < 0 and -w[0] <= noise):
-            raise SingularMatrixError(
-                f"{operation} needs an invertible matrix, and {core.describe()} has eigenvalues "
-                f"that are zero beside the largest, {np.abs(w).max():.3g}, to working precision"
-            )
+        return
+    if not sign.all():
+        factorised(core, operation)
+    if not sign.all() or (np.sign(w) != sign).any():
+        raise SingularMatrixError(
+            f"{operation} needs an invertible matrix, and {core.describe()} has eigenvalues "
+            f"that are zero beside the largest, {np.abs(w).max():.3g}, to working precision"
+        )
+
+
+def power_on_range(core: Core, p: float) -> tuple[Array, float, int]:
+    """Take the p-th power of the positive eigenvalues of a positive semi-definite core.
+
+    Eigenvalues that are zero to rounding stay zero. Also returns the logarithm of the product
+    of the others and how many there are, multiplicities included.
+    """
+    if core.is_diagonal:
+        keep = signs(core) > 0
+        values = np.where(keep, np.real(core.values), 1.0)
+        return np.where(keep, values**p, 0.0), float(core.multiplicity @ np.log(values)), rank(core)
+    w, v = eigh(core)
+    kept = w.size - count_nonzero(core)
+    w = np.maximum(w[kept:], np.finfo(np.float64).tiny)
+    multiplicity = int(core.multiplicity.max(initial=0))
+    return _reassemble(v[:, kept:], w**p), multiplicity * float(np.log(w).sum()), rank(core)
 
 
 def exp(core: Core) -> Array:
@@ -505,7 +706,7 @@ def log(core: Core) -> Array:
         w, v = eigh(core) if core.is_hermitian else (core.values, None)
         w = _domain_of_power(core, w, -1, "logm")
         return np.log(w) if core.is_diagonal else _reassemble(v, np.log(w))
-    _factorised(core, "logm")
+    factorised(core, "logm")
     return _principal(core, scipy.linalg.logm(core.values), "logm")
 
 

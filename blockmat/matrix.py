@@ -12,7 +12,7 @@ import numpy as np
 from blockmat import functions
 from blockmat._blockwise import block_sums, multiply, multiply_add
 from blockmat._html import matrix_to_html
-from blockmat._operator import BlockOperator, SquareBlockOperator
+from blockmat._operator import BlockOperator
 from blockmat._validation import (
     Array,
     accumulator_dtype,
@@ -22,8 +22,11 @@ from blockmat._validation import (
     working_dtype,
 )
 from blockmat._validation import check_finite as require_finite
+from blockmat._whitening import WhiteningOperator
 from blockmat.eigen import BlockEigh, decompose
 from blockmat.exceptions import (
+    IndefiniteMatrixError,
+    NotHermitianError,
     PartitionMismatchError,
     ShapeError,
 )
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["BlockConstantMatrix"]
 
 
-class BlockConstantMatrix(SquareBlockOperator):
+class BlockConstantMatrix(WhiteningOperator):
     r"""A square matrix that is constant on the blocks of a partition.
 
     Every off-diagonal block holds one number, and every diagonal block two: one
@@ -217,6 +220,9 @@ class BlockConstantMatrix(SquareBlockOperator):
         own = np.diagonal(values) if diagonal.ndim == 1 else values
         second = np.subtract(diagonal, own, dtype=dtype)
         between = values * _outer_root(partition) + _as_square(second)
+        # A sum over a block that cancels to the rounding of its numbers is zero.
+        cancelled = np.abs(between) <= 2 * np.finfo(dtype).eps * np.abs(_as_square(second))
+        between[cancelled] = 0
         return cls(partition, between.astype(dtype, copy=False), second)
 
     @classmethod
@@ -373,33 +379,39 @@ class BlockConstantMatrix(SquareBlockOperator):
     def is_hermitian(self) -> bool:
         """Whether it equals its conjugate transpose, to rounding.
 
-        The difference may reach ``8 * sqrt(k) * eps`` of the largest entry of
-        `between` and of `within`, which the rounding of a product needs.
+        In `between` and in an aligned `within`, two entries (a, b) and (b, a) may differ by
+        ``8 * sqrt(k) * eps`` times the smaller of the scales of a and b: the largest magnitude in
+        row and column a, and in row and column b. The rounding of a product needs this.
         """
-        return all(core.is_hermitian for core in self._cores())
+        return all(core.is_hermitian for core in self._cores)
 
-    def _cores(self) -> list[Core]:
-        """Return the summands of the matrix: the between core, then the within cores."""
+    @cached_property
+    def _cores(self) -> tuple[Core, ...]:
+        """The summands of the matrix: the between core, then the within cores."""
         p = self.partition
         blocks = np.arange(p.n_blocks)
-        cores = [Core.of(self._between, np.ones_like(p.sizes), blocks, "between")]
+        within = np.diagonal(self._within) if self.is_aligned else self._within
+        cores = [Core.of(self._between, np.ones_like(p.sizes), blocks, "between", within)]
         if self.is_aligned:
             for members, _ in p.size_classes:
                 square = self._within[np.ix_(members, members)]
-                cores.append(Core.of(square, p.sizes[members] - 1, members, "within"))
+                nothing = np.zeros(len(members))
+                cores.append(Core.of(square, p.sizes[members] - 1, members, "within", nothing))
         else:
             members = np.flatnonzero(p.sizes > 1)
-            cores.append(Core.of(self._within[members], p.sizes[members] - 1, members, "within"))
-        return cores
+            with np.errstate(invalid="ignore"):  # what is not finite is refused later
+                diagonal = self.diagonal_values[members]
+            multiplicity = p.sizes[members] - 1
+            cores.append(Core.of(self._within[members], multiplicity, members, "within", diagonal))
+        return tuple(cores)
 
-    def _finite_cores(self) -> list[Core]:
+    def _finite_cores(self) -> tuple[Core, ...]:
         """Return the summands for LAPACK, which does not take NaN or infinity."""
-        cores = self._cores()
-        for core in cores:
+        for core in self._cores:
             require_finite(core.values, core.describe())
-        return cores
+        return self._cores
 
-    def _assemble_within(self, cores: list[Core], results: list[Array]) -> Array:
+    def _assemble_within(self, cores: Sequence[Core], results: list[Array]) -> Array:
         """Put results for the within cores into an array like `within`."""
         within = np.zeros(self._within.shape, dtype=np.result_type(*results, np.float64))
         for core, result in zip(cores, results, strict=True):
@@ -668,8 +680,8 @@ class BlockConstantMatrix(SquareBlockOperator):
         Parameters
         ----------
         rtol : float, optional
-            Singular values up to `rtol` times the largest count as zero; by default
-            n times the rounding of the dtype.
+            Singular values up to `rtol` times the largest count as zero. By default those
+            do that `matrix_rank` does not count.
 
         Returns
         -------
@@ -688,7 +700,11 @@ class BlockConstantMatrix(SquareBlockOperator):
         array([[0.125, 0.125],
                [0.125, 0.125]])
         """
-        cutoff = self._rank_cutoff(rtol, "rtol")
+        cutoff = None
+        if rtol is not None:
+            if not rtol >= 0:
+                raise ValueError(f"rtol is {rtol!r}; expected 0 or more")
+            cutoff = rtol * float(self.norm(2))
         return self._map(lambda core: functions.pinv(core, cutoff))
 
     def powm(self, p: float) -> "BlockConstantMatrix":
@@ -949,7 +965,9 @@ class BlockConstantMatrix(SquareBlockOperator):
         descending = np.argsort(-values, kind="stable")
         return values[descending], multiplicities[descending]
 
-    def _collect(self, cores: list[Core], spectrum: Callable[[Core], Array]) -> tuple[Array, Array]:
+    def _collect(
+        self, cores: Sequence[Core], spectrum: Callable[[Core], Array]
+    ) -> tuple[Array, Array]:
         values = np.concatenate([spectrum(core) for core in cores])
         dtype = self.dtype
         if values.dtype.kind == "c":
@@ -1050,7 +1068,7 @@ class BlockConstantMatrix(SquareBlockOperator):
         real = real_dtype(self.dtype)
         if ord in (None, "fro"):
             squares = [
-                np.sum((np.abs(core.values) ** 2).T * core.multiplicity) for core in self._cores()
+                np.sum((np.abs(core.values) ** 2).T * core.multiplicity) for core in self._cores
             ]
             return real.type(np.sqrt(sum(squares)))
         if ord in ("nuc", 2, -2):
@@ -1091,17 +1109,14 @@ class BlockConstantMatrix(SquareBlockOperator):
         >>> bm.BlockConstantMatrix([0, 0], [[4.0]], [2.0]).cond()
         np.float64(2.0)
         """
-        if p in (None, 2, -2):
-            values, _ = self.svdvals()
-            largest, smallest = (values[-1], values[0]) if p == -2 else (values[0], values[-1])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = np.divide(largest, smallest)
-            return values.dtype.type(np.inf) if np.isnan(ratio) else ratio
-        norm = self.norm(p)
+        norm = self.norm(2 if p is None else p)
         try:
-            return norm * self.inv().norm(p)
+            inverse = self.inv() if self.matrix_rank() == self.shape[0] else None
         except np.linalg.LinAlgError:
-            return type(norm)(np.inf)
+            inverse = None
+        if inverse is None:
+            return type(norm)(0 if p == -2 else np.inf)
+        return norm * inverse.norm(2 if p is None else p)
 
     def matrix_rank(self, tol: float | None = None) -> int:
         """Count the singular values that are not zero.
@@ -1109,8 +1124,9 @@ class BlockConstantMatrix(SquareBlockOperator):
         Parameters
         ----------
         tol : float, optional
-            Singular values up to `tol` count as zero; by default n times the
-            rounding of the dtype times the largest.
+            Singular values up to `tol` count as zero. By default each core is scaled to
+            entries near 1, and singular values up to ``8 sqrt(k) eps`` count as zero then;
+            numbers of `within` if they are zero.
 
         Returns
         -------
@@ -1122,24 +1138,24 @@ class BlockConstantMatrix(SquareBlockOperator):
         ValueError
             If `tol` is negative.
 
+        Notes
+        -----
+        The default depends neither on n nor on the units of the variables. It is also what
+        `pinv`, `cond`, `is_positive_definite` and `as_covariance` go by.
+
         Examples
         --------
         >>> import blockmat as bm
         >>> bm.BlockConstantMatrix([0, 0, 1], [[2, 0], [0, 1]]).matrix_rank()
         2
         """
-        if tol is not None and not tol >= 0:
+        if tol is None:
+            cores = self._finite_cores()
+            return sum(functions.rank(core) for core in cores)
+        if not tol >= 0:
             raise ValueError(f"tol is {tol!r}; expected 0 or more")
         values, multiplicities = self.svdvals()
-        cutoff = self._rank_cutoff(None, "tol") if tol is None else tol
-        return int(multiplicities[values > cutoff].sum())
-
-    def _rank_cutoff(self, rtol: float | None, name: str) -> float:
-        if rtol is None:
-            rtol = self.shape[0] * float(np.finfo(self.dtype).eps)
-        elif not rtol >= 0:
-            raise ValueError(f"{name} is {rtol!r}; expected 0 or more")
-        return rtol * float(self.norm(2))
+        return int(multiplicities[values > tol].sum())
 
     def is_positive_definite(self) -> bool:
         """Whether the matrix is Hermitian with positive eigenvalues only.
@@ -1147,7 +1163,7 @@ class BlockConstantMatrix(SquareBlockOperator):
         Returns
         -------
         bool
-            True if every core has a Cholesky factor.
+            True if all eigenvalues are positive, beyond the rounding that `matrix_rank` has.
 
         Examples
         --------
@@ -1183,9 +1199,36 @@ class BlockConstantMatrix(SquareBlockOperator):
         >>> round(float(multivariate_normal.logpdf([0, 0, 0], cov=cov)), 4)
         -2.7568
         """
-        from blockmat._scipy_covariance import BlockConstantCovariance
+        from blockmat._scipy_covariance import SingularCovariance
 
-        return BlockConstantCovariance(self)
+        self._require_real()
+        return super().as_covariance() if self.is_positive_definite() else SingularCovariance(self)
+
+    @cached_property
+    def _root(self) -> "BlockConstantMatrix":
+        """The square root of a positive definite matrix, in double precision."""
+        return self._positive_definite.sqrtm()
+
+    @cached_property
+    def _inverse_root(self) -> "BlockConstantMatrix":
+        return self._positive_definite.invsqrtm()
+
+    @property
+    def _positive_definite(self) -> "BlockConstantMatrix":
+        """The matrix in double precision, if it is positive definite."""
+        if not self.is_hermitian:
+            raise NotHermitianError("the matrix is not symmetric; expected a covariance matrix")
+        if not self.is_positive_definite():
+            raise IndefiniteMatrixError(
+                "the matrix is not positive definite; expected a covariance matrix of full rank"
+            )
+        return self.astype(accumulator_dtype(self.dtype))
+
+    def _whitened(self, x: Array) -> Array:
+        return _in_precision_of(self._inverse_root.dot(x), np.result_type(self.dtype, x.dtype))
+
+    def _colorized(self, x: Array) -> Array:
+        return _in_precision_of(self._root.dot(x), np.result_type(self.dtype, x.dtype))
 
     # Display, storage
 

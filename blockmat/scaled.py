@@ -1,7 +1,6 @@
 """ScaledBlockMatrix: S B S, a block-constant matrix between two positive diagonals."""
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,6 @@ from blockmat._validation import Array, as_numeric, check_finite, frozen, real_d
 from blockmat._whitening import WhiteningOperator
 from blockmat.exceptions import (
     DtypeError,
-    IndefiniteMatrixError,
-    NotHermitianError,
     ShapeError,
 )
 from blockmat.matrix import BlockConstantMatrix
@@ -258,30 +255,11 @@ class ScaledBlockMatrix(WhiteningOperator):
         scales = np.log(self._scale.astype(np.float64)).sum()
         return sign, self._scale.dtype.type(logdet + 2 * scales)
 
-    @property
-    def _positive_definite(self) -> BlockConstantMatrix:
-        if not self._matrix.is_hermitian:
-            raise NotHermitianError("the matrix is not symmetric; expected a covariance matrix")
-        if not self._matrix.is_positive_definite():
-            raise IndefiniteMatrixError(
-                "the matrix is not positive definite; expected a covariance matrix of full rank"
-            )
-        return self._matrix
-
-    @cached_property
-    def _root(self) -> BlockConstantMatrix:
-        return self._positive_definite.sqrtm()
-
-    @cached_property
-    def _inverse_root(self) -> BlockConstantMatrix:
-        return self._positive_definite.invsqrtm()
-
     def _whitened(self, x: Array) -> Array:
-        whitened: Array = self._inverse_root.dot(self._divided(x))
-        return whitened
+        return self._matrix._whitened(self._divided(x))
 
     def _colorized(self, x: Array) -> Array:
-        return self._times(self._root.dot(x))
+        return self._times(self._matrix._colorized(x))
 
     def __repr__(self) -> str:
         n, k = self.shape[0], self.partition.n_blocks
