@@ -121,30 +121,63 @@ class _Vectors(NamedTuple):
         return result
 
 
-def block_sums(p: "Partition", x: Array) -> Array:
-    """Sum a validated (n,) or (n, m) array over each block, in double precision."""
+def block_sums(p: "Partition", x: Array, centre: Array | None = None) -> Array:
+    """Sum a validated (n,) or (n, m) array over each block, in double precision.
+
+    With a `centre` (k,) or (k, m), that of the block is subtracted from each number first.
+    """
     dtype = accumulator_dtype(x.dtype)
     vectors = _Vectors.of(x)
     if vectors.m == 0:
         return np.empty((p.n_blocks, 0), dtype=dtype)
+    kernels, taken = _kernels(), () if centre is None else (vectors.alike(centre),)
     if p.is_contiguous:
-        kernel = _kernels().sum_segments_of_rows if vectors.interleaved else _kernels().sum_segments
-        bounds, _, starts = p._segments
+        bounds, blocks, starts = p._segments
         sums = vectors.new(len(bounds) - 1, dtype)
         arguments: tuple[Any, ...] = (*vectors.for_segments, bounds, sums)
+        kernel = kernels.sum_segments_of_rows if vectors.interleaved else kernels.sum_segments
+        together = kernel
+        if taken:
+            kernel = kernels.sum_deviations_of_segments
+            if vectors.interleaved:
+                kernel = kernels.sum_deviations_of_segments_of_rows
+            arguments = (*vectors.for_segments, *taken, bounds, blocks, sums)
         _threads.run(kernel, arguments, shared_ranges(bounds, x.size))
         if len(bounds) > len(starts):
             partial = vectors._replace(array=sums)
             sums = vectors.new(p.n_blocks, dtype)
-            kernel(*partial.for_segments, starts, sums, 0, p.n_blocks)
+            together(*partial.for_segments, starts, sums, 0, p.n_blocks)
     else:
-        kernel = _kernels().sum_pieces_of_rows if vectors.interleaved else _kernels().sum_pieces
+        kernel = kernels.sum_pieces_of_rows if vectors.interleaved else kernels.sum_pieces
+        if taken:
+            kernel = kernels.sum_deviations_of_pieces
+            if vectors.interleaved:
+                kernel = kernels.sum_deviations_of_pieces_of_rows
         bounds = _pieces(p, vectors.m)
         sums = np.empty((len(bounds) - 1, *vectors.new(p.n_blocks, bool).shape), dtype=dtype)
-        arguments = (vectors.array, p._codes, bounds, sums)
+        arguments = (vectors.array, *taken, p._codes, bounds, sums)
         _threads.run(kernel, arguments, shared_ranges(bounds, x.size))
         sums = sum_of_parts(sums)
     return vectors.back(sums, x.ndim)
+
+
+_SAMPLED = 9  # members of a block whose median is near its mean, or is the number all have
+
+
+def centres(p: "Partition", x: Array) -> Array:
+    """Return a number of each block from which its deviations are no longer than need be.
+
+    A vector that is constant on blocks has no deviations from them.
+    """
+    places = p.offsets[:-1, None] + p.sizes[:, None] * np.arange(_SAMPLED) // _SAMPLED
+    some = np.asarray(x[p.order[places]], dtype=accumulator_dtype(x.dtype))
+    if np.iscomplexobj(some):
+        middle: Array = np.empty(some.shape[:1] + some.shape[2:], dtype=some.dtype)
+        middle.real, middle.imag = (
+            np.sort(y, axis=1)[:, _SAMPLED // 2] for y in (some.real, some.imag)
+        )
+        return middle
+    return np.sort(some, axis=1)[:, _SAMPLED // 2]
 
 
 def multiply(
@@ -177,11 +210,16 @@ def multiply(
 
 
 def multiply_add(
-    p: "Partition", x: Array, scale: Array, shift: Array, out: Array | None = None
+    p: "Partition",
+    x: Array,
+    scale: Array,
+    shift: Array,
+    out: Array | None = None,
+    centre: Array | None = None,
 ) -> Array:
-    """Return ``scale[labels] * x + shift[labels]`` in the dtype of `shift`.
+    """Return ``scale[labels] * (x - centre[labels]) + shift[labels]`` in the dtype of `shift`.
 
-    For x (n,) or (n, m), scale (k,), and shift (k,) or (k, m). `out`, of the shape of x
+    For x (n,) or (n, m), scale (k,), and shift and centre (k,) or (k, m). `out`, of the shape of x
     and the dtype of `shift`, may be x itself. The work is done from the end, where x
     still is in cache after its block sums.
     """
@@ -190,19 +228,22 @@ def multiply_add(
         return np.empty(x.shape, dtype=shift.dtype) if out is None else out
     result = vectors.new(p.n, shift.dtype) if out is None else vectors.alike(out)
     terms = vectors.alike(shift)
+    taken = None if centre is None else vectors.alike(centre)
     if p.is_contiguous:
         kernel = _kernels().multiply_add_segments
         if vectors.interleaved:
             kernel = _kernels().multiply_add_segments_of_rows
         bounds, blocks, _ = p._segments
         target = vectors._replace(array=result).for_segments[0]
-        arguments: tuple[Any, ...] = (*vectors.for_segments, scale, terms, bounds, blocks, target)
+        arguments: tuple[Any, ...] = (
+            *vectors.for_segments, taken, scale, terms, bounds, blocks, target,
+        )  # fmt: skip
     else:
         kernel = _kernels().multiply_add_pieces
         if vectors.interleaved:
             kernel = _kernels().multiply_add_pieces_of_rows
         bounds = _pieces(p, vectors.m)
-        arguments = (vectors.array, scale, terms, p._codes, bounds, result)
+        arguments = (vectors.array, taken, scale, terms, p._codes, bounds, result)
     _threads.run(kernel, arguments, shared_ranges(bounds, x.size)[::-1])
     if out is None:
         return vectors.back(result, x.ndim)

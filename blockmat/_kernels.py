@@ -51,13 +51,20 @@ class _Cache(FunctionCache):
             super().save_overload(sig, data)
 
 
-def _jit(function: _Kernel) -> _Kernel:
-    kernel: Any = numba.njit(
-        nogil=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"}
-    )(function)  # fmt: skip
+def _compiled(function: _Kernel, fastmath: set[str]) -> _Kernel:
+    kernel: Any = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
     with contextlib.suppress(RuntimeError):  # no place for a cache: compile in memory
         kernel._cache = _Cache(function)
     return cast(_Kernel, kernel)
+
+
+def _jit(function: _Kernel) -> _Kernel:
+    return _compiled(function, {"reassoc", "nsz", "contract"})
+
+
+def _jit_in_order(function: _Kernel) -> _Kernel:
+    """Compile without reassociation: ``(x - c) + (y - c)`` must not become ``x + y - 2 c``."""
+    return _compiled(function, {"nsz", "contract"})
 
 
 # Pairwise sums
@@ -229,59 +236,171 @@ def sum_pieces_of_rows(x, labels, bounds, sums, first, last):
                 _sum_labelled(x[tile:stop, j], labels[tile:stop], sums[p, :, j])
 
 
+# The same of deviations from a number for each block, which come before they are added
+
+
+@_jit_in_order
+def sum_deviations_of_segments(x, centre, bounds, blocks, sums, first, last):
+    """``sums[j, s] = sum of x[j, segment s] - centre[j, b]``, b = blocks[s], for s in first:last."""
+    zero = sums.dtype.type(0)
+    strip = np.empty(_TILE, sums.dtype)
+    for j in range(x.shape[0]):
+        for s in range(first, last):
+            c, total, start = centre[j, blocks[s]], zero, bounds[0] - bounds[0]
+            for tile in range(bounds[s], bounds[s + 1], _TILE):
+                some = x[j, tile : min(tile + _TILE, bounds[s + 1])]
+                for i in range(some.shape[0]):
+                    strip[i] = some[i] - c
+                total += _sum_run(strip, start, some.shape[0], zero)
+            sums[j, s] = total
+
+
+@_jit_in_order
+def sum_deviations_of_segments_of_rows(x, m, centre, bounds, blocks, sums, first, last):
+    """``sums[s] = sum of rows of segment s, less centre[b]``, b = blocks[s], for s in first:last.
+
+    x (n * m,) holds n rows of length m.
+    """
+    width = m * max(1, _RUN // m)
+    wide, some = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
+    taken = np.empty(width, sums.dtype)
+    for s in range(first, last):
+        start, stop = bounds[s] * m, bounds[s + 1] * m
+        used, c = min(width, stop - start), centre[blocks[s]]
+        for i in range(0, used, m):
+            taken[i : i + m] = c
+        wide[:used] = 0
+        for leaf in range(start, stop, _ROWS * width):
+            some[:used] = 0
+            for i in range(leaf, min(leaf + _ROWS * width, stop), width):
+                row = x[i : min(i + width, stop)]
+                for j in range(row.shape[0]):
+                    some[j] += row[j] - taken[j]
+            for j in range(np.uint64(used)):
+                wide[j] += some[j]
+        total = sums[s]
+        total[:] = 0
+        for i in range(0, used, m):
+            row = wide[i : i + m]
+            for j in range(row.shape[0]):
+                total[j] += row[j]
+
+
+@_jit_in_order
+def sum_deviations_of_pieces(x, centre, labels, bounds, sums, first, last):
+    """``sums[p, j] = block sums (k,) of x[j] - centre[j]`` over piece p, for p in first:last."""
+    size = max(8 * _TILE, 16 * sums.shape[2])
+    strip = np.empty(size, sums.dtype)
+    sums[first:last] = 0
+    for p in range(first, last):
+        for tile in range(bounds[p], bounds[p + 1], size):
+            where = labels[tile : min(tile + size, bounds[p + 1])]
+            for j in range(x.shape[0]):  # while the labels are in cache
+                some, c = x[j, tile : tile + where.shape[0]], centre[j]
+                for i in range(where.shape[0]):
+                    strip[i] = some[i] - c[where[i]]
+                _sum_labelled(strip[: where.shape[0]], where, sums[p, j])
+
+
+@_jit_in_order
+def sum_deviations_of_pieces_of_rows(x, centre, labels, bounds, sums, first, last):
+    """``sums[p] = block sums (k, m) of the rows of x (n, m), less centre``, p in first:last."""
+    m = x.shape[1]
+    size = max(_TILE, 16 * sums.shape[1])
+    strip = np.empty((size, m), sums.dtype) if m >= _LONG_ROW else np.empty((m, size), sums.dtype)
+    sums[first:last] = 0
+    for p in range(first, last):
+        for tile in range(bounds[p], bounds[p + 1], size):
+            where = labels[tile : min(tile + size, bounds[p + 1])]
+            some = x[tile : tile + where.shape[0]]
+            if m >= _LONG_ROW:
+                for i in range(where.shape[0]):
+                    row, c, target = some[i], centre[where[i]], strip[i]
+                    for j in range(row.shape[0]):
+                        target[j] = row[j] - c[j]
+                _sum_rows_labelled(strip[: where.shape[0]], where, sums[p])
+            else:
+                for j in range(np.uint64(m)):
+                    for i in range(where.shape[0]):
+                        strip[j, i] = some[i, j] - centre[where[i], j]
+                    _sum_labelled(strip[j, : where.shape[0]], where, sums[p, :, j])
+
+
 # One multiply-add per number
 
 
-@_jit
-def multiply_add_segments(x, scale, shift, bounds, blocks, out, first, last):
-    """``out[j] = scale[b] * x[j] + shift[j, b]`` over segment s of block b = blocks[s]."""
+# A centre of None, which Numba knows when it compiles, stands for no centre.
+
+
+@_jit_in_order
+def _at(centre, place):
+    return None if centre is None else centre[place]
+
+
+@_jit_in_order
+def _less(x, centre):
+    return x if centre is None else x - centre
+
+
+@_jit_in_order
+def _repeat(row, target):
+    """Fill ``target`` with copies of a row; neither, if there is no row."""
+    if row is not None:
+        for i in range(0, target.shape[0], row.shape[0]):
+            for j in range(min(row.shape[0], target.shape[0] - i)):
+                target[i + j] = row[j]
+
+
+@_jit_in_order
+def multiply_add_segments(x, centre, scale, shift, bounds, blocks, out, first, last):
+    """``out[j] = scale[b] * (x[j] - centre[j, b]) + shift[j, b]`` over segment s of block b."""
     for s in range(first, last):
         b = blocks[s]
         segment = slice(bounds[s], bounds[s + 1])
         factor = scale[b]
         for j in range(x.shape[0]):
             some, result, term = x[j, segment], out[j, segment], shift[j, b]
+            c = _at(_at(centre, j), b)
             for i in range(some.shape[0]):
-                result[i] = factor * some[i] + term
+                result[i] = factor * _less(some[i], c) + term
 
 
-@_jit
-def multiply_add_segments_of_rows(x, m, scale, shift, bounds, blocks, out, first, last):
-    """``out[i] = scale[b] * x[i] + shift[b]`` for the rows i of segment s, b = blocks[s].
+@_jit_in_order
+def multiply_add_segments_of_rows(x, m, centre, scale, shift, bounds, blocks, out, first, last):
+    """``out[i] = scale[b] * (x[i] - centre[b]) + shift[b]`` for the rows i of segment s of block b.
 
     x and out (n * m,) hold n rows of length m, which are taken several together.
     """
     width = m * max(1, _RUN // m)
+    taken = None if centre is None else np.empty(width, centre.dtype)
     terms = np.empty(width, shift.dtype)
     for s in range(first, last):
         b, start, stop = blocks[s], bounds[s] * m, bounds[s + 1] * m
-        factor, term = scale[b], shift[b]
-        for i in range(0, min(width, stop - start), m):
-            some = terms[i : i + m]
-            for j in range(some.shape[0]):
-                some[j] = term[j]
+        factor, used = scale[b], min(width, stop - start)
+        _repeat(_at(centre, b), _at(taken, slice(0, used)))
+        _repeat(shift[b], terms[:used])
         for i in range(start, stop, width):
             row, result = x[i : min(i + width, stop)], out[i : min(i + width, stop)]
             for j in range(row.shape[0]):
-                result[j] = factor * row[j] + terms[j]
+                result[j] = factor * _less(row[j], _at(taken, j)) + terms[j]
 
 
-@_jit
-def multiply_add_pieces(x, scale, shift, labels, bounds, out, first, last):
-    """``out[j, i] = scale[b] * x[j, i] + shift[j, b]`` over pieces of variables, b = labels[i]."""
+@_jit_in_order
+def multiply_add_pieces(x, centre, scale, shift, labels, bounds, out, first, last):
+    """``out[j, i] = scale[b] * (x[j, i] - centre[j, b]) + shift[j, b]`` over pieces, b = labels[i]."""
     for tile in range(bounds[first], bounds[last], 8 * _TILE):
         tiled = slice(tile, min(tile + 8 * _TILE, bounds[last]))
         where = labels[tiled]
         for j in range(x.shape[0]):  # while the labels are in cache
-            some, result, terms = x[j, tiled], out[j, tiled], shift[j]
+            some, result, c, terms = x[j, tiled], out[j, tiled], _at(centre, j), shift[j]
             for i in range(some.shape[0]):
                 b = where[i]
-                result[i] = scale[b] * some[i] + terms[b]
+                result[i] = scale[b] * _less(some[i], _at(c, b)) + terms[b]
 
 
-@_jit
-def multiply_add_pieces_of_rows(x, scale, shift, labels, bounds, out, first, last):
-    """``out[i] = scale[b] * x[i] + shift[b]`` for the rows i of pieces, b = labels[i]."""
+@_jit_in_order
+def multiply_add_pieces_of_rows(x, centre, scale, shift, labels, bounds, out, first, last):
+    """``out[i] = scale[b] * (x[i] - centre[b]) + shift[b]`` for rows i of pieces, b = labels[i]."""
     m = x.shape[1]
     for tile in range(bounds[first], bounds[last], _TILE):
         rows = slice(tile, min(tile + _TILE, bounds[last]))
@@ -289,14 +408,22 @@ def multiply_add_pieces_of_rows(x, scale, shift, labels, bounds, out, first, las
         if m >= _LONG_ROW:
             for i in range(some.shape[0]):
                 b = where[i]
-                factor, term, row, target = scale[b], shift[b], some[i], result[i]
+                factor, c, term, row, target = (
+                    scale[b],
+                    _at(centre, b),
+                    shift[b],
+                    some[i],
+                    result[i],
+                )
                 for j in range(row.shape[0]):
-                    target[j] = factor * row[j] + term[j]
+                    target[j] = factor * _less(row[j], _at(c, j)) + term[j]
         else:
             for j in range(np.uint64(m)):
                 for i in range(where.shape[0]):
                     b = where[i]
-                    result[i, j] = scale[b] * some[i, j] + shift[b, j]
+                    result[i, j] = (
+                        scale[b] * _less(some[i, j], _at(_at(centre, b), j)) + shift[b, j]
+                    )
 
 
 @_jit

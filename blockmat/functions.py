@@ -383,14 +383,17 @@ def _factors(core: Core) -> "_Cholesky | _LU":
     return (_Cholesky.of(core) if core.is_hermitian else None) or _LU.of(core)
 
 
-def factorised(core: Core, operation: str) -> "_Cholesky | _LU":
-    """Factorise an invertible dense core.
+def factorised(core: Core, operation: str) -> Any:
+    """Factorise an invertible core; a diagonal one is inverted.
 
     Raises
     ------
     SingularMatrixError
         If the core is singular to working precision.
     """
+    if core.is_diagonal:
+        _require_nonzero(core, operation)
+        return 1 / core.values
     factors = _factors(core)
     if not factors.rcond >= EPS:
         raise SingularMatrixError(
@@ -512,26 +515,13 @@ def inv(core: Core, operation: str = "inv") -> Array:
     SingularMatrixError
         If the core is singular to working precision.
     """
-    if core.is_diagonal:
-        _require_nonzero(core, operation)
-        return 1 / core.values
     factors = factorised(core, operation)
-    inverse = factors.inverse()
+    if core.is_diagonal:
+        reciprocals: Array = factors
+        return reciprocals
+    inverse: Array = factors.inverse()
     exactly = isinstance(factors, _Cholesky) or not core.is_hermitian
     return inverse if exactly else hermitian_part(inverse)
-
-
-def solve(core: Core, rhs: Array) -> Array:
-    """Solve with a core for (c,) or (c, m) right-hand sides.
-
-    Raises
-    ------
-    SingularMatrixError
-        If the core is singular to working precision.
-    """
-    if core.is_diagonal:
-        return (rhs.T * inv(core, "solve")).T
-    return factorised(core, "solve").solve(rhs)
 
 
 def pinv(core: Core, cutoff: float | None) -> Array:
