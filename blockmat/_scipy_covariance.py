@@ -96,7 +96,7 @@ class WhiteningCovariance(Covariance):  # type: ignore[misc]
     def __init__(self, matrix: WhiteningOperator) -> None:
         matrix.whiten(np.zeros(matrix.shape[0]))  # refuses other matrices
         self._matrix = matrix
-        self._log_pdet = float(matrix.logdet())
+        self._log_pdet = float(matrix.astype(np.float64).logdet())
         self._rank = matrix.shape[0]
         self._shape = matrix.shape
         self._allow_singular = False

@@ -524,6 +524,20 @@ def inv(core: Core, operation: str = "inv") -> Array:
     return inverse if exactly else hermitian_part(inverse)
 
 
+def pinv_of_rectangular(values: Array, precision: float, rtol: float | None) -> Array:
+    """Return the pseudo-inverse of a matrix (k, l), by default with the rule of `count_nonzero`."""
+    u, s, vh = scipy.linalg.svd(values, full_matrices=False, check_finite=False)
+    if rtol is None:
+        row, col = balance(values)
+        balanced = scipy.linalg.svdvals((values * row[:, None]) * col, check_finite=False)
+        rounding = _ROUNDING * np.sqrt(max(values.shape)) * max(precision, EPS * balanced[0])
+        r = int(np.count_nonzero(balanced > rounding))
+    else:
+        r = int(np.count_nonzero(s > rtol * s[0]))
+    inverse: Array = (vh[:r].conj().T / s[:r]) @ u[:, :r].conj().T
+    return inverse
+
+
 def pinv(core: Core, cutoff: float | None) -> Array:
     """Return the pseudo-inverse, with singular values up to `cutoff` taken as zero.
 

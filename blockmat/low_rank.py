@@ -16,8 +16,9 @@ from blockmat.exceptions import (
     IndefiniteMatrixError,
     NotHermitianError,
     ShapeError,
+    SingularMatrixError,
 )
-from blockmat.functions import Core, hermitian_part
+from blockmat.functions import EPS, Core, hermitian_part
 from blockmat.matrix import BlockConstantMatrix
 from blockmat.scaled import ScaledBlockMatrix
 
@@ -147,7 +148,7 @@ class BlockPlusLowRank(WhiteningOperator):
         return True
 
     def _apply(self, x: Array, out: Array | None = None) -> Array:
-        product: Array = self._base.dot(x) + self._factor @ (self._core @ (self._factor.T @ x))
+        product = self._times(x)
         if out is None:
             return product
         out[...] = product
@@ -202,13 +203,28 @@ class BlockPlusLowRank(WhiteningOperator):
         return self._base.diagonal() + low_rank
 
     @cached_property
+    def _directions(self) -> "_Directions | None":
+        """Where the whitened matrix differs from the identity; None if the base is not definite.
+
+        With ``W B W^T = I`` and ``W V = Q R``, ``W A W^T = I + Q (R C R^T) Q^T``.
+        """
+        if not self._base.is_positive_definite():
+            return None
+        whitened = self._base._whitened(self._factor.astype(np.float64))
+        basis, triangle = qr(whitened, mode="economic")
+        values, vectors = np.linalg.eigh(hermitian_part(triangle @ self._core @ triangle.T))
+        return _Directions(
+            basis @ vectors, 1 + values, len(values) * float(np.finfo(self.dtype).eps)
+        )
+
+    @cached_property
     def _solved_factor(self) -> Array:
         """``H = B^-1 V``, (n, r), in double precision."""
         return self._base.solve(self._factor.astype(np.float64))
 
     @cached_property
     def _inner(self) -> Core:
-        """``I + G C``, whose inverse and determinant are needed."""
+        """``I + G C``, whose inverse and determinant are needed where the base is not definite."""
         gram = hermitian_part(self._factor.T.astype(np.float64) @ self._solved_factor)
         return _as_core(np.eye(len(gram)) + gram @ self._core)
 
@@ -238,8 +254,15 @@ class BlockPlusLowRank(WhiteningOperator):
         array([[0.5, 0. ],
                [0. , 1. ]])
         """
-        factor = self._solved_factor.astype(self.dtype)
-        return BlockPlusLowRank(self._base.inv(), factor, self._inverse_core.astype(self.dtype))
+        if self._directions is None:
+            factor, core = self._solved_factor, self._inverse_core
+        else:
+            d = self._directions.invertible()
+            factor = self._base._whitened_adjoint(d.vectors)
+            core = np.diag(1 / d.values - 1)
+        return BlockPlusLowRank(
+            self._base.inv(), factor.astype(self.dtype), core.astype(self.dtype)
+        )
 
     def solve(self, b: Any) -> Array:
         """Solve ``A @ x = b``.
@@ -269,9 +292,23 @@ class BlockPlusLowRank(WhiteningOperator):
         array([1., 1.])
         """
         b = self._as_operand(b, "b")
-        H = self._solved_factor
-        solution: Array = self._base.solve(b) + H @ (self._inverse_core @ (H.T @ b))
-        return solution.astype(np.result_type(self.dtype, b.dtype), copy=False)
+        x = self._solved(b)
+        x += self._solved(b - self._times(x))  # what rounding has left
+        return x.astype(np.result_type(self.dtype, b.dtype), copy=False)
+
+    def _solved(self, b: Array) -> Array:
+        b = b.astype(np.float64, copy=False)
+        if self._directions is None:
+            H = self._solved_factor
+            solution: Array = self._base.solve(b) + H @ (self._inverse_core @ (H.T @ b))
+            return solution
+        whitened = self._base._whitened(b)
+        return self._base._whitened_adjoint(self._directions.invertible().power(whitened, -1))
+
+    def _times(self, x: Array) -> Array:
+        factor, core = self._factor, self._core
+        product: Array = self._base.dot(x) + factor @ (core @ (factor.T @ x))
+        return product
 
     def slogdet(self) -> tuple[Any, Any]:
         """Return the sign and the logarithm of the absolute determinant.
@@ -296,35 +333,31 @@ class BlockPlusLowRank(WhiteningOperator):
         (np.float64(0.0), np.float64(-inf))
         """
         sign, logdet = self._base.slogdet()
-        inner_sign, inner_logdet = functions.slogdet(self._inner)
+        if self._directions is None:
+            inner_sign, inner_logdet = functions.slogdet(self._inner)
+        else:
+            inner_sign, inner_logdet = self._directions.slogdet()
         return self.dtype.type(sign * inner_sign), self.dtype.type(logdet + inner_logdet)
 
-    @cached_property
-    def _scaled_base(self) -> ScaledBlockMatrix:
-        if isinstance(self._base, ScaledBlockMatrix):
-            return self._base
-        return ScaledBlockMatrix(self._base, np.ones(self.shape[0], dtype=self.dtype))
-
-    @cached_property
-    def _directions(self) -> "_Directions":
-        """Where the whitened matrix differs from the identity."""
-        whitened = self._scaled_base._whitened(self._factor.astype(np.float64))
-        basis, triangle = qr(whitened, mode="economic")
-        values, vectors = np.linalg.eigh(hermitian_part(triangle @ self._core @ triangle.T))
-        if values.min() <= -1 + len(values) * np.finfo(self.dtype).eps:
+    def _definite(self) -> "_Directions":
+        """Return the directions of a positive definite matrix."""
+        if self._directions is None:
+            raise IndefiniteMatrixError(
+                "the base is not positive definite; expected a covariance matrix of full rank"
+            )
+        if self._directions.values.min() <= self._directions.rounding:
             raise IndefiniteMatrixError(
                 "the matrix is not positive definite; its low-rank part takes away more than "
                 "the base has"
             )
-        return _Directions(basis @ vectors, 1 + values)
+        return self._directions
 
     def _whitened(self, x: Array) -> Array:
-        d = self._directions
-        whitened = d.power(self._scaled_base._whitened(x), -0.5)
+        whitened = self._definite().power(self._base._whitened(x), -0.5)
         return whitened.astype(np.result_type(self.dtype, x.dtype), copy=False)
 
     def _colorized(self, x: Array) -> Array:
-        coloured = self._scaled_base._colorized(self._directions.power(x, 0.5))
+        coloured = self._base._colorized(self._definite().power(x, 0.5))
         return coloured.astype(np.result_type(self.dtype, x.dtype), copy=False)
 
     def __repr__(self) -> str:
@@ -344,18 +377,45 @@ class BlockPlusLowRank(WhiteningOperator):
 
 
 class _Directions(NamedTuple):
-    """A symmetric matrix that is the identity but for some orthonormal directions (n, r)."""
+    """A symmetric matrix that is the identity but for orthonormal directions (n, r).
+
+    `values` (r,) are its eigenvalues there, known up to `rounding`.
+    """
 
     vectors: Array
     values: Array
+    rounding: float
 
     def power(self, x: Array, p: float) -> Array:
-        """Multiply columns (n, m) by its p-th power."""
-        powered: Array = x + self.vectors @ ((self.values**p - 1)[:, None] * (self.vectors.T @ x))
+        """Multiply columns (n, m) by its p-th power.
+
+        The directions are taken out of x twice: what is left of them after the first time is
+        the rounding of x, which may be much of the result.
+        """
+        inside = self.vectors.T @ x
+        rest = x - self.vectors @ inside
+        again = self.vectors.T @ rest
+        rest -= self.vectors @ again
+        powered: Array = rest + self.vectors @ ((self.values**p * (inside + again).T).T)
         return powered
+
+    def invertible(self) -> "_Directions":
+        """Return itself, or raise if it is singular to working precision."""
+        if np.abs(self.values).min() <= EPS * len(self.values):
+            raise SingularMatrixError(
+                f"the matrix is singular to working precision: its low-rank part takes away what "
+                f"the base has (to {self.values[np.abs(self.values).argmin()]:.1e} of it)"
+            )
+        return self
+
+    def slogdet(self) -> tuple[float, float]:
+        """Return the sign and the logarithm of the absolute determinant."""
+        if not self.values.all():
+            return 0.0, -np.inf
+        return float(np.prod(np.sign(self.values))), float(np.log(np.abs(self.values)).sum())
 
 
 def _as_core(values: Array) -> Core:
     """Return a small dense matrix as LAPACK is given it."""
     r = len(values)
-    return Core.of(values, np.ones(r, dtype=np.intp), np.arange(r), "low-rank")
+    return Core.of(values, np.ones(r, dtype=np.intp), np.arange(r), "low-rank", np.zeros(r))

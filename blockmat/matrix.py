@@ -1,5 +1,6 @@
 """BlockConstantMatrix: the canonical pair (between, within) and its algebra."""
 
+import contextlib
 import numbers as abc_numbers
 import operator
 from collections.abc import Callable, Sequence
@@ -1133,14 +1134,19 @@ class BlockConstantMatrix(WhiteningOperator):
         >>> bm.BlockConstantMatrix([0, 0], [[4.0]], [2.0]).cond()
         np.float64(2.0)
         """
-        norm = self.norm(2 if p is None else p)
-        try:
-            inverse = self.inv() if self.matrix_rank() == self.shape[0] else None
-        except np.linalg.LinAlgError:
-            inverse = None
-        if inverse is None:
-            return type(norm)(0 if p == -2 else np.inf)
-        return norm * inverse.norm(2 if p is None else p)
+        double = self.astype(accumulator_dtype(self.dtype))
+        ord = 2 if p is None else p
+        norm, inverse = double.norm(ord), None
+        if self.matrix_rank() == self.shape[0]:
+            with contextlib.suppress(np.linalg.LinAlgError):
+                inverse = double.inv()
+        with np.errstate(over="ignore"):
+            cond = (
+                np.float64(0 if p == -2 else np.inf)
+                if inverse is None
+                else norm * inverse.norm(ord)
+            )
+            return cond.astype(real_dtype(self.dtype))
 
     def matrix_rank(self, tol: float | None = None) -> int:
         """Count the singular values that are not zero.
@@ -1250,6 +1256,10 @@ class BlockConstantMatrix(WhiteningOperator):
 
     def _whitened(self, x: Array) -> Array:
         return _in_precision_of(self._inverse_root.dot(x), np.result_type(self.dtype, x.dtype))
+
+    def _whitened_adjoint(self, x: Array) -> Array:
+        """Multiply by the transpose of what whitens."""
+        return self._whitened(x)
 
     def _colorized(self, x: Array) -> Array:
         return _in_precision_of(self._root.dot(x), np.result_type(self.dtype, x.dtype))

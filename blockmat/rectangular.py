@@ -7,6 +7,7 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import LinearOperator
 
+from blockmat import functions
 from blockmat._blockwise import block_sums
 from blockmat._html import matrix_to_html
 from blockmat._operator import BlockOperator
@@ -305,8 +306,8 @@ class BlockRectangularMatrix(BlockOperator):
         Parameters
         ----------
         rtol : float, optional
-            Singular values up to `rtol` times the largest count as zero; by default
-            the larger side times the rounding of the dtype.
+            Singular values up to `rtol` times the largest count as zero. By default those
+            do that are zero to rounding in the core, as for `BlockConstantMatrix.matrix_rank`.
 
         Returns
         -------
@@ -325,12 +326,10 @@ class BlockRectangularMatrix(BlockOperator):
         array([[0.12],
                [0.16]])
         """
-        if rtol is None:
-            rtol = max(self.shape) * float(np.finfo(self.dtype).eps)
-        elif not rtol >= 0:
+        if rtol is not None and not rtol >= 0:
             raise ValueError(f"rtol is {rtol!r}; expected 0 or more")
         double = self._between.astype(accumulator_dtype(self.dtype))
-        inverse = scipy.linalg.pinv(double, rtol=rtol, atol=0.0, check_finite=False)
+        inverse = functions.pinv_of_rectangular(double, float(np.finfo(self.dtype).eps), rtol)
         return self._trusted(self._cols, self._rows, inverse, self.dtype)
 
     # Algebra on the core

@@ -258,6 +258,26 @@ class ScaledBlockMatrix(WhiteningOperator):
     def _whitened(self, x: Array) -> Array:
         return self._matrix._whitened(self._divided(x))
 
+    def _whitened_adjoint(self, x: Array) -> Array:
+        """Multiply by the transpose of what whitens."""
+        return self._divided(self._matrix._whitened_adjoint(x))
+
+    def is_positive_definite(self) -> bool:
+        """Whether the matrix is Hermitian with positive eigenvalues only.
+
+        Returns
+        -------
+        bool
+            True if the block-constant matrix inside is.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.ScaledBlockMatrix(bm.BlockConstantMatrix.identity([0, 0]), [1, 2]).is_positive_definite()
+        True
+        """
+        return self._matrix.is_positive_definite()
+
     def _colorized(self, x: Array) -> Array:
         return self._times(self._matrix._colorized(x))
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from blockmat import Partition, _kernels
-from blockmat._blockwise import block_sums, segments
+from blockmat._blockwise import block_sums, multiply_add, segments
 from blockmat._sums import matrix_sums
-from tests.cases import DTYPES, random_array
+from tests.cases import DTYPES, in_small_parts, random_array
 
 SHUFFLED = Partition.from_labels([2, 0, 1, 2, 0, 2, 1, 1, 2, 0, 0, 3])
 CONTIGUOUS = Partition.from_sizes([4, 3, 4, 1])
@@ -121,20 +121,67 @@ def test_long_sums(n, k):
 
 
 @over_dtypes
-def test_multiply_add(dtype):
+@pytest.mark.parametrize("columns", [2, 7])
+@over_partitions
+def test_sums_of_deviations(dtype, columns, p, monkeypatch):
+    in_small_parts(monkeypatch)
+    rng = np.random.default_rng(0)
+    x = random_array(rng, (p.n, columns), dtype)
+    centre = random_array(rng, (p.n_blocks, columns), double(dtype))
+    expected = p.indicator().T @ (x - centre[p.labels])
+    for array in (x, np.asfortranarray(x), x[:, ::-1].copy()[:, ::-1]):
+        close(block_sums(p, array, centre), expected)
+    close(block_sums(p, x[:, 0].copy(), centre[:, 0].copy()), expected[:, 0])
+
+
+@pytest.mark.parametrize("length", [1, 100, 5000, 40_000])
+def test_deviations_are_taken_before_they_are_added(length):
+    """Sums of numbers that differ in their last digits only, exact if taken in this order."""
+    for p in (Partition.from_sizes([length, length]), Partition.from_labels([0, 1] * length)):
+        centre = np.array([1e8, 3e8])
+        x = centre[p.labels] + np.resize([2.0**-20, -(2.0**-21)], p.n)
+        expected = p.indicator().T @ (x - centre[p.labels])
+        np.testing.assert_array_equal(block_sums(p, x, centre), expected)
+        for columns in (2, 6):
+            X, C = np.stack([x] * columns, axis=1), np.stack([centre] * columns, axis=1)
+            for array in (X, np.asfortranarray(X)):
+                np.testing.assert_array_equal(block_sums(p, array, C)[:, -1], expected)
+                result = multiply_add(p, array, np.ones(2), np.zeros((2, columns)), centre=C)
+                np.testing.assert_array_equal(result[:, -1], x - centre[p.labels])
+
+
+@over_dtypes
+@pytest.mark.parametrize("centred", [False, True])
+def test_multiply_add(dtype, centred):
     rng = np.random.default_rng(0)
     x, scale = random_array(rng, (3, 12), dtype), random_array(rng, 4, dtype)
     shift = random_array(rng, (3, 4), dtype)
     rows, shift_of_rows = np.ascontiguousarray(x.T), np.ascontiguousarray(shift.T)
-    expected = {p: scale[p.labels] * x + shift[:, p.labels] for p in (SHUFFLED, CONTIGUOUS)}
+    centre = random_array(rng, (3, 4), dtype) if centred else None
+    centre_of_rows = np.ascontiguousarray(centre.T) if centred else None
+    expected = {
+        p: scale[p.labels] * (x - (centre[:, p.labels] if centred else 0)) + shift[:, p.labels]
+        for p in (SHUFFLED, CONTIGUOUS)
+    }
 
     bounds, blocks, _ = segments(CONTIGUOUS.sizes, 3)
     first, last = 1, len(blocks) - 1
     inside = np.s_[:, bounds[first] : bounds[last]]
     out, out_of_rows = np.full(x.shape, 9, dtype), np.full(rows.shape, 9, dtype)
-    _kernels.multiply_add_segments(x, scale, shift, bounds, blocks, out, first, last)
+    _kernels.multiply_add_segments(x, centre, scale, shift, bounds, blocks, out, first, last)
     flat, flat_out = rows.reshape(-1), out_of_rows.reshape(-1)
-    arguments = (flat, 3, scale, shift_of_rows, bounds, blocks, flat_out, first, last)
+    arguments = (
+        flat,
+        3,
+        centre_of_rows,
+        scale,
+        shift_of_rows,
+        bounds,
+        blocks,
+        flat_out,
+        first,
+        last,
+    )
     _kernels.multiply_add_segments_of_rows(*arguments)
     for result in (out, out_of_rows.T):
         close(result[inside], expected[CONTIGUOUS][inside])
@@ -142,8 +189,8 @@ def test_multiply_add(dtype):
 
     labels, inside = SHUFFLED._codes, np.s_[:, 5:12]
     out, out_of_rows = np.full(x.shape, 9, dtype), np.full(rows.shape, 9, dtype)
-    _kernels.multiply_add_pieces(x, scale, shift, labels, BOUNDS, out, 1, 3)
-    arguments = (rows, scale, shift_of_rows, labels, BOUNDS, out_of_rows, 1, 3)
+    _kernels.multiply_add_pieces(x, centre, scale, shift, labels, BOUNDS, out, 1, 3)
+    arguments = (rows, centre_of_rows, scale, shift_of_rows, labels, BOUNDS, out_of_rows, 1, 3)
     _kernels.multiply_add_pieces_of_rows(*arguments)
     for result in (out, out_of_rows.T):
         close(result[inside], expected[SHUFFLED][inside])
@@ -291,6 +338,8 @@ def test_kernels_release_the_gil_and_are_cached():
     assert len(kernels) > 10
     for name, kernel in kernels.items():
         assert kernel.targetoptions["nogil"], name
-        assert kernel.targetoptions["fastmath"] == {"reassoc", "nsz", "contract"}, name
+        in_order = "deviations" in name or "multiply_add" in name
+        allowed = {"nsz", "contract"} if in_order else {"reassoc", "nsz", "contract"}
+        assert kernel.targetoptions["fastmath"] <= allowed, name
         assert "parallel" not in kernel.targetoptions, name
         assert type(kernel._cache) is _kernels._Cache, name
