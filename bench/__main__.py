@@ -17,7 +17,7 @@ from rich.console import Console
 from bench import harness, report
 
 SCENARIOS = (
-    "product", "fit", "samples", "functions", "peers", "scaling", "threads", "startup", "accuracy",
+    "product", "fit", "samples", "functions", "peers", "scaling", "threads", "startup", "accuracy", "backward",
     "optimizer", "discover", "covariance", "scaleout",
 )  # fmt: skip
 

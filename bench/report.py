@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-from bench import accuracy
+from bench import accuracy, backward
 from bench.harness import LIMIT, RESULTS, Row, by_group, load, markdown, table_by_notes, table_of
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -57,7 +57,7 @@ def write(names: Iterable[str]) -> None:
     """Write docs/performance.md and docs/experiments.md, with figures, and docs/accuracy.md."""
     pages = {
         "performance.md": _performance(names),
-        "accuracy.md": accuracy.page(load("accuracy")[1]),
+        "accuracy.md": accuracy.page(load("accuracy")[1]) + backward.section(load("backward")[1]),
         "discovery.md": _compared(COMPARED, ("discover", "covariance")),
         "scaling.md": _compared(SCALING, ("scaleout",)),
     }
@@ -118,7 +118,7 @@ def _machine(machine: dict) -> str:
     )
 
 
-NOT_TIMES = ("accuracy", "discover", "covariance", "scaleout")
+NOT_TIMES = ("accuracy", "backward", "discover", "covariance", "scaleout")
 COMPARED = """# Found blocks, measured
 
 How well `find_partition` and `cocluster` find blocks, and what `BlockCovariance` is worth on

@@ -6,6 +6,7 @@ block mean. In it the matrix is a direct sum of its cores, so its eigenvectors a
 these bases times the eigenvectors of the cores.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,14 +178,14 @@ def _rows_of_core(p: Partition, blocks: Array, is_between: bool) -> Array:
     return rows
 
 
-def decompose(p: Partition, direct_sum: list[Core], dtype: np.dtype[Any]) -> BlockEigh:
+def decompose(p: Partition, direct_sum: Sequence[Core], dtype: np.dtype[Any]) -> BlockEigh:
     """Decompose the Hermitian matrix that is a direct sum of cores.
 
     Parameters
     ----------
     p : Partition
         The blocks.
-    direct_sum : list of Core
+    direct_sum : sequence of Core
         The between core, then the within cores.
     dtype : dtype
         The dtype of the matrix.

@@ -203,8 +203,10 @@ def eigvalsh(core: Core) -> Array:
 
 def eigh(core: Core) -> tuple[Array, Array | None]:
     """Return eigenvalues and eigenvectors of a Hermitian core (None: the unit vectors)."""
-    if core.is_diagonal:
-        return np.real(core.values), None
+    return (np.real(core.values), None) if core.is_diagonal else _dense_eigh_of(core)
+
+
+def _dense_eigh_of(core: Core) -> tuple[Array, Array]:
     values, vectors = _dense_eigh(core.values)
     if values.size and values[0] < _GRADED * values[-1]:
         return _graded_eigh(core) or (values, vectors)
@@ -367,7 +369,8 @@ def rank(core: Core) -> int:
 
 def _is_nonzero(core: Core) -> Array:
     """Whether each number of a diagonal core is not zero to rounding."""
-    return signs(core) != 0 if core.is_hermitian else core.values != 0
+    nonzero: Array = (signs(core) if core.is_hermitian else core.values) != 0
+    return nonzero
 
 
 def is_positive_definite(core: Core) -> bool:
@@ -678,7 +681,7 @@ def power_on_range(core: Core, p: float) -> tuple[Array, float, int]:
         keep = signs(core) > 0
         values = np.where(keep, np.real(core.values), 1.0)
         return np.where(keep, values**p, 0.0), float(core.multiplicity @ np.log(values)), rank(core)
-    w, v = eigh(core)
+    w, v = _dense_eigh_of(core)
     kept = w.size - count_nonzero(core)
     w = np.maximum(w[kept:], np.finfo(np.float64).tiny)
     multiplicity = int(core.multiplicity.max(initial=0))

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import blockmat as bm
+from tests.extended import backward_error, equicorrelated, error_of_product, norm
 
 # Each number of a result is rounded a few times, and sums over blocks are pairwise, whose
 # rounding grows with log2(n): 20 for a million.
@@ -21,47 +22,6 @@ C_PAIR = 16
 C_LOW_RANK = 32
 
 DTYPES = (np.float32, np.float64)
-
-
-def exact_product(A, x):
-    """A x in extended precision, with every mean taken of deviations, which are small."""
-    p, wide = A.partition, np.longdouble
-    x = x.astype(wide)
-    means = np.array([x[b].mean() for b in p])
-    means = means + np.array([(x[b] - m).mean() for b, m in zip(p, means, strict=True)])
-    deviations = x - means[p.labels]
-    root = np.sqrt(p.sizes.astype(wide))
-    lifted = (A.between.astype(wide) @ (means * root)) / root
-    if not A.is_aligned:
-        return A.within.astype(wide)[p.labels] * deviations + lifted[p.labels]
-    result = lifted[p.labels]
-    for members, rows in p.size_classes:
-        result[rows] += A.within[np.ix_(members, members)].astype(wide) @ deviations[rows]
-    return result
-
-
-def norm(x):
-    return float(np.linalg.norm(x.astype(float)))
-
-
-def backward_error(A, x, b):
-    size = float(A.astype(np.float64).norm(2)) * norm(x) + norm(b)
-    return norm(exact_product(A, x) - b) / (np.finfo(A.dtype).eps * size) if size else 0.0
-
-
-def forward_error_of_product(A, x, y):
-    size = float(A.astype(np.float64).norm(2)) * norm(x)
-    return norm(exact_product(A, x) - y) / (np.finfo(A.dtype).eps * size) if size else 0.0
-
-
-def equicorrelated(p, within, dtype, aligned):
-    """Blocks of correlation 1 - within, and 0.9 of it between them."""
-    k, root = p.n_blocks, np.sqrt(p.sizes)
-    between = 0.9 * np.outer(root, root) + np.diag(0.1 * p.sizes + within)
-    d = np.full(k, within)
-    if aligned:
-        d = within * (np.eye(k) + 0.5 * (p.sizes[:, None] == p.sizes))
-    return bm.BlockConstantMatrix(p, between.astype(dtype), d.astype(dtype))
 
 
 def right_hand_sides(n, rng):
@@ -99,7 +59,7 @@ def test_solve_and_products_are_backward_stable_for_any_ratio(dtype, kind, n):
                 x = A.solve(b)
                 assert x.dtype == dtype
                 assert backward_error(A, x, b) <= C_PAIR
-                assert forward_error_of_product(A, b, A @ b) <= C_PAIR
+                assert error_of_product(A, b, A @ b) <= C_PAIR
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])

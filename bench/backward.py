@@ -1,0 +1,99 @@
+"""Backward errors of solve and of products, by type, dtype, n and correlation."""
+
+import numpy as np
+
+import blockmat as bm
+from bench.harness import Row
+from tests.extended import backward_error, equicorrelated, error_of_product, norm_of_matrix
+
+TITLE = "Backward errors, in units of the rounding eps of the dtype"
+
+DTYPES = (np.float32, np.float64)
+WITHIN = (0.5, 1e-2, 1e-6, 1e-12)  # one minus the correlation
+
+
+def measure(quick: bool) -> list[Row]:
+    """The largest errors over right-hand sides, two numbers for each correlation."""
+    rows = []
+    for kind, make in KINDS.items():
+        for n in (10**3, 10**5) if quick else (10**3, 10**6):
+            for dtype in DTYPES:
+                notes = {}
+                for within in WITHIN:
+                    A = make(n, within, dtype)
+                    notes[f"solve {within:g}"], notes[f"product {within:g}"] = worst(A)
+                rows.append(Row(f"{kind}, {np.dtype(dtype).name}, n = {n}", notes=notes))
+    return rows
+
+
+def worst(A):
+    """The largest backward error of solve, and the largest error of a product."""
+    size = norm_of_matrix(A)
+    solves, products = [], []
+    for b in right_hand_sides(A.shape[0]):
+        b = b.astype(A.dtype)
+        solves.append(backward_error(A, A.solve(b), b, size))
+        products.append(error_of_product(A, b, A @ b, size))
+    return float(max(solves)), float(max(products))
+
+
+def right_hand_sides(n):
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(n)
+    yield np.full(n, 1 / 3)
+    yield noise - noise.mean()  # whose sums cancel
+    yield noise + 1e4
+    yield np.eye(1, n)[0]
+
+
+def labels(n):
+    return bm.Partition.from_labels(np.arange(n) * 7919 % 5 % 3)
+
+
+def scaled(n, within, dtype):
+    scale = np.exp(np.random.default_rng(1).standard_normal(n))
+    return bm.ScaledBlockMatrix(equicorrelated(labels(n), within, dtype, False), scale).astype(
+        dtype
+    )
+
+
+def low_rank(n, within, dtype):
+    factor = 1e3 * np.random.default_rng(2).standard_normal((n, 3))
+    return bm.BlockPlusLowRank(equicorrelated(labels(n), within, dtype, False), factor).astype(
+        dtype
+    )
+
+
+KINDS = {
+    "one block": lambda n, w, d: equicorrelated(bm.Partition.trivial(n), w, d, False),
+    "three blocks, labelled": lambda n, w, d: equicorrelated(labels(n), w, d, False),
+    "four aligned blocks": lambda n, w, d: equicorrelated(
+        bm.Partition.uniform(4, n // 4), w, d, True
+    ),
+    "ScaledBlockMatrix": scaled,
+    "BlockPlusLowRank": low_rank,
+}
+
+
+def section(rows: list[Row]) -> str:
+    """The section of the page on accuracy."""
+    lines = [
+        "",
+        "## Backward errors",
+        "",
+        "The residual of `solve`, `|A x - b| / (|A| |x| + |b|)`, and the error of a product,",
+        "`|y - A x| / (|A| |x|)`, in units of eps: the largest over four right-hand sides (constant,",
+        "with sums of zero, noise far from zero, a unit vector). Blocks have correlation 1 - w within and",
+        "0.9 (1 - w) between them, so condition numbers reach n / w. `ScaledBlockMatrix` has scales",
+        "exp(N(0, 1)), `BlockPlusLowRank` three columns of 1000 N(0, 1). Each cell is solve / product,",
+        "measured by `python -m bench backward`.",
+        "",
+        "| matrix | " + " | ".join(f"w = {within:g}" for within in WITHIN) + " |",
+        "|---|" + "---|" * len(WITHIN),
+    ]
+    for row in rows:
+        cells = (
+            f"{row.notes[f'solve {w:g}']:.2g} / {row.notes[f'product {w:g}']:.2g}" for w in WITHIN
+        )
+        lines.append(f"| {row.work} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
