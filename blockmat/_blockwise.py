@@ -130,18 +130,19 @@ def block_sums(p: "Partition", x: Array, centre: Array | None = None) -> Array:
     vectors = _Vectors.of(x)
     if vectors.m == 0:
         return np.empty((p.n_blocks, 0), dtype=dtype)
-    kernels, taken = _kernels(), () if centre is None else (vectors.alike(centre),)
+    arguments: tuple[Any, ...]
+    kernels, taken = _kernels(), None if centre is None else vectors.alike(centre)
     if p.is_contiguous:
         bounds, blocks, starts = p._segments
         sums = vectors.new(len(bounds) - 1, dtype)
-        arguments: tuple[Any, ...] = (*vectors.for_segments, bounds, sums)
-        kernel = kernels.sum_segments_of_rows if vectors.interleaved else kernels.sum_segments
-        together = kernel
-        if taken:
+        together = kernels.sum_segments_of_rows if vectors.interleaved else kernels.sum_segments
+        if taken is None:
+            kernel, arguments = together, (*vectors.for_segments, bounds, sums)
+        else:
             kernel = kernels.sum_deviations_of_segments
             if vectors.interleaved:
                 kernel = kernels.sum_deviations_of_segments_of_rows
-            arguments = (*vectors.for_segments, *taken, bounds, blocks, sums)
+            arguments = (*vectors.for_segments, taken, bounds, blocks, sums)
         _threads.run(kernel, arguments, shared_ranges(bounds, x.size))
         if len(bounds) > len(starts):
             partial = vectors._replace(array=sums)
@@ -149,13 +150,9 @@ def block_sums(p: "Partition", x: Array, centre: Array | None = None) -> Array:
             together(*partial.for_segments, starts, sums, 0, p.n_blocks)
     else:
         kernel = kernels.sum_pieces_of_rows if vectors.interleaved else kernels.sum_pieces
-        if taken:
-            kernel = kernels.sum_deviations_of_pieces
-            if vectors.interleaved:
-                kernel = kernels.sum_deviations_of_pieces_of_rows
         bounds = _pieces(p, vectors.m)
         sums = np.empty((len(bounds) - 1, *vectors.new(p.n_blocks, bool).shape), dtype=dtype)
-        arguments = (vectors.array, *taken, p._codes, bounds, sums)
+        arguments = (vectors.array, taken, p._codes, bounds, sums)
         _threads.run(kernel, arguments, shared_ranges(bounds, x.size))
         sums = sum_of_parts(sums)
     return vectors.back(sums, x.ndim)

@@ -108,9 +108,25 @@ def _sum_run(x, start, stop, zero):
     return _sum_run(x, start, start + half, zero) + _sum_run(x, start + half, stop, zero)
 
 
-@_jit
-def _sum_labelled(x, labels, sums):
-    """Add x (n,) to ``sums[labels]``, in four lanes so that a repeated label need not wait."""
+# A centre of None, which Numba knows when it compiles, stands for no centre.
+
+
+@_jit_in_order
+def _at(centre, place):
+    return None if centre is None else centre[place]
+
+
+@_jit_in_order
+def _less(x, centre):
+    return x if centre is None else x - centre
+
+
+@_jit_in_order
+def _sum_labelled(x, centre, labels, sums):
+    """Add ``x - centre[labels]`` (n,) to ``sums[labels]``.
+
+    It is done in four lanes, so that a repeated label need not wait.
+    """
     k = sums.shape[0]
     size = max(4 * _RUN, 16 * k)
     four = k <= _LANES_UP_TO and x.shape[0] >= 16 * k
@@ -124,12 +140,20 @@ def _sum_labelled(x, labels, sums):
         fours = some.shape[0] // 4 * 4
         for q in range(fours // 4):
             i = np.uint64(4 * q)
-            lane0[where[i]] += some[i]
-            lane1[where[i + np.uint64(1)]] += some[i + np.uint64(1)]
-            lane2[where[i + np.uint64(2)]] += some[i + np.uint64(2)]
-            lane3[where[i + np.uint64(3)]] += some[i + np.uint64(3)]
+            j = where[i]
+            lane0[j] += _less(some[i], _at(centre, j))
+            i += np.uint64(1)
+            j = where[i]
+            lane1[j] += _less(some[i], _at(centre, j))
+            i += np.uint64(1)
+            j = where[i]
+            lane2[j] += _less(some[i], _at(centre, j))
+            i += np.uint64(1)
+            j = where[i]
+            lane3[j] += _less(some[i], _at(centre, j))
         for i in range(fours, some.shape[0]):
-            lane0[where[i]] += some[i]
+            j = where[i]
+            lane0[j] += _less(some[i], _at(centre, j))
         for b in range(k):
             total = lane0[b]
             if n_lanes > 1:
@@ -137,18 +161,18 @@ def _sum_labelled(x, labels, sums):
             sums[b] += total
 
 
-@_jit
-def _sum_rows_labelled(x, labels, sums):
-    """Add the rows of x (n, m) to the rows ``sums[labels]``, sums (k, m), some at a time."""
+@_jit_in_order
+def _sum_rows_labelled(x, centre, labels, sums):
+    """Add the rows of x (n, m), less ``centre[labels]``, to the rows ``sums[labels]`` (k, m)."""
     size = max(_RUN, 4 * sums.shape[0])
     total = np.empty_like(sums)
     for first in range(0, x.shape[0], size):
         some, where = x[first : first + size], labels[first : first + size]
         total[:] = 0
         for i in range(some.shape[0]):
-            row, target = some[i], total[where[i]]
+            row, target, c = some[i], total[where[i]], _at(centre, where[i])
             for j in range(row.shape[0]):
-                target[j] += row[j]
+                target[j] += _less(row[j], _at(c, j))
         sums += total
 
 
@@ -161,7 +185,7 @@ def _sum_blocks(x, offsets, labels, sums):
             sums[b] = _sum_run(x, offsets[b], offsets[b + 1], zero)
     else:
         sums[:] = 0
-        _sum_labelled(x, labels, sums)
+        _sum_labelled(x, None, labels, sums)
 
 
 # Block sums of vectors. A segment is a run of variables inside one contiguous block, a
@@ -207,33 +231,34 @@ def sum_segments_of_rows(x, m, bounds, sums, first, last):
                 total[j] += row[j]
 
 
-@_jit
-def sum_pieces(x, labels, bounds, sums, first, last):
-    """``sums[p, j] = block sums (k,) of x[j]`` over piece p, for p in first:last."""
+@_jit_in_order
+def sum_pieces(x, centre, labels, bounds, sums, first, last):
+    """``sums[p, j] = block sums (k,) of x[j] - centre[j, labels]`` over piece p in first:last."""
     size = max(8 * _TILE, 16 * sums.shape[2])
     sums[first:last] = 0
     for p in range(first, last):
         for tile in range(bounds[p], bounds[p + 1], size):
             stop = min(tile + size, bounds[p + 1])
             for j in range(x.shape[0]):  # while the labels are in cache
-                _sum_labelled(x[j, tile:stop], labels[tile:stop], sums[p, j])
+                _sum_labelled(x[j, tile:stop], _at(centre, j), labels[tile:stop], sums[p, j])
 
 
-@_jit
-def sum_pieces_of_rows(x, labels, bounds, sums, first, last):
-    """``sums[p] = block sums (k, m) of the rows of x (n, m)`` over piece p, p in first:last."""
+@_jit_in_order
+def sum_pieces_of_rows(x, centre, labels, bounds, sums, first, last):
+    """``sums[p] = block sums (k, m) of the rows of x (n, m) - centre[labels]``, p in first:last."""
     m = x.shape[1]
     sums[first:last] = 0
     for p in range(first, last):
         if m >= _LONG_ROW:
             piece = slice(bounds[p], bounds[p + 1])
-            _sum_rows_labelled(x[piece], labels[piece], sums[p])
+            _sum_rows_labelled(x[piece], centre, labels[piece], sums[p])
             continue
         size = max(_TILE, 16 * sums.shape[1])
         for tile in range(bounds[p], bounds[p + 1], size):
             stop = min(tile + size, bounds[p + 1])
             for j in range(m):  # while the rows are in cache
-                _sum_labelled(x[tile:stop, j], labels[tile:stop], sums[p, :, j])
+                column = _at(centre, (slice(None), j))
+                _sum_labelled(x[tile:stop, j], column, labels[tile:stop], sums[p, :, j])
 
 
 # The same of deviations from a number for each block, which come before they are added
@@ -286,60 +311,7 @@ def sum_deviations_of_segments_of_rows(x, m, centre, bounds, blocks, sums, first
                 total[j] += row[j]
 
 
-@_jit_in_order
-def sum_deviations_of_pieces(x, centre, labels, bounds, sums, first, last):
-    """``sums[p, j] = block sums (k,) of x[j] - centre[j]`` over piece p, for p in first:last."""
-    size = max(8 * _TILE, 16 * sums.shape[2])
-    strip = np.empty(size, sums.dtype)
-    sums[first:last] = 0
-    for p in range(first, last):
-        for tile in range(bounds[p], bounds[p + 1], size):
-            where = labels[tile : min(tile + size, bounds[p + 1])]
-            for j in range(x.shape[0]):  # while the labels are in cache
-                some, c = x[j, tile : tile + where.shape[0]], centre[j]
-                for i in range(where.shape[0]):
-                    strip[i] = some[i] - c[where[i]]
-                _sum_labelled(strip[: where.shape[0]], where, sums[p, j])
-
-
-@_jit_in_order
-def sum_deviations_of_pieces_of_rows(x, centre, labels, bounds, sums, first, last):
-    """``sums[p] = block sums (k, m) of the rows of x (n, m), less centre``, p in first:last."""
-    m = x.shape[1]
-    size = max(_TILE, 16 * sums.shape[1])
-    strip = np.empty((size, m), sums.dtype) if m >= _LONG_ROW else np.empty((m, size), sums.dtype)
-    sums[first:last] = 0
-    for p in range(first, last):
-        for tile in range(bounds[p], bounds[p + 1], size):
-            where = labels[tile : min(tile + size, bounds[p + 1])]
-            some = x[tile : tile + where.shape[0]]
-            if m >= _LONG_ROW:
-                for i in range(where.shape[0]):
-                    row, c, target = some[i], centre[where[i]], strip[i]
-                    for j in range(row.shape[0]):
-                        target[j] = row[j] - c[j]
-                _sum_rows_labelled(strip[: where.shape[0]], where, sums[p])
-            else:
-                for j in range(np.uint64(m)):
-                    for i in range(where.shape[0]):
-                        strip[j, i] = some[i, j] - centre[where[i], j]
-                    _sum_labelled(strip[j, : where.shape[0]], where, sums[p, :, j])
-
-
 # One multiply-add per number
-
-
-# A centre of None, which Numba knows when it compiles, stands for no centre.
-
-
-@_jit_in_order
-def _at(centre, place):
-    return None if centre is None else centre[place]
-
-
-@_jit_in_order
-def _less(x, centre):
-    return x if centre is None else x - centre
 
 
 @_jit_in_order
@@ -450,7 +422,7 @@ def multiply_labelled(x, scale, values, labels, out):
     """`multiply_contiguous` for labelled blocks."""
     k = values.shape[0]
     sums, terms = np.zeros(k, values.dtype), np.zeros(k, values.dtype)
-    _sum_labelled(x, labels, sums)
+    _sum_labelled(x, None, labels, sums)
     for b in range(k):
         for c in range(k):
             terms[b] += values[b, c] * sums[c]
