@@ -389,9 +389,9 @@ class BlockAdaGrad(Optimizer):
                 loss = closure()
         weights, vectors = self._plan()
         jobs: list[WeightStep | VectorStep] = [*weights, *vectors]
-        if not _are_finite(job.sums for job in jobs):
+        if not _are_finite(job.checked for job in jobs):
             if any(group["on_nonfinite"] == "raise" for group in self.param_groups):
-                raise NonFiniteError("a gradient contains NaN or infinity; expected finite numbers")
+                _raise_non_finite(jobs)
             return loss
         for weight in weights:
             weight.measure()
@@ -508,6 +508,18 @@ def _are_finite(sums: Iterable[Tensor]) -> bool:
     for s in sums:
         by_device.setdefault(s.device, []).append(s)
     return all(bool(torch.isfinite(torch.cat(own)).all()) for own in by_device.values())
+
+
+def _raise_non_finite(jobs: list[WeightStep | VectorStep]) -> None:
+    """Raise `NonFiniteError`, and say whether gradients or their squares are the cause."""
+    if not all(bool(torch.isfinite(g).all()) for job in jobs for g in job.gradients):
+        raise NonFiniteError("a gradient contains NaN or infinity; expected finite numbers")
+    if any(shards_of(p) is not None for job in jobs for p in job.whole):
+        raise NonFiniteError(
+            "a gradient contains NaN or infinity on another rank, or its squares overflow; "
+            "expected smaller numbers"
+        )
+    raise NonFiniteError("the squares of a gradient overflow; expected smaller numbers")
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
