@@ -252,6 +252,167 @@ def test_a_callable_or_dict_chooses_the_blocks():
     assert by_index.param_groups[0]["kinds"] == ["row scalars", "diagonal", "columns", "diagonal"]
 
 
+class Words(nn.Module):
+    """A model with an embedding, a joined bias, a norm and an output layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(7, 4)
+        self.hidden = nn.Linear(4, 5)
+        self.norm = nn.LayerNorm(5)
+        self.out = nn.Linear(5, 3)
+
+    def forward(self, words):
+        return self.out(self.norm(torch.tanh(self.hidden(self.embedding(words)))))
+
+
+class Wrapped(nn.Module):
+    """Names parameters as DistributedDataParallel does."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, words):
+        return self.module(words)
+
+
+FORMS = {
+    "model": lambda m, **o: BlockAdaGrad(m, **o),
+    "model twice": lambda m, **o: BlockAdaGrad(m, model=m, **o),
+    "names": lambda m, **o: BlockAdaGrad(m.named_parameters(), model=m, **o),
+    "list of names": lambda m, **o: BlockAdaGrad(list(m.named_parameters()), model=m, **o),
+    "parameters": lambda m, **o: BlockAdaGrad(m.parameters(), model=m, **o),
+    "list": lambda m, **o: BlockAdaGrad(list(m.parameters()), model=m, **o),
+    "group": lambda m, **o: BlockAdaGrad([{"params": m.parameters()}], model=m, **o),
+    "group of names": lambda m, **o: BlockAdaGrad(
+        [{"params": list(m.named_parameters())}], model=m, **o
+    ),
+    "group for each layer": lambda m, **o: BlockAdaGrad(
+        [{"params": list(layer.parameters())} for layer in layers(m)], model=m, **o
+    ),
+    "named group for each layer": lambda m, **o: BlockAdaGrad(
+        [
+            {"params": [(name, p) for name, p in m.named_parameters() if f"{i}." in name]}
+            for i in ("embedding", "hidden", "norm", "out")
+        ],
+        model=m,
+        **o,
+    ),
+}
+WRAPPERS = {
+    "plain": lambda m: m,
+    "compiled": lambda m: torch.compile(m, backend="eager"),
+    "parallel": Wrapped,
+    "both": lambda m: torch.compile(Wrapped(m), backend="eager"),
+    "both, the other way": lambda m: Wrapped(torch.compile(m, backend="eager")),
+}
+
+
+def layers(model):
+    return [m for m in model.modules() if list(m.parameters(recurse=False))]
+
+
+def learned(form, wrapper, **options):
+    """Return parameters after some steps, and the kinds by name."""
+    torch.manual_seed(0)
+    words = Words()
+    model = WRAPPERS[wrapper](words)
+    optimizer = FORMS[form](model, lr=0.1, **options)
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        optimizer.zero_grad()
+        x = torch.randint(7, (16,), generator=generator)
+        nn.functional.cross_entropy(words(x), x % 3).backward()
+        optimizer.step()
+    return [p.detach() for p in words.parameters()]
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "options", [{}, {"partition": {"out.weight": "rows", "embedding.weight": "columns"}}]
+)
+def test_every_form_of_parameters_is_trained_as_the_model(form, wrapper, options):
+    expected = learned("model", "plain", **options)
+    for p, q in zip(learned(form, wrapper, **options), expected, strict=True):
+        assert torch.equal(p, q)
+
+
+def kinds_of(optimizer, model):
+    names = {id(p): name for name, p in model.named_parameters()}
+    return {
+        names[id(p)]: group["kinds"][i]
+        for group in optimizer.param_groups
+        for i, p in enumerate(group["params"])
+    }
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_groups_by_weight_decay_keep_the_roles_of_the_model(named):
+    model = Words()
+    wanted = kinds_of(BlockAdaGrad(model), model)
+    groups = [
+        {"params": [(name, p) if named else p for name, p in model.named_parameters() if choose(p)],
+         "weight_decay": decay}
+        for decay, choose in ((0.1, lambda p: p.ndim > 1), (0.0, lambda p: p.ndim == 1))
+    ]  # fmt: skip
+    kinds = kinds_of(BlockAdaGrad(groups, model=model), model)
+    assert kinds == wanted | {"hidden.bias": "diagonal"}  # whose weight is in another group
+    assert kinds["embedding.weight"] == "row scalars"
+    assert kinds["out.weight"] == "diagonal"
+    later = BlockAdaGrad(groups[:1], model=model)
+    later.add_param_group(groups[1])
+    assert kinds_of(later, model) == kinds
+
+
+def test_parameters_that_are_not_of_the_model_are_as_without_one():
+    model, other = Words(), nn.Linear(5, 3)
+    optimizer = BlockAdaGrad([*model.out.parameters(), *other.parameters()], model=model)
+    assert optimizer.param_groups[0]["kinds"] == ["diagonal", "diagonal", "rows", "diagonal"]
+    with pytest.raises(TypeError, match=r"model is a list; expected a torch.nn.Module"):
+        BlockAdaGrad(model.parameters(), model=[model])
+
+
+@pytest.mark.parametrize(
+    ("make", "key", "expected"),
+    [
+        (lambda m, q: BlockAdaGrad(m, partition=q), "out.weigth", r"expected 'out\.weight'"),
+        (lambda m, q: BlockAdaGrad(Wrapped(m), partition=q), "out.weigth", r"expected 'out\.weight'"),
+        (lambda m, q: BlockAdaGrad(m, partition=q), "head", "expected names of parameters, such as 'embedding"),
+        (lambda m, q: BlockAdaGrad(m, partition=q), 0, "expected names of parameters"),
+        (lambda m, q: BlockAdaGrad(m.named_parameters(), partition=q), "module.ou.weight", r"'out\.weight'"),
+        (lambda m, q: BlockAdaGrad(m.parameters(), partition=q), "out.weight", "no names .or give model."),
+        (lambda m, q: BlockAdaGrad(m.parameters(), partition=q), 7, "expected indices in a group"),
+        (lambda m, q: BlockAdaGrad(m.parameters(), partition=q, model=m), "out.weigth", r"'out\.weight'"),
+        (lambda m, q: BlockAdaGrad([{"params": m.parameters(), "partition": q}], model=m), "out.weigth", r"'out\.weight'"),
+    ],
+)  # fmt: skip
+def test_a_key_that_no_parameter_is_is_refused(make, key, expected):
+    model = Words()
+    with pytest.raises(
+        ValueError, match=f"partition is for {key!r}, which no parameter is; .*{expected}"
+    ):
+        make(model, {key: "rows"})
+    optimizer = BlockAdaGrad(model.hidden, model=model)
+    with pytest.raises(ValueError, match=r"partition is for 'out\.weigth', which .*'out\.weight'"):
+        optimizer.add_param_group(
+            {"params": list(model.out.named_parameters("out")), "partition": {"out.weigth": "rows"}}
+        )
+    assert len(optimizer.param_groups) == 1
+
+
+def test_a_name_that_occurs_with_and_without_a_prefix_is_meant_exactly():
+    model = nn.Module()
+    model.layer, model.module = nn.Linear(3, 4), nn.Module()
+    model.module.layer = nn.Linear(3, 4)
+    choose = {"layer.weight": "columns", "module.layer.weight": "rows"}
+    kinds = kinds_of(BlockAdaGrad(model, partition=choose), model)
+    assert (kinds["layer.weight"], kinds["module.layer.weight"]) == ("columns", "rows")
+    kinds = kinds_of(BlockAdaGrad(model, partition={"layer.weight": "row scalars"}), model)
+    assert kinds["module.layer.weight"] != "row scalars"
+
+
 def test_too_many_blocks_fall_back_with_one_warning():
     params = [nn.Parameter(torch.zeros(6, 9)), nn.Parameter(torch.zeros(9, 6)),
               nn.Parameter(torch.zeros(2, 6))]  # fmt: skip

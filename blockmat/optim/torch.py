@@ -24,6 +24,7 @@ from blockmat.optim._torch_layout import (
     SHORTER,
     Layout,
     Roles,
+    check_keys,
     n_blocks,
     resolve,
 )
@@ -190,6 +191,7 @@ class BlockAdaGrad(Optimizer):
         maximize: bool = False,
         max_blocks: int = 1024,
         on_nonfinite: str = "raise",
+        model: nn.Module | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -210,16 +212,29 @@ class BlockAdaGrad(Optimizer):
             "on_nonfinite": on_nonfinite,
             "differentiable": False,
         }
+        if model is not None and not isinstance(model, nn.Module):
+            raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
         is_module = isinstance(params, nn.Module)
-        self._roles = Roles.of(params if is_module else None)
+        self._roles = Roles.of(params if is_module and model is None else model)
         self._layouts: dict[Tensor, Layout] = {}
         super().__init__(params.named_parameters() if is_module else params, defaults)
+        if isinstance(partition, dict):
+            check_keys(partition, [*map(self._names_of, self.param_groups), *self._known_names()])
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copy, or take what `load_state_dict` has read."""
         super().__setstate__(state)
         self._layouts = {}
         self.__dict__.setdefault("_roles", Roles.of(None))
+        for group in self.param_groups:  # older states have none
+            group.setdefault("shapes", [list(p.shape) for p in group["params"]])
+
+    def _names_of(self, group: dict[str, Any]) -> list[str | None]:
+        return self._roles.names_of(group["params"], group.get("param_names"))
+
+    def _known_names(self) -> list[list[str | None]]:
+        """Return the names of the model as one group, or no group without a model."""
+        return [[*self._roles.names.values()]] if self._roles.names else []
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters with options of its own.
@@ -246,9 +261,13 @@ class BlockAdaGrad(Optimizer):
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.01, 0.1]
         """
+        is_own = isinstance(param_group, dict) and isinstance(param_group.get("partition"), dict)
         super().add_param_group(param_group)
         group = self.param_groups.pop()
+        names = self._names_of(group)
         _check_options(group)
+        if is_own:
+            check_keys(group["partition"], [names, *self._known_names()])
         if group["max_change"] is None:
             group["max_change"] = MAX_CHANGE if group["structure"] == "scaled" else math.inf
         for p in group["params"]:
@@ -260,7 +279,7 @@ class BlockAdaGrad(Optimizer):
                 )
         kinds, too_many = resolve(
             group["params"],
-            group.get("param_names"),
+            names,
             group.pop("partition"),
             self._roles,
             group["max_blocks"],
@@ -279,6 +298,7 @@ class BlockAdaGrad(Optimizer):
                     "'columns'"
                 )
         group["kinds"] = kinds
+        group["shapes"] = [list(p.shape) for p in group["params"]]
         self.param_groups.append(group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -484,22 +504,85 @@ def _states_of(
     for saved, group in zip(state_dict["param_groups"], groups, strict=False):
         if "kinds" not in saved:
             raise ValueError("state_dict is of another optimizer; expected one of BlockAdaGrad")
-        for i, kind, p in zip(saved["params"], saved["kinds"], group["params"], strict=False):
+        kinds = saved["kinds"]
+        shapes = saved.get("shapes", [list(p.shape) for p in group["params"]])  # older have none
+        for place, (i, p) in enumerate(zip(saved["params"], group["params"], strict=False)):
+            if tuple(shapes[place]) != tuple(p.shape):
+                raise ValueError(
+                    f"state_dict is of a parameter of shape {tuple(shapes[place])}; expected "
+                    f"{tuple(p.shape)}"
+                )
             state = state_dict["state"].get(i)
             if state is None:
                 continue
-            buffer, root = state.get("momentum_buffer"), state.get("within_root")
-            if buffer is not None and buffer.shape != p.shape:
+            has_bias = any(isinstance(kind, int) and kind == place for kind in kinds)
+            kind = kinds[place]
+            numbers = ["step", "measured", "refreshed"][: 3 if n_blocks(kind, p) else 1]
+            numbers = [] if isinstance(kind, int) else numbers  # a bias has none
+            if missing := [name for name in numbers if name not in state]:
                 raise ValueError(
-                    f"state_dict has momentum of shape {tuple(buffer.shape)} for a parameter "
-                    f"of shape {tuple(p.shape)}"
+                    f"state_dict has no {', '.join(missing)}; expected {', '.join(numbers)}"
                 )
-            if root is not None and len(root) != n_blocks(kind, p):
-                raise ValueError(
-                    f"state_dict has {len(root)} blocks for a parameter of shape "
-                    f"{tuple(p.shape)}; expected {n_blocks(kind, p)}"
-                )
+            expected = _shapes_of_state(state, kind, p, has_bias, saved["structure"])
+            for name, shape in expected.items():
+                if (found := _shapes(state.get(name))) != shape:
+                    raise ValueError(
+                        f"state_dict has {name} of shape {found} for a parameter of shape "
+                        f"{tuple(p.shape)}; expected {shape}"
+                    )
             yield p, state
+
+
+def _shapes_of_state(
+    state: dict[str, Any], kind: Any, p: Tensor, has_bias: bool, structure: str
+) -> dict[str, Any]:
+    """Return the shapes of the tensors that a state must have, nested as they are."""
+    shape = tuple(p.shape)
+    expected: dict[str, Any] = {}
+    if "momentum_buffer" in state:
+        expected["momentum_buffer"] = shape
+    if isinstance(kind, int):
+        return expected
+    if isinstance(kind, str) and kind in (DIAGONAL, ROW_SCALARS):
+        by_row = (*shape[:1], *(1 for _ in shape[1:]))
+        return expected | {"squares": by_row if kind == ROW_SCALARS else shape}
+    k = n_blocks(kind, p)
+    lower, square = [(k // 2, k // 2), (k - k // 2, k)], (k, k)
+    if isinstance(kind, Tensor) and len(kind) != p.numel():
+        raise ValueError(
+            f"state_dict has {len(kind)} labels for a parameter of shape {shape}; expected "
+            f"{p.numel()}"
+        )
+    aligned, between = structure != "mean", state.get("between")
+    expected["within"] = lower if aligned else (k,)
+    expected["within_root"] = square if aligned else (k,)
+    if isinstance(between, dict) and "lower" in between:
+        expected["between"] = {"lower": lower, "root": square}
+    else:
+        parts = between if isinstance(between, dict) else {}
+        r, c = (
+            len(t) if isinstance(t := parts.get(name), Tensor) and t.ndim == 1 else 0
+            for name in ("weights", "change")
+        )
+        expected["between"] = {
+            "vectors": (k, r), "weights": (r,), "scale": (), "change": (min(c, r),)
+        }  # fmt: skip
+    if "graft" in state:
+        found = _shapes(state["graft"])
+        fits = isinstance(found, list) and all(len(own) == 2 and own[0] == k for own in found)
+        expected["graft"] = found if fits else [(k, 1)]
+    if structure == "scaled":
+        expected["columns"] = (p.numel() // max(k, 1) + has_bias,)
+    return expected
+
+
+def _shapes(value: Any) -> Any:
+    """Return the shapes of nested tensors, and the type of anything else."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    if isinstance(value, dict):
+        return {name: _shapes(item) for name, item in value.items()}
+    return [_shapes(item) for item in value] if isinstance(value, list) else type(value).__name__
 
 
 def _are_finite(sums: Iterable[Tensor]) -> bool:
