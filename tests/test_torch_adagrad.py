@@ -541,6 +541,43 @@ def test_no_step_changes_a_layer_by_more(grafting, momentum):
         before = [[p.detach().clone() for p in group] for group in groups]
 
 
+def changes(rates, momentum, max_change=0.1, **options):
+    """Return the parameters of a layer after each step, each with its own rate."""
+    torch.manual_seed(0)
+    layer = nn.Linear(5, 4)
+    optimizer = BlockAdaGrad(
+        [*layer.named_parameters()], momentum=momentum, max_change=max_change, **options
+    )
+    path = [torch.cat([p.detach().flatten() for p in layer.parameters()])]
+    for seed, rate in enumerate(rates):
+        optimizer.param_groups[0]["lr"] = rate
+        x = torch.randn(8, 5, generator=torch.Generator().manual_seed(seed))
+        optimizer.zero_grad()
+        (layer(x) + x.square().sum(1, keepdim=True)).square().mean().backward()
+        optimizer.step()
+        path.append(torch.cat([p.detach().flatten() for p in layer.parameters()]))
+    return torch.stack(path)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_while_updates_are_shortened_the_rate_has_no_effect(structure, momentum):
+    paths = [changes([rate] * 20, momentum, structure=structure) for rate in (10.0, 1e3)]
+    torch.testing.assert_close(*paths, rtol=1e-4, atol=1e-5)
+    free = changes([10.0] * 20, momentum, math.inf, structure=structure)
+    assert (free[-1] - free[0]).norm() > 10 * (paths[0][-1] - paths[0][0]).norm()
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_after_the_rate_has_risen_a_step_is_longer_by_at_most_the_ratio(structure):
+    path = changes([1.0] * 15 + [10.0] * 15, 0.9, structure=structure)
+    steps = path.diff(dim=0).norm(dim=1)
+    longest = path.norm(dim=1).clamp(min=2).cummax(0).values[:-1]  # of four rows
+    shares = steps / longest
+    assert shares[:15].max() <= 0.1 * (1 + 1e-5)
+    assert 0.1 * 3 < shares[15:].max() <= 0.1 * 10 * (1 + 1e-5)
+
+
 def test_the_defaults_depend_on_the_structure():
     for structure, wanted in (("scaled", 0.07), ("aligned", math.inf), ("mean", math.inf)):
         p = nn.Parameter(torch.zeros(2, 3))

@@ -29,10 +29,10 @@ class BlockAdaGrad:
         The learning rate, in units of the variables. The attribute may be changed
         between steps.
     momentum : float, default 0.0
-        The factor, from 0 to below 1, by which past updates live on.
+        The momentum coefficient, from 0 to below 1.
     damping : float, default 1e-3
         What is added to the eigenvalues of each core (between blocks, and within), relative
-        to the largest of that core.
+        to the largest of that core; at least the rounding of the gradient's dtype.
     update_interval : int, default 1
         The longest time, in steps, that an inverse square root is used. Early steps,
         where the sum changes fast, renew it more often: once an eighth of all steps so
@@ -58,7 +58,7 @@ class BlockAdaGrad:
     See Also
     --------
     minimize : a loop around it.
-    blockmat.optim.torch.BlockAdaGrad : the optimizer for PyTorch.
+    blockmat.optim.torch.BlockAdaGrad : for PyTorch, with other defaults and more options.
 
     Notes
     -----
@@ -73,10 +73,14 @@ class BlockAdaGrad:
     full-matrix AdaGrad [2]_ on the projected matrix. :math:`\Lambda_t` multiplies block
     means by the largest eigenvalue of M, the between core of :math:`G_t`, and deviations
     from them by the largest of its within core: one :math:`\delta I` for both would drown
-    the smaller of the two. A core that is still zero leaves its directions alone.
+    the smaller of the two. A core that is still zero leaves its directions alone. So does one
+    that is rounding beside the other: the root of a core is multiplied by
+    :math:`w / (w + \varepsilon e)`, with w its largest eigenvalue, e the largest mean square of
+    the entries of a block, summed likewise, and :math:`\varepsilon` the rounding of the gradient's
+    dtype.
 
-    A step costs O(n + k\ :sup:`2`), and O(k\ :sup:`3`) where the root is renewed. Sums are kept
-    in double precision.
+    A step costs O(n + k\ :sup:`2`), or O(n k) if aligned, and O(k\ :sup:`3`) where the root is
+    renewed. Sums are kept in double precision.
 
     The derivation is in :ref:`theory-adagrad`.
 
@@ -149,7 +153,8 @@ class BlockAdaGrad:
         ShapeError
             If `x` and `grad` differ in shape, or from the partition.
         NonFiniteError
-            If `grad` contains NaN or infinity; nothing has changed then.
+            If `grad` contains NaN or infinity, or its squares overflow in double precision;
+            nothing has changed then.
 
         Examples
         --------
@@ -203,9 +208,11 @@ class BlockAdaGrad:
         Raises
         ------
         ValueError
-            If it is not complete.
+            If it is not complete, or a setting is out of range.
         PartitionMismatchError
-            If it is of other blocks; nothing has changed then.
+            If it is of other blocks.
+        ShapeError
+            If it has a momentum of another shape. Nothing has changed in any of these cases.
 
         Examples
         --------

@@ -46,39 +46,44 @@ class BlockAdaGrad(Optimizer):
     Parameters
     ----------
     params : Module, or iterable of Tensor, of (str, Tensor), or of dict
-        What to train. With a module, or its ``named_parameters()``, the bias of a linear
-        layer joins the rows of its weight. A module also tells its embeddings, which get one
-        number per row, and its output layer, which gets one per entry.
+        What to train. With names, or `model`, the bias of a linear layer joins the blocks of
+        its weight, if these are its rows and both are in one group. A module as `params` is its
+        own `model`.
     lr : float or Tensor, default 0.01
-        The learning rate. With momentum 0.9, about a fifth of what is best without.
+        The learning rate. With momentum 0.9, a tenth to a third of what is best without.
     momentum : float, default 0.0
-        The factor by which past updates live on.
+        The momentum coefficient.
     nesterov : bool, default False
         Whether a step looks ahead along the momentum.
     structure : {"scaled", "aligned", "mean"}, default "scaled"
         One number off the diagonal and two in the diagonal blocks ("mean", as in the paper);
         two numbers in every block ("aligned"); or these for gradients whose columns, the
-        members of the blocks at one place, have been scaled to one mean square ("scaled").
+        members of the blocks at one place, are divided by their damped root mean square ("scaled").
     partition : str, Tensor or sequence of labels, dict or callable, default "shorter"
         The blocks of each parameter, seen as a matrix (out, rest): "rows" (one block per
         output neuron or filter), "columns", "shorter" (whichever is fewer), "row scalars"
-        or "diagonal" (no blocks), or a label for each entry. A dict gives these by name,
-        or by index if there are no names, and a callable as ``partition(name, param)``.
+        or "diagonal" (no blocks), or a label for each entry. A dict gives these by name, with
+        or without the prefixes ``_orig_mod.`` and ``module.``, or by index in the group if there
+        are no names, and a callable as ``partition(name, param)``.
     damping : float, default 1e-3
-        What is added to the eigenvalues of a core, relative to its largest.
+        What is added to the eigenvalues of a core, relative to its largest; at least eps.
     update_interval : int, default 50
         The longest time, in steps, that an inverse square root is used. Early steps renew
         it more often: once an eighth of all steps so far has passed.
     statistics_interval : int, default 5
         The longest time, in steps, between gradients that are added to the matrix, by the
-        same rule. A gradient stands for those left out before it.
+        same rule. A gradient stands for those left out before it. Squares that are kept for
+        columns, rows or entries are added at every step.
     decay : float, optional
         The factor of an exponential average of outer products, instead of their sum.
     max_change : float, optional
-        The most that an update, if it was repeated, may change a parameter in one step,
-        relative to its length, for which each row counts as no shorter than 1. Longer updates
-        are shortened. By default 0.07 for "scaled", and infinity for "aligned" and "mean",
-        which so are AdaGrad as defined.
+        Updates are shortened so that the same one, repeated for ever at this rate, changes a
+        weight (with the bias in its blocks) in one step by no more than `max_change` times its
+        norm, or the root of its number of rows if that is larger. A step can change more after
+        the rate has risen, by the ratio of the rates, because the momentum still has updates
+        that were bounded at the lower one; decoupled weight decay comes on top. While updates are
+        shortened, the rate has no effect.
+        By default 0.07 for "scaled", and infinity, which is no bound, for "aligned" and "mean".
     grafting : {None, "row", "diagonal"}, default None
         Take the length of each layer's update from AdaGrad with one number per block, or
         one per entry, and only the direction from the block-constant matrix.
@@ -89,22 +94,29 @@ class BlockAdaGrad(Optimizer):
     maximize : bool, default False
         Whether to follow the gradient upwards.
     max_blocks : int, default 1024
-        Parameters with more blocks get one number per row, and a warning says so.
+        Parameters with more blocks get one number per row, or per entry if blocks are given by
+        labels, and a warning says so.
     on_nonfinite : {"raise", "skip"}, default "raise"
-        What to do about a gradient that contains NaN or infinity: raise, or leave out the
-        whole step. Nothing has changed in either case.
+        What to do about a gradient that contains NaN or infinity, or whose squares overflow,
+        alone or in the sums: raise, or leave out the whole step. Nothing has changed in either
+        case.
+    model : Module, optional
+        What tells the roles of `params` in any form: with "shorter", its embeddings get one
+        number per row, and its last linear layer gets one per entry, unless it is the only
+        matrix. It also gives names to parameters without. Without it, all matrices are alike.
 
     Raises
     ------
     TypeError
         For complex parameters, and in `step` for sparse gradients.
     ValueError
-        If an option is out of range, or labels do not fit a parameter; for a parameter that is
-        cut over ranks in another way than `fully_shard` does, or with grafting or labels.
+        If an option is out of range, labels do not fit a parameter, or a key of `partition`
+        means no parameter; for a parameter that is cut over ranks in another way than
+        `fully_shard` does, or with grafting or labels.
 
     See Also
     --------
-    blockmat.optim.BlockAdaGrad : the same for NumPy arrays.
+    blockmat.optim.BlockAdaGrad : "mean" or "aligned" for NumPy arrays, with other defaults.
     torch.optim.Adagrad : one number per entry.
 
     Notes
@@ -128,22 +140,31 @@ class BlockAdaGrad(Optimizer):
     would be one-sided Shampoo. "scaled" is the same with
     :math:`G \, \mathrm{diag}(c + \delta \max c)^{-1/2}` in place of G, where c is the mean square
     of each column over rows and steps so far. Vectors (norms, other biases) get one number
-    per entry.
+    per entry, as in `torch.optim.Adagrad`.
+
+    Behind a LayerNorm or before one, :math:`\bar G` is zero but for rounding. So that rounding is
+    not amplified, the root of a core is multiplied by :math:`w / (w + \varepsilon e)`, with w its
+    largest eigenvalue, e the largest mean square of the entries of a block, summed likewise, and
+    :math:`\varepsilon` the rounding of the gradient's dtype. Numbers per entry are not protected so.
+
+    In single precision squares of gradients below about 1e-22 underflow; such gradients count as
+    zero, for as long as they are so small.
 
     For k blocks in n entries, "mean" keeps at most 1.75 k\ :sup:`2` + 2 k numbers with the
     cached roots, "aligned" 3.5 k\ :sup:`2`, and "scaled" n / k more; see `state_bytes`. While
     the rank of M is at most k / 2 it is kept as its eigenvectors, which takes less memory and
-    makes new roots cheap. Labels take two integers an entry more, outside the state.
+    makes new roots cheap. Labels take three integers an entry more, outside the state.
     Half-precision parameters have single-precision statistics.
 
     Under DistributedDataParallel it needs nothing. Parameters that `fully_shard` has cut along their
     first dimension, over a mesh of one dimension, are trained as if they were whole: sums over
     ranks are of size k and k x k, and a weight whose blocks are its rows is, but for "mean", cut
-    along its columns for the step. Momentum stays cut, and all else is the same on all ranks.
+    along its columns for the step. Momentum, and numbers per entry or row, stay cut; all else is
+    the same on all ranks.
 
     It runs eagerly: a `torch.compile` region breaks at `step`, CUDA graphs cannot capture it
     (``capturable``), and it is not ``differentiable``. On a GPU, every step waits once, for
-    the check that gradients are finite.
+    the check that gradients are finite, and a few times more where roots are renewed.
 
     The derivation is in :ref:`theory-adagrad`.
 
@@ -249,7 +270,8 @@ class BlockAdaGrad(Optimizer):
         TypeError
             If a parameter is complex.
         ValueError
-            If an option is out of range; nothing is added then.
+            If an option is out of range, or a key of its `partition` means no parameter;
+            nothing is added then.
 
         Examples
         --------
@@ -288,7 +310,7 @@ class BlockAdaGrad(Optimizer):
         if too_many:
             warnings.warn(
                 f"more than max_blocks={group['max_blocks']} blocks in {', '.join(too_many)}: "
-                f"one number per row is kept instead",
+                f"one number per row, or per entry for labels, is kept instead",
                 stacklevel=3,
             )
         for p, kind in zip(group["params"], kinds, strict=True):
@@ -307,13 +329,13 @@ class BlockAdaGrad(Optimizer):
         Parameters
         ----------
         state_dict : dict
-            What ``state_dict`` returned. Statistics keep their precision, also for
-            half-precision parameters, and are copied.
+            What ``state_dict`` returned. Its options and blocks replace those of this optimizer.
+            Statistics keep their precision, also for half-precision parameters, and are copied.
 
         Raises
         ------
         ValueError
-            If it is of another optimizer, or of parameters of other shapes or blocks;
+            If it is of another optimizer, of parameters of other shapes, or not complete;
             nothing has changed then.
 
         Examples
@@ -350,7 +372,7 @@ class BlockAdaGrad(Optimizer):
             self.state[p] = own
 
     def state_bytes(self) -> int:
-        """Return the memory of all statistics, roots and momentum buffers.
+        """Return the memory of all statistics, roots and momentum buffers on this rank.
 
         Returns
         -------
@@ -390,7 +412,8 @@ class BlockAdaGrad(Optimizer):
         TypeError
             If a gradient is sparse.
         NonFiniteError
-            If a gradient contains NaN or infinity; nothing has changed then.
+            If a gradient contains NaN or infinity, or its squares overflow; nothing has changed
+            then.
 
         Examples
         --------
