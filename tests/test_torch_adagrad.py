@@ -565,7 +565,7 @@ def test_while_updates_are_shortened_the_rate_has_no_effect(structure, momentum)
     paths = [changes([rate] * 20, momentum, structure=structure) for rate in (10.0, 1e3)]
     torch.testing.assert_close(*paths, rtol=1e-4, atol=1e-5)
     free = changes([10.0] * 20, momentum, math.inf, structure=structure)
-    assert (free[-1] - free[0]).norm() > 10 * (paths[0][-1] - paths[0][0]).norm()
+    assert (free[-1] - free[0]).norm() > 2 * (paths[0][-1] - paths[0][0]).norm()
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
@@ -629,7 +629,7 @@ def test_weight_decay_is_coupled_or_decoupled(partition):
 
 @pytest.mark.parametrize("k", [1, 2, 3, 8])
 def test_three_quarters_of_a_symmetric_matrix_are_kept(k):
-    x = torch.randn(k, 4, dtype=torch.float64)
+    x = filled(k, 4)
     lower = symmetric.lower_zeros(k, torch.float64, torch.device("cpu"))
     symmetric.add_products(lower, x, 2.0, 1.0)
     symmetric.add_products(lower, x, 1.0, 0.5)
@@ -676,6 +676,19 @@ def test_the_between_core_is_its_dense_matrix_before_and_after_it_is_kept_so(
     torch.testing.assert_close(between.apply_root(state, v), root @ v, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("k", [12, 4])
+def test_directions_of_a_between_core_that_are_small_are_kept(k):
+    """They count where the damping is smaller, and when they grow."""
+    sizes = torch.logspace(0, -5, 3, dtype=torch.float64)
+    vectors = (sizes.unsqueeze(1) * filled(3, k)).repeat(20, 1)[: 3 * (k // 2)]
+    state, total, root = between_after(vectors, 1.0, 1e-12, range(1, len(vectors) + 1))
+    torch.testing.assert_close(between.dense(state).tril(), total.tril(), rtol=1e-12, atol=0)
+    v = torch.linalg.qr(vectors[:3].T, mode="complete").Q[:, 2]  # in the smallest direction
+    # Eigenvalues of 1e-10 of the largest are right to k eps / 1e-10 = 3e-5
+    assert (between.apply_root(state, v) - root @ v).norm() <= 1e-4 * (root @ v).norm()
+    assert (root @ v).norm() > 1e3
+
+
 def test_a_between_core_of_tiny_or_no_gradients():
     for size in (1e-13, 1e-15):
         vectors = size * filled(3, 12).float()
@@ -715,7 +728,7 @@ def test_cores_of_one_size_are_decomposed_together(monkeypatch):
         nn.Parameter(torch.zeros(3, 8))
     ]
     for p in params:
-        p.grad = torch.randn_like(p)
+        p.grad = filled(*p.shape).float()
     BlockAdaGrad(params).step()
     assert sorted(sizes) == [(1, 3, 3), (3, 4, 4), (4, 1, 1)]  # of one gradient's means
 
