@@ -517,6 +517,23 @@ def test_an_update_is_shortened_to_the_largest_change(structure, partition, size
     torch.testing.assert_close(q - start, wanted)
 
 
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize(("weight", "bias"), [(0.0, 10.0), (10.0, 0.0), (0.1, 0.1)])
+def test_the_bound_is_of_the_weight_and_its_bias_together(structure, weight, bias):
+    layer = nn.Linear(4, 3)
+    nn.init.constant_(layer.weight, weight)
+    nn.init.constant_(layer.bias, bias)
+    start = [p.detach().clone() for p in layer.parameters()]
+    optimizer = BlockAdaGrad(layer, lr=1e3, max_change=0.2, structure=structure)
+    for p, g in zip(layer.parameters(), (filled(3, 4), filled(3)), strict=True):
+        p.grad = g.float()
+    optimizer.step()
+    change = [p.detach() - q for p, q in zip(layer.parameters(), start, strict=True)]
+    length = math.hypot(*(p.norm().item() for p in start))
+    expected = torch.tensor(0.2 * max(length, math.sqrt(3)))
+    torch.testing.assert_close(torch.cat([c.flatten() for c in change]).norm(), expected)
+
+
 @pytest.mark.parametrize("grafting", [None, "row"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_no_step_changes_a_layer_by_more(grafting, momentum):

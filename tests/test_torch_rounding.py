@@ -145,6 +145,22 @@ def test_sums_that_are_rounding_stay_a_small_share_of_the_update(structure, dtyp
 
 
 @pytest.mark.parametrize("structure", ["mean", "aligned"])
+@pytest.mark.parametrize("partition", ["rows", "columns"])
+def test_deviations_that_are_rounding_stay_a_small_share_of_the_update(structure, partition):
+    """Of half precision, whose rounding the sums of squares in single precision resolve."""
+    generator = torch.Generator().manual_seed(0)
+    dtype, gradients = torch.bfloat16, []
+    for _ in range(20):
+        noise = torch.finfo(dtype).eps * torch.randn(6, 40, generator=generator) / 2
+        g = torch.randn(6, 1, generator=generator) * (1 + noise)
+        gradients.append((g.T if partition == "columns" else g).to(dtype))
+    for u in updates(gradients, structure=structure, partition=partition):
+        u = (u.T if partition == "columns" else u).double()
+        deviations = u - u.mean(1, keepdim=True)
+        assert deviations.norm() <= 8 * torch.finfo(dtype).eps * u.norm()
+
+
+@pytest.mark.parametrize("structure", ["mean", "aligned"])
 def test_a_small_damping_does_not_amplify_rounding(structure):
     generator = torch.Generator().manual_seed(0)
     gradients = [torch.randn(6, 40, generator=generator) for _ in range(20)]
