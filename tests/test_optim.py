@@ -505,7 +505,10 @@ def test_products_with_the_hessian_and_its_diagonal_suffice():
     exact = newton_preconditioner(operator, p, diagonal=np.diag(H))
     np.testing.assert_allclose(exact.toarray(), newton_preconditioner(H, p).toarray(), rtol=1e-9)
     estimated = newton_preconditioner(operator, p, n_probes=4000, random_state=0)
-    np.testing.assert_allclose(estimated.toarray(), exact.toarray(), atol=0.1 * exact.norm(2))
+    fitted, stderr = bm.fit(operator, p, n_probes=4000, random_state=0, return_stderr=True)
+    # The within numbers are estimated, and an entry of the inverse changes by no more than theirs
+    atol = 4 * np.max(stderr / fitted.within**2)
+    np.testing.assert_allclose(estimated.toarray(), exact.toarray(), rtol=0, atol=atol)
 
 
 def test_it_saves_iterations_on_a_logistic_regression_with_groups():
