@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, cg
 
 import blockmat as bm
+from blockmat.exceptions import NonFiniteError
 from blockmat.optim import BlockAdaGrad, minimize, newton_preconditioner
 from blockmat.testing import partitions, project_dense
 from tests.cases import random_array
@@ -190,8 +191,130 @@ def test_resuming_is_exact(several):
         np.testing.assert_array_equal(x, y)
 
 
+def test_past_updates_are_forgotten_where_momentum_is_0():
+    rng = np.random.default_rng(0)
+    gradients = rng.standard_normal((4, 6))
+    optimizer, x = BlockAdaGrad(bm.Partition.uniform(2, 3), lr=0.1, momentum=0.9), np.zeros(6)
+    past = np.zeros(6)
+    for momentum, g in zip((0.9, 0.0, 0.9, 0.9), gradients, strict=True):
+        optimizer.momentum = momentum
+        before = x.copy()
+        optimizer.step(x, g)
+        past = momentum * past + optimizer._slots[0].root @ g
+        np.testing.assert_allclose(before - x, 0.1 * past, rtol=1e-12, atol=1e-15)
+        velocity = optimizer.state_dict()["arrays"][0]["velocity"]
+        assert (velocity is None) == (momentum == 0)
+        past = past if momentum else np.zeros(6)
+
+
+# Rounding, and the ends of the range
+
+LOSSES = {  # gradients whose block sums are zero, whose blocks are constant, and neither
+    "sums": lambda z: z - z.mean(axis=1, keepdims=True),
+    "constant": lambda z: np.repeat(z[:, :1], z.shape[1], axis=1),
+    "neither": lambda z: z,
+}
+
+
+def batch_trajectory(kind, dtype, is_permuted, **options):
+    """Forty steps along gradients that are sums over batches, in order or not."""
+    rng, order = np.random.default_rng(0), np.random.default_rng(1)
+    x = rng.standard_normal((5, 8)).astype(dtype)
+    path, optimizer = [x.copy()], BlockAdaGrad(bm.Partition.uniform(5, 8), lr=0.03, **options)
+    for _ in range(40):
+        a = rng.standard_normal((32, 5)).astype(dtype)
+        z = LOSSES[kind](rng.standard_normal((32, 8)).astype(dtype))
+        rows = order.permutation(32) if is_permuted else np.arange(32)
+        residuals = np.tanh(np.einsum("bi,ij,bj->b", a, x, z)).astype(dtype)
+        g = (a * residuals[:, None])[rows].T @ z[rows]
+        optimizer.step(x, g)
+        path.append(x.copy())
+    return np.array(path)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_order_of_a_batch_changes_a_trajectory_by_rounding_only(kind, dtype, aligned, momentum):
+    options = {"aligned": aligned, "momentum": momentum}
+    one, other = (batch_trajectory(kind, dtype, p, **options) for p in (False, True))
+    # Gradients differ by some eps, of which a root amplifies a part by at most damping^(-1/2).
+    # Deviations from block means are a difference of sums, right to the rounding of double
+    # precision: where they are all rounding, the root of their core is not below eps^(-1/2).
+    bound = 40 * 32 * np.finfo(dtype).eps
+    if kind == "constant":
+        bound = max(bound, 40 * np.finfo(np.float64).eps ** 0.5)
+    assert np.linalg.norm(one[-1] - other[-1]) <= bound * np.linalg.norm(one[-1] - one[0])
+    assert one.dtype == dtype
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64])
+@pytest.mark.parametrize("decay", [None, 0.9])
+@pytest.mark.parametrize("exponent", [-100, -40, 60, 110])
+def test_a_factor_of_all_gradients_changes_nothing(aligned, dtype, decay, exponent):
+    """Also where squares of single precision would overflow or underflow."""
+    results = []
+    for scale in (0, exponent):
+        rng, x = np.random.default_rng(0), np.zeros((3, 4), dtype)
+        optimizer = BlockAdaGrad(
+            bm.Partition.uniform(3, 4), momentum=0.5, aligned=aligned, decay=decay
+        )
+        for _ in range(10):
+            g = random_array(rng, 12, dtype).reshape(3, 4)
+            optimizer.step(x, g * dtype(2.0**scale))
+        results.append(x)
+    # Powers of two change no digit but in LAPACK, which may scale
+    np.testing.assert_allclose(*results, rtol=0, atol=64 * np.finfo(dtype).eps)
+    assert results[0].dtype == dtype
+    assert np.abs(results[0]).min() > 1e-4
+
+
+@pytest.mark.parametrize("decay", [None, 0.9])
+@pytest.mark.parametrize("size", [1e150, 3e153, 9e153, 1e154, 1e300])
+def test_no_finite_gradient_makes_a_state_that_is_not_finite(decay, size):
+    rng, x = np.random.default_rng(0), np.zeros(8)
+    optimizer = BlockAdaGrad(bm.Partition.uniform(2, 4), decay=decay)
+    messages = []
+    for _ in range(30):
+        before = x.copy(), pickle.dumps(optimizer.state_dict())
+        try:
+            optimizer.step(x, size * rng.uniform(-1, 1, 8))
+        except NonFiniteError as error:
+            messages.append(str(error))
+            np.testing.assert_array_equal(x, before[0])
+            assert pickle.dumps(optimizer.state_dict()) == before[1]
+        assert np.isfinite(optimizer._slots[0].accumulator.matrix().toarray()).all()
+        assert np.isfinite(optimizer._slots[0].root.toarray()).all()
+    assert all("squares of grad overflow" in message for message in messages)
+    least = 3e153 if decay is None else 9e153  # the sum of the squares of 8 entries
+    assert bool(messages) == (size >= least)
+    before = x.copy()
+    optimizer.step(x, 1e150 * rng.uniform(1, 2, 8))
+    assert (x != before).all()
+
+
+def test_what_loads_an_old_state_counts_its_squares():
+    saved = BlockAdaGrad([0, 0])
+    saved.step(np.zeros(2), np.array([9e153, 0.0]))
+    optimizer = BlockAdaGrad([0, 0])
+    optimizer.load_state_dict(saved.state_dict())
+    with pytest.raises(NonFiniteError, match="squares of grad overflow"):
+        optimizer.step(np.zeros(2), np.array([0.0, 1.2e154]))
+
+
 def good(**options):
     return BlockAdaGrad([0, 0, 1], **options)
+
+
+def damaged(change):
+    """The state of an optimizer with momentum after a step, damaged."""
+    optimizer = good(momentum=0.5)
+    optimizer.step(np.zeros(3), np.ones(3))
+    state = optimizer.state_dict()
+    change(state)
+    return state
 
 
 @pytest.mark.parametrize(
@@ -209,6 +332,10 @@ def good(**options):
         (lambda o, x: o.load_state_dict(BlockAdaGrad([0, 1, 1]).state_dict()), ValueError, "another partition"),
         (lambda o, x: o.load_state_dict(good(aligned=True).state_dict()), ValueError, "aligned"),
         (lambda o, x: o.load_state_dict(BlockAdaGrad([[0], [0]]).state_dict()), ValueError, "2 arrays; expected 1"),
+        (lambda o, x: o.load_state_dict(damaged(lambda s: s["arrays"][0].pop("root"))), ValueError, "state_dict has no root; expected acc"),
+        (lambda o, x: o.load_state_dict(damaged(lambda s: s["arrays"][0].update(velocity=np.zeros(4)))), ValueError, r"velocity of shape \(4,\); expected \(3,\)"),
+        (lambda o, x: o.load_state_dict(damaged(lambda s: s["arrays"][0].update(root=good()._slots[0].root.refine([0, 1, 2])))), ValueError, "another partition"),
+        (lambda o, x: o.load_state_dict(damaged(lambda s: s.update(momentum=1.5))), ValueError, "momentum is 1.5"),
         (lambda o, x: (setattr(o, "lr", -1.0), o.step(x, np.ones(3))), ValueError, "lr is -1.0"),
     ],
 )  # fmt: skip
@@ -378,7 +505,10 @@ def test_products_with_the_hessian_and_its_diagonal_suffice():
     exact = newton_preconditioner(operator, p, diagonal=np.diag(H))
     np.testing.assert_allclose(exact.toarray(), newton_preconditioner(H, p).toarray(), rtol=1e-9)
     estimated = newton_preconditioner(operator, p, n_probes=4000, random_state=0)
-    np.testing.assert_allclose(estimated.toarray(), exact.toarray(), atol=0.1 * exact.norm(2))
+    fitted, stderr = bm.fit(operator, p, n_probes=4000, random_state=0, return_stderr=True)
+    # The within numbers are estimated, and an entry of the inverse changes by no more than theirs
+    atol = 4 * np.max(stderr / fitted.within**2)
+    np.testing.assert_allclose(estimated.toarray(), exact.toarray(), rtol=0, atol=atol)
 
 
 def test_it_saves_iterations_on_a_logistic_regression_with_groups():

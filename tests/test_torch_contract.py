@@ -6,6 +6,7 @@ and schedulers the bodies below run through.
 
 import copy
 import io
+import re
 import warnings
 from functools import partial
 
@@ -110,7 +111,7 @@ def test_it_is_an_optimizer():
 @pytest.mark.parametrize("error_input", ERRORS, ids=lambda e: e.optimizer_error_input.desc)
 def test_errors(error_input):
     case = error_input.optimizer_error_input
-    params = case.params if case.params is not None else [nn.Parameter(torch.randn(1, 1))]
+    params = case.params if case.params is not None else [nn.Parameter(torch.ones(1, 1))]
     if issubclass(error_input.error_type, Warning):
         with pytest.warns(error_input.error_type, match=error_input.error_regex):
             BlockAdaGrad(params, **case.kwargs)
@@ -304,8 +305,8 @@ def test_a_hook_may_change_what_is_loaded():
     ("other", "message"),
     [
         (lambda: torch.optim.Adagrad([nn.Parameter(torch.ones(4, 6))]), "another optimizer"),
-        (lambda: BlockAdaGrad([nn.Parameter(torch.ones(4, 5))], momentum=0.9), r"\(4, 5\) for a .* \(4, 6\)"),
-        (lambda: BlockAdaGrad([nn.Parameter(torch.ones(3, 8))]), "3 blocks .* expected 4"),
+        (lambda: BlockAdaGrad([nn.Parameter(torch.ones(4, 5))]), r"shape \(4, 5\); expected \(4, 6\)"),
+        (lambda: BlockAdaGrad([nn.Parameter(torch.ones(3, 8))]), r"shape \(3, 8\); expected \(4, 6\)"),
         (lambda: BlockAdaGrad([nn.Parameter(torch.ones(4, 6)) for _ in range(2)]), "parameter group"),
     ],
 )  # fmt: skip
@@ -320,6 +321,86 @@ def test_a_state_that_does_not_fit_changes_nothing(other, message):
     with pytest.raises(ValueError, match=message):
         optimizer.load_state_dict(other.state_dict())
     assert_same_state(optimizer.state_dict(), before)
+
+
+STATES = [
+    {"structure": structure, "momentum": 0.9, "partition": partition}
+    for structure in ("scaled", "aligned", "mean")
+    for partition in ("rows", "columns", "row scalars", "diagonal", [0, 1, 2, 3] * 6)
+] + [{"grafting": "row"}, {"grafting": "diagonal"}]
+
+
+def tensors_with_places(value, place=()):
+    if isinstance(value, torch.Tensor):
+        yield place, value
+    elif isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from tensors_with_places(item, (*place, key))
+
+
+@pytest.mark.parametrize("options", STATES, ids=lambda o: "-".join(map(str, o.values())))
+@pytest.mark.parametrize("n_steps", [1, 20])
+@pytest.mark.parametrize("is_old", [False, True])
+def test_every_entry_of_a_state_is_checked(options, n_steps, is_old):
+    partition = options.get("partition", "rows")
+    params = [("0.weight", nn.Parameter(filled((4, 6)))), ("0.bias", nn.Parameter(filled((4,))))]
+    labels = {"partition": {"0.weight": partition}}
+    optimizer, other = (BlockAdaGrad(params, **options | labels) for _ in range(2))
+    for seed in range(n_steps):
+        for _, p in params:
+            p.grad = filled(p.shape, seed)
+        optimizer.step()
+    saved = optimizer.state_dict()
+    if is_old:
+        del saved["param_groups"][0]["shapes"]
+    before = copy.deepcopy(other.state_dict())
+    places = list(tensors_with_places(saved["state"]))
+    assert len(places) >= 2
+    for place, tensor in places:
+        damaged = copy.deepcopy(saved)
+        inside = damaged["state"]
+        for key in place[:-1]:
+            inside = inside[key]
+        for wrong in (torch.zeros(*tensor.shape, 2), torch.zeros(99, 99), 3):
+            inside[place[-1]] = wrong
+            with pytest.raises(ValueError, match=r"state_dict has .* expected"):
+                other.load_state_dict(damaged)
+            assert_same_state(other.state_dict(), before)
+    for i, state in saved["state"].items():
+        for name in set(state) - {"momentum_buffer", "graft"}:
+            damaged = copy.deepcopy(saved)
+            del damaged["state"][i][name]
+            with pytest.raises(ValueError, match=f"state_dict has (no )?{name}"):
+                other.load_state_dict(damaged)
+            assert_same_state(other.state_dict(), before)
+    other.load_state_dict(saved)
+    assert other.param_groups[0]["shapes"] == [[4, 6], [4]]
+    for seed in range(3):
+        for _, p in params:
+            p.grad = filled(p.shape, seed)
+        other.step()
+
+
+@pytest.mark.parametrize("options", STATES, ids=lambda o: "-".join(map(str, o.values())))
+@pytest.mark.parametrize(
+    ("shape", "wrong"), [((4, 50), (4, 100)), ((50, 4), (100, 4)), ((4, 6), (6, 4))]
+)
+def test_a_state_of_another_shape_is_refused_before_and_after_a_step(options, shape, wrong):
+    if not isinstance(options.get("partition", ""), str):
+        options = options | {"partition": "rows"}
+    for n_steps in (0, 1):
+        optimizers = []
+        for own in (shape, wrong):
+            p = nn.Parameter(torch.ones(own))
+            optimizers.append(BlockAdaGrad([p], **options | {"momentum": 0.0}))
+            for _ in range(n_steps):
+                p.grad = torch.ones(own)
+                optimizers[-1].step()
+        before = copy.deepcopy(optimizers[1].state_dict())
+        with pytest.raises(ValueError, match=f"shape {re.escape(str(shape))}; expected"):
+            optimizers[1].load_state_dict(optimizers[0].state_dict())
+        assert_same_state(optimizers[1].state_dict(), before)
 
 
 @over_inputs

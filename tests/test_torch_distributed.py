@@ -105,7 +105,8 @@ def fsdp_rank(rank, folder):
         dcp.save({"optimizer": optimizer.state_dict()}, checkpoint_id=f"{folder}/saved-{i}")
         resumed(model, optimizer, options, part, folder, i, rank)
     np.save(f"{folder}/decomposed-{rank}.npy", decomposed)
-    np.save(f"{folder}/refused-{rank}.npy", refuses_nan(model, optimizer, rank))
+    refused = [refuses(model, optimizer, rank, bad) for bad in (torch.nan, torch.inf, 1e160)]
+    np.save(f"{folder}/refused-{rank}.npy", refused)
     np.save(f"{folder}/messages-{rank}.npy", messages(mesh))
     np.save(f"{folder}/mixed-{rank}.npy", mixed_with_whole_ones(mesh))
     np.save(f"{folder}/taken-{rank}.npy", [takes_a_whole_state(o, mesh) for o in SHARDED])
@@ -169,19 +170,24 @@ def messages(mesh):
     return said
 
 
-def refuses_nan(model, optimizer, rank):
-    """Whether all ranks refuse a NaN that one has, and change nothing."""
-    for p in model.parameters():
-        p.grad = torch.zeros_like(p)
-    if rank == 0:
-        next(model.parameters()).grad.to_local()[0] = torch.nan
-    before = [p.full_tensor().detach().clone() for p in model.parameters()]
-    try:
-        optimizer.step()
-    except np.linalg.LinAlgError:
+def refuses(model, optimizer, rank, bad):
+    """What all ranks say of a number in any parameter of one of them, and whether nothing changes."""
+    said = set()
+    for i in range(len(list(model.parameters()))):
+        for p in model.parameters():
+            p.grad = torch.zeros_like(p)
+        if rank == 0:
+            list(model.parameters())[i].grad.to_local().view(-1)[0] = bad
+        before = [p.full_tensor().detach().clone() for p in model.parameters()]
+        message = "nothing"
+        try:
+            optimizer.step()
+        except np.linalg.LinAlgError as error:
+            message = str(error)
         after = [p.full_tensor() for p in model.parameters()]
-        return all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    return False
+        same = all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        said.add(message if same else "changed")
+    return " or ".join(sorted(said))
 
 
 def resumed(model, optimizer, options, part, folder, i, rank):
@@ -281,7 +287,14 @@ def test_decompositions_are_divided_among_ranks(sharded):
 
 
 def test_a_gradient_that_is_not_finite_on_one_rank_is_refused_by_all(sharded):
-    assert all(np.load(sharded / f"refused-{rank}.npy") for rank in range(RANKS))
+    is_known = "a gradient contains NaN or infinity; expected finite numbers"
+    is_elsewhere = (
+        "a gradient contains NaN or infinity on another rank, or its squares overflow; "
+        "expected smaller numbers"
+    )
+    own, other = (np.load(sharded / f"refused-{rank}.npy").tolist() for rank in range(RANKS))
+    assert own == [is_known, is_known, is_elsewhere]
+    assert other == [is_elsewhere] * 3
 
 
 def test_cut_and_whole_parameters_and_states_go_together(sharded):

@@ -77,7 +77,9 @@ def to_decompose(state: State) -> Tensor:
     return gram
 
 
-def keep_root(state: State, values: Tensor, basis: Tensor, damping: float, scale: float) -> None:
+def keep_root(
+    state: State, values: Tensor, basis: Tensor, damping: float, scale: float | Tensor
+) -> None:
     """Keep `scale` times the damped inverse square root, from the decomposition.
 
     With vectors V, weights W and the Gram matrix Q diag(w) Q^T of V W^(1/2), the core is

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from blockmat.optim import _torch_between as between
 from blockmat.optim import _torch_symmetric as symmetric
+from blockmat.optim._schedule import signal_share
 from blockmat.optim._torch_symmetric import Decomposition
 
 Sizes = int | Tensor  # the number of members of every block, or of each (k,)
@@ -30,45 +31,30 @@ def new_cores(k: int, aligned: bool, dtype: torch.dtype, device: torch.device) -
     }
 
 
-def measure(
-    state: dict[str, Any], parts: Iterable[Tensor], sums: Tensor, sizes: Sizes,
-    weight: float, decay: float,
-) -> None:  # fmt: skip
-    """Add the products of a gradient, given as parts (k, m_i), and of its block sums (k,)."""
-    between.add(state["between"], sums / _root(sizes), weight, decay)
-    within = state["within"]
+def add_products(
+    state: dict[str, Any], parts: Iterable[Tensor], weight: float, decay: float
+) -> None:
+    """Add the products of the blocks of a gradient, given as parts (k, m_i)."""
     for part in parts:
-        if isinstance(within, list):
-            symmetric.add_products(within, part, weight, decay)
-        else:
-            within.mul_(decay).add_(_row_squares(part), alpha=weight)
+        symmetric.add_products(state["within"], part, weight, decay)
         decay = 1
 
 
-def measure_shards(
-    state: dict[str, Any], own: Iterable[Tensor], common: Iterable[Tensor], sums: Tensor,
-    sizes: Sizes, weight: float, decay: float,
-    over_ranks: Callable[[list[Tensor]], Tensor], add_up: Callable[[Tensor], Tensor],
+def add_products_of_shards(
+    state: dict[str, Any], own: Iterable[Tensor], common: Iterable[Tensor],
+    weight: float, decay: float, add_up: Callable[[Tensor], Tensor],
 ) -> None:  # fmt: skip
-    """Do what `measure` does with members of which each rank has some, and all have others.
+    """Do what `add_products` does with members of which each rank has some, and all have others.
 
-    Between ranks only numbers of blocks, and products of own members, are added up.
+    Between ranks only products of own members are added up.
     """
-    between.add(state["between"], sums / _root(sizes), weight, decay)
     within = state["within"]
-    if not isinstance(within, list):
-        squares = over_ranks([_row_squares(part) for part in own])
-        for part in common:
-            squares += _row_squares(part)
-        within.mul_(decay).add_(squares, alpha=weight)
-        return
     products = [torch.zeros_like(quarter) for quarter in within]
     for part in own:
         symmetric.add_products(products, part, 1, 1)
     for total, product in zip(within, products, strict=True):
         total.mul_(decay).add_(add_up(product), alpha=weight)
-    for part in common:
-        symmetric.add_products(within, part, weight, 1)
+    add_products(state, common, weight, 1)
 
 
 def to_decompose(state: dict[str, Any], sizes: Sizes) -> list[Tensor]:
@@ -85,20 +71,38 @@ def to_decompose(state: dict[str, Any], sizes: Sizes) -> list[Tensor]:
 
 def keep_roots(
     state: dict[str, Any], found: Sequence[Decomposition], sizes: Sizes,
-    damping: float, scale: float,
+    damping: float, scale: float, eps: float,
 ) -> None:  # fmt: skip
-    """Keep the roots, times `scale`, from the decompositions of what is to be decomposed."""
+    """Keep the roots, times `scale`, from the decompositions of what is to be decomposed.
+
+    Gradients are rounded to `eps`. Eigenvalues are right to no more than their dtype's share of
+    the largest, so the damping is no smaller.
+    """
     own, *dense = found
-    between.keep_root(state["between"], *own, damping, scale)
+    damping = max(damping, torch.finfo(own[0].dtype).eps)
+    squares = diagonal(state)
+    energy = (squares / sizes).amax()
+    between.keep_root(state["between"], *own, damping, scale * _share(own[0], energy, eps))
     if dense:
         values, vectors = dense[0]
         root = symmetric.compose(symmetric.damped_inverse_root(values, damping), vectors)
     else:
-        rest = state["within"] - between.diagonal(state["between"])
-        several = torch.as_tensor(sizes, device=rest.device) > 1
-        variances = torch.where(several, rest / (sizes - 1), 0)
-        root = symmetric.damped_inverse_root(variances, damping)
-    state["within_root"].copy_(root * scale)
+        several = torch.as_tensor(sizes, device=squares.device) > 1
+        rest = squares - between.diagonal(state["between"])
+        values = torch.where(several, rest / (sizes - 1), 0)
+        root = symmetric.damped_inverse_root(values, damping)
+    state["within_root"].copy_(root * (scale * _share(values, energy, eps)))
+
+
+def diagonal(state: dict[str, Any]) -> Tensor:
+    """Return the sums of squares of the blocks, (k,)."""
+    within = state["within"]
+    return symmetric.diagonal(within) if isinstance(within, list) else within
+
+
+def _share(values: Tensor, energy: Tensor, eps: float) -> Tensor:
+    largest = values.amax()
+    return torch.where(largest > 0, signal_share(largest, energy, eps), 0)
 
 
 def precondition(
@@ -110,7 +114,7 @@ def precondition(
     Both are given as parts (k, m_i), or those rows of them that are some `blocks`: pairs of the
     gradient's part and its target.
     """
-    root, within_root = _root(sizes), state["within_root"]
+    root, within_root = root_of(sizes), state["within_root"]
     means = sums / root
     of_means = within_root * means if within_root.ndim == 1 else within_root @ means
     shift = ((between.apply_root(state["between"], means) - of_means) / root)[blocks].unsqueeze(1)
@@ -122,10 +126,12 @@ def precondition(
         target.add_(shift, alpha=scale)
 
 
-def _row_squares(part: Tensor) -> Tensor:
+def row_squares(part: Tensor) -> Tensor:
+    """Return the sums of squares of the rows of a part, (k,)."""
     squares: Tensor = torch.linalg.vector_norm(part, dim=1).square_()
     return squares
 
 
-def _root(sizes: Sizes) -> Any:
+def root_of(sizes: Sizes) -> Any:
+    """Return the square roots of the numbers of members."""
     return sizes.sqrt() if isinstance(sizes, Tensor) else math.sqrt(sizes)

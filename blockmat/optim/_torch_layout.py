@@ -1,6 +1,8 @@
 """Which entries of a parameter are in which block, and the parameter seen block by block."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ class Roles:
 
     embeddings: frozenset[int]
     outputs: frozenset[int]  # the last linear layer's weight, if there are others
+    names: dict[int, str]
 
     @classmethod
     def of(cls, module: nn.Module | None) -> "Roles":
@@ -34,12 +37,17 @@ class Roles:
         return cls(
             frozenset(id(m.weight) for m in modules if isinstance(m, embeddings)),
             frozenset(linear[-1:] if matrices > 1 else []),
+            {} if module is None else {id(p): name for name, p in module.named_parameters()},
         )
+
+    def names_of(self, params: list[Tensor], names: list[str] | None) -> "list[str | None]":
+        """Return the names that parameters come with, or else have in the module."""
+        return [self.names.get(id(p)) for p in params] if names is None else [*names]
 
 
 def resolve(
     params: list[Tensor],
-    names: list[str] | None,
+    names: Sequence[str | None],
     partition: Any,
     roles: Roles,
     max_blocks: int,
@@ -51,26 +59,63 @@ def resolve(
     """
     kinds: list[Kind] = []
     too_many = []
+    chosen: dict[int, Any] = {}
+    if isinstance(partition, dict):
+        chosen = {i: wanted for key, wanted in partition.items() for i in places(key, names)}
     for i, p in enumerate(params):
-        name = f"parameter {i}" if names is None else names[i]
-        wanted = _wanted(partition, p, None if names is None else names[i], i)
+        own, name = names[i], names[i] or f"parameter {i}"
+        if isinstance(partition, dict):
+            wanted = chosen.get(i, SHORTER)
+        else:
+            wanted = partition(own, p) if callable(partition) else partition
         kind = _kind(wanted, p, name, roles, aligned)
         k = n_blocks(kind, p)
         if k > max_blocks:
             too_many.append(f"{name} ({k} blocks)")
             kind = ROW_SCALARS if isinstance(kind, str) else DIAGONAL
         kinds.append(kind)
-    if names is not None:
-        _join_biases(kinds, params, names)
+    _join_biases(kinds, params, names)
     return kinds, too_many
 
 
-def _wanted(partition: Any, p: Tensor, name: str | None, index: int) -> Any:
-    if isinstance(partition, dict):
-        return partition.get(name if name is not None else index, SHORTER)
-    if callable(partition):
-        return partition(name, p)
-    return partition
+def places(key: Any, names: Sequence[str | None]) -> list[int]:
+    """Return which parameters a key of a dict means: by name, or by index if they have none.
+
+    What wrappers put before names counts only where a name occurs with and without it.
+    """
+    if not isinstance(key, str):
+        return [i for i, name in enumerate(names) if name is None and i == key]
+    exact = [i for i, name in enumerate(names) if name == key]
+    return exact or [
+        i for i, name in enumerate(names) if name is not None and _plain(name) == _plain(key)
+    ]
+
+
+def _plain(name: str) -> str:
+    """Leave out what `torch.compile` and DistributedDataParallel put into a name."""
+    plain = ".".join(part for part in name.split(".") if part != "_orig_mod")
+    while plain.startswith("module."):
+        plain = plain.removeprefix("module.")
+    return plain
+
+
+def check_keys(partition: dict[Any, Any], groups: Sequence[Sequence[str | None]]) -> None:
+    """Raise `ValueError` if a key means no parameter of any group."""
+    unknown = [key for key in partition if not any(places(key, names) for names in groups)]
+    if not unknown:
+        return
+    known = [_plain(name) for names in groups for name in names if name is not None]
+    close = [match for key in unknown for match in get_close_matches(_plain(str(key)), known)]
+    if close:
+        expected = ", ".join(dict.fromkeys(map(repr, close)))
+    elif known:
+        expected = f"names of parameters, such as {known[0]!r}"
+    else:
+        expected = "indices in a group, since parameters have no names (or give model)"
+    raise ValueError(
+        f"partition is for {', '.join(map(repr, unknown))}, which no parameter is; "
+        f"expected {expected}"
+    )
 
 
 def _kind(wanted: Any, p: Tensor, name: str, roles: Roles, aligned: bool) -> Kind:
@@ -106,18 +151,20 @@ def _kind(wanted: Any, p: Tensor, name: str, roles: Roles, aligned: bool) -> Kin
     return torch.from_numpy(np.array(q.labels, dtype=np.int64))
 
 
-def _join_biases(kinds: list[Kind], params: list[Tensor], names: list[str]) -> None:
+def _join_biases(kinds: list[Kind], params: list[Tensor], names: Sequence[str | None]) -> None:
     """Give each bias to the matrix of the same module, where that has a block per row.
 
     The bias of a filter does not join: its gradient is a sum over all positions, of another
     size than those of the entries.
     """
-    places = {name: i for i, name in enumerate(names)}
+    indices = {name: i for i, name in enumerate(names)}
     for i, name in enumerate(names):
+        if name is None:
+            continue
         prefix, dot, last = name.rpartition(".")
         if not last.startswith("bias") or kinds[i] != DIAGONAL:
             continue
-        j = places.get(prefix + dot + last.replace("bias", "weight", 1))
+        j = indices.get(prefix + dot + last.replace("bias", "weight", 1))
         if j is None or kinds[j] != ROWS or params[j].ndim != 2:
             continue
         if params[i].shape == params[j].shape[:1]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from blockmat.exceptions import DtypeError
+from blockmat.optim import _torch_between as between
 from blockmat.optim import _torch_cores as cores
 from blockmat.optim._schedule import factors, refresh_is_due, total_weight
 from blockmat.optim._torch_layout import COLUMNS, ROWS, Layout
@@ -63,8 +64,10 @@ class WeightStep:
     ) -> None:
         self.group, self.layout, self.state, self.bias = group, layout, states[owner], bias
         members = [p for p in (owner, bias) if p is not None and p.grad is not None]
+        self.whole = members
         self.members = [(p, p is bias) for p in members]
         self.states = [states[p] for p in members]
+        self.eps = max(torch.finfo(p.grad.dtype).eps for p in members if p.grad is not None)
         self.sizes = layout.sizes + (bias is not None)
         self.shards = shards_of(owner)
         self.own_blocks: slice | None = None  # where each rank has some blocks, not members of all
@@ -76,6 +79,30 @@ class WeightStep:
         self.step = self.state.get("step", 0) + 1
         interval = group["update_interval"]
         self.refresh = refresh_is_due(self.step, self.state.get("refreshed", 0), interval)
+        self.measures = self.refresh or refresh_is_due(
+            self.step, self.state.get("measured", 0), group["statistics_interval"]
+        )
+        self.squares: Tensor | None = None  # sums over blocks, where they are measured
+        self.checked = torch.cat([self.sums, *self._bounds()])
+
+    def _bounds(self) -> list[Tensor]:
+        """Return numbers that are finite if all that the step adds up is, damping included.
+
+        No eigenvalue of a core, and no product of block sums, is larger than the sum of all
+        squares. Gradients with scaled columns have no large squares.
+        """
+        group, state, most = self.group, self.state, 1 + self.group["damping"]
+        if group["structure"] == "scaled":
+            self._add_columns()
+            return [most * self.columns]
+        if not self.measures:
+            return [(most * (self.sums.square() / self.sizes).sum()).view(1)]
+        self.squares = self._row_squares()
+        kept, added = factors(group["decay"], self.step - state.get("measured", 0))
+        totals = added * self.squares
+        if "within" in state:
+            totals += kept * cores.diagonal(state)
+        return [(most * totals.sum()).view(1)]
 
     def _blocks(self, x: Tensor, is_bias: bool) -> Tensor:
         """Return a part (k, m_i): of a bias the whole, of a sharded weight some members.
@@ -122,6 +149,17 @@ class WeightStep:
             sums += part.sum(1)
         return sums
 
+    def _row_squares(self) -> Tensor:
+        """Return the sums of squares of the blocks of the gradient, (k,)."""
+        if self.shards is None:
+            first, *others = (cores.row_squares(part) for part in self.parts)
+            return sum(others, first)
+        own, common = self._split(self.parts)
+        squares = self._over_ranks([cores.row_squares(part) for part in own])
+        for part in common:
+            squares += cores.row_squares(part)
+        return squares
+
     def _over_ranks(self, numbers: list[Tensor]) -> Tensor:
         """Add up numbers of blocks, (k,), or of the blocks that this rank has, over all ranks."""
         assert self.shards is not None
@@ -152,41 +190,46 @@ class WeightStep:
         state["step"] = self.step
         if group["structure"] == "scaled":
             self._scale_columns()
-        interval = group["statistics_interval"]
-        if self.refresh or refresh_is_due(self.step, state["measured"], interval):
-            kept, added = factors(group["decay"], self.step - state["measured"])
-            if self.shards is None:
-                cores.measure(state, self.parts, self.sums, self.sizes, added, kept)
-            else:
-                own, common = self._split(self.parts)
-                cores.measure_shards(
-                    state, own, common, self.sums, self.sizes, added, kept,
-                    self._over_ranks, self.shards.add_up,
-                )  # fmt: skip
-            state["measured"] = self.step
+        if not self.measures:
+            return
+        kept, added = factors(group["decay"], self.step - state["measured"])
+        between.add(state["between"], self.sums / cores.root_of(self.sizes), added, kept)
+        if self.squares is not None and not isinstance(state["within"], list):
+            state["within"].mul_(kept).add_(self.squares, alpha=added)
+        elif self.shards is None:
+            cores.add_products(state, self.parts, added, kept)
+        else:
+            own, common = self._split(self.parts)
+            cores.add_products_of_shards(state, own, common, added, kept, self.shards.add_up)
+        state["measured"] = self.step
 
-    def _scale_columns(self) -> None:
-        """Divide the gradient by the root mean square of its columns, of all steps so far."""
-        group, state = self.group, self.state
-        joined = self._joined()
-        squares = joined.square().sum(0)
-        own = slice(None)
+    def _add_columns(self) -> None:
+        """Add up the squares of the columns of the gradient, of all steps so far."""
+        self.joined = self._joined()
+        squares = self.joined.square().sum(0)
         if self.shards is not None:
             n_members = int(self.layout.sizes)
             own = self.shards.own_members(self.layout.kind == COLUMNS)
             every = squares.new_zeros(n_members)
             every[own] = squares[: n_members if self.bias is None else -1]
             squares = torch.cat([self.shards.add_up(every), squares[own.stop - own.start :]])
-        if "columns" not in state:
-            state["columns"] = torch.zeros_like(squares)
-        kept, added = factors(group["decay"], 1)
-        columns = state["columns"] if kept == 1 else state["columns"].mul_(kept)
-        columns.add_(squares, alpha=added)
+        kept, added = factors(self.group["decay"], 1)
+        self.columns = added * squares
+        if "columns" in self.state:
+            self.columns += kept * self.state["columns"]
+
+    def _scale_columns(self) -> None:
+        """Divide the gradient by the root mean square of its columns, of all steps so far."""
+        group, joined = self.group, self.joined
+        self.state["columns"] = self.columns
         n_steps = self.step if group["decay"] is None else total_weight(group["decay"], self.step)
-        roots = damped_inverse_root(columns, group["damping"])
+        roots = damped_inverse_root(self.columns, group["damping"])
         if self.shards is not None:
+            n_members = int(self.layout.sizes)
+            own = self.shards.own_members(self.layout.kind == COLUMNS)
             roots = torch.cat([roots[own], roots[n_members:]])
         self.parts = [joined * (roots * math.sqrt(n_steps * len(joined)))]
+        del self.joined
         self.sums = self._row_sums()
 
     def _joined(self) -> Tensor:
@@ -220,7 +263,7 @@ class WeightStep:
     def keep_roots(self, found: list[Decomposition]) -> None:
         """Renew the roots from these decompositions."""
         scale = math.sqrt(total_weight(self.group["decay"], self.step))
-        cores.keep_roots(self.state, found, self.sizes, self.group["damping"], scale)
+        cores.keep_roots(self.state, found, self.sizes, self.group["damping"], scale, self.eps)
         self.state["refreshed"] = self.step
 
     def update(self) -> None:
@@ -324,7 +367,10 @@ class VectorStep:
         self.params = [local(p) for p in params]
         self.states = [states[p] for p in params]
         self.gradients = [gradient(p, group) for p in params]
-        self.sums = self._over_ranks(torch.stack([g.sum() for g in self.gradients]))
+        self.totals = self._sums_of_squares()
+        self.checked = self._over_ranks(
+            torch.stack([t.max() if t.numel() else t.sum() for t in self.totals])
+        )
 
     def _over_ranks(self, x: Tensor) -> Tensor:
         """Add up over ranks what is of parameters that are cut, (number of parameters,)."""
@@ -362,23 +408,32 @@ class VectorStep:
                 updates = buffers
         torch._foreach_add_(self.params, updates, alpha=-lr)
 
-    def _preconditioned(self) -> list[Tensor]:
+    def _sums_of_squares(self) -> list[Tensor]:
+        """Return those of all steps so far, this one included."""
         kept, added = factors(self.group["decay"], 1)
-        squares = [
+        totals = [
             square.mean(dim=tuple(range(1, square.ndim)), keepdim=True) if by_row else square
             for square, by_row in zip(
                 torch._foreach_mul(self.gradients, self.gradients), self.by_row, strict=True
             )
         ]
-        for state, square, shards in zip(self.states, squares, self.shards, strict=True):
-            if "step" not in state:
-                zeros = torch.zeros_like(square)
-                state |= {"step": 0, "squares": zeros if shards is None else shards.wrapped(zeros)}
-            state["step"] += 1
-        sums = [local(state["squares"]) for state in self.states]
-        torch._foreach_mul_(sums, kept)
-        torch._foreach_add_(sums, squares, alpha=added)
-        roots = torch._foreach_sqrt(sums)
+        if added != 1:
+            torch._foreach_mul_(totals, added)
+        pairs = [
+            (total, local(state["squares"]))
+            for total, state in zip(totals, self.states, strict=True)
+            if "squares" in state
+        ]
+        if pairs:
+            new, old = zip(*pairs, strict=True)
+            torch._foreach_add_(new, old, alpha=kept)
+        return totals
+
+    def _preconditioned(self) -> list[Tensor]:
+        for state, total, shards in zip(self.states, self.totals, self.shards, strict=True):
+            state["step"] = state.get("step", 0) + 1
+            state["squares"] = total if shards is None else shards.wrapped(total)
+        roots = torch._foreach_sqrt(self.totals)
         torch._foreach_add_(roots, _EPS)
         updates = torch._foreach_div(self.gradients, roots)
         if self.group["decay"] is not None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from blockmat._validation import Array, as_count, as_numeric, check_finite
+from blockmat._validation import Array, accumulator_dtype, as_count, as_numeric, check_finite
 from blockmat.accumulator import BlockAccumulator
 from blockmat.exceptions import DtypeError, NonFiniteError, PartitionMismatchError, ShapeError
 from blockmat.matrix import BlockConstantMatrix
-from blockmat.optim._schedule import refresh_is_due, total_weight
+from blockmat.optim._schedule import factors, refresh_is_due, signal_share, total_weight
 from blockmat.partition import Partition, as_partition
 
 __all__ = ["BlockAdaGrad"]
@@ -29,10 +29,10 @@ class BlockAdaGrad:
         The learning rate, in units of the variables. The attribute may be changed
         between steps.
     momentum : float, default 0.0
-        The factor, from 0 to below 1, by which past updates live on.
+        The momentum coefficient, from 0 to below 1.
     damping : float, default 1e-3
         What is added to the eigenvalues of each core (between blocks, and within), relative
-        to the largest of that core.
+        to the largest of that core; at least the rounding of the gradient's dtype.
     update_interval : int, default 1
         The longest time, in steps, that an inverse square root is used. Early steps,
         where the sum changes fast, renew it more often: once an eighth of all steps so
@@ -58,7 +58,7 @@ class BlockAdaGrad:
     See Also
     --------
     minimize : a loop around it.
-    blockmat.optim.torch.BlockAdaGrad : the optimizer for PyTorch.
+    blockmat.optim.torch.BlockAdaGrad : for PyTorch, with other defaults and more options.
 
     Notes
     -----
@@ -73,10 +73,14 @@ class BlockAdaGrad:
     full-matrix AdaGrad [2]_ on the projected matrix. :math:`\Lambda_t` multiplies block
     means by the largest eigenvalue of M, the between core of :math:`G_t`, and deviations
     from them by the largest of its within core: one :math:`\delta I` for both would drown
-    the smaller of the two. A core that is still zero leaves its directions alone.
+    the smaller of the two. A core that is still zero leaves its directions alone. So does one
+    that is rounding beside the other: the root of a core is multiplied by
+    :math:`w / (w + \varepsilon e)`, with w its largest eigenvalue, e the largest mean square of
+    the entries of a block, summed likewise, and :math:`\varepsilon` the rounding of the gradient's
+    dtype.
 
-    A step costs O(n + k\ :sup:`2`), and O(k\ :sup:`3`) where the root is renewed. Sums are kept
-    in double precision.
+    A step costs O(n + k\ :sup:`2`), or O(n k) if aligned, and O(k\ :sup:`3`) where the root is
+    renewed. Sums are kept in double precision.
 
     The derivation is in :ref:`theory-adagrad`.
 
@@ -116,7 +120,7 @@ class BlockAdaGrad:
         partitions = partition if self._several else [partition]
         self.lr, self.momentum, self.damping, self.decay = lr, momentum, damping, decay
         self.update_interval = update_interval
-        self._check_settings()
+        _check_settings(vars(self))
         self.n_steps = 0
         self._last_refresh = 0
         self._slots = [_Slot(as_partition(p), bool(aligned)) for p in partitions]
@@ -149,7 +153,8 @@ class BlockAdaGrad:
         ShapeError
             If `x` and `grad` differ in shape, or from the partition.
         NonFiniteError
-            If `grad` contains NaN or infinity; nothing has changed then.
+            If `grad` contains NaN or infinity, or its squares overflow in double precision;
+            nothing has changed then.
 
         Examples
         --------
@@ -160,15 +165,15 @@ class BlockAdaGrad:
         >>> x.round(2)
         array([0.5, 1. ])
         """
-        pairs = self._checked(x, grad)
-        self._check_settings()
+        _check_settings(vars(self))
+        checked = self._checked(x, grad)
         self.n_steps += 1
         refresh = refresh_is_due(self.n_steps, self._last_refresh, self.update_interval)
         weight = total_weight(self.decay, self.n_steps)
-        for slot, (variables, g) in zip(self._slots, pairs, strict=True):
-            slot.add(g.ravel(), self.decay)
+        for slot, (variables, g, squares) in zip(self._slots, checked, strict=True):
+            slot.add(g.ravel(), squares, self.decay)
             if refresh:
-                slot.renew_root(self.damping, weight)
+                slot.renew_root(self.damping, weight, g.dtype)
             update = slot.direction(g.ravel(), self.momentum).reshape(g.shape)
             np.subtract(variables, self.lr * update, out=variables, casting="same_kind")
         if refresh:
@@ -203,9 +208,11 @@ class BlockAdaGrad:
         Raises
         ------
         ValueError
-            If it is not complete.
+            If it is not complete, or a setting is out of range.
         PartitionMismatchError
-            If it is of other blocks; nothing has changed then.
+            If it is of other blocks.
+        ShapeError
+            If it has a momentum of another shape. Nothing has changed in any of these cases.
 
         Examples
         --------
@@ -224,6 +231,7 @@ class BlockAdaGrad:
             raise PartitionMismatchError(
                 f"state_dict is of {len(arrays)} arrays; expected {len(self._slots)}"
             )
+        _check_settings(state_dict)
         for slot, state in zip(self._slots, arrays, strict=True):
             slot.check_state(state)
         for name in _SETTINGS:
@@ -232,33 +240,38 @@ class BlockAdaGrad:
         for slot, state in zip(self._slots, arrays, strict=True):
             slot.load_state(state)
 
-    def _check_settings(self) -> None:
-        if not (np.isfinite(self.lr) and self.lr >= 0):
-            raise ValueError(f"lr is {self.lr!r}; expected a finite number of at least 0")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum is {self.momentum!r}; expected a number from 0 to below 1")
-        if not (np.isfinite(self.damping) and self.damping > 0):
-            raise ValueError(f"damping is {self.damping!r}; expected a number above 0")
-        if self.decay is not None and not 0 < self.decay < 1:
-            raise ValueError(f"decay is {self.decay!r}; expected None or a number between 0 and 1")
-        as_count(self.update_interval, "update_interval", 1)
-
-    def _checked(self, x: Any, grad: Any) -> list[tuple[Array, Array]]:
-        """Return pairs of variables and gradient that fit the partitions."""
+    def _checked(self, x: Any, grad: Any) -> list[tuple[Array, Array, float]]:
+        """Return variables and gradients that fit the partitions, and what `squares` become."""
         if not self._several:
-            return [self._slots[0].checked(x, grad, "")]
+            return [self._slots[0].checked(x, grad, "", self.damping, self.decay)]
         for name, given in (("x", x), ("grad", grad)):
             if not isinstance(given, list | tuple) or len(given) != len(self._slots):
                 what = f"{len(given)} items" if hasattr(given, "__len__") else type(given).__name__
                 raise ShapeError(f"{name} has {what}; expected a list of {len(self._slots)} arrays")
         return [
-            slot.checked(variables, g, f"[{i}]")
+            slot.checked(variables, g, f"[{i}]", self.damping, self.decay)
             for i, (slot, variables, g) in enumerate(zip(self._slots, x, grad, strict=True))
         ]
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in _SETTINGS)
         return f"BlockAdaGrad({settings}, aligned={self.aligned})"
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Raise `ValueError` at the first setting that is out of range."""
+    lr, momentum, damping, update_interval, decay = (
+        settings[name] for name in ("lr", "momentum", "damping", "update_interval", "decay")
+    )
+    if not (np.isfinite(lr) and lr >= 0):
+        raise ValueError(f"lr is {lr!r}; expected a finite number of at least 0")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum!r}; expected a number from 0 to below 1")
+    if not (np.isfinite(damping) and damping > 0):
+        raise ValueError(f"damping is {damping!r}; expected a number above 0")
+    if decay is not None and not 0 < decay < 1:
+        raise ValueError(f"decay is {decay!r}; expected None or a number between 0 and 1")
+    as_count(update_interval, "update_interval", 1)
 
 
 class _Slot:
@@ -269,8 +282,11 @@ class _Slot:
         self.accumulator = BlockAccumulator(partition, aligned)
         self.root = 0 * BlockConstantMatrix.identity(partition)
         self.velocity: Array | None = None
+        self.squares = 0.0  # the trace of the accumulated matrix
 
-    def checked(self, x: Any, grad: Any, index: str) -> tuple[Array, Array]:
+    def checked(
+        self, x: Any, grad: Any, index: str, damping: float, decay: float | None
+    ) -> tuple[Array, Array, float]:
         if not isinstance(x, np.ndarray) or not x.flags.writeable:
             kind = "read-only array" if isinstance(x, np.ndarray) else type(x).__name__
             raise TypeError(f"x{index} is a {kind}; expected a writable NumPy array")
@@ -284,27 +300,38 @@ class _Slot:
             )
         if not np.can_cast(g.dtype, x.dtype, "same_kind"):
             raise DtypeError(f"grad{index} has dtype {g.dtype}; expected one that fits {x.dtype}")
-        with np.errstate(over="ignore"):
-            overflows = not np.isfinite(np.vdot(g, g))
-        if overflows:
+        kept, added = factors(decay, 1)
+        squares = kept * self.squares + added * _sum_of_squares(g)
+        if not np.isfinite((1 + damping) * squares):  # no damped eigenvalue is larger
             check_finite(g, f"grad{index}")
             raise NonFiniteError(f"the squares of grad{index} overflow; expected smaller numbers")
-        return x, g
+        return x, g, squares
 
-    def add(self, g: Array, decay: float | None) -> None:
-        if decay is None:
-            self.accumulator.add_outer(g)
-        else:
-            self.accumulator.decay(decay)
-            self.accumulator.add_outer(g, weight=1 - decay)
+    def add(self, g: Array, squares: float, decay: float | None) -> None:
+        kept, added = factors(decay, 1)
+        if decay is not None:
+            self.accumulator.decay(kept)
+        # In double precision squares of single precision neither overflow nor underflow
+        self.accumulator.add_outer(g.astype(accumulator_dtype(g.dtype), copy=False), added)
+        self.squares = squares
 
-    def renew_root(self, damping: float, weight: float) -> None:
+    def renew_root(self, damping: float, weight: float, dtype: np.dtype[Any]) -> None:
+        matrix = self.accumulator.matrix()
+        eps, most = float(np.finfo(dtype).eps), float(np.finfo(dtype).max)
+        if matrix.dtype.kind == "c":
+            dtype = np.result_type(dtype, np.complex64)
+        energy = _largest_mean_square(matrix)
+
         def damped_inverse_root(w: Array) -> Array:
-            w = np.maximum(w, 0) / weight
+            w = np.maximum(w, 0)
             largest = np.max(w)
-            return (w + damping * largest) ** -0.5 if largest > 0 else np.zeros_like(w)
+            if not largest > 0:
+                return np.zeros_like(w)
+            scale = np.sqrt(weight) * signal_share(largest, energy, eps)
+            root: Array = scale * (w + max(damping, eps) * largest) ** -0.5
+            return root.clip(max=most)
 
-        self.root = self.accumulator.matrix().funm(damped_inverse_root)
+        self.root = matrix.funm(damped_inverse_root).astype(dtype)
 
     def direction(self, g: Array, momentum: float) -> Array:
         update = self.root @ g
@@ -323,13 +350,37 @@ class _Slot:
         }
 
     def check_state(self, state: dict[str, Any]) -> None:
-        accumulator = state["accumulator"]
-        same = self.partition.same_blocks(accumulator.partition)
+        names = tuple(self.state())
+        if missing := [name for name in names if name not in state]:
+            raise ValueError(f"state_dict has no {', '.join(missing)}; expected {', '.join(names)}")
+        accumulator, root, velocity = (state[name] for name in names)
+        same = all(self.partition.same_blocks(own.partition) for own in (accumulator, root))
         if not same or accumulator.aligned != self.accumulator.aligned:
             raise PartitionMismatchError(
                 "state_dict is of another partition, or only one of the two is aligned"
+            )
+        if velocity is not None and velocity.shape != (self.partition.n,):
+            raise ShapeError(
+                f"state_dict has velocity of shape {velocity.shape}; expected ({self.partition.n},)"
             )
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.accumulator = copy.deepcopy(state["accumulator"])
         self.root, self.velocity = state["root"], copy.copy(state["velocity"])
+        self.squares = float(np.real(self.accumulator.matrix().trace()))
+
+
+def _sum_of_squares(g: Array) -> float:
+    """Return it in double precision, infinity if it overflows."""
+    with np.errstate(over="ignore", under="ignore"):
+        squares = float(np.vdot(g, g).real)
+        if np.isfinite(squares) and squares > np.finfo(g.dtype).tiny:
+            return squares
+        double = g.astype(accumulator_dtype(g.dtype))
+        return float(np.vdot(double, double).real)
+
+
+def _largest_mean_square(matrix: BlockConstantMatrix) -> float:
+    """Return the largest of the means of the diagonal over each block."""
+    values = matrix.diagonal_values
+    return float(np.max(np.real(np.diagonal(values) if values.ndim == 2 else values)))

@@ -61,7 +61,7 @@ def minimize(
     lr : float, default 0.01
         The learning rate; see `BlockAdaGrad` for it and the next five.
     momentum : float, default 0.0
-        The factor by which past updates live on.
+        The momentum coefficient.
     damping : float, default 1e-3
         What is added to the eigenvalues of each core, relative to the largest.
     update_interval : int, default 1
@@ -93,7 +93,7 @@ def minimize(
     ShapeError
         If `x0` or a gradient has another shape than (n,).
     NonFiniteError
-        If `x0` is not finite.
+        If `x0` is not finite, or the squares of a gradient overflow.
     ValueError
         If a number is out of range.
 

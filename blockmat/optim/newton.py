@@ -63,8 +63,8 @@ def newton_preconditioner(
     Notes
     -----
     With P H the fit and :math:`\lambda` its largest eigenvalue, the result is
-    :math:`f(P H)^{-1}` for :math:`f(x) = \max(x, \delta \lambda)`. It needs k products
-    with the Hessian, and `n_probes` more without its diagonal.
+    :math:`f(P H)^{-1}` for :math:`f(x) = \max(x, \delta \lambda)`. Of a LinearOperator it needs
+    k products, and `n_probes` more without its diagonal.
 
     Examples
     --------

@@ -24,6 +24,7 @@ from blockmat.optim._torch_layout import (
     SHORTER,
     Layout,
     Roles,
+    check_keys,
     n_blocks,
     resolve,
 )
@@ -45,39 +46,44 @@ class BlockAdaGrad(Optimizer):
     Parameters
     ----------
     params : Module, or iterable of Tensor, of (str, Tensor), or of dict
-        What to train. With a module, or its ``named_parameters()``, the bias of a linear
-        layer joins the rows of its weight. A module also tells its embeddings, which get one
-        number per row, and its output layer, which gets one per entry.
+        What to train. With names, or `model`, the bias of a linear layer joins the blocks of
+        its weight, if these are its rows and both are in one group. A module as `params` is its
+        own `model`.
     lr : float or Tensor, default 0.01
-        The learning rate. With momentum 0.9, about a fifth of what is best without.
+        The learning rate. With momentum 0.9, a tenth to a third of what is best without.
     momentum : float, default 0.0
-        The factor by which past updates live on.
+        The momentum coefficient.
     nesterov : bool, default False
         Whether a step looks ahead along the momentum.
     structure : {"scaled", "aligned", "mean"}, default "scaled"
         One number off the diagonal and two in the diagonal blocks ("mean", as in the paper);
         two numbers in every block ("aligned"); or these for gradients whose columns, the
-        members of the blocks at one place, have been scaled to one mean square ("scaled").
+        members of the blocks at one place, are divided by their damped root mean square ("scaled").
     partition : str, Tensor or sequence of labels, dict or callable, default "shorter"
         The blocks of each parameter, seen as a matrix (out, rest): "rows" (one block per
         output neuron or filter), "columns", "shorter" (whichever is fewer), "row scalars"
-        or "diagonal" (no blocks), or a label for each entry. A dict gives these by name,
-        or by index if there are no names, and a callable as ``partition(name, param)``.
+        or "diagonal" (no blocks), or a label for each entry. A dict gives these by name, with
+        or without the prefixes ``_orig_mod.`` and ``module.``, or by index in the group if there
+        are no names, and a callable as ``partition(name, param)``.
     damping : float, default 1e-3
-        What is added to the eigenvalues of a core, relative to its largest.
+        What is added to the eigenvalues of a core, relative to its largest; at least eps.
     update_interval : int, default 50
         The longest time, in steps, that an inverse square root is used. Early steps renew
         it more often: once an eighth of all steps so far has passed.
     statistics_interval : int, default 5
         The longest time, in steps, between gradients that are added to the matrix, by the
-        same rule. A gradient stands for those left out before it.
+        same rule. A gradient stands for those left out before it. Squares that are kept for
+        columns, rows or entries are added at every step.
     decay : float, optional
         The factor of an exponential average of outer products, instead of their sum.
     max_change : float, optional
-        The most that an update, if it was repeated, may change a parameter in one step,
-        relative to its length, for which each row counts as no shorter than 1. Longer updates
-        are shortened. By default 0.07 for "scaled", and infinity for "aligned" and "mean",
-        which so are AdaGrad as defined.
+        Updates are shortened so that the same one, repeated for ever at this rate, changes a
+        weight (with the bias in its blocks) in one step by no more than `max_change` times its
+        norm, or the root of its number of rows if that is larger. A step can change more after
+        the rate has risen, by the ratio of the rates, because the momentum still has updates
+        that were bounded at the lower one; decoupled weight decay comes on top. While updates are
+        shortened, the rate has no effect.
+        By default 0.07 for "scaled", and infinity, which is no bound, for "aligned" and "mean".
     grafting : {None, "row", "diagonal"}, default None
         Take the length of each layer's update from AdaGrad with one number per block, or
         one per entry, and only the direction from the block-constant matrix.
@@ -88,22 +94,29 @@ class BlockAdaGrad(Optimizer):
     maximize : bool, default False
         Whether to follow the gradient upwards.
     max_blocks : int, default 1024
-        Parameters with more blocks get one number per row, and a warning says so.
+        Parameters with more blocks get one number per row, or per entry if blocks are given by
+        labels, and a warning says so.
     on_nonfinite : {"raise", "skip"}, default "raise"
-        What to do about a gradient that contains NaN or infinity: raise, or leave out the
-        whole step. Nothing has changed in either case.
+        What to do about a gradient that contains NaN or infinity, or whose squares overflow,
+        alone or in the sums: raise, or leave out the whole step. Nothing has changed in either
+        case.
+    model : Module, optional
+        What tells the roles of `params` in any form: with "shorter", its embeddings get one
+        number per row, and its last linear layer gets one per entry, unless it is the only
+        matrix. It also gives names to parameters without. Without it, all matrices are alike.
 
     Raises
     ------
     TypeError
         For complex parameters, and in `step` for sparse gradients.
     ValueError
-        If an option is out of range, or labels do not fit a parameter; for a parameter that is
-        cut over ranks in another way than `fully_shard` does, or with grafting or labels.
+        If an option is out of range, labels do not fit a parameter, or a key of `partition`
+        means no parameter; for a parameter that is cut over ranks in another way than
+        `fully_shard` does, or with grafting or labels.
 
     See Also
     --------
-    blockmat.optim.BlockAdaGrad : the same for NumPy arrays.
+    blockmat.optim.BlockAdaGrad : "mean" or "aligned" for NumPy arrays, with other defaults.
     torch.optim.Adagrad : one number per entry.
 
     Notes
@@ -127,22 +140,31 @@ class BlockAdaGrad(Optimizer):
     would be one-sided Shampoo. "scaled" is the same with
     :math:`G \, \mathrm{diag}(c + \delta \max c)^{-1/2}` in place of G, where c is the mean square
     of each column over rows and steps so far. Vectors (norms, other biases) get one number
-    per entry.
+    per entry, as in `torch.optim.Adagrad`.
+
+    Behind a LayerNorm or before one, :math:`\bar G` is zero but for rounding. So that rounding is
+    not amplified, the root of a core is multiplied by :math:`w / (w + \varepsilon e)`, with w its
+    largest eigenvalue, e the largest mean square of the entries of a block, summed likewise, and
+    :math:`\varepsilon` the rounding of the gradient's dtype. Numbers per entry are not protected so.
+
+    In single precision squares of gradients below about 1e-22 underflow; such gradients count as
+    zero, for as long as they are so small.
 
     For k blocks in n entries, "mean" keeps at most 1.75 k\ :sup:`2` + 2 k numbers with the
     cached roots, "aligned" 3.5 k\ :sup:`2`, and "scaled" n / k more; see `state_bytes`. While
     the rank of M is at most k / 2 it is kept as its eigenvectors, which takes less memory and
-    makes new roots cheap. Labels take two integers an entry more, outside the state.
+    makes new roots cheap. Labels take three integers an entry more, outside the state.
     Half-precision parameters have single-precision statistics.
 
     Under DistributedDataParallel it needs nothing. Parameters that `fully_shard` has cut along their
     first dimension, over a mesh of one dimension, are trained as if they were whole: sums over
     ranks are of size k and k x k, and a weight whose blocks are its rows is, but for "mean", cut
-    along its columns for the step. Momentum stays cut, and all else is the same on all ranks.
+    along its columns for the step. Momentum, and numbers per entry or row, stay cut; all else is
+    the same on all ranks.
 
     It runs eagerly: a `torch.compile` region breaks at `step`, CUDA graphs cannot capture it
     (``capturable``), and it is not ``differentiable``. On a GPU, every step waits once, for
-    the check that gradients are finite.
+    the check that gradients are finite, and a few times more where roots are renewed.
 
     The derivation is in :ref:`theory-adagrad`.
 
@@ -190,6 +212,7 @@ class BlockAdaGrad(Optimizer):
         maximize: bool = False,
         max_blocks: int = 1024,
         on_nonfinite: str = "raise",
+        model: nn.Module | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -210,16 +233,29 @@ class BlockAdaGrad(Optimizer):
             "on_nonfinite": on_nonfinite,
             "differentiable": False,
         }
+        if model is not None and not isinstance(model, nn.Module):
+            raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
         is_module = isinstance(params, nn.Module)
-        self._roles = Roles.of(params if is_module else None)
+        self._roles = Roles.of(params if is_module and model is None else model)
         self._layouts: dict[Tensor, Layout] = {}
         super().__init__(params.named_parameters() if is_module else params, defaults)
+        if isinstance(partition, dict):
+            check_keys(partition, [*map(self._names_of, self.param_groups), *self._known_names()])
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copy, or take what `load_state_dict` has read."""
         super().__setstate__(state)
         self._layouts = {}
         self.__dict__.setdefault("_roles", Roles.of(None))
+        for group in self.param_groups:  # older states have none
+            group.setdefault("shapes", [list(p.shape) for p in group["params"]])
+
+    def _names_of(self, group: dict[str, Any]) -> list[str | None]:
+        return self._roles.names_of(group["params"], group.get("param_names"))
+
+    def _known_names(self) -> list[list[str | None]]:
+        """Return the names of the model as one group, or no group without a model."""
+        return [[*self._roles.names.values()]] if self._roles.names else []
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters with options of its own.
@@ -234,7 +270,8 @@ class BlockAdaGrad(Optimizer):
         TypeError
             If a parameter is complex.
         ValueError
-            If an option is out of range; nothing is added then.
+            If an option is out of range, or a key of its `partition` means no parameter;
+            nothing is added then.
 
         Examples
         --------
@@ -246,9 +283,13 @@ class BlockAdaGrad(Optimizer):
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.01, 0.1]
         """
+        is_own = isinstance(param_group, dict) and isinstance(param_group.get("partition"), dict)
         super().add_param_group(param_group)
         group = self.param_groups.pop()
+        names = self._names_of(group)
         _check_options(group)
+        if is_own:
+            check_keys(group["partition"], [names, *self._known_names()])
         if group["max_change"] is None:
             group["max_change"] = MAX_CHANGE if group["structure"] == "scaled" else math.inf
         for p in group["params"]:
@@ -260,7 +301,7 @@ class BlockAdaGrad(Optimizer):
                 )
         kinds, too_many = resolve(
             group["params"],
-            group.get("param_names"),
+            names,
             group.pop("partition"),
             self._roles,
             group["max_blocks"],
@@ -269,7 +310,7 @@ class BlockAdaGrad(Optimizer):
         if too_many:
             warnings.warn(
                 f"more than max_blocks={group['max_blocks']} blocks in {', '.join(too_many)}: "
-                f"one number per row is kept instead",
+                f"one number per row, or per entry for labels, is kept instead",
                 stacklevel=3,
             )
         for p, kind in zip(group["params"], kinds, strict=True):
@@ -279,6 +320,7 @@ class BlockAdaGrad(Optimizer):
                     "'columns'"
                 )
         group["kinds"] = kinds
+        group["shapes"] = [list(p.shape) for p in group["params"]]
         self.param_groups.append(group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -287,13 +329,13 @@ class BlockAdaGrad(Optimizer):
         Parameters
         ----------
         state_dict : dict
-            What ``state_dict`` returned. Statistics keep their precision, also for
-            half-precision parameters, and are copied.
+            What ``state_dict`` returned. Its options and blocks replace those of this optimizer.
+            Statistics keep their precision, also for half-precision parameters, and are copied.
 
         Raises
         ------
         ValueError
-            If it is of another optimizer, or of parameters of other shapes or blocks;
+            If it is of another optimizer, of parameters of other shapes, or not complete;
             nothing has changed then.
 
         Examples
@@ -330,7 +372,7 @@ class BlockAdaGrad(Optimizer):
             self.state[p] = own
 
     def state_bytes(self) -> int:
-        """Return the memory of all statistics, roots and momentum buffers.
+        """Return the memory of all statistics, roots and momentum buffers on this rank.
 
         Returns
         -------
@@ -370,7 +412,8 @@ class BlockAdaGrad(Optimizer):
         TypeError
             If a gradient is sparse.
         NonFiniteError
-            If a gradient contains NaN or infinity; nothing has changed then.
+            If a gradient contains NaN or infinity, or its squares overflow; nothing has changed
+            then.
 
         Examples
         --------
@@ -389,9 +432,9 @@ class BlockAdaGrad(Optimizer):
                 loss = closure()
         weights, vectors = self._plan()
         jobs: list[WeightStep | VectorStep] = [*weights, *vectors]
-        if not _are_finite(job.sums for job in jobs):
+        if not _are_finite(job.checked for job in jobs):
             if any(group["on_nonfinite"] == "raise" for group in self.param_groups):
-                raise NonFiniteError("a gradient contains NaN or infinity; expected finite numbers")
+                _raise_non_finite(jobs)
             return loss
         for weight in weights:
             weight.measure()
@@ -484,22 +527,85 @@ def _states_of(
     for saved, group in zip(state_dict["param_groups"], groups, strict=False):
         if "kinds" not in saved:
             raise ValueError("state_dict is of another optimizer; expected one of BlockAdaGrad")
-        for i, kind, p in zip(saved["params"], saved["kinds"], group["params"], strict=False):
+        kinds = saved["kinds"]
+        shapes = saved.get("shapes", [list(p.shape) for p in group["params"]])  # older have none
+        for place, (i, p) in enumerate(zip(saved["params"], group["params"], strict=False)):
+            if tuple(shapes[place]) != tuple(p.shape):
+                raise ValueError(
+                    f"state_dict is of a parameter of shape {tuple(shapes[place])}; expected "
+                    f"{tuple(p.shape)}"
+                )
             state = state_dict["state"].get(i)
             if state is None:
                 continue
-            buffer, root = state.get("momentum_buffer"), state.get("within_root")
-            if buffer is not None and buffer.shape != p.shape:
+            has_bias = any(isinstance(kind, int) and kind == place for kind in kinds)
+            kind = kinds[place]
+            numbers = ["step", "measured", "refreshed"][: 3 if n_blocks(kind, p) else 1]
+            numbers = [] if isinstance(kind, int) else numbers  # a bias has none
+            if missing := [name for name in numbers if name not in state]:
                 raise ValueError(
-                    f"state_dict has momentum of shape {tuple(buffer.shape)} for a parameter "
-                    f"of shape {tuple(p.shape)}"
+                    f"state_dict has no {', '.join(missing)}; expected {', '.join(numbers)}"
                 )
-            if root is not None and len(root) != n_blocks(kind, p):
-                raise ValueError(
-                    f"state_dict has {len(root)} blocks for a parameter of shape "
-                    f"{tuple(p.shape)}; expected {n_blocks(kind, p)}"
-                )
+            expected = _shapes_of_state(state, kind, p, has_bias, saved["structure"])
+            for name, shape in expected.items():
+                if (found := _shapes(state.get(name))) != shape:
+                    raise ValueError(
+                        f"state_dict has {name} of shape {found} for a parameter of shape "
+                        f"{tuple(p.shape)}; expected {shape}"
+                    )
             yield p, state
+
+
+def _shapes_of_state(
+    state: dict[str, Any], kind: Any, p: Tensor, has_bias: bool, structure: str
+) -> dict[str, Any]:
+    """Return the shapes of the tensors that a state must have, nested as they are."""
+    shape = tuple(p.shape)
+    expected: dict[str, Any] = {}
+    if "momentum_buffer" in state:
+        expected["momentum_buffer"] = shape
+    if isinstance(kind, int):
+        return expected
+    if isinstance(kind, str) and kind in (DIAGONAL, ROW_SCALARS):
+        by_row = (*shape[:1], *(1 for _ in shape[1:]))
+        return expected | {"squares": by_row if kind == ROW_SCALARS else shape}
+    k = n_blocks(kind, p)
+    lower, square = [(k // 2, k // 2), (k - k // 2, k)], (k, k)
+    if isinstance(kind, Tensor) and len(kind) != p.numel():
+        raise ValueError(
+            f"state_dict has {len(kind)} labels for a parameter of shape {shape}; expected "
+            f"{p.numel()}"
+        )
+    aligned, between = structure != "mean", state.get("between")
+    expected["within"] = lower if aligned else (k,)
+    expected["within_root"] = square if aligned else (k,)
+    if isinstance(between, dict) and "lower" in between:
+        expected["between"] = {"lower": lower, "root": square}
+    else:
+        parts = between if isinstance(between, dict) else {}
+        r, c = (
+            len(t) if isinstance(t := parts.get(name), Tensor) and t.ndim == 1 else 0
+            for name in ("weights", "change")
+        )
+        expected["between"] = {
+            "vectors": (k, r), "weights": (r,), "scale": (), "change": (min(c, r),)
+        }  # fmt: skip
+    if "graft" in state:
+        found = _shapes(state["graft"])
+        fits = isinstance(found, list) and all(len(own) == 2 and own[0] == k for own in found)
+        expected["graft"] = found if fits else [(k, 1)]
+    if structure == "scaled":
+        expected["columns"] = (p.numel() // max(k, 1) + has_bias,)
+    return expected
+
+
+def _shapes(value: Any) -> Any:
+    """Return the shapes of nested tensors, and the type of anything else."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    if isinstance(value, dict):
+        return {name: _shapes(item) for name, item in value.items()}
+    return [_shapes(item) for item in value] if isinstance(value, list) else type(value).__name__
 
 
 def _are_finite(sums: Iterable[Tensor]) -> bool:
@@ -508,6 +614,18 @@ def _are_finite(sums: Iterable[Tensor]) -> bool:
     for s in sums:
         by_device.setdefault(s.device, []).append(s)
     return all(bool(torch.isfinite(torch.cat(own)).all()) for own in by_device.values())
+
+
+def _raise_non_finite(jobs: list[WeightStep | VectorStep]) -> None:
+    """Raise `NonFiniteError`, and say whether gradients or their squares are the cause."""
+    if not all(bool(torch.isfinite(g).all()) for job in jobs for g in job.gradients):
+        raise NonFiniteError("a gradient contains NaN or infinity; expected finite numbers")
+    if any(shards_of(p) is not None for job in jobs for p in job.whole):
+        raise NonFiniteError(
+            "a gradient contains NaN or infinity on another rank, or its squares overflow; "
+            "expected smaller numbers"
+        )
+    raise NonFiniteError("the squares of a gradient overflow; expected smaller numbers")
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
