@@ -2,7 +2,7 @@
 
 "eigh" is `scipy.linalg.eigh` with its default driver, "eigh evd" with the one that blockmat
 uses. The limit of solve is an LU factorisation and solution for the core and two passes over
-the right-hand side. For positive definite cores blockmat uses Cholesky, as SciPy's inv does.
+the right-hand side; each call is the first with its matrix, which keeps the factors for later ones. For positive definite cores blockmat uses Cholesky, as SciPy's inv does.
 """
 
 import numpy as np
@@ -47,7 +47,7 @@ def beside_lapack(n: int, k: int, quick: bool) -> list[Row]:
     row.require("times the inverse by LU", 1 / row.ratio("inverse by LU"), at_most=1.15)
     rows.append(row)
     row = contest(
-        f"solve, k = {k}, n = {n}", lambda: A.solve(b),
+        f"solve, k = {k}, n = {n}", lambda: A.astype(A.dtype).solve(b),
         [lambda: scipy.linalg.lu_solve(scipy.linalg.lu_factor(M), b[:k]),
          limits.read(b), limits.read_write_new(b)],
         quick=quick, scipy_linalg_solve_of_the_core=lambda: scipy.linalg.solve(M, b[:k]),
@@ -77,7 +77,10 @@ def beside_dense(n: int, k: int, quick: bool) -> list[Row]:
 
     works = {
         "inv": (A.inv, lambda: scipy.linalg.inv(D)),
-        "solve": (lambda: A.solve(b), lambda: scipy.linalg.solve(D, b, assume_a="pos")),
+        "solve": (
+            lambda: A.astype(A.dtype).solve(b),
+            lambda: scipy.linalg.solve(D, b, assume_a="pos"),
+        ),
         "logdet": (A.logdet, lambda: np.linalg.slogdet(D)),
         "invsqrtm": (A.invsqrtm, dense_invsqrtm),
     }

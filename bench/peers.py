@@ -69,7 +69,7 @@ def measure(quick: bool) -> list[Row]:
     works = {
         "A @ b": (lambda: A @ b, lambda: T @ column, lambda: C @ column),
         "solve": (
-            lambda: A.solve(b),
+            lambda: A.astype(A.dtype).solve(b),
             lambda: T.solve(column),
             lambda: cola.linalg.solve(C, column, CG(tol=1e-10, max_iters=1000)),
         ),

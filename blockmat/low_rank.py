@@ -66,13 +66,13 @@ class BlockPlusLowRank(WhiteningOperator):
 
     Notes
     -----
-    With :math:`H = B^{-1} V` and :math:`G = V^T H`, Woodbury's identity [1]_
+    For a positive definite B that is whitened by W, and :math:`W V = Q R`,
 
-    .. math:: A^{-1} = B^{-1} - H C (I + G C)^{-1} H^T
+    .. math:: W A W^T = I + Q (R C R^T) Q^T
 
-    gives an inverse of the same form, and :math:`\log\det A = \log\det B + \log\det(I + G C)`.
-    A positive definite A is whitened by :math:`(I + W C W^T)^{-1/2} B^{-1/2}` with
-    :math:`W = B^{-1/2} V`, whose first factor differs from the identity by rank r. Everything
+    differs from the identity in r orthonormal directions, whose eigenvalues give inverse, solution,
+    determinant and whitening, however large the low-rank part is. For another B Woodbury's
+    identity [1]_ is used, which loses digits where the low-rank part is large beside B. Everything
     costs O(n r\ :sup:`2` + k\ :sup:`3`) once, and then O(n r) per vector.
 
     See :ref:`theory-scaled`.

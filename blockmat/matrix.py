@@ -658,7 +658,7 @@ class BlockConstantMatrix(WhiteningOperator):
         -----
         It is backward stable: the residual ``norm(A @ x - b)`` is of the order of the rounding of
         ``norm(A) * norm(x) + norm(b)``, whatever the condition number. The first call factorises
-        the k x k core, at O(k\ :sup:`3`), and the matrix keeps the factors.
+        the k x k core, at O(k\ :sup:`3`), and the matrix keeps the factors. See :ref:`theory-solve`.
 
         Examples
         --------
@@ -1171,7 +1171,7 @@ class BlockConstantMatrix(WhiteningOperator):
         Notes
         -----
         The default depends neither on n nor on the units of the variables. It is also what
-        `pinv`, `cond`, `is_positive_definite` and `as_covariance` go by.
+        `pinv`, `cond`, `is_positive_definite` and `as_covariance` go by: :ref:`theory-rank`.
 
         Examples
         --------
