@@ -150,6 +150,7 @@ def start(job, folder):
         "BLOCKMAT_TEST_EXAMPLES": "20",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(folder),
+        "TMPDIR": str(folder),  # for what killed tests leave
     }
     if job.key:
         (folder / "blockmat" / job.key[0]).write_text(job.source)
