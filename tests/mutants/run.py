@@ -158,6 +158,7 @@ def start(job, folder):
         if job.key[0] == "_kernels.py":  # the usual cache keeps the kernels as they are
             environment["NUMBA_CACHE_DIR"] = str(folder / "numba")
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *job.tests]
+    command += [f"--deselect={test}" for test in CONFIG["slow"]]
     with (folder / "output.txt").open("w") as output:
         return subprocess.Popen(
             command,
