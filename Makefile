@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROJECT := setup.cfg constraints.txt pyproject.toml
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs package bench test-all clean
+.PHONY: demo test lint docs package bench mutants test-all clean
 
 demo: $(VENV)/demo
 	$(BIN)/python -m blockmat demo
@@ -31,6 +31,10 @@ package: $(VENV)/package
 
 bench: $(VENV)/bench
 	$(BIN)/python -m bench
+
+# Changes the numerical modules one by one, and fails where no test notices; ARGS="--sample 0" tries all.
+mutants: $(VENV)/mutants
+	$(BIN)/python tests/mutants/run.py $(ARGS)
 
 # The suite on every supported Python, and with the oldest dependencies.
 test-all: $(VENV)/dev

@@ -2,6 +2,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+collect_ignore = ["mutants"]  # a command, with an extra of its own
+
 # Kernels compile during the first examples, so a time limit would measure the compiler.
 settings.register_profile(
     "default",
