@@ -33,6 +33,7 @@ _SHORT = 32  # numbers for which the processor's vectors do not pay
 _RUN = 256  # numbers added in order, most of them in parallel lanes of the processor
 _STREAM = 512  # numbers that are read in each of four places at once
 _ROWS = 128  # rows added in order
+_MEANS = 32  # samples added in order
 _LONG_ROW = 4  # numbers for which a loop along the row pays
 _TILE = 2048  # numbers that stay in the first-level cache
 _LANES_UP_TO = 4096  # blocks for which four sets of sums still fit into cache
@@ -429,10 +430,14 @@ def sum_samples(x, centre, offsets, labels, bounds, mean, sums, squares, first, 
             some[:] = 0
             square[:] = 0
             if centre:
-                for t in range(n_samples):
-                    row = x[t, start:stop]
-                    for i in range(row.shape[0]):
-                        some[i] += row[i]
+                for leaf in range(0, n_samples, _MEANS):
+                    strip[:] = 0
+                    for t in range(leaf, min(leaf + _MEANS, n_samples)):
+                        row = x[t, start:stop]
+                        for i in range(row.shape[0]):
+                            strip[i] += row[i]
+                    for i in range(some.shape[0]):
+                        some[i] += strip[i]
                 for i in range(some.shape[0]):
                     some[i] /= n_samples
             while labels.shape[0] == 0 and offsets[b + 1] <= start:
