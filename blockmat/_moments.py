@@ -185,12 +185,13 @@ def _rest(
     rest[~several] = 0
     doubtful = np.flatnonzero(several & (rest < _DOUBTFUL * traces))
     if aligned:
-        deviations = rows.astype(between.dtype) if mean is None else rows - mean
+        deviations = rows.astype(between.dtype, copy=False) if mean is None else rows - mean
         if len(doubtful):
             return _paired_products(without_block_means(deviations, p), p)
         paired = _paired_products(deviations, p)
-        square = (p.sizes[:, None] == p.sizes) & (p.sizes > 1)
-        return np.where(square, paired - between, 0)
+        square = (p.sizes[:, None] == p.sizes) & several
+        left: Array = np.where(square, paired - between, 0)
+        return left
     if len(doubtful):
         members = np.concatenate([p.order[p.offsets[b] : p.offsets[b + 1]] for b in doubtful])
         some = Partition(p.sizes[doubtful])
@@ -202,7 +203,8 @@ def _rest(
                 part -= mean[members]
             squares = _squares(without_block_means(part, some)).sum(axis=0)
             rest[doubtful] += block_sums(some, squares)
-    return rest
+    own: Array = rest
+    return own
 
 
 def without_block_means(x: Array, p: Partition) -> Array:
