@@ -496,12 +496,14 @@ def sum_dense_residual(
 
 @_jit
 def add_sparse_residual(
-    rows, cols, data, labels, positions, classes, ranks, first_mate, values, second, norms
-):
+    rows, cols, data, labels, positions, classes, ranks, first_mate, values, second,
+    norms, counts, paired_counts,
+):  # fmt: skip
     """`sum_dense_residual` for coordinate-format entries without duplicates.
 
-    ``norms[2]`` gains the squared norm of the fit at the stored entries, which is
-    what the caller needs for the entries that are not stored.
+    ``counts`` (k, k) gains the number of entries of each block that have its number, and
+    ``paired_counts`` of those paired with each mate: with them the caller knows how many
+    entries are not stored.
     """
     for e in range(data.shape[0]):
         i = rows[e]
@@ -510,9 +512,12 @@ def add_sparse_residual(
         q = labels[j]
         fit = values[p, q]
         if classes[p] == classes[q] and positions[i] == positions[j]:
-            fit = fit + second[first_mate[p] + ranks[q]]
+            mate = first_mate[p] + ranks[q]
+            fit = fit + second[mate]
+            paired_counts[mate] += 1
+        else:
+            counts[p, q] += 1
         v = data[e]
         d = v - fit
         norms[0] += d.real * d.real + d.imag * d.imag
         norms[1] += v.real * v.real + v.imag * v.imag
-        norms[2] += fit.real * fit.real + fit.imag * fit.imag

@@ -184,9 +184,9 @@ def test_cross_validated_shrinkage_has_the_highest_held_out_likelihood():
 def test_cross_validated_shrinkage_may_be_small():
     """Covariances that have nothing to do with the blocks, and plenty of samples."""
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((4000, 3)) @ rng.standard_normal((3, 6))
+    X = rng.standard_normal((400, 3)) @ rng.standard_normal((3, 6))
     X += 0.5 * rng.standard_normal(X.shape)
-    assert BlockCovariance([0, 0, 0, 1, 1, 1], shrinkage="cv").fit(X).shrinkage_ < 0.02
+    assert BlockCovariance([0, 0, 0, 1, 1, 1], shrinkage="cv").fit(X).shrinkage_ < 0.05
 
 
 def dense_model(X, labels, scaled, weight, assume_centered):

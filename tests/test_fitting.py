@@ -221,6 +221,44 @@ def test_a_constant_block_has_exactly_no_deviations():
         bm.fit(S, p).inv()
 
 
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_source_that_is_block_constant_has_no_error(rng, aligned, dtype):
+    """Dense or sparse, with blocks of zeros or without: nothing but the rounding of the fit."""
+    B = bm.fit(random_array(rng, (12, 12), dtype), P, aligned=aligned)
+    values = B.values.copy()
+    values[0, 1] = values[2] = 0
+    for S in (B.toarray(), values[np.ix_(P.labels, P.labels)]):
+        A = bm.fit(S, P, aligned=aligned)
+        for source in (S, np.asfortranarray(S), sp.csr_array(S)):
+            assert bm.approximation_error(source, A) < 10 * np.finfo(dtype).eps
+    assert bm.approximation_error(sp.csr_array((12, 12)), 0 * A) == 0
+
+
+@given(block_matrices(max_n=9), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_the_error_of_a_sparse_source_is_that_of_the_dense_one(A, density, seed):
+    """To rounding of double precision beside the larger of both, whatever the dtype of A is."""
+    n = A.shape[0]
+    S = sp.random_array((n, n), density=density, rng=np.random.default_rng(seed))
+    if S.nnz:
+        expected = bm.approximation_error(S.toarray(), A)
+        assert bm.approximation_error(S, A) == pytest.approx(expected, rel=1e-13)
+
+
+def test_the_error_of_an_operator_is_estimated_for_any_matrix_not_only_its_fit(rng):
+    """Where the difference is not orthogonal to A, their product is part of the norm."""
+    S = rng.standard_normal((100, 100)) + 1
+    fit = bm.fit(S, np.repeat([0, 1], 50))
+    for A in (0.5 * fit, 3 * fit, -fit):
+        exact = bm.approximation_error(S, A)
+        estimates = [
+            bm.approximation_error(aslinearoperator(S), A, n_probes=50, random_state=seed)
+            for seed in range(20)
+        ]
+        # Both norms are known to about 1 %; as that of S is not the norm of A and of S - A.
+        assert np.mean(estimates) == pytest.approx(exact, rel=0.05)
+
+
 def test_approximation_error_of_an_operator_is_estimated(rng):
     S = rng.standard_normal((200, 200)) + 1
     A = bm.fit(S, np.repeat([0, 1], 100))
