@@ -151,10 +151,11 @@ def _moments_of_rows(
             f"X contains NaN or infinity in row {_first_non_finite_row(X)}; expected finite numbers"
         )
     means /= np.sqrt(p.sizes)
-    between = means.T @ means.conj()
-    traces = block_sums(p, squares)
-    raw = traces + n_samples * block_sums(p, _squares(mean)) if centre else traces
-    rest = _rest(rows, mean if centre else None, p, aligned, traces, between)
+    with np.errstate(over="ignore", invalid="ignore"):  # which the caller looks at
+        between = means.T @ means.conj()
+        traces = block_sums(p, squares)
+        raw = traces + n_samples * block_sums(p, _squares(mean)) if centre else traces
+        rest = _rest(rows, mean if centre else None, p, aligned, traces, between)
     return Moments(p, between, without_rounding(rest, raw)), mean
 
 

@@ -22,8 +22,11 @@ def exponent_of(largest: float) -> int:
 
 def times_power(x: Any, exponent: int) -> Any:
     """Return ``x * 2**exponent`` for double precision, whatever the exponent is."""
-    half = exponent // 2
-    return x if exponent == 0 else x * 2.0**half * 2.0 ** (exponent - half)
+    while exponent:
+        step = min(max(exponent, -1000), 1000)
+        x = x * 2.0**step
+        exponent -= step
+    return x
 
 
 def largest_of(x: Array) -> float:

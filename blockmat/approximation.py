@@ -82,14 +82,15 @@ def approximation_error(
     if source.shape != A.shape:
         raise ShapeError(f"source has shape {source.shape}; expected {A.shape}, the shape of A")
     norms, largest = _measure(source, A, n_probes, random_state, progress)
-    difference, norm = norms(0)
     exponent = 0
-    if not (norm > 2.0**-_SAFE and max(norm, difference) < 2.0**_SAFE):
-        # Squares have left the range of doubles, or are zero: each norm in a unit of its own.
-        size, size_of_fit = largest(), largest_of(A.values) + largest_of(A.within)
-        unit, common = exponent_of(size), exponent_of(max(size, size_of_fit))
-        difference, norm = norms(common)[0], norms(unit)[1]
-        exponent = common - unit
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference, norm = norms(0)
+        if not (norm > 2.0**-_SAFE and max(norm, difference) < 2.0**_SAFE):
+            # Squares have left the range of doubles, or are zero: each norm in its own unit.
+            size, size_of_fit = largest(), largest_of(A.values) + largest_of(A.within)
+            unit, common = exponent_of(size), exponent_of(max(size, size_of_fit))
+            difference, norm = norms(common)[0], norms(unit)[1]
+            exponent = common - unit
     if norm == 0:
         return 0.0 if difference == 0 else float("inf")
     return float(times_power(difference / norm, exponent))
@@ -172,13 +173,17 @@ def _norms_of_operator(
     The norm of A is known exactly, and so of the multiple of A nearest to the source, which
     usually has most of its norm. The rest is orthogonal to it.
     """
-    unit = A._elementwise(lambda x: times_power(x, -exponent), accumulator_dtype(A.dtype))
-    images, fit = times_power(products, -exponent), unit @ signs
-    length = np.linalg.norm(fit) ** 2
-    multiple = np.vdot(fit, images) / length if length else 0.0
-    beyond = np.linalg.norm(images - multiple * fit) ** 2 / signs.shape[1]
-    norm = np.hypot(abs(multiple) * float(unit.norm()), np.sqrt(beyond))
-    return float(np.linalg.norm(images - fit) / np.sqrt(signs.shape[1])), float(norm)
+    double: Any = A.astype(accumulator_dtype(A.dtype))
+    images, fit = times_power(products, -exponent), double @ signs
+    own = exponent_of(largest_of(fit))
+    scaled = times_power(fit, -own)
+    length = np.linalg.norm(scaled) ** 2
+    multiple = np.vdot(scaled, images) / length if length else 0.0
+    beyond = np.linalg.norm(images - multiple * scaled) ** 2 / signs.shape[1]
+    size = double._elementwise(lambda x: times_power(x, -own), double.dtype).norm()
+    norm = np.hypot(abs(multiple) * float(size), np.sqrt(beyond))
+    difference = np.linalg.norm(images - times_power(fit, -exponent)) / np.sqrt(signs.shape[1])
+    return float(difference), float(norm)
 
 
 def _norms_of_matrix(S: Structured, A: BlockConstantMatrix, exponent: int) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from blockmat._blockwise import block_sums
 from blockmat._moments import Moments, centred_moments, raw_moments, within_from_sums
-from blockmat._scale import times_power
+from blockmat._scale import in_range, times_power
 from blockmat._structured import SquareMatrix, Structured
 from blockmat._sums import (
     as_samples,
@@ -501,7 +501,9 @@ def _hutchinson(
     if n_probes == 1:
         estimated = (p.sizes > 1) & (p.sizes[:, None] == p.sizes if aligned else True)
         return samples[0], np.where(estimated, np.nan, 0.0)
-    return samples.mean(axis=0), samples.std(axis=0, ddof=1) / np.sqrt(n_probes)
+    scaled, exponent = in_range(samples)
+    spread = times_power(scaled.std(axis=0, ddof=1), exponent)
+    return samples.mean(axis=0), spread / np.sqrt(n_probes)
 
 
 def _is_hermitian_on(vectors: Array, products: Array) -> bool:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest, multivariate_normal
 
 import blockmat as bm
+from blockmat._divergence import _excess
 from blockmat.inference import (
     ConfidenceIntervals,
     LikelihoodRatioResult,
@@ -135,14 +136,23 @@ def test_the_divergence_is_the_dense_one(A, data):
 def test_the_divergence_of_ill_conditioned_matrices_keeps_its_digits(rho, labels):
     B = bm.BlockConstantMatrix([0] * 1000, [[1 + 999 * rho]], [1 - rho])
     A = bm.BlockConstantMatrix(B.partition, B.between, B.within * 1.000001)
-    x = float(A.within[0] / B.within[0]) - 1  # of the stored numbers, to 1e-10
-    expected = 999 * (x**2 / 2 - x**3 / 3) / 2
-    assert kl_divergence(A, B) == pytest.approx(expected, rel=1e-9)
-    fine = bm.ScaledBlockMatrix(A, np.ones(1000))
-    assert kl_divergence(fine, B) == pytest.approx(expected, rel=1e-9)
+    with mpmath.workdps(40):  # of the stored numbers
+        x = mpmath.mpf(float(A.within[0])) / mpmath.mpf(float(B.within[0])) - 1
+        expected = float(999 * (x - mpmath.log1p(x)) / 2)
+    # The difference of the two within numbers is exact, so all that follows is, to rounding.
+    assert kl_divergence(A, B) == pytest.approx(expected, rel=1e-14)
+    same = bm.ScaledBlockMatrix(A, np.ones(1000))
+    assert kl_divergence(same, B) == pytest.approx(expected, rel=1e-14)
     if rho == 0.5:  # otherwise one eigenvalue of the finer matrix is rounding
-        refined = A.refine(labels)
-        assert kl_divergence(refined, B) == pytest.approx(expected, rel=1e-6)
+        assert kl_divergence(A.refine(labels), B) == pytest.approx(expected, rel=1e-6)
+
+
+@given(st.floats(-1 + 1e-9, 1e3) | st.floats(-1e-3, 1e-3) | st.floats(-1e-12, 1e-12))
+def test_what_an_eigenvalue_adds_is_known_to_rounding(x):
+    with mpmath.workdps(60 + 2 * 330):
+        expected = float(mpmath.mpf(x) - mpmath.log1p(mpmath.mpf(x)))
+    tiny = np.finfo(float).tiny
+    assert _excess(np.array([x]))[0] == pytest.approx(expected, rel=3e-15, abs=tiny)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
