@@ -33,10 +33,9 @@ def divergence(A: SquareMatrix, B: SquareMatrix) -> float:
         double_a, double_b = _divided(double_a, double_b.scale), double_b.matrix
     if not isinstance(double_a, BlockPlusLowRank):
         S = Structured(double_a)
-        try:
-            return _of_scaled(S.block, S.scale, double_b)
-        except PartitionMismatchError:  # their blocks in common break pairs of aligned ones
-            pass
+        exact = _of_scaled(S.block, S.scale, double_b)
+        if exact is not None:
+            return exact
     # By Pythagoras: B is of one structure with the fit, on which A and its fit have one trace.
     projection = fit(double_a, double_b.partition, aligned=double_b.is_aligned)
     beyond = float(projection.logdet()) - float(double_a.logdet())
@@ -89,8 +88,8 @@ def _from_trace(A: Any, B: BlockPlusLowRank) -> float:
     return float(max(trace - n + logdets, 0.0)) / 2
 
 
-def _of_scaled(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix) -> float:
-    """Return it for ``R A R`` and B, with R the diagonal of r > 0.
+def _of_scaled(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix) -> float | None:
+    """Return it for ``R A R`` and B, with R the diagonal of r > 0; None if that breaks pairs.
 
     On the blocks of both, the projection of R A R has a trace with B^-1 as R A R does, and so
     the divergences of R A R from it, and of it from B, add up. With m the mean of r over a
@@ -99,7 +98,10 @@ def _of_scaled(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix) -> floa
     p = A.partition
     if not p.same_blocks(B.partition):
         p = p.meet(B.partition)
-        A, B = A.refine(p), B.refine(p)
+        try:
+            A, B = A.refine(p), B.refine(p)
+        except PartitionMismatchError:
+            return None
     mean = p.block_means(r)
     e = r / p.expand(mean) - 1
     e -= p.expand(p.block_means(e))
@@ -109,7 +111,7 @@ def _of_scaled(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix) -> floa
         d = A.within * (np.multiply.outer(mean, mean) if A.is_aligned else mean**2)
         return _of_pairs(BlockConstantMatrix(p, M, d), B)
     if A.is_aligned or B.is_aligned:
-        raise PartitionMismatchError("scales differ within aligned blocks")
+        return None
     n, d = p.sizes, A.within
     v = mean**2 * p.block_means(e**2)
     M, d = A.between * np.multiply.outer(mean, mean), d * mean**2

@@ -382,6 +382,15 @@ def test_columns_that_vary_are_taken(X, std):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_column_of_few_different_numbers_varies(dtype):
+    """Sixteen roundings apart, each exactly what it is."""
+    X = np.random.default_rng(0).standard_normal((30, 2)).astype(dtype)
+    X[:, 1] = 1 + 16 * np.finfo(dtype).eps * (np.arange(30) % 2)
+    variance = BlockCovariance([0, 1]).fit(X).covariance_[1, 1]
+    np.testing.assert_allclose(variance, (8 * np.finfo(dtype).eps) ** 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("number", [0.1, 1e10 / 3, -7e-30, 0.0])
 @pytest.mark.parametrize("n_samples", [5, 70_000])
 def test_columns_that_are_constant_but_for_rounding_are_refused(dtype, number, n_samples):
