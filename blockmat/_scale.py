@@ -12,12 +12,16 @@ from blockmat._validation import Array
 _ORDINARY = 200  # sums of fourth powers of numbers up to 2^200, and down to it, are in range
 
 
+def exponents_of(largest: Array) -> Array:
+    """Return the exponents of the units for numbers up to `largest`: 0 if none is needed."""
+    exponents = np.where(np.isfinite(largest), np.frexp(largest)[1], 0)
+    needed: Array = np.where(np.abs(exponents) > _ORDINARY, exponents, 0)
+    return needed
+
+
 def exponent_of(largest: float) -> int:
-    """Return the exponent of the unit for numbers up to `largest`: 0 if none is needed."""
-    if not 0 < largest < np.inf:
-        return 0
-    exponent = int(np.frexp(largest)[1])
-    return exponent if abs(exponent) > _ORDINARY else 0
+    """Return the exponent of the unit for numbers up to `largest`."""
+    return int(exponents_of(np.array(largest)))
 
 
 def times_power(x: Any, exponent: int) -> Any:

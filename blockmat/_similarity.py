@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import diags_array, issparse
 from scipy.sparse.linalg import LinearOperator
 
-from blockmat._scale import exponent_of, in_range, times_power
+from blockmat._scale import exponent_of, exponents_of, in_range, times_power
 from blockmat._sums import as_real_samples, as_source
 from blockmat._validation import Array, check_finite, check_square, working_dtype
 from blockmat.exceptions import DtypeError, NotHermitianError
@@ -62,7 +62,7 @@ def standardize(
             raise ValueError(
                 f"column {constant[0]} of X is constant; expected variables that vary{otherwise}"
             )
-    exponents = np.array([exponent_of(x) for x in size.tolist()])
+    exponents = exponents_of(size)
     unit = np.ldexp(1.0, np.clip(exponents, -1000, 1000))
     deviations = X.astype(np.float64)
     if exponents.any():
