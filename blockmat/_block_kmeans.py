@@ -86,10 +86,12 @@ class FrobeniusLoss:
         The squared norm of the matrix.
     n : int
         The number of its rows.
+    exponent : int
+        Of the unit ``2**exponent`` that the matrix is in.
     """
 
-    def __init__(self, squares: float, n: int) -> None:
-        self.squares = squares
+    def __init__(self, squares: float, n: int, exponent: int = 0) -> None:
+        self.squares, self.exponent = squares, exponent
         self.n_observations = n * (n + 1) / 2
 
     def loss(self, blocks: Blocks) -> float:
@@ -110,7 +112,8 @@ class FrobeniusLoss:
         double = np.finfo(np.float64)
         floor = max(double.eps * self.squares, double.tiny)
         mean_square = max(self.loss(blocks), floor) / self.n_observations
-        return float(self.n_observations * np.log(mean_square))
+        log = np.log(mean_square) + 2 * self.exponent * np.log(2)
+        return float(self.n_observations * log)
 
 
 class GaussianLoss:

@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
-from blockmat._moments import CentredMoments, Moments, centred_moments, raw_moments
+from blockmat._moments import (
+    CentredMoments,
+    Moments,
+    centred_moments,
+    raw_moments,
+    without_block_means,
+    without_rounding,
+)
 from blockmat._sums import matrix_sums
 from blockmat._validation import Array, accumulator_dtype, check_ndim, import_extra, working_dtype
 from blockmat.exceptions import NonFiniteError, ShapeError
@@ -129,12 +136,12 @@ class _Part(NamedTuple):
     """Moments of some samples: without their partition, so that it does not move."""
 
     between: Array
-    paired: Array
+    rest: Array
     mean: Array | None
     weight: int
 
     def moments(self, p: Partition) -> Moments:
-        return Moments(p, self.between, self.paired)
+        return Moments(p, self.between, self.rest)
 
 
 def sample_totals(X: Any, p: Partition, aligned: bool, centre: bool, check_finite: bool) -> Any:
@@ -170,15 +177,20 @@ def _moments_of_rows(
     _require_finite(chunk, place, check)
     if centre:
         total = centred_moments(chunk, p, aligned, False)
-        return _Part(total.moments.between, total.moments.paired, total.mean, len(chunk))
+        return _Part(total.moments.between, total.moments.rest, total.mean, len(chunk))
     moments = raw_moments(chunk, p, aligned, False)
-    return _Part(moments.between, moments.paired, None, len(chunk))
+    return _Part(moments.between, moments.rest, None, len(chunk))
 
 
 class _PieceSums(NamedTuple):
-    """Block sums of pieces of rows (T, k), sums of squares (k,), and means of the columns."""
+    """What a piece of rows is reduced to.
+
+    Its block sums (T, k), over how many columns each is (k,), the squares of the deviations
+    from their means (k,), and the means of the columns.
+    """
 
     sums: Array
+    counts: Array
     squares: Array
     mean: Array
 
@@ -194,18 +206,28 @@ def _sums_of_piece(
     piece = _Piece.of(p, first, first + chunk.shape[1])
     sums = np.zeros((len(chunk), p.n_blocks), dtype=deviations.dtype)
     sums[:, piece.blocks] = piece.partition.block_sums(deviations, axis=1)
-    squares = np.zeros(p.n_blocks)
-    lengths = (np.abs(deviations) ** 2).sum(axis=0)
+    counts, squares = np.zeros(p.n_blocks), np.zeros(p.n_blocks)
+    counts[piece.blocks] = piece.partition.sizes
+    lengths = (np.abs(without_block_means(deviations, piece.partition)) ** 2).sum(axis=0)
     squares[piece.blocks] = piece.partition.block_sums(lengths)
-    return _PieceSums(sums, squares, mean if centre else mean[:0])
+    return _PieceSums(sums, counts, squares, mean if centre else mean[:0])
 
 
 def _moments_of_pieces(pieces: list[_PieceSums], p: Partition) -> _Part:
     """Join the sums of all pieces of some rows."""
-    means = sum(piece.sums for piece in pieces) / np.sqrt(p.sizes)
+    sums = np.sum([piece.sums for piece in pieces], axis=0)
     mean = np.concatenate([piece.mean for piece in pieces])
-    squares = np.sum([piece.squares for piece in pieces], axis=0)
-    return _Part(means.T @ means.conj(), squares, mean if len(mean) else None, len(means))
+    rest = np.sum([piece.squares for piece in pieces], axis=0)
+    for piece in pieces:  # and what their means differ by (Chan, Golub and LeVeque, 1983)
+        apart = piece.sums / np.maximum(piece.counts, 1) - sums / p.sizes
+        rest += piece.counts * (np.abs(apart) ** 2).sum(axis=0)
+    means = sums / np.sqrt(p.sizes)
+    between = means.T @ means.conj()
+    raw = rest + np.real(np.diagonal(between))
+    if len(mean):
+        raw += len(means) * p.block_sums(np.abs(mean) ** 2)
+    rest = without_rounding(rest, raw)
+    return _Part(between, rest, mean if len(mean) else None, len(means))
 
 
 def _joined(parts: list[_Part], p: Partition) -> _Part:
@@ -214,7 +236,7 @@ def _joined(parts: list[_Part], p: Partition) -> _Part:
         total = parts[0].moments(p)
         for part in parts[1:]:
             total += part.moments(p)
-        return _Part(total.between, total.paired, None, sum(part.weight for part in parts))
+        return _Part(total.between, total.rest, None, sum(part.weight for part in parts))
     first, *others = (
         CentredMoments(part.moments(p), part.mean, float(part.weight))
         for part in parts
@@ -222,7 +244,7 @@ def _joined(parts: list[_Part], p: Partition) -> _Part:
     )
     for other in others:
         first += other
-    return _Part(first.moments.between, first.moments.paired, first.mean, int(first.weight))
+    return _Part(first.moments.between, first.moments.rest, first.mean, int(first.weight))
 
 
 def _require_finite(chunk: Array, place: tuple[int, int], check: bool) -> None:

@@ -33,6 +33,7 @@ _SHORT = 32  # numbers for which the processor's vectors do not pay
 _RUN = 256  # numbers added in order, most of them in parallel lanes of the processor
 _STREAM = 512  # numbers that are read in each of four places at once
 _ROWS = 128  # rows added in order
+_MEANS = 32  # samples added in order
 _LONG_ROW = 4  # numbers for which a loop along the row pays
 _TILE = 2048  # numbers that stay in the first-level cache
 _LANES_UP_TO = 4096  # blocks for which four sets of sums still fit into cache
@@ -528,10 +529,14 @@ def sum_samples(x, centre, offsets, labels, bounds, mean, sums, squares, first, 
             some[:] = 0
             square[:] = 0
             if centre:
-                for t in range(n_samples):
-                    row = x[t, start:stop]
-                    for i in range(row.shape[0]):
-                        some[i] += row[i]
+                for leaf in range(0, n_samples, _MEANS):
+                    strip[:] = 0
+                    for t in range(leaf, min(leaf + _MEANS, n_samples)):
+                        row = x[t, start:stop]
+                        for i in range(row.shape[0]):
+                            strip[i] += row[i]
+                    for i in range(some.shape[0]):
+                        some[i] += strip[i]
                 for i in range(some.shape[0]):
                     some[i] /= n_samples
             while labels.shape[0] == 0 and offsets[b + 1] <= start:
@@ -590,12 +595,14 @@ def sum_dense_residual(
 
 @_jit
 def add_sparse_residual(
-    rows, cols, data, labels, positions, classes, ranks, first_mate, values, second, norms
-):
+    rows, cols, data, labels, positions, classes, ranks, first_mate, values, second,
+    norms, counts, paired_counts,
+):  # fmt: skip
     """`sum_dense_residual` for coordinate-format entries without duplicates.
 
-    ``norms[2]`` gains the squared norm of the fit at the stored entries, which is
-    what the caller needs for the entries that are not stored.
+    ``counts`` (k, k) gains the number of entries of each block that have its number, and
+    ``paired_counts`` of those paired with each mate: with them the caller knows how many
+    entries are not stored.
     """
     for e in range(data.shape[0]):
         i = rows[e]
@@ -604,9 +611,12 @@ def add_sparse_residual(
         q = labels[j]
         fit = values[p, q]
         if classes[p] == classes[q] and positions[i] == positions[j]:
-            fit = fit + second[first_mate[p] + ranks[q]]
+            mate = first_mate[p] + ranks[q]
+            fit = fit + second[mate]
+            paired_counts[mate] += 1
+        else:
+            counts[p, q] += 1
         v = data[e]
         d = v - fit
         norms[0] += d.real * d.real + d.imag * d.imag
         norms[1] += v.real * v.real + v.imag * v.imag
-        norms[2] += fit.real * fit.real + fit.imag * fit.imag

@@ -1,4 +1,4 @@
-"""Sums of outer products, reduced to a between core and paired sums."""
+"""Sums of outer products, reduced to a between core and what deviations from block means add."""
 
 from dataclasses import dataclass
 
@@ -15,13 +15,21 @@ _ROWS = 1024  # samples at a time, so that a strip of their columns fits into ca
 _PIECES = 16  # into which columns are divided for threads
 _NARROWEST = 512  # columns in a piece
 _PIECE_PER_BLOCK = 8  # columns for each of the k sums that a piece has
+_DOUBTFUL = 2.0**-12  # share of the squares in a block whose difference has lost digits
+_COPIED = 2**21  # numbers of which deviations are formed at a time
+_ROUNDING = 2**7 * float(np.finfo(np.float64).eps)  # of a mean of _ROWS numbers, with a margin
 
 
 class Moments:
-    """The between core and the paired sums (k,) or (k, k) of a sum of outer products."""
+    """A sum of outer products: its between core, and what is left without block means.
 
-    def __init__(self, partition: Partition, between: Array, paired: Array) -> None:
-        self.partition, self.between, self.paired = partition, between, paired
+    ``rest`` (k,) are the sums of the squared deviations of all members of a block from their
+    mean, or (k, k) the sums of products of those of paired members. They are never the
+    difference of two large numbers, so they keep their digits where a block hardly varies.
+    """
+
+    def __init__(self, partition: Partition, between: Array, rest: Array) -> None:
+        self.partition, self.between, self.rest = partition, between, rest
 
     @classmethod
     def zero(cls, p: Partition, aligned: bool) -> "Moments":
@@ -30,27 +38,28 @@ class Moments:
 
     def __iadd__(self, other: "Moments") -> "Moments":
         self.between = self.between + other.between
-        self.paired = self.paired + other.paired
+        self.rest = self.rest + other.rest
         return self
 
     def __imul__(self, factor: float) -> "Moments":
         self.between = self.between * factor
-        self.paired = self.paired * factor
+        self.rest = self.rest * factor
         return self
 
     def __itruediv__(self, divisor: float) -> "Moments":
         self.between = self.between / divisor
-        self.paired = self.paired / divisor
+        self.rest = self.rest / divisor
         return self
 
     @property
     def aligned(self) -> bool:
-        """Whether there are paired sums for every two blocks of one size."""
-        return bool(self.paired.ndim == 2)
+        """Whether there are products for every two blocks of one size."""
+        return bool(self.rest.ndim == 2)
 
     def pair(self) -> tuple[Array, Array]:
         """Return the canonical pair of the projected sum."""
-        return self.between, within_from_sums(self.partition, self.between, self.paired)
+        multiplicity = np.maximum(self.partition.sizes - 1, 1)
+        return self.between, (self.rest.T / multiplicity).T
 
 
 @dataclass
@@ -68,7 +77,10 @@ class CentredMoments:
         """Join with others (Chan, Golub and LeVeque, 1983)."""
         weight = self.weight + other.weight
         difference = other.mean - self.mean
-        between_means = outer_moments(difference, self.moments.partition, self.moments.aligned)
+        size = np.maximum(np.abs(other.mean), np.abs(self.mean))
+        between_means = outer_moments(
+            difference, self.moments.partition, self.moments.aligned, size
+        )
         between_means *= self.weight * other.weight / weight
         self.moments += other.moments
         self.moments += between_means
@@ -78,12 +90,13 @@ class CentredMoments:
 
 
 def centred_moments(
-    X: Array, p: Partition, aligned: bool, check_finite: bool = True
+    X: Array, p: Partition, aligned: bool, check_finite: bool = True, factor: float = 1.0
 ) -> CentredMoments:
-    """Sum the outer products of samples around their mean, reading them once."""
+    """Sum the outer products of samples times a factor around their mean, reading them once."""
     total = None
     for _, rows in row_chunks(X, max(_ROWS, p.n_blocks)):
-        moments, mean = _moments_of_rows(X, rows, p, aligned, check_finite, centre=True)
+        scaled = rows if factor == 1 else rows * factor
+        moments, mean = _moments_of_rows(X, scaled, p, aligned, check_finite, centre=True)
         part = CentredMoments(moments, mean, float(len(rows)))
         if total is None:
             total = part
@@ -93,24 +106,28 @@ def centred_moments(
     return total
 
 
-def outer_moments(x: Array, p: Partition, aligned: bool) -> Moments:
-    """Return the moments of one outer product ``x x^H``."""
+def outer_moments(x: Array, p: Partition, aligned: bool, size: Array | None = None) -> Moments:
+    """Return the moments of one outer product ``x x^H``.
+
+    `size` (n,) is the size of the numbers that x was computed from, by default its own.
+    """
     double = x.astype(accumulator_dtype(x.dtype), copy=False)
     means = block_sums(p, x) / np.sqrt(p.sizes)
-    if aligned:
-        paired = _paired_products(double[None], p)
-    else:
-        paired = block_sums(
-            p, double.real**2 + double.imag**2 if x.dtype.kind == "c" else double**2
-        )
-    return Moments(p, np.multiply.outer(means, means.conj()), paired)
+    between = np.multiply.outer(means, means.conj())
+    traces = block_sums(p, _squares(double))
+    rest = _rest(double[None], None, p, aligned, traces, between)
+    raw = traces if size is None else block_sums(p, size**2)
+    return Moments(p, between, without_rounding(rest, raw))
 
 
-def raw_moments(X: Array, p: Partition, aligned: bool, check_finite: bool) -> Moments:
-    """Sum the outer products of rows."""
+def raw_moments(
+    X: Array, p: Partition, aligned: bool, check_finite: bool, factor: float = 1.0
+) -> Moments:
+    """Sum the outer products of rows times a factor."""
     total = Moments.zero(p, aligned)
     for _, rows in row_chunks(X, max(_ROWS, p.n_blocks)):
-        total += _moments_of_rows(X, rows, p, aligned, check_finite, centre=False)[0]
+        scaled = rows if factor == 1 else rows * factor
+        total += _moments_of_rows(X, scaled, p, aligned, check_finite, centre=False)[0]
     return total
 
 
@@ -134,8 +151,17 @@ def _moments_of_rows(
             f"X contains NaN or infinity in row {_first_non_finite_row(X)}; expected finite numbers"
         )
     means /= np.sqrt(p.sizes)
-    paired = _paired_products(rows - mean, p) if aligned else block_sums(p, squares)
-    return Moments(p, means.T @ means.conj(), paired), mean
+    with np.errstate(over="ignore", invalid="ignore"):  # which the caller looks at
+        between = means.T @ means.conj()
+        traces = block_sums(p, squares)
+        raw = traces + n_samples * block_sums(p, _squares(mean)) if centre else traces
+        rest = _rest(rows, mean if centre else None, p, aligned, traces, between)
+    return Moments(p, between, without_rounding(rest, raw)), mean
+
+
+def _squares(x: Array) -> Array:
+    squares: Array = x.real**2 + x.imag**2 if x.dtype.kind == "c" else x**2
+    return squares
 
 
 def _first_non_finite_row(X: Array) -> int:
@@ -146,6 +172,48 @@ def _first_non_finite_row(X: Array) -> int:
     return 0  # finite numbers whose sums overflow
 
 
+def _rest(
+    rows: Array, mean: Array | None, p: Partition, aligned: bool, traces: Array, between: Array
+) -> Array:
+    """Return `Moments.rest` of ``rows - mean``, of which the sums of squares are known.
+
+    It is their difference to the between core, except in blocks where hardly any of the
+    squares is left: there the deviations are formed.
+    """
+    with np.errstate(invalid="ignore"):  # infinite sums, which the caller may allow
+        rest = traces - between.diagonal().real
+    several = p.sizes > 1
+    rest[~several] = 0
+    doubtful = np.flatnonzero(several & (rest < _DOUBTFUL * traces))
+    if aligned:
+        deviations = rows.astype(between.dtype, copy=False) if mean is None else rows - mean
+        if len(doubtful):
+            return _paired_products(without_block_means(deviations, p), p)
+        paired = _paired_products(deviations, p)
+        square = (p.sizes[:, None] == p.sizes) & several
+        left: Array = np.where(square, paired - between, 0)
+        return left
+    if len(doubtful):
+        members = np.concatenate([p.order[p.offsets[b] : p.offsets[b + 1]] for b in doubtful])
+        some = Partition(p.sizes[doubtful])
+        rest[doubtful] = 0
+        height = max(1, _COPIED // len(members))
+        for first in range(0, len(rows), height):
+            part = rows[first : first + height, members].astype(between.dtype)
+            if mean is not None:
+                part -= mean[members]
+            squares = _squares(without_block_means(part, some)).sum(axis=0)
+            rest[doubtful] += block_sums(some, squares)
+    own: Array = rest
+    return own
+
+
+def without_block_means(x: Array, p: Partition) -> Array:
+    """Return what each row of x (T, n) has beyond its block means."""
+    deviations: Array = x - p.expand(p.block_means(x, axis=1), axis=1)
+    return deviations
+
+
 def _paired_products(deviations: Array, p: Partition) -> Array:
     """Sum over samples and places of ``x[a_p] conj(x[b_p])``, for blocks of equal size."""
     k = p.n_blocks
@@ -154,6 +222,19 @@ def _paired_products(deviations: Array, p: Partition) -> Array:
         rows = np.moveaxis(deviations[:, columns], 1, 0).reshape(len(members), -1)
         paired[np.ix_(members, members)] = rows @ rows.conj().T
     return paired
+
+
+def without_rounding(rest: Array, raw: Array) -> Array:
+    """Set to zero what rounding alone explains in numbers whose squares add up to `raw` (k,).
+
+    A constant block has no deviations, not random tiny ones.
+    """
+    own = rest.diagonal().real if rest.ndim == 2 else rest
+    constant = own <= _ROUNDING**2 * raw
+    if constant.any():
+        rest[constant] = 0
+        rest.T[constant] = 0
+    return rest
 
 
 def within_from_sums(p: Partition, between: Array, traces: Array) -> Array:

@@ -1,12 +1,13 @@
 """What finding blocks needs to know of n variables: sums over blocks, and points to start from."""
 
 from copy import copy
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from scipy.sparse import diags_array, issparse
 from scipy.sparse.linalg import LinearOperator
 
+from blockmat._scale import exponent_of, exponents_of, in_range, times_power
 from blockmat._sums import as_real_samples, as_source
 from blockmat._validation import Array, check_finite, check_square, working_dtype
 from blockmat.exceptions import DtypeError, NotHermitianError
@@ -34,14 +35,51 @@ def row_points(matrix: Any, rank: int, rng: np.random.Generator) -> Array:
     return np.asarray(points, dtype=np.float64)
 
 
-def require_varying(X: Array, scale: Array, otherwise: str = "") -> None:
-    """Refuse samples of which a column, with this standard deviation, is constant but for rounding."""
-    rounding = len(X) * np.finfo(X.dtype).eps * np.abs(X).max(axis=0, initial=0.0)
-    constant = np.flatnonzero(scale <= rounding)
-    if len(constant):
-        raise ValueError(
-            f"column {constant[0]} of X is constant; expected variables that vary{otherwise}"
-        )
+class Standardized(NamedTuple):
+    """Samples (T, n) without their mean, in units of their scale."""
+
+    deviations: Array
+    location: Array
+    scale: Array
+
+
+def standardize(
+    X: Array, centre: bool = True, scaled: bool = True, otherwise: str = ""
+) -> Standardized:
+    """Subtract the means of samples and divide by the standard deviations, in double precision.
+
+    Refuses a column that is constant but for the rounding of its numbers, if it is to be
+    divided by its standard deviation.
+    """
+    low, high = (np.asarray(f(X, axis=0), dtype=np.float64) for f in (np.min, np.max))
+    if not centre:
+        low, high = np.minimum(low, 0), np.maximum(high, 0)
+    size = np.maximum(-low, high)
+    if scaled:
+        rounding = 2 * float(np.finfo(X.dtype).eps) * size
+        constant = np.flatnonzero(high - low <= rounding)
+        if len(constant):
+            raise ValueError(
+                f"column {constant[0]} of X is constant; expected variables that vary{otherwise}"
+            )
+    exponents = exponents_of(size)
+    unit = np.ldexp(1.0, np.clip(exponents, -1000, 1000))
+    deviations = X.astype(np.float64)
+    if exponents.any():
+        deviations /= unit
+    location = np.zeros(X.shape[1])
+    for _ in range(2 if centre else 0):  # the second time, by the rounding of the first mean
+        mean = deviations.mean(axis=0)
+        deviations -= mean
+        location += mean
+    scale = np.ones(X.shape[1])
+    if scaled:
+        scale = np.sqrt(np.mean(deviations**2, axis=0))
+        deviations /= scale
+        return Standardized(deviations, location * unit, scale * unit)
+    if exponents.any():
+        deviations *= unit
+    return Standardized(deviations, location * unit, scale)
 
 
 class Similarity(Protocol):
@@ -63,6 +101,8 @@ class Similarity(Protocol):
 class SymmetricMatrix:
     """A symmetric matrix that is given, dense or sparse.
 
+    Numbers whose squares might overflow or underflow are kept in units of ``2**exponent``.
+
     Parameters
     ----------
     source : array_like or sparse matrix, shape (n, n)
@@ -81,12 +121,17 @@ class SymmetricMatrix:
         if self.is_sparse:
             self.matrix = source.tocsr().astype(dtype)
             check_finite(self.matrix.data, "source")
+            largest = abs(self.matrix).max() if self.matrix.nnz else 0.0
             is_symmetric = _is_symmetric(self.matrix, np.sqrt(np.finfo(dtype).eps))
+            self.exponent = exponent_of(largest)
+            if self.exponent:
+                self.matrix.data = times_power(self.matrix.data, -self.exponent)
             self.squares = float((self.matrix.data.astype(np.float64) ** 2).sum())
         else:
             self.matrix = source.astype(dtype, copy=False)
             check_finite(self.matrix, "source")
             is_symmetric = is_close_to_adjoint(self.matrix, np.sqrt(np.finfo(dtype).eps))
+            self.matrix, self.exponent = in_range(self.matrix)
             self.squares = float(np.linalg.norm(self.matrix.astype(np.float64, copy=False)) ** 2)
         if not is_symmetric:
             raise NotHermitianError("source is not symmetric; expected a symmetric matrix")
@@ -132,13 +177,8 @@ class Correlation:
     """
 
     def __init__(self, X: Any) -> None:
-        X = as_real_samples(X, 3)
-        self.location = X.mean(axis=0, dtype=np.float64)
-        Z = X - self.location
-        lengths = np.linalg.norm(Z, axis=0)
-        self.scale = lengths / np.sqrt(len(Z))
-        require_varying(X, self.scale)
-        Z /= lengths
+        Z, self.location, self.scale = standardize(as_real_samples(X, 3))
+        Z /= np.sqrt(len(Z))
         self.scores = Z  # columns of length 1
         self.n_samples, self.n = Z.shape
         self.diagonal = np.ones(self.n)

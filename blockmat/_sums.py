@@ -13,6 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from blockmat._blockwise import Segments, block_sums, segments, shared_ranges
 from blockmat._progress import track
+from blockmat._scale import times_power
 from blockmat._threads import run
 from blockmat._validation import (
     Array,
@@ -28,6 +29,7 @@ from blockmat.partition import Pairing, Partition
 
 _COPY_BYTES = 2**26  # of rows that have to be converted
 _WINDOW_BYTES = 2**31  # of rows that are used where they are
+_HEADROOM = 100  # powers of two that a sum may be above its numbers
 _ROWS = 32  # of one block, added up before their columns are
 
 
@@ -104,8 +106,9 @@ def matrix_sums(
     pairing: Pairing | None,
     progress: bool | None,
     description: str,
+    factor: float = 1.0,
 ) -> tuple[Array, Array]:
-    """Sum every block of an array or sparse matrix, and its paired entries.
+    """Sum every block of an array or sparse matrix times a factor, and its paired entries.
 
     Without a `pairing` (a rectangular matrix) there are no paired entries.
     """
@@ -115,6 +118,7 @@ def matrix_sums(
         from blockmat import _kernels
 
         i, j, data = coordinates(source)
+        data = data if factor == 1 else data * factor
         sums = np.zeros((rows.n_blocks, cols.n_blocks), dtype=dtype)
         traces = np.zeros(len(pairs.mates), dtype=dtype)
         _kernels.add_sparse(
@@ -123,11 +127,12 @@ def matrix_sums(
         )  # fmt: skip
         return sums, traces
     if source.flags.f_contiguous and not source.flags.c_contiguous:
-        sums, traces = matrix_sums(source.T, cols, rows, pairing, progress, description)
+        sums, traces = matrix_sums(source.T, cols, rows, pairing, progress, description, factor)
         return sums.T, _transposed(traces, pairs)
     total: tuple[Array, Array] | None = None
     for first, chunk in tracked_rows(source, progress, description):
-        part = _dense_sums(chunk, first, rows, cols, pairs, dtype)
+        scaled = chunk if factor == 1 else chunk * factor
+        part = _dense_sums(scaled, first, rows, cols, pairs, dtype)
         if total is None:
             total = part
         else:
@@ -217,7 +222,12 @@ def operator_core(
         products = as_numeric(source.matmat(indicator), "source @ indicator", (2,))
         if source.dtype is None:
             dtype = np.result_type(dtype, products)
-        columns.append(block_sums(rows, products) / row_root[:, None] / col_root[blocks])
+        sums = block_sums(rows, products)
+        if not np.isfinite(sums).all():  # perhaps only until they are divided
+            small = block_sums(rows, times_power(products, -_HEADROOM))
+            columns.append(times_power(small / row_root[:, None] / col_root[blocks], _HEADROOM))
+            continue
+        columns.append(sums / row_root[:, None] / col_root[blocks])
     return np.concatenate(columns, axis=1), dtype
 
 

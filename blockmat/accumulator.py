@@ -36,7 +36,8 @@ class BlockAccumulator:
     Notes
     -----
     Sums are kept in double precision, and samples as their mean and the sum of
-    products of deviations from it, which does not cancel when means are large.
+    products of deviations from it, which does not cancel when means are large. The sums
+    must not overflow: those of samples are the number of samples times their covariance.
 
     Examples
     --------
@@ -55,6 +56,7 @@ class BlockAccumulator:
         self._dtype: np.dtype[Any] | None = None
         self._outer = Moments.zero(self._partition, self._aligned)
         self._samples: CentredMoments | None = None
+        self._unlike = 0.0  # chance that two samples drawn by weight are not the same one
 
     @property
     def partition(self) -> Partition:
@@ -68,7 +70,7 @@ class BlockAccumulator:
 
     @property
     def n_samples(self) -> float:
-        """The number of samples added, less what has decayed."""
+        """The number of samples added, less what has decayed: the sum of their weights."""
         return 0.0 if self._samples is None else self._samples.weight
 
     def add_outer(self, g: Any, weight: float = 1.0) -> None:
@@ -133,7 +135,7 @@ class BlockAccumulator:
         X = as_samples(X)
         if X.shape[1] != self.partition.n:
             raise ShapeError(f"X has {X.shape[1]} columns; expected {self.partition.n}")
-        self._join(centred_moments(X, self.partition, self._aligned))
+        self._join(centred_moments(X, self.partition, self._aligned), 1 - 1 / len(X))
         self._see(X.dtype)
 
     def decay(self, beta: float) -> None:
@@ -197,7 +199,7 @@ class BlockAccumulator:
             )
         self._outer += other._outer
         if other._samples is not None:
-            self._join(other._samples)
+            self._join(other._samples, other._unlike)
         if other._dtype is not None:
             self._see(other._dtype)
 
@@ -223,12 +225,12 @@ class BlockAccumulator:
         return self._as_matrix(total)
 
     def covariance(self, ddof: int = 1) -> BlockConstantMatrix:
-        """Return the covariance matrix of the samples, as `fit_samples` would.
+        r"""Return the covariance matrix of the samples, as `fit_samples` would.
 
         Parameters
         ----------
         ddof : int, default 1
-            The sums of products are divided by ``n_samples - ddof``.
+            What is subtracted from the divisor: with the default the covariance is unbiased.
 
         Returns
         -------
@@ -238,7 +240,14 @@ class BlockAccumulator:
         Raises
         ------
         ValueError
-            If `ddof` is negative or not below the number of samples.
+            If `ddof` is negative or not below the effective number of samples.
+
+        Notes
+        -----
+        For weights w, which are 1 until they decay, the sum of products is divided by
+        :math:`\sum w - \mathrm{ddof} \sum w^2 / \sum w`, as in ``numpy.cov`` with
+        ``aweights``: by ``n_samples - ddof`` if nothing has decayed. The effective number of
+        samples is :math:`(\sum w)^2 / \sum w^2`.
 
         Examples
         --------
@@ -249,13 +258,16 @@ class BlockAccumulator:
         np.float64(2.0)
         """
         ddof = as_count(ddof, "ddof", 0)
-        if self._samples is None or ddof >= self.n_samples:
+        kept = (1 - ddof) + ddof * self._unlike  # of the sum of weights
+        rounding = 8 * np.finfo(np.float64).eps * max(ddof - 1, 0)
+        if self._samples is None or self.n_samples <= 0 or kept <= rounding:
+            effective = 1 / (1 - self._unlike) if self.n_samples > 0 else 0.0
             raise ValueError(
-                f"ddof is {ddof}; expected less than the number of samples, {self.n_samples:g}"
+                f"ddof is {ddof}; expected less than the effective number of samples, {effective:g}"
             )
         covariance = Moments.zero(self.partition, self._aligned)
         covariance += self._samples.moments
-        covariance /= self.n_samples - ddof
+        covariance /= self.n_samples * kept
         return self._as_matrix(covariance)
 
     def _as_matrix(self, sums: Moments) -> BlockConstantMatrix:
@@ -265,12 +277,17 @@ class BlockAccumulator:
     def _see(self, dtype: Any) -> None:
         self._dtype = np.dtype(dtype) if self._dtype is None else np.result_type(self._dtype, dtype)
 
-    def _join(self, samples: CentredMoments) -> None:
+    def _join(self, samples: CentredMoments, unlike: float) -> None:
+        """Add samples, of which two drawn by weight are not the same one with chance `unlike`."""
         if self._samples is None or self._samples.weight == 0:
             zero = Moments.zero(self.partition, self._aligned)
             zero += samples.moments
             self._samples = CentredMoments(zero, samples.mean, samples.weight)
+            self._unlike = unlike
         elif samples.weight > 0:
+            total = self._samples.weight + samples.weight
+            old, new = self._samples.weight / total, samples.weight / total
+            self._unlike = old**2 * self._unlike + 2 * old * new + new**2 * unlike
             self._samples += samples
 
     def _outer_of(self, x: Array, weight: float) -> Moments:

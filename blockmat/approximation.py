@@ -1,5 +1,7 @@
 """approximation_error: the distance between a source and a block-constant matrix."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,15 +9,19 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from blockmat._blockwise import shared_ranges
+from blockmat._scale import exponent_of, largest_of, times_power
+from blockmat._structured import SquareMatrix, Structured, distance
 from blockmat._sums import as_source, coordinates, probes, row_segments, tracked_rows
 from blockmat._threads import run
 from blockmat._validation import Array, accumulator_dtype, as_count, working_dtype
-from blockmat.exceptions import PartitionMismatchError, ShapeError
-from blockmat.fitting import fit
+from blockmat.exceptions import ShapeError
 from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Pairing, Partition
 
 __all__ = ["approximation_error"]
+
+_NAME = "approximation_error"  # of the progress bar
+_SAFE = 400  # norms between this power of two and its inverse have squares with every digit
 
 
 def approximation_error(
@@ -30,12 +36,13 @@ def approximation_error(
 
     Parameters
     ----------
-    source : array_like, sparse matrix, LinearOperator or BlockConstantMatrix, shape (n, n)
-        What `A` approximates.
+    source : array_like, sparse matrix or LinearOperator, shape (n, n)
+        What `A` approximates. It may be a matrix of this package.
     A : BlockConstantMatrix
         The approximation, on any partition of n variables.
     n_probes : int, default 32
-        Random vectors with which the error of a LinearOperator is estimated.
+        Random vectors with which the error of a LinearOperator is estimated; not of a
+        BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank, where it is exact.
     random_state : {None, int, numpy.random.Generator}, optional
         For these vectors.
     progress : bool, optional
@@ -54,6 +61,13 @@ def approximation_error(
     TypeError
         If `A` is not a BlockConstantMatrix.
 
+    Notes
+    -----
+    Squares of differences are added up, in double precision, so the error of a source that
+    `A` describes exactly is no more than the rounding of its numbers. For a ScaledBlockMatrix
+    or BlockPlusLowRank it is known to about 1e-8, the root of the rounding, as the number on a
+    diagonal is the difference to that of its block; for a LinearOperator it is an estimate.
+
     Examples
     --------
     >>> import blockmat as bm
@@ -67,88 +81,123 @@ def approximation_error(
     source = as_source(source)
     if source.shape != A.shape:
         raise ShapeError(f"source has shape {source.shape}; expected {A.shape}, the shape of A")
-    if isinstance(source, BlockConstantMatrix):
-        distance, norm = _distance_to_matrix(source, A)
-    elif isinstance(source, LinearOperator):
-        distance, norm = _distance_to_operator(source, A, n_probes, random_state)
-    elif issparse(source):
-        distance, norm = _distance_to_sparse(source, A)
-    else:
-        distance, norm = _distance_to_dense(source, A, progress)
+    norms, largest = _measure(source, A, n_probes, random_state, progress)
+    exponent = 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference, norm = norms(0)
+        if not (norm > 2.0**-_SAFE and max(norm, difference) < 2.0**_SAFE):
+            # Squares have left the range of doubles, or are zero: each norm in its own unit.
+            size, size_of_fit = largest(), largest_of(A.values) + largest_of(A.within)
+            unit, common = exponent_of(size), exponent_of(max(size, size_of_fit))
+            difference, norm = norms(common)[0], norms(unit)[1]
+            exponent = common - unit
     if norm == 0:
-        return 0.0 if distance == 0 else float("inf")
-    return float(distance / norm)
+        return 0.0 if difference == 0 else float("inf")
+    return float(times_power(difference / norm, exponent))
 
 
-def _distance_to_dense(
-    source: Array, A: BlockConstantMatrix, progress: bool | None
-) -> tuple[Any, Any]:
+_Norms = Callable[[int], tuple[float, float]]
+
+
+def _measure(
+    source: Any, A: BlockConstantMatrix, n_probes: int, random_state: Any, progress: bool | None
+) -> tuple[_Norms, Callable[[], float]]:
+    """Return what gives both norms in a unit, and what gives the largest number of the source."""
+    if isinstance(source, SquareMatrix):
+        structured = Structured(source)
+        return partial(_norms_of_matrix, structured, A), lambda: structured.largest
+    if isinstance(source, LinearOperator):
+        signs = probes(source, n_probes, random_state)
+        products = source.matmat(signs)
+        return partial(_norms_of_operator, products, signs, A), lambda: largest_of(products)
+    if issparse(source):
+        merged = source.tocoo(copy=True)
+        merged.sum_duplicates()
+        return partial(_norms_of_sparse, merged, A), lambda: largest_of(merged.data)
+    if source.flags.f_contiguous and not source.flags.c_contiguous:
+        return _measure(source.T, A.T, n_probes, random_state, progress)
+
+    def largest() -> float:
+        return max(largest_of(chunk) for _, chunk in tracked_rows(source, progress, _NAME))
+
+    return partial(_norms_of_dense, source, A, progress), largest
+
+
+def _norms_of_dense(
+    source: Array, A: BlockConstantMatrix, progress: bool | None, exponent: int
+) -> tuple[float, float]:
     from blockmat import _kernels
 
-    if source.flags.f_contiguous and not source.flags.c_contiguous:
-        return _distance_to_dense(source.T, A.T, progress)
-    p, pairing, values, second = _numbers_for_kernels(A, source.dtype)
+    p, pairing, values, second = _numbers_for_kernels(A, source.dtype, exponent)
     squares = np.zeros(2)
-    for first, chunk in tracked_rows(source, progress, "approximation_error"):
+    for first, chunk in tracked_rows(source, progress, _NAME):
         order, (bounds, blocks, _) = row_segments(p, first, len(chunk))
         norms = np.empty((len(blocks), 2))
         arguments = (
-            chunk, order, bounds, p.labels, first, blocks, p.positions, p.order, p.offsets,
-            pairing.first_mate, pairing.mates, values, second, norms,
+            times_power(chunk, -exponent), order, bounds, p.labels, first, blocks, p.positions,
+            p.order, p.offsets, pairing.first_mate, pairing.mates, values, second, norms,
         )  # fmt: skip
         run(_kernels.sum_dense_residual, arguments, shared_ranges(bounds, chunk.size))
         squares += norms.sum(axis=0)
-    distance, norm = np.sqrt(squares)
-    return distance, norm
+    difference, norm = np.sqrt(squares)
+    return float(difference), float(norm)
 
 
-def _distance_to_sparse(source: Any, A: BlockConstantMatrix) -> tuple[Any, Any]:
+def _norms_of_sparse(merged: Any, A: BlockConstantMatrix, exponent: int) -> tuple[float, float]:
     from blockmat import _kernels
 
-    merged = source.tocoo(copy=True)
-    merged.sum_duplicates()
     i, j, data = coordinates(merged)
-    p, pairing, values, second = _numbers_for_kernels(A, data.dtype)
-    norms = np.zeros(3)
+    p, pairing, values, second = _numbers_for_kernels(A, data.dtype, exponent)
+    norms, stored = np.zeros(2), np.zeros((p.n_blocks, p.n_blocks), dtype=np.intp)
+    stored_pairs = np.zeros(len(pairing.mates), dtype=np.intp)
     _kernels.add_sparse_residual(
-        i, j, data, p.labels, p.positions,
-        pairing.classes, pairing.ranks, pairing.first_mate, values, second, norms,
+        i, j, times_power(data, -exponent), p.labels, p.positions, pairing.classes, pairing.ranks,
+        pairing.first_mate, values, second, norms, stored, stored_pairs,
     )  # fmt: skip
-    elsewhere = max(0.0, float(A.norm("fro")) ** 2 - norms[2])
-    return np.sqrt(norms[0] + elsewhere), np.sqrt(norms[1])
+    # What is not stored is zero, and its distance the number of the fit: counted, because the
+    # norm of the fit less that of its stored entries would cancel.
+    rows, mates = pairing.rows, pairing.mates
+    missing = np.multiply.outer(p.sizes, p.sizes) - stored
+    missing[rows, mates] -= p.sizes[rows]
+    elsewhere = (missing * np.abs(values) ** 2).sum()
+    paired = np.abs(values[rows, mates] + second) ** 2
+    elsewhere += ((p.sizes[rows] - stored_pairs) * paired).sum()
+    return float(np.sqrt(norms[0] + elsewhere)), float(np.sqrt(norms[1]))
 
 
-def _distance_to_operator(
-    source: LinearOperator, A: BlockConstantMatrix, n_probes: int, random_state: Any
-) -> tuple[Any, Any]:
+def _norms_of_operator(
+    products: Array, signs: Array, A: BlockConstantMatrix, exponent: int
+) -> tuple[float, float]:
     """Estimate both norms from random signs z, for which E|Ez|^2 is the squared norm of E.
 
-    The norm of A, which usually is most of that of the source, is known exactly.
+    The norm of A is known exactly, and so of the multiple of A nearest to the source, which
+    usually has most of its norm. The rest is orthogonal to it.
     """
-    signs = probes(source, n_probes, random_state)
-    fit = A @ signs
-    rest = source.matmat(signs) - fit
-    beyond = np.linalg.norm(rest) ** 2 / n_probes
-    cross = np.vdot(fit, rest).real / n_probes
-    norm = float(A.norm()) ** 2 + 2 * cross + beyond
-    return np.sqrt(beyond), np.sqrt(max(norm, 0.0))
+    double: Any = A.astype(accumulator_dtype(A.dtype))
+    images, fit = times_power(products, -exponent), double @ signs
+    own = exponent_of(largest_of(fit))
+    scaled = times_power(fit, -own)
+    length = np.linalg.norm(scaled) ** 2
+    multiple = np.vdot(scaled, images) / length if length else 0.0
+    beyond = np.linalg.norm(images - multiple * scaled) ** 2 / signs.shape[1]
+    size = double._elementwise(lambda x: times_power(x, -own), double.dtype).norm()
+    norm = np.hypot(abs(multiple) * float(size), np.sqrt(beyond))
+    difference = np.linalg.norm(images - times_power(fit, -exponent)) / np.sqrt(signs.shape[1])
+    return float(difference), float(norm)
+
+
+def _norms_of_matrix(S: Structured, A: BlockConstantMatrix, exponent: int) -> tuple[float, float]:
+    nothing = BlockConstantMatrix(S.partition, np.zeros((S.partition.n_blocks,) * 2))
+    scaled = S.in_unit(exponent)
+    return distance(scaled, Structured(A).in_unit(exponent)), distance(scaled, Structured(nothing))
 
 
 def _numbers_for_kernels(
-    A: BlockConstantMatrix, dtype: Any
+    A: BlockConstantMatrix, dtype: Any, exponent: int
 ) -> tuple[Partition, Pairing, Array, Array]:
     """Return the number of each block, and what each mate's paired entries have on top."""
     p, pairing = A.partition, A.partition._pairing(A.is_aligned)
     double = np.result_type(A.dtype, accumulator_dtype(working_dtype(dtype, "source")))
     within = A.within[pairing.rows, pairing.mates] if A.is_aligned else A.within
-    return p, pairing, A.values.astype(double), within.astype(double)
-
-
-def _distance_to_matrix(source: BlockConstantMatrix, A: BlockConstantMatrix) -> tuple[Any, Any]:
-    p = source.partition.meet(A.partition)
-    try:
-        return (source.refine(p) - A.refine(p)).norm(), source.norm()
-    except PartitionMismatchError:  # p breaks p <-> p pairs: Pythagoras through A's partition
-        projected = fit(source, A.partition, aligned=A.is_aligned)
-        beyond = max(0.0, float(source.norm()) ** 2 - float(projected.norm()) ** 2)
-        return np.hypot(beyond**0.5, (projected - A).norm()), source.norm()
+    values, second = (times_power(x.astype(double), -exponent) for x in (A.values, within))
+    return p, pairing, values, second

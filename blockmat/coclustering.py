@@ -7,6 +7,7 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from blockmat._block_kmeans import cheapest, in_order
+from blockmat._scale import in_range, times_power
 from blockmat._similarity import row_points, row_sums
 from blockmat._starts import WardTree
 from blockmat._sums import as_source
@@ -106,7 +107,7 @@ def cocluster(
     >>> rows.labels.tolist(), cols.labels.tolist(), loss
     ([0, 1, 0], [0, 1, 0], 0.0)
     """
-    matrix = _as_matrix(source)
+    matrix, exponent = _as_matrix(source)
     k = _count(n_row_blocks, "n_row_blocks", matrix.shape[0], "rows")
     n_cols = _count(n_col_blocks, "n_col_blocks", matrix.shape[1], "columns")
     rng = np.random.default_rng(random_state)
@@ -121,10 +122,12 @@ def cocluster(
         if not new_loss < loss:
             break
         rows, cols, loss = new_rows, new_cols, new_loss
+    loss = float(times_power(loss, 2 * exponent))
     return Coclusters(in_order(rows.labels), in_order(cols.labels), loss)
 
 
-def _as_matrix(source: Any) -> Any:
+def _as_matrix(source: Any) -> tuple[Any, int]:
+    """Return the matrix in a unit of ``2**e`` in which its squares are in range, and e."""
     source = as_source(source)
     if isinstance(source, LinearOperator):
         raise DtypeError("source is a LinearOperator; expected an array or a sparse matrix")
@@ -135,9 +138,10 @@ def _as_matrix(source: Any) -> Any:
         matrix = source.tocsr().astype(np.float64)
         matrix.sum_duplicates()
         check_finite(matrix.data, "source")
-        return matrix
+        matrix.data, exponent = in_range(matrix.data)
+        return matrix, exponent
     check_finite(source, "source")
-    return source.astype(np.float64, copy=False)
+    return in_range(source.astype(np.float64, copy=False))
 
 
 def _count(value: int, name: str, most: int, of: str) -> int:

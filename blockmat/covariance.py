@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from blockmat._held_out import squared_distances
-from blockmat._similarity import require_varying
+from blockmat._scale import in_range, times_power
+from blockmat._similarity import Standardized, standardize
 from blockmat._validation import Array, missing_extra
 from blockmat.discovery import find_partition
 from blockmat.exceptions import NonFiniteError, ShapeError
@@ -21,8 +22,8 @@ from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition, as_partition
 from blockmat.scaled import ScaledBlockMatrix
 from blockmat.shrinkage import (
-    Standardized,
     cross_fitted_shrinkage,
+    is_exact,
     likelihood_shrinkage,
     optimal_shrinkage,
 )
@@ -212,15 +213,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
 
     def _standardize(self, X: Array) -> Standardized:
         """Subtract the mean and divide by the standard deviations, as far as the options say."""
-        n = X.shape[1]
-        location = np.zeros(n, X.dtype) if self.assume_centered else X.mean(axis=0)
-        deviations = X - location
-        if not self.scaled:
-            return Standardized(deviations, location, np.ones(n, X.dtype))
-        scale = np.sqrt(np.mean(deviations**2, axis=0))
-        require_varying(X, scale, ", or scaled=False")
-        deviations /= scale
-        return Standardized(deviations, location, scale)
+        exact = standardize(X, not self.assume_centered, self.scaled, ", or scaled=False")
+        return Standardized(*(part.astype(X.dtype, copy=False) for part in exact))
 
     def _find(self, X: Array, n_blocks: int | None = None) -> Partition:
         if self.labels is not None:
@@ -244,6 +238,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             raise ValueError(
                 f"X has {len(X)} rows; shrinkage={self.shrinkage!r} expects at least {least} samples"
             )
+
+        if is_exact(deviations, partition):
+            return 1.0
 
         def find(rest: Array) -> Partition:
             return self._find(rest, min(partition.n_blocks, len(rest) - 2))
@@ -379,6 +376,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         error = self.operator_.toarray() - other
         if not np.isfinite(error).all():
             raise NonFiniteError("comp_cov contains NaN or infinity; expected finite numbers")
-        value = float(np.linalg.norm(error, "fro" if norm == "frobenius" else 2) ** 2)
-        value /= len(error) if scaling else 1
-        return value if squared else float(np.sqrt(value))
+        error, exponent = in_range(error.astype(np.float64))
+        value = float(np.linalg.norm(error, "fro" if norm == "frobenius" else 2))
+        value = float(times_power(value, exponent))
+        value /= len(error) ** 0.5 if scaling else 1
+        return value**2 if squared else value

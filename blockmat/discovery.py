@@ -16,6 +16,7 @@ from blockmat._block_kmeans import (
     refine,
 )
 from blockmat._held_out import each, folds, gaussian_deviance
+from blockmat._scale import times_power
 from blockmat._similarity import Correlation, Similarity, SymmetricMatrix
 from blockmat._starts import ChangePoints, Start, WardTree, signs_of, without_signs
 from blockmat._sums import as_samples
@@ -348,9 +349,12 @@ def partition_path(
     numbers = sorted(found)
     solutions = [found[k][0] for k in numbers]
     partitions = tuple(in_order(solution.blocks.labels) for solution in solutions)
+    losses = np.array([solution.loss for solution in solutions])
+    if isinstance(objective, FrobeniusLoss):
+        losses = times_power(losses, 2 * objective.exponent)
     return PartitionPath(
         np.array(numbers),
-        np.array([solution.loss for solution in solutions]),
+        losses,
         np.array([found[k][1] for k in numbers]),
         partitions,
         tuple(map(_normal_signs, partitions, solutions)) if signs else None,
@@ -373,7 +377,7 @@ def _problem(source: Any, samples: bool) -> tuple[Similarity, Objective, int]:
     matrix = SymmetricMatrix(source)
     if matrix.n == 0:
         raise ValueError("source has no variables; expected at least one")
-    return matrix, FrobeniusLoss(matrix.squares, matrix.n), matrix.n
+    return matrix, FrobeniusLoss(matrix.squares, matrix.n, matrix.exponent), matrix.n
 
 
 def _count(value: int, name: str, most: int, samples: bool) -> int:

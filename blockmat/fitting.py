@@ -11,7 +11,9 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from blockmat._blockwise import block_sums
-from blockmat._moments import centred_moments, raw_moments, within_from_sums
+from blockmat._moments import Moments, centred_moments, raw_moments, within_from_sums
+from blockmat._scale import in_range, times_power
+from blockmat._structured import SquareMatrix, Structured
 from blockmat._sums import (
     as_samples,
     as_source,
@@ -29,6 +31,7 @@ from blockmat._validation import (
     check_square,
     frozen,
     is_dask_array,
+    real_dtype,
     working_dtype,
 )
 from blockmat._validation import check_finite as require_finite
@@ -38,6 +41,8 @@ from blockmat.matrix import BlockConstantMatrix
 from blockmat.partition import Partition, as_partition
 
 __all__ = ["FitResult", "fit", "fit_samples"]
+
+_HEADROOM = 200  # powers of two that a sum may be above what is made of it
 
 
 class FitResult(NamedTuple):
@@ -126,10 +131,11 @@ def fit(
         Whether to show a progress bar; by default if the source takes several
         chunks, standard error is a terminal and tqdm is installed.
     diagonal : array_like, shape (n,), optional
-        The diagonal of a LinearOperator, which makes its fit exact (unless aligned).
+        The diagonal of a LinearOperator, which makes its fit exact (unless aligned). Not used
+        for the matrices of this package, whose fit is exact without it.
     n_probes : int, default 32
         Random vectors for the numbers of a LinearOperator that its products with
-        block indicators do not give.
+        block indicators do not give; not for the square matrices of this package.
     random_state : {None, int, numpy.random.Generator}, optional
         For these vectors.
     return_stderr : bool, default False
@@ -166,7 +172,8 @@ def fit(
     source over all permutations of variables inside blocks, and so keeps the trace
     and positive definiteness and has no larger condition number. A LinearOperator
     gives M exactly from k products, and d by Hutchinson's estimator applied to
-    deviations from block means.
+    deviations from block means. For a BlockConstantMatrix, ScaledBlockMatrix or
+    BlockPlusLowRank d is exact too, from the entries on the diagonals.
 
     Proofs are in :ref:`theory-projection`, and operators in :ref:`theory-operators`.
 
@@ -211,10 +218,10 @@ def fit(
             source, p, numbers, aligned, diagonal, n_probes, random_state, progress
         )
     else:
-        pairing = p._pairing(aligned)
-        sums, traces = matrix_sums(source, p, p, pairing, progress, "fit")
-        dtype = working_dtype(source.dtype, "source")
-        pair = _pair_from_sums(p, sums, paired_array(traces, pairing, aligned), dtype)
+        pair = _matrix_pair(source, p, aligned, progress)
+        if _overflows(pair):
+            small = _matrix_pair(source, p, aligned, progress, 2.0**-_HEADROOM)
+            pair = _completed(pair, small, _HEADROOM)
     return _result(p, pair, numbers, check_finite, return_stderr)
 
 
@@ -305,18 +312,29 @@ def fit_samples(
         total = raw_moments(X, p, aligned, check_finite)
     else:
         total = centred_moments(X, p, aligned, check_finite).moments
-    total /= len(X) - ddof
-    return BlockConstantMatrix._trusted(p, *total.pair(), X.dtype)
+    pair = _covariance_pair(total, len(X) - ddof)._replace(dtype=X.dtype)
+    if _overflows(pair):
+        factor = 2.0**-_HEADROOM
+        if assume_centered:
+            total = raw_moments(X, p, aligned, check_finite, factor)
+        else:
+            total = centred_moments(X, p, aligned, check_finite, factor).moments
+        pair = _completed(pair, _covariance_pair(total, len(X) - ddof), 2 * _HEADROOM)
+    return BlockConstantMatrix._trusted(p, pair.between, pair.within, X.dtype)
+
+
+def _covariance_pair(total: Moments, divisor: int) -> "_Pair":
+    total /= divisor
+    between, within = total.pair()
+    return _Pair(between, within, between.dtype, np.zeros(within.shape))
 
 
 def _covariance_of_totals(
     p: Partition, divisor: int, dtype: np.dtype[Any], totals: Any
 ) -> BlockConstantMatrix:
     """Return the fit of a Dask array of samples from the moments of its chunks."""
-    total = totals.moments(p)
-    total /= divisor
-    between, within = total.pair()
-    return BlockConstantMatrix._trusted(p, between, within, dtype)
+    pair = _covariance_pair(totals.moments(p), divisor)
+    return BlockConstantMatrix._trusted(p, pair.between, pair.within, dtype)
 
 
 def n_parameters(p: Partition) -> int:
@@ -335,6 +353,32 @@ class _Pair(NamedTuple):
     within: Array
     dtype: np.dtype[Any]
     stderr: Array
+
+
+def _matrix_pair(
+    source: Any, p: Partition, aligned: bool, progress: bool | None, factor: float = 1.0
+) -> _Pair:
+    """Return the pair of an array or sparse matrix times a factor."""
+    pairing = p._pairing(aligned)
+    sums, traces = matrix_sums(source, p, p, pairing, progress, "fit", factor)
+    dtype = working_dtype(source.dtype, "source")
+    return _pair_from_sums(p, sums, paired_array(traces, pairing, aligned), dtype)
+
+
+def _overflows(pair: _Pair) -> bool:
+    """Whether a sum has overflowed, though perhaps not what is made of it."""
+    finite = np.isfinite(pair.between).all() and np.isfinite(pair.within).all()
+    return real_dtype(pair.dtype) == np.float64 and not finite
+
+
+def _completed(pair: _Pair, small: _Pair, exponent: int) -> _Pair:
+    """Fill what has overflowed in a pair from that of the source times ``2**-exponent``."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        between, within = (
+            np.where(np.isfinite(whole), whole, times_power(part, exponent))
+            for whole, part in ((pair.between, small.between), (pair.within, small.within))
+        )
+    return pair._replace(between=between, within=within)
 
 
 def _pair_from_sums(p: Partition, sums: Array, traces: Array, dtype: np.dtype[Any]) -> _Pair:
@@ -418,12 +462,14 @@ def _operator_pair(
     random_state: Any,
     progress: bool | None,
 ) -> _Pair:
+    if isinstance(source, SquareMatrix):
+        exact: Any = source.astype(accumulator_dtype(source.dtype))
+        core, double = operator_core(exact, p, p, progress)
+        between = _hermitian_if_rounding(p, core, double)
+        within = within_from_sums(p, between, Structured(source).traces(p, aligned))
+        return _Pair(between, within, source.dtype, np.zeros(within.shape))
     core, dtype = operator_core(source, p, p, progress)
     between = _hermitian_if_rounding(p, core, dtype)
-    if isinstance(source, BlockConstantMatrix):
-        traces = _traces_of_matrix(source, p, aligned)
-        within = within_from_sums(p, between, traces)
-        return _Pair(between, within, dtype, np.zeros(within.shape))
     if diagonal is not None:
         diagonal = as_numeric(diagonal, "diagonal", (1,))
         if diagonal.shape[0] != p.n:
@@ -433,33 +479,14 @@ def _operator_pair(
     if numbers == 1:  # the products with indicators were all it takes
         return _without_within(_Pair(between, between, dtype, between))
     if diagonal is not None:
-        exact = within_from_sums(p, between, block_sums(p, diagonal))
+        own = within_from_sums(p, between, block_sums(p, diagonal))
         if not aligned:
-            return _Pair(between, exact, dtype, np.zeros(exact.shape))
+            return _Pair(between, own, dtype, np.zeros(own.shape))
     within, stderr = _hutchinson(source, p, aligned, n_probes, random_state)
     if diagonal is not None:
-        np.fill_diagonal(within, exact)
+        np.fill_diagonal(within, own)
         np.fill_diagonal(stderr, 0)
     return _Pair(between, within, dtype, stderr)
-
-
-def _traces_of_matrix(source: BlockConstantMatrix, p: Partition, aligned: bool) -> Array:
-    """Sum the paired entries of a block-constant matrix over another partition."""
-    double = accumulator_dtype(source.dtype)
-    diagonal = block_sums(p, source.diagonal().astype(double, copy=False))
-    if not aligned:
-        return diagonal
-    own = source.partition
-    values = source.values.astype(double, copy=False)
-    within = source._square_within
-    traces = np.diag(diagonal)
-    for members, rows in p.size_classes:
-        labels, positions = own.labels[rows], own.positions[rows]
-        for a, left in enumerate(members):
-            paired = positions[a] == positions
-            entries = values[labels[a], labels] + within[labels[a], labels] * paired
-            traces[left, members] = entries.sum(axis=1)
-    return traces
 
 
 def _hutchinson(
@@ -490,7 +517,9 @@ def _hutchinson(
     if n_probes == 1:
         estimated = (p.sizes > 1) & (p.sizes[:, None] == p.sizes if aligned else True)
         return samples[0], np.where(estimated, np.nan, 0.0)
-    return samples.mean(axis=0), samples.std(axis=0, ddof=1) / np.sqrt(n_probes)
+    scaled, exponent = in_range(samples)
+    spread = times_power(scaled.std(axis=0, ddof=1), exponent)
+    return samples.mean(axis=0), spread / np.sqrt(n_probes)
 
 
 def _is_hermitian_on(vectors: Array, products: Array) -> bool:

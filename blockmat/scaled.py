@@ -181,7 +181,8 @@ class ScaledBlockMatrix(WhiteningOperator):
         >>> bm.ScaledBlockMatrix(bm.BlockConstantMatrix.identity([0, 0]), [1, 3]).diagonal()
         array([1., 9.])
         """
-        return self._scale**2 * self._matrix.diagonal()
+        # Not by the square of the scale, which may overflow where the entry does not.
+        return self._scale * self._matrix.diagonal() * self._scale
 
     def inv(self) -> "ScaledBlockMatrix":
         """Invert.

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from blockmat._held_out import each, folds, squared_distances
+from blockmat._scale import in_range
+from blockmat._similarity import Standardized, standardize
 from blockmat._sums import as_real_samples
 from blockmat._validation import Array
 from blockmat.fitting import fit_samples
@@ -14,17 +16,10 @@ from blockmat.partition import Partition, as_partition
 __all__ = ["optimal_shrinkage"]
 
 _LEAST = 1e-3  # shrinkage that is tried
+_EQUAL = 1e-12  # relative difference of likelihoods that is rounding
 
 Standardize = Callable[[Array], "Standardized"]
 Find = Callable[[Array], Partition]
-
-
-class Standardized(NamedTuple):
-    """Samples (T, n) without their mean, in units of their scale."""
-
-    deviations: Array
-    location: Array
-    scale: Array
 
 
 def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = False) -> float:
@@ -45,7 +40,8 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     -------
     float
         The weight :math:`\delta` of the target, from 0 to 1, in
-        :math:`(1 - \delta) S + \delta P S`.
+        :math:`(1 - \delta) S + \delta P S`. It is 1 if the blocks describe S exactly, where any
+        weight gives S.
 
     Raises
     ------
@@ -95,12 +91,12 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     >>> round(bm.optimal_shrinkage(X), 2)
     0.22
     """
-    X = as_real_samples(X, 2).astype(np.float64, copy=False)
+    X = as_real_samples(X, 2)
     p = None if partition is None else as_partition(partition, X.shape[1])
-    deviations = X if assume_centered else X - X.mean(axis=0)
+    deviations, _ = in_range(standardize(X, not assume_centered, scaled=False).deviations)
     spread = spread_of(deviations, p)
     if spread.distance <= 0:
-        return 0.0
+        return 0.0 if p is None else 1.0
     return float(min(spread.noise / len(X) / spread.distance, 1.0))
 
 
@@ -136,6 +132,12 @@ def spread_of(deviations: Array, p: Partition | None) -> Spread:
     return Spread(max(single - float(projected.mean()) - distance, 0.0), distance)
 
 
+def is_exact(deviations: Array, p: Partition) -> bool:
+    """Whether blocks describe samples with the mean zero exactly, so that shrinkage is nothing."""
+    scaled, _ = in_range(deviations.astype(np.float64, copy=False))
+    return spread_of(scaled, p).distance <= 0
+
+
 def _beyond_rounding(difference: float, of: float) -> float:
     return difference if difference > 1e-12 * of else 0.0
 
@@ -153,13 +155,15 @@ def cross_fitted_shrinkage(
         rest, fold = pair
         return spread_of(fold, find(rest))
 
+    deviations, _ = in_range(deviations.astype(np.float64, copy=False))
     pairs = [(rest, fold) for (rest, _), (_, fold) in zip(folds(X), folds(deviations), strict=True)]
     noise = signal = 0.0
     for (_, fold), found in zip(pairs, each(spread, pairs, n_jobs), strict=True):
         noise += found.noise / len(pairs)
         signal += (found.distance - found.noise / len(fold)) / len(pairs)
     noise /= len(X)
-    return float(noise / (noise + max(signal, 0.0))) if noise > 0 else 0.0
+    total = noise + max(signal, 0.0)
+    return float(noise / total) if total > 0 else 1.0
 
 
 def likelihood_shrinkage(
@@ -172,13 +176,15 @@ def likelihood_shrinkage(
         rest, fold = pair
         return _HeldOut(standardize(rest), find(rest), fold)
 
+    X, _ = in_range(X)
     held_out: list[_HeldOut] = each(hold_out, folds(X), n_jobs)
 
     def loss(shrinkage: float) -> float:
         return sum(fold(shrinkage) for fold in held_out)
 
     best = minimize_scalar(loss, bounds=(_LEAST, 1), method="bounded")
-    return float(best.x) if best.fun < loss(1.0) else 1.0
+    model = loss(1.0)
+    return float(best.x) if best.fun < model - _EQUAL * abs(model) else 1.0
 
 
 class _HeldOut:

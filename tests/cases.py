@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import dataclass
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -58,6 +59,28 @@ def make(partition, dtype, aligned, hermitian, seed=0):
         if not hermitian and np.dtype(dtype).kind == "c":
             within = within + 0.5j * rng.standard_normal(partition.n_blocks)
     return bm.BlockConstantMatrix(partition, between.astype(dtype), within.astype(dtype))
+
+
+def exact(A):
+    """The dense matrix of a real canonical pair, as mpmath has its stored numbers."""
+    p, M = A.partition, A.between
+    D = A.within if A.is_aligned else np.diag(A.within)
+    k = range(p.n_blocks)
+    values = [
+        [
+            (mpmath.mpf(float(M[a, b])) - mpmath.mpf(float(D[a, b])))
+            / mpmath.sqrt(int(p.sizes[a]) * int(p.sizes[b]))
+            for b in k
+        ]
+        for a in k
+    ]
+    dense = mpmath.matrix(p.n)
+    for i in range(p.n):
+        for j in range(p.n):
+            a, b = p.labels[i], p.labels[j]
+            paired = p.positions[i] == p.positions[j]
+            dense[i, j] = values[a][b] + (float(D[a, b]) if paired else 0)
+    return dense
 
 
 def in_small_parts(monkeypatch, n_bytes=None):

@@ -85,6 +85,75 @@ def test_decay_applies_to_samples_and_their_mean():
     assert acc.n_samples == 2.5
 
 
+@st.composite
+def weighted_streams(draw):
+    """Batches of samples, each followed by a decay; and the weight of every sample at the end."""
+    p = draw(partitions(max_n=6))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sizes = draw(st.lists(st.integers(1, 4), min_size=2, max_size=5))
+    betas = draw(st.lists(st.floats(0.01, 1), min_size=len(sizes), max_size=len(sizes)))
+    batches = [rng.standard_normal((size, p.n)) + 2 for size in sizes]
+    kept = np.cumprod(betas[::-1])[::-1]
+    return p, batches, betas, np.repeat(kept, sizes)
+
+
+@given(weighted_streams(), st.booleans(), st.integers(0, 2), st.integers(0, 5))
+def test_a_decayed_covariance_is_that_of_weighted_samples(case, aligned, ddof, cut):
+    """`numpy.cov` with aweights, whether added to one accumulator, or merged and pickled."""
+    p, batches, betas, weights = case
+    first, second = bm.BlockAccumulator(p, aligned), bm.BlockAccumulator(p, aligned)
+    for i, (X, beta) in enumerate(zip(batches, betas, strict=True)):
+        (first if i < cut else second).add_samples(X)
+        first.decay(beta)
+        second.decay(beta)
+    first = pickle.loads(pickle.dumps(first))
+    first.merge(pickle.loads(pickle.dumps(second)))
+    X = np.concatenate(batches)
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    if ddof >= effective * (1 + 1e-9):
+        with pytest.raises(ValueError, match="expected less than the effective number of samples"):
+            first.covariance(ddof)
+    elif ddof < effective * (1 - 1e-9):
+        expected = np.atleast_2d(np.cov(X, rowvar=False, aweights=weights, ddof=ddof))
+        # The divisor of the oracle is a difference, which cancels where ddof is near `effective`.
+        condition = 10 / (1 - ddof / effective)
+        assert_matches_dense(
+            first.covariance(ddof), project_dense(expected, p, aligned=aligned), condition=condition
+        )
+    assert first.n_samples == pytest.approx(weights.sum())
+
+
+def test_a_decayed_covariance_is_unbiased():
+    """The mean variance of unit normals; of one, var(s^2) = 2 / (n_eff - 1), with n_eff >= 3."""
+    rng, n = np.random.default_rng(0), 20_000
+    for beta in (0.5, 0.8):
+        acc = bm.BlockAccumulator(bm.Partition.trivial(n))
+        for _ in range(40):
+            acc.decay(beta)
+            acc.add_samples(rng.standard_normal((1, n)))
+        assert abs(acc.covariance().trace() / n - 1) < 5 / np.sqrt(n)
+
+
+def test_one_sample_has_no_covariance_however_it_decayed():
+    acc = bm.BlockAccumulator([0, 0, 1])
+    acc.add_samples([[1.0, 2.0, 3.0]])
+    acc.decay(0.3)
+    for ddof in (1, 2):
+        with pytest.raises(ValueError, match="effective number of samples, 1"):
+            acc.covariance(ddof)
+    acc.decay(0)
+    with pytest.raises(ValueError, match="effective number of samples, 0"):
+        acc.covariance(0)
+
+
+def test_decay_does_not_change_what_covariance_it_is():
+    X = np.random.default_rng(0).standard_normal((5, 4))
+    acc = bm.BlockAccumulator([0, 0, 1, 1])
+    acc.add_samples(X)
+    acc.decay(2.0**-600)  # whose square underflows
+    assert_matches_dense(acc.covariance(), bm.fit_samples(X, [0, 0, 1, 1]).toarray())
+
+
 def test_mixed_dtypes_are_promoted():
     acc = bm.BlockAccumulator([0, 0])
     assert acc.matrix().dtype == np.float64
@@ -121,7 +190,7 @@ def test_copies_are_independent(copied):
         (lambda acc: acc.merge(np.eye(3)), TypeError, "other is a ndarray"),
         (lambda acc: acc.merge(bm.BlockAccumulator([0, 1, 1])), ValueError, "another partition"),
         (lambda acc: acc.merge(bm.BlockAccumulator([0, 0, 1], aligned=True)), ValueError, "aligned"),
-        (lambda acc: acc.covariance(ddof=2), ValueError, "ddof is 2; expected less than .* 2"),
+        (lambda acc: acc.covariance(ddof=2), ValueError, "ddof is 2; expected less than the effective .* 2"),
     ],
 )  # fmt: skip
 def test_bad_input_changes_nothing(act, error, message):

@@ -52,10 +52,27 @@ def test_shrinkage_is_the_dense_formula(p, seed, assume_centered):
     spread = sum(np.linalg.norm(off(np.outer(x, x) - S)) ** 2 for x in D) / len(D) ** 2
     distance = np.linalg.norm(off(S)) ** 2
     result = bm.optimal_shrinkage(X, p, assume_centered=assume_centered)
-    if distance < 1e-10:
-        assert result == 0
+    if distance < 1e-10:  # the blocks describe every matrix, so any weight gives the same
+        assert result == 1
     else:
         assert result == pytest.approx(min(spread / distance, 1), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "labels", [[0], [0, 0], [0, 1, 2]], ids=["one variable", "one pair", "blocks of one"]
+)
+@pytest.mark.parametrize("kind", ["optimal", "cv"])
+@pytest.mark.parametrize("found", [False, True])
+def test_a_model_that_is_exact_is_not_mixed_with_anything(labels, kind, found):
+    """Any weight gives the same matrix; 1 gives the one of O(n) numbers."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12, len(labels)))
+    options = {"n_blocks": max(labels) + 1} if found else {"labels": labels}
+    model = BlockCovariance(shrinkage=kind, **options).fit(X)
+    assert model.shrinkage_ == 1
+    np.testing.assert_allclose(model.covariance_, np.cov(X, rowvar=False, ddof=0), atol=1e-12)
+    assert np.isfinite(model.score(X))
+    assert bm.optimal_shrinkage(X, labels) == 1
 
 
 def test_shrinkage_estimates_what_has_the_least_error():
@@ -162,6 +179,14 @@ def test_cross_validated_shrinkage_has_the_highest_held_out_likelihood():
     assert best >= max(likelihood(model.shrinkage_ + step) for step in (-0.02, 0.02))
     pure = samples(60, seed=1)
     assert BlockCovariance(LABELS, shrinkage="cv").fit(pure).shrinkage_ == 1
+
+
+def test_cross_validated_shrinkage_may_be_small():
+    """Covariances that have nothing to do with the blocks, and plenty of samples."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 3)) @ rng.standard_normal((3, 6))
+    X += 0.5 * rng.standard_normal(X.shape)
+    assert BlockCovariance([0, 0, 0, 1, 1, 1], shrinkage="cv").fit(X).shrinkage_ < 0.05
 
 
 def dense_model(X, labels, scaled, weight, assume_centered):
@@ -328,6 +353,67 @@ def test_bad_input_is_refused(options, X, error, message):
     assert not any(name.endswith("_") for name in vars(model) if name != "n_features_in_")
     with pytest.raises(NotFittedError):
         _ = model.covariance_
+
+
+@pytest.mark.parametrize(
+    ("X", "std"),
+    [
+        (np.float32(100 + np.random.default_rng(0).standard_normal((100_000, 2))), 1),
+        (np.random.default_rng(0).standard_normal((1_000_000, 2), dtype=np.float32), 1),
+        (np.float32(1000 + 0.01 * np.random.default_rng(0).standard_normal((500, 2))), 0.01),
+        (1e6 + 1e-7 * np.random.default_rng(0).standard_normal((500, 2)), 1e-7),
+        (np.eye(2, 3000).T * 1e-9 + 1, 1e-9 / 3000**0.5),
+    ],
+    ids=["float32 with a mean", "many samples", "few digits", "double", "one number differs"],
+)
+def test_columns_that_vary_are_taken(X, std):
+    """However many there are and whatever their mean is, and they keep their variance.
+
+    The third and fourth are stored with two or three digits: rounding of 3e-5 in .01 in the
+    third, 1e-10 in 1e-7 in the fourth.
+    """
+    model = BlockCovariance([0, 1]).fit(X)
+    assert np.linalg.cond(model.covariance_) < 2
+    np.testing.assert_allclose(np.sqrt(np.diag(model.covariance_)), std, rtol=0.1)
+    exact = np.cov(X.astype(np.longdouble), rowvar=False, ddof=0).astype(float)
+    rtol = 10 * np.finfo(X.dtype).eps
+    np.testing.assert_allclose(np.diag(model.covariance_), np.diag(exact), rtol=max(rtol, 1e-9))
+    assert bm.find_partition(X[:40], 1, samples=True).n_blocks == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_column_of_few_different_numbers_varies(dtype):
+    """Sixteen roundings apart, each exactly what it is."""
+    X = np.random.default_rng(0).standard_normal((30, 2)).astype(dtype)
+    X[:, 1] = 1 + 16 * np.finfo(dtype).eps * (np.arange(30) % 2)
+    variance = BlockCovariance([0, 1]).fit(X).covariance_[1, 1]
+    np.testing.assert_allclose(variance, (8 * np.finfo(dtype).eps) ** 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("number", [0.1, 1e10 / 3, -7e-30, 0.0])
+@pytest.mark.parametrize("n_samples", [5, 70_000])
+def test_columns_that_are_constant_but_for_rounding_are_refused(dtype, number, n_samples):
+    X = np.random.default_rng(0).standard_normal((n_samples, 2)).astype(dtype)
+    X[:, 1] = number
+    X[::2, 1] = np.nextafter(X[0, 1], dtype(0))
+    fits = [BlockCovariance([0, 1]).fit, BlockCovariance(n_blocks=1).fit]
+    if n_samples < 100:
+        fits.append(lambda X: bm.find_partition(X, samples=True))
+    for fit in fits:
+        with pytest.raises(ValueError, match="column 1 of X is constant"):
+            fit(X)
+
+
+def test_a_constant_that_is_not_zero_varies_around_a_mean_of_zero():
+    X = np.column_stack([np.random.default_rng(0).standard_normal(50), np.full(50, 0.1)])
+    model = BlockCovariance([0, 1], assume_centered=True).fit(X)
+    np.testing.assert_allclose(
+        model.covariance_, X.T @ X / 50 * np.eye(2) + model.covariance_ * (1 - np.eye(2))
+    )
+    X[:, 1] = 0
+    with pytest.raises(ValueError, match="column 1 of X is constant"):
+        BlockCovariance([0, 1], assume_centered=True).fit(X)
 
 
 def test_all_equal_variances_of_zero_are_allowed_without_scaling():

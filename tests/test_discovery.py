@@ -101,8 +101,19 @@ def test_the_gaussian_loss_is_the_log_determinant_of_the_fit(labelling, seed):
     np.testing.assert_allclose(GaussianLoss(len(X)).loss(blocks), expected, atol=1e-8)
 
 
-def test_a_gaussian_cost_is_the_likelihood_given_the_block_means():
+def test_the_gaussian_loss_is_exact_for_blocks_of_almost_equal_variables():
     X, labels = planted_samples(sizes=(4, 3, 1))
+    X = np.random.default_rng(1).standard_normal((100, 3))[:, labels] + 1e-4 * X
+    correlation = np.corrcoef(X, rowvar=False)  # 1 - 1e-8 in a block: 1e-8 known to 1e-8
+    loss = GaussianLoss(100).loss(blocks_of(Correlation(X), labels, 3))
+    np.testing.assert_allclose(loss, bm.fit(correlation, labels).logdet(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("noise", [1.0, 0.05])
+def test_a_gaussian_cost_is_the_likelihood_given_the_block_means(noise):
+    """Down to a variance of 2e-3 that the block means leave, just above the floor of 1e-3."""
+    X, labels = planted_samples(sizes=(4, 3, 1))
+    X = noise * X + (1 - noise) * np.random.default_rng(1).standard_normal((100, 3))[:, labels]
     k, n_samples = 3, len(X)
     blocks = blocks_of(Correlation(X), labels, k)
     costs = GaussianLoss(n_samples).costs(blocks)
@@ -116,7 +127,7 @@ def test_a_gaussian_cost_is_the_likelihood_given_the_block_means():
                              for b, x in enumerate(members)])  # fmt: skip
         for b in range(k):
             beta = np.linalg.solve(V, C[b])
-            left = 1 - C[b] @ beta
+            left = max(1 - C[b] @ beta, 1e-3)
             error = 1 - 2 * products @ beta + beta @ V @ beta
             np.testing.assert_allclose(costs[i, b], np.log(left) + error / left)
 

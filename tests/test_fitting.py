@@ -2,11 +2,12 @@
 
 import sys
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
@@ -14,17 +15,21 @@ import blockmat as bm
 from blockmat.testing import assert_matches_dense, block_matrices, partitions, project_dense
 from tests.cases import DTYPES, in_small_parts, random_array
 
-RNG = np.random.default_rng(3)
 P = bm.Partition.from_labels([2, 0, 1, 2, 0, 2, 1, 1, 2, 0, 0, 3])
 KINDS = [{"numbers": 1}, {"numbers": 2}, {"aligned": True}]
 over_kinds = pytest.mark.parametrize("kind", KINDS, ids=["one", "two", "aligned"])
 
 
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
 @over_kinds
 @pytest.mark.parametrize("dtype", [*DTYPES, np.int8, np.uint64, np.bool_, np.float16, ">f8"])
-def test_arrays_of_any_dtype_and_layout(kind, dtype):
+def test_arrays_of_any_dtype_and_layout(rng, kind, dtype):
     S = (
-        random_array(RNG, (12, 12), np.complex128 if np.dtype(dtype).kind == "c" else float) * 3
+        random_array(rng, (12, 12), np.complex128 if np.dtype(dtype).kind == "c" else float) * 3
     ).astype(dtype)
     read_only = S.copy()
     read_only.flags.writeable = False
@@ -62,8 +67,8 @@ def test_every_sparse_format(kind, format, container, dtype):
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
-def test_other_containers():
-    S = RNG.standard_normal((3, 3))
+def test_other_containers(rng):
+    S = rng.standard_normal((3, 3))
     expected = project_dense(S, [0, 1, 0])
     for source in (S.tolist(), pd.DataFrame(S), np.asmatrix(S), np.ma.masked_array(S).filled()):
         assert_matches_dense(bm.fit(source, [0, 1, 0]), expected)
@@ -75,9 +80,9 @@ def test_other_containers():
 
 @over_kinds
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_memmap_in_chunks(tmp_path, monkeypatch, kind, order):
+def test_memmap_in_chunks(rng, tmp_path, monkeypatch, kind, order):
     in_small_parts(monkeypatch, 300)  # three rows at a time
-    S = RNG.standard_normal((12, 12)).astype(np.float32)
+    S = rng.standard_normal((12, 12)).astype(np.float32)
     mapped = np.memmap(tmp_path / "S", np.float32, "w+", shape=S.shape, order=order)
     mapped[:] = S
     for source in (mapped, np.load(_saved(tmp_path, S), mmap_mode="r"), S):
@@ -94,8 +99,8 @@ def _saved(folder, S):
 
 @over_kinds
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_linear_operator(kind, dtype):
-    S = random_array(RNG, (12, 12), dtype)
+def test_linear_operator(rng, kind, dtype):
+    S = random_array(rng, (12, 12), dtype)
     operator = aslinearoperator(S)
     A, stderr = bm.fit(
         operator, P, diagonal=np.diagonal(S), n_probes=4, random_state=0, return_stderr=True, **kind
@@ -116,8 +121,8 @@ def test_linear_operator(kind, dtype):
 
 @pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
-def test_hutchinson_is_unbiased_with_an_honest_standard_error(aligned, dtype):
-    S = random_array(RNG, (12, 12), dtype)
+def test_hutchinson_is_unbiased_with_an_honest_standard_error(rng, aligned, dtype):
+    S = random_array(rng, (12, 12), dtype)
     exact = bm.fit(S, P, aligned=aligned).within
     estimates, errors = [], []
     for seed in range(200):
@@ -139,8 +144,8 @@ def test_hutchinson_is_unbiased_with_an_honest_standard_error(aligned, dtype):
 
 @pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_estimates_for_a_hermitian_operator_are_hermitian(aligned, dtype):
-    S = random_array(RNG, (12, 12), dtype)
+def test_estimates_for_a_hermitian_operator_are_hermitian(rng, aligned, dtype):
+    S = random_array(rng, (12, 12), dtype)
     H = S + S.conj().T
     A = bm.fit(aslinearoperator(H), P, aligned=aligned, n_probes=3, random_state=0)
     assert A.is_hermitian
@@ -166,9 +171,9 @@ def test_sums_in_another_order_stay_symmetric():
     np.testing.assert_array_equal(A.between, A.between.T)
 
 
-def test_operator_core_is_exact_in_blocks_of_columns(monkeypatch):
+def test_operator_core_is_exact_in_blocks_of_columns(rng, monkeypatch):
     in_small_parts(monkeypatch, 8 * 12 * 2)  # two columns at a time
-    S = RNG.standard_normal((12, 12))
+    S = rng.standard_normal((12, 12))
     widths = []
 
     def matmat(X):
@@ -181,8 +186,8 @@ def test_operator_core_is_exact_in_blocks_of_columns(monkeypatch):
     assert_matches_dense(A, project_dense(S, P, numbers=1))
 
 
-def test_operator_estimates_repeat_with_the_seed():
-    operator = aslinearoperator(RNG.standard_normal((12, 12)))
+def test_operator_estimates_repeat_with_the_seed(rng):
+    operator = aslinearoperator(rng.standard_normal((12, 12)))
     first, second = (bm.fit(operator, P, random_state=1) for _ in range(2))
     np.testing.assert_array_equal(first.within, second.within)
     generator = np.random.default_rng(1)
@@ -216,8 +221,46 @@ def test_a_constant_block_has_exactly_no_deviations():
         bm.fit(S, p).inv()
 
 
-def test_approximation_error_of_an_operator_is_estimated():
-    S = RNG.standard_normal((200, 200)) + 1
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_source_that_is_block_constant_has_no_error(rng, aligned, dtype):
+    """Dense or sparse, with blocks of zeros or without: nothing but the rounding of the fit."""
+    B = bm.fit(random_array(rng, (12, 12), dtype), P, aligned=aligned)
+    values = B.values.copy()
+    values[0, 1] = values[2] = 0
+    for S in (B.toarray(), values[np.ix_(P.labels, P.labels)]):
+        A = bm.fit(S, P, aligned=aligned)
+        for source in (S, np.asfortranarray(S), sp.csr_array(S)):
+            assert bm.approximation_error(source, A) < 10 * np.finfo(dtype).eps
+    assert bm.approximation_error(sp.csr_array((12, 12)), 0 * A) == 0
+
+
+@given(block_matrices(max_n=9), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_the_error_of_a_sparse_source_is_that_of_the_dense_one(A, density, seed):
+    """To rounding of double precision beside the larger of both, whatever the dtype of A is."""
+    n = A.shape[0]
+    S = sp.random_array((n, n), density=density, rng=np.random.default_rng(seed))
+    if S.nnz:
+        expected = bm.approximation_error(S.toarray(), A)
+        assert bm.approximation_error(S, A) == pytest.approx(expected, rel=1e-13)
+
+
+def test_the_error_of_an_operator_is_estimated_for_any_matrix_not_only_its_fit(rng):
+    """Where the difference is not orthogonal to A, their product is part of the norm."""
+    S = rng.standard_normal((100, 100)) + 1
+    fit = bm.fit(S, np.repeat([0, 1], 50))
+    for A in (0.5 * fit, 3 * fit, -fit):
+        exact = bm.approximation_error(S, A)
+        estimates = [
+            bm.approximation_error(aslinearoperator(S), A, n_probes=50, random_state=seed)
+            for seed in range(20)
+        ]
+        # Both norms are known to about 1 %; as that of S is not the norm of A and of S - A.
+        assert np.mean(estimates) == pytest.approx(exact, rel=0.05)
+
+
+def test_approximation_error_of_an_operator_is_estimated(rng):
+    S = rng.standard_normal((200, 200)) + 1
     A = bm.fit(S, np.repeat([0, 1], 100))
     exact = bm.approximation_error(S, A)
     estimate = bm.approximation_error(aslinearoperator(S), A, n_probes=50, random_state=0)
@@ -238,9 +281,9 @@ def test_approximation_error_of_zero():
 @pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("dtype", [*DTYPES, np.int16])
 @pytest.mark.parametrize("options", [{}, {"ddof": 0}, {"assume_centered": True, "ddof": 0}])
-def test_fit_samples_is_the_fit_of_the_covariance(aligned, dtype, options):
+def test_fit_samples_is_the_fit_of_the_covariance(rng, aligned, dtype, options):
     X = (
-        random_array(RNG, (9, 12), np.complex128 if np.dtype(dtype).kind == "c" else float) * 5 + 3
+        random_array(rng, (9, 12), np.complex128 if np.dtype(dtype).kind == "c" else float) * 5 + 3
     ).astype(dtype)
     wide = X.astype(np.result_type(X, float))
     mean = 0 if options.get("assume_centered") else wide.mean(0)
@@ -261,8 +304,8 @@ def test_fit_samples_is_the_fit_of_the_covariance(aligned, dtype, options):
     )
 
 
-def test_fit_samples_in_chunks(monkeypatch):
-    X = RNG.standard_normal((9, 12))
+def test_fit_samples_in_chunks(rng, monkeypatch):
+    X = rng.standard_normal((9, 12))
     expected = bm.fit_samples(X, P, aligned=True)
     in_small_parts(monkeypatch, 8 * 12 * 2)
     assert_matches_dense(bm.fit_samples(X, P, aligned=True), expected.toarray())
@@ -274,8 +317,8 @@ def test_maximum_likelihood_estimate_exists_when_samples_suffice(p, seed):
     assert bm.fit_samples(X, p, ddof=0).is_positive_definite()
 
 
-def test_too_few_samples_are_singular():
-    X = RNG.standard_normal((3, 12))
+def test_too_few_samples_are_singular(rng):
+    X = rng.standard_normal((3, 12))
     A = bm.fit_samples(X, P)
     assert A.matrix_rank() == 12 - 4 + 2
     for operation in (A.inv, A.invsqrtm, A.logm):
@@ -283,13 +326,120 @@ def test_too_few_samples_are_singular():
             operation()
 
 
-def test_large_means_do_not_cancel():
-    X = RNG.standard_normal((50, 12)) + 1e8
+def test_large_means_do_not_cancel(rng):
+    X = rng.standard_normal((50, 12)) + 1e8
     assert_matches_dense(bm.fit_samples(X, P), project_dense(np.cov(X, rowvar=False), P), rtol=1e-7)
     acc = bm.BlockAccumulator(P)
     acc.add_samples(X[:20])
     acc.add_samples(X[20:])
     assert_matches_dense(acc.covariance(), project_dense(np.cov(X, rowvar=False), P), rtol=1e-7)
+
+
+# Samples of blocks that hardly vary
+
+
+def within_of(X, p, aligned):
+    """The within numbers of the covariance, from deviations in long double."""
+    X = X.astype(np.clongdouble if X.dtype.kind == "c" else np.longdouble)
+    D = X - X.mean(axis=0)
+    D = D - np.stack([D[:, block].mean(axis=1) for block in p], axis=1)[:, p.labels]
+    within = np.zeros((p.n_blocks,) * 2, dtype=D.dtype)
+    for members, rows in p.size_classes:
+        R = D[:, rows]
+        within[np.ix_(members, members)] = np.einsum("tap,tbp->ab", R, R.conj()) / (
+            len(rows[0]) - 1
+        )
+    within = within / (len(X) - 1)
+    return within if aligned else np.diagonal(within)
+
+
+def nearly_equal_samples(rng, p, n_samples, spread, mean, dtype):
+    """Samples that share a number in each block, but for deviations of size `spread`."""
+    common = random_array(rng, (n_samples, p.n_blocks), np.result_type(dtype, np.float64))
+    own = spread * random_array(rng, (n_samples, p.n), common.dtype)
+    return (common[:, p.labels] + own + mean).astype(dtype)
+
+
+@given(
+    partitions(min_n=2, max_n=9),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1e-1, 1e-3, 1e-5, 1e-7, 1e-9, 1e-11]),
+    st.sampled_from([0.0, 1.0, 1e3]),
+    st.booleans(),
+    st.sampled_from(DTYPES),
+)
+def test_within_is_exact_however_little_a_block_varies(p, seed, spread, mean, aligned, dtype):
+    """From one array, from a stream of batches, and from Dask arrays cut anywhere.
+
+    A deviation is the difference of numbers of size 1 and its rounding a multiple of eps, so
+    the relative error of its square is a multiple of eps / spread, more where the mean is
+    large. Single precision rounds the samples, but nothing after that except the result.
+    """
+    X = nearly_equal_samples(np.random.default_rng(seed), p, 12, spread, mean, dtype)
+    expected = within_of(X, p, aligned)
+    own = np.real(np.diagonal(expected) if aligned else expected).astype(float)
+    smallest = np.sqrt(own[p.sizes > 1].min(initial=1))
+    rounding = np.finfo(float).eps * (1 + mean) / max(smallest, 1e-20)
+    assume(rounding < 1e-3)  # single precision may have made members equal
+    allowed = (100 * rounding + 10 * np.finfo(dtype).eps) * own
+    if aligned:
+        allowed = np.sqrt(np.outer(allowed, allowed))
+    stream = bm.BlockAccumulator(p, aligned)
+    stream.add_samples(X[:5])
+    stream.add_samples(X[5:])
+    for A in (
+        bm.fit_samples(X, p, aligned=aligned),
+        stream.covariance(),
+        bm.fit_samples(da.from_array(X, chunks=(7, 4)), p, aligned=aligned),
+    ):
+        assert (np.abs(A.within - expected) <= allowed).all()
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_spread_of_1e_7_in_a_block_is_seen(rng, aligned, dtype):
+    """1e-14 beside a variance of 1, of which the difference of the two sums has no digit left."""
+    spread = 1e-7 if dtype == np.float64 else 1e-4  # beside its own rounding
+    p = bm.Partition.from_sizes([50, 50])
+    X = nearly_equal_samples(rng, p, 3000, spread, 0.0, dtype)
+    A = bm.fit_samples(X, p, aligned=aligned)
+    d = np.diagonal(A.within) if aligned else A.within
+    np.testing.assert_allclose(d, spread**2, rtol=0.02)  # 147,000 squares: error .4 %
+    one = bm.BlockAccumulator(p, aligned)
+    for x in X[:20]:
+        one.add_outer(x)
+    d = one.matrix().within
+    np.testing.assert_allclose(np.diagonal(d) if aligned else d, 20 * spread**2, rtol=0.2)
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_samples_that_are_equal_in_a_block_have_exactly_no_deviations(rng, aligned):
+    p = bm.Partition.from_sizes([3, 3, 2, 40])
+    X = nearly_equal_samples(rng, p, 2500, 0.0, 1e3, np.float64)
+    X[:, 6] += 1e-6 * rng.standard_normal(2500)
+    X[:, 8:] = rng.standard_normal(40)  # constant, each its own number
+    for A in (bm.fit_samples(X, p, aligned=aligned), bm.fit_samples(X[:100], p, aligned=aligned)):
+        d = np.diagonal(A.within) if aligned else A.within
+        assert (d[[0, 1, 3]] == 0).all()
+        assert d[2] > 0
+    acc = bm.BlockAccumulator(p, aligned)
+    acc.add_outer(np.full(p.n, 0.1))
+    acc.add_samples(X[:900])
+    acc.add_samples(X[900:])
+    d = acc.covariance().within
+    assert ((np.diagonal(d) if aligned else d)[[0, 1, 3]] == 0).all()
+
+
+def test_within_is_kept_down_to_the_rounding_of_the_entries():
+    """A fit of a matrix: what is left of entries of size 1 is known to about eps, not 1e6 eps."""
+    p = bm.Partition.from_sizes([100, 30])
+    for difference in (1e-9, 1e-11, 1e-13):
+        S = np.ones((p.n, p.n)) + difference * np.eye(p.n)
+        expected = S[0, 0] - 1
+        for source in (S, sp.csr_array(S), bm.fit(S, p)):
+            np.testing.assert_allclose(
+                bm.fit(source, p).within, expected, rtol=100 * np.finfo(float).eps / difference
+            )
 
 
 # Progress

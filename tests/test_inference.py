@@ -1,5 +1,6 @@
 """Exact inference: against dense formulas, and calibrated in simulations."""
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest, multivariate_normal
 
 import blockmat as bm
+from blockmat._divergence import _excess
 from blockmat.inference import (
     ConfidenceIntervals,
     LikelihoodRatioResult,
@@ -15,7 +17,8 @@ from blockmat.inference import (
     likelihood_ratio_test,
     log_likelihood,
 )
-from blockmat.testing import block_matrices
+from blockmat.testing import block_matrices, partitions
+from tests.cases import exact, make
 from tests.test_near_block import KINDS, example
 
 COARSE = np.array([0, 0, 0, 0, 0, 1, 1, 1])
@@ -43,26 +46,150 @@ def test_the_log_likelihood_is_that_of_scipy(kind):
     assert log_likelihood(X, A) == pytest.approx(multivariate_normal.logpdf(X, cov=D).sum())
 
 
-@given(block_matrices(definite=True, dtype=float, cond=100), st.data())
-def test_the_divergence_is_the_dense_one(A, data):
-    n = A.shape[0]
-    labels = data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    X = rng.standard_normal((n + 9, n))
-    B = bm.fit_samples(X, labels)
-    if data.draw(st.booleans()):
-        A = bm.ScaledBlockMatrix(A, rng.uniform(0.5, 2, n))
-    if data.draw(st.booleans()):
-        B = bm.ScaledBlockMatrix(B, rng.uniform(0.5, 2, n))
-    if (A if isinstance(A, bm.BlockConstantMatrix) else A.matrix).is_aligned:
-        return
-    a, b = A.toarray(), B.toarray()
-    expected = np.trace(np.linalg.solve(b, a)) - n + np.linalg.slogdet(b)[1]
-    expected = (expected - np.linalg.slogdet(a)[1]) / 2
+def exact_divergence(a, b):
+    """The divergence of mpmath's matrices, with the digits that the difference loses."""
+    with mpmath.workdps(60):
+        inverse = mpmath.inverse(b)
+        trace = mpmath.fsum(inverse[i, j] * a[j, i] for i in range(a.rows) for j in range(a.rows))
+        logs = mpmath.log(mpmath.det(b)) - mpmath.log(mpmath.det(a))
+        return float((trace - a.rows + logs) / 2)
+
+
+def exact_matrix(A):
+    """The stored numbers of a matrix of any class, and no rounding."""
+    with mpmath.workdps(60):
+        if isinstance(A, bm.BlockPlusLowRank):
+            V, C = mpmath.matrix(A.factor.tolist()), mpmath.matrix(A.core.tolist())
+            return exact_matrix(A.base) + V * C * V.T
+        if isinstance(A, bm.ScaledBlockMatrix):
+            S = mpmath.diag(A.scale.tolist())
+            return S * exact(A.matrix) * S
+        return exact(A)
+
+
+def changed(A, size, rng):
+    """A matrix of the same structure whose numbers differ by about `size`."""
+
+    def near(x):
+        shift = size * rng.uniform(-1, 1, x.shape)
+        return x * (1 + (shift + shift.T) / 2 if x.ndim == 2 else 1 + shift)
+
+    return bm.BlockConstantMatrix(A.partition, near(A.between), near(A.within))
+
+
+@given(
+    block_matrices(definite=True, dtype=float, cond=100, max_n=8),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1e-3, 1e-5, 1e-7, 1e-9, 0.0]),
+    st.sampled_from(["none", "one", "two", "two that differ"]),
+)
+def test_the_divergence_of_almost_equal_matrices_is_exact(B, seed, size, scales):
+    """Of the order of size^2, and known to a multiple of eps * condition / size."""
+    rng = np.random.default_rng(seed)
+    A = changed(B, size / 100, rng)  # so much less than the smallest eigenvalue
+    scale = rng.uniform(0.5, 2, B.shape[0])
+    if scales != "none":
+        other = scale * (1 + size * rng.uniform(-1, 1, len(scale))) if "differ" in scales else scale
+        A, B = bm.ScaledBlockMatrix(A, other), bm.ScaledBlockMatrix(B, scale)
+    if scales == "one":  # of the same matrix, written in two ways
+        scale = np.full(len(scale), 2.0)
+        A = bm.ScaledBlockMatrix(A.matrix, scale)
+        B = B.matrix * 4
     result = kl_divergence(A, B)
     assert type(result) is float
-    assert result == pytest.approx(expected, rel=1e-6, abs=1e-6)
-    assert kl_divergence(A, A) == pytest.approx(0, abs=1e-9)
+    assert result >= 0
+    expected = exact_divergence(exact_matrix(A), exact_matrix(B))
+    # Where scales differ inside aligned blocks, it is left of the difference of determinants.
+    lost = isinstance(A, bm.ScaledBlockMatrix) and A.matrix.is_aligned and "differ" in scales
+    rounding = np.finfo(float).eps * (1 if lost else max(size, np.finfo(float).eps))
+    assert result == pytest.approx(expected, rel=1e-9, abs=100 * rounding)
+
+
+@given(block_matrices(definite=True, dtype=float, cond=100, max_n=8), st.data())
+def test_the_divergence_is_the_dense_one(A, data):
+    """Whatever the classes and the partitions, aligned or not."""
+    n = A.shape[0]
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    B = make(
+        data.draw(partitions(min_n=n, max_n=n)), float, data.draw(st.booleans()), hermitian=True
+    )
+    pair = [A, B]
+    for i in (0, 1):
+        kind = data.draw(st.sampled_from(["plain", "scaled", "low rank", "low rank on scaled"]))
+        if "scaled" in kind:
+            pair[i] = bm.ScaledBlockMatrix(pair[i], rng.uniform(0.5, 2, n))
+        if "low rank" in kind:
+            pair[i] = bm.BlockPlusLowRank(pair[i], rng.standard_normal((n, 2)))
+    A, B = pair
+    result = kl_divergence(A, B)
+    assert type(result) is float
+    assert result >= 0
+    expected = exact_divergence(exact_matrix(A), exact_matrix(B))
+    assert result == pytest.approx(expected, rel=1e-10, abs=1e-11)
+    assert kl_divergence(A, A) == pytest.approx(0, abs=1e-11)
+    if not isinstance(A, bm.BlockPlusLowRank):
+        assert kl_divergence(A, A) == 0
+
+
+@pytest.mark.parametrize("rho", [0.5, 1 - 1e-9, 1 - 1e-13])
+@pytest.mark.parametrize("labels", [[0] * 1000, [0] * 600 + [1] * 400])
+def test_the_divergence_of_ill_conditioned_matrices_keeps_its_digits(rho, labels):
+    B = bm.BlockConstantMatrix([0] * 1000, [[1 + 999 * rho]], [1 - rho])
+    A = bm.BlockConstantMatrix(B.partition, B.between, B.within * 1.000001)
+    with mpmath.workdps(40):  # of the stored numbers
+        x = mpmath.mpf(float(A.within[0])) / mpmath.mpf(float(B.within[0])) - 1
+        expected = float(999 * (x - mpmath.log1p(x)) / 2)
+    # The difference of the two within numbers is exact, so all that follows is, to rounding.
+    assert kl_divergence(A, B) == pytest.approx(expected, rel=1e-14)
+    same = bm.ScaledBlockMatrix(A, np.ones(1000))
+    assert kl_divergence(same, B) == pytest.approx(expected, rel=1e-14)
+    if rho == 0.5:  # otherwise one eigenvalue of the finer matrix is rounding
+        assert kl_divergence(A.refine(labels), B) == pytest.approx(expected, rel=1e-6)
+
+
+@given(st.floats(-1 + 1e-9, 1e3) | st.floats(-1e-3, 1e-3) | st.floats(-1e-12, 1e-12))
+def test_what_an_eigenvalue_adds_is_known_to_rounding(x):
+    with mpmath.workdps(60 + 2 * 330):
+        expected = float(mpmath.mpf(x) - mpmath.log1p(mpmath.mpf(x)))
+    tiny = np.finfo(float).tiny
+    assert _excess(np.array([x]))[0] == pytest.approx(expected, rel=3e-15, abs=tiny)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("wrong", ["A", "B"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_divergence_of_an_indefinite_matrix_is_refused_whatever_its_determinant(
+    dtype, wrong, scaled
+):
+    good = bm.BlockConstantMatrix.identity([0, 0, 0, 1]).astype(dtype)
+    for between, within, error in (
+        ([[-1, 0], [0, 1]], [1, 0], bm.exceptions.IndefiniteMatrixError),
+        ([[1, 0], [0, 1]], [-1, 0], bm.exceptions.IndefiniteMatrixError),  # twice: determinant 1
+        ([[-1, 0], [0, -1]], [1, 0], bm.exceptions.IndefiniteMatrixError),  # determinant 1
+        ([[1, 1], [1, 1]], [1, 0], bm.exceptions.SingularMatrixError),
+        ([[1, 0], [0, 1]], [0, 0], bm.exceptions.SingularMatrixError),
+    ):
+        bad = bm.BlockConstantMatrix([0, 0, 0, 1], between, within).astype(dtype)
+        if scaled:
+            bad = bm.ScaledBlockMatrix(bad, np.arange(1, 5, dtype=dtype))
+        with pytest.raises(error, match=f"^{wrong} (is singular|has negative)"):
+            kl_divergence(*((bad, good) if wrong == "A" else (good, bad)))
+    low_rank = bm.BlockPlusLowRank(good, np.ones((4, 1), dtype), -np.ones((1, 1), dtype))
+    with pytest.raises(bm.exceptions.IndefiniteMatrixError):
+        kl_divergence(*((low_rank, good) if wrong == "A" else (good, low_rank)))
+
+
+def test_intervals_for_the_fit_of_a_correlation_matrix_are_too_long():
+    """As their documentation says: almost every interval contains the truth, not 95 %."""
+    values = [[0.6, 0.2], [0.2, 0.4]]
+    truth = bm.BlockConstantMatrix.from_values(COARSE, values, [1, 1])
+    cov, rng, inside = truth.as_covariance(), np.random.default_rng(0), []
+    for _ in range(500):
+        X = cov.colorize(rng.standard_normal((100, 8)))
+        fit = bm.fit_samples((X - X.mean(0)) / X.std(0), COARSE, ddof=0, assume_centered=True)
+        low, high = np.moveaxis(confidence_intervals(fit, 99).values, -1, 0)
+        inside.append((low <= values) & (values <= high))
+    assert (np.diag(np.mean(inside, axis=0)) > 0.985).all()
 
 
 @pytest.mark.parametrize("assume_centered", [False, True])
@@ -148,6 +275,7 @@ BAD = [
     (lambda: kl_divergence(1j * I3, I3), TypeError, "A has dtype complex128"),
     (lambda: kl_divergence(I3, SKEW), np.linalg.LinAlgError, "B is not symmetric"),
     (lambda: kl_divergence(0 * I3, I3), np.linalg.LinAlgError, "determinant is zero"),
+    (lambda: kl_divergence(np.eye(3), I3), TypeError, "A is a ndarray; expected a BlockConst"),
     (lambda: likelihood_ratio_test(X5, FINE, COARSE), ValueError, "not a refinement"),
     (lambda: likelihood_ratio_test(X5, FINE, FINE), ValueError, "not a refinement"),
     (lambda: likelihood_ratio_test(X5[:4], COARSE, FINE), ValueError, "X has 4 rows, too few for 4"),

@@ -321,13 +321,17 @@ def test_residuals(dtype, aligned):
         close(norms[s, 1], np.linalg.norm(a[rows]) ** 2)
     kept = rng.random((p.n, p.n)) < 0.3
     rows, cols = np.nonzero(kept)
-    norms = np.zeros(3)
+    norms, counts = np.zeros(2), np.zeros((4, 4), dtype=np.intp)
+    paired_counts = np.zeros(len(pairing.mates), dtype=np.intp)
     _kernels.add_sparse_residual(
         rows, cols, a[kept], p.labels, p.positions,
-        pairing.classes, pairing.ranks, pairing.first_mate, values, second, norms,
+        pairing.classes, pairing.ranks, pairing.first_mate, values, second,
+        norms, counts, paired_counts,
     )  # fmt: skip
-    expected = [np.linalg.norm((a - fit)[kept]), np.linalg.norm(a[kept]), np.linalg.norm(fit[kept])]
-    close(norms, np.square(expected))
+    close(norms, np.square([np.linalg.norm((a - fit)[kept]), np.linalg.norm(a[kept])]))
+    mask = paired_mask(p, aligned)
+    np.testing.assert_array_equal(counts, E.T @ (kept & ~mask) @ E)
+    np.testing.assert_array_equal(square(paired_counts, pairing), E.T @ (kept & mask) @ E)
 
 
 def test_kernels_keep_nan_in_its_block():

@@ -2,6 +2,7 @@
 
 import pickle
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.sparse.linalg as sla
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
-from blockmat.testing import assert_matches_dense, block_matrices
-from tests.cases import PARTITIONS, make
+from blockmat.testing import assert_matches_dense, block_matrices, partitions, project_dense
+from tests.cases import PARTITIONS, exact, make
 
 KINDS = ("scaled", "scaled aligned", "low rank", "low rank on scaled", "inverse low rank", "wide")
 DTYPES = (np.float32, np.float64)
@@ -139,6 +140,100 @@ def test_a_scaled_matrix_may_be_any_square_one(B, seed):
     inner_sign, inner_logdet = B.slogdet()
     assert sign == inner_sign
     np.testing.assert_allclose(logdet, inner_logdet + 2 * np.log(scale).sum())
+
+
+# Fits and errors in closed form
+
+FITS = [{"numbers": 1}, {"numbers": 2}, {"aligned": True}]
+
+
+@given(
+    st.sampled_from(KINDS),
+    st.sampled_from(DTYPES),
+    st.sampled_from([name for name in PARTITIONS if name != "singletons"]),
+    st.integers(0, 99),
+    st.sampled_from(FITS),
+    st.data(),
+)
+def test_fits_and_errors_are_those_of_the_dense_matrix(kind, dtype, partition, seed, fit, data):
+    """On any partition, without anything random: to rounding, as the matrix itself is known."""
+    S, D = example(kind, dtype, partition, seed)
+    if kind == "inverse low rank":
+        D = S.astype(np.float64).toarray()
+    q = data.draw(partitions(min_n=len(D), max_n=len(D)))
+    A, stderr = bm.fit(S, q, **fit, return_stderr=True)
+    tolerance = 100 * np.finfo(dtype).eps
+    assert A.dtype == dtype
+    assert_matches_dense(A, project_dense(D, q, **fit), rtol=tolerance)
+    assert (stderr == 0).all()
+    np.testing.assert_array_equal(A.within, bm.fit(S, q, **fit, n_probes=1).within)
+    B = make(q, dtype, aligned=data.draw(st.booleans()), hermitian=data.draw(st.booleans()))
+    for approximation in (A, B, 0 * A):
+        difference = D - approximation.astype(np.float64).toarray()
+        expected = np.linalg.norm(difference) / np.linalg.norm(D)
+        error = bm.approximation_error(S, approximation)
+        assert error == pytest.approx(expected, rel=1e-10, abs=1e-7)
+
+
+@given(st.one_of(block_matrices(dtype=complex), block_matrices(dtype=float)), st.integers(0, 99))
+def test_the_fit_of_any_scaled_matrix_is_exact(B, seed):
+    rng = np.random.default_rng(seed)
+    S = bm.ScaledBlockMatrix(B, rng.uniform(0.1, 10, B.shape[0]))
+    labels = rng.integers(0, 3, B.shape[0])
+    A = bm.fit(S, labels)
+    assert_matches_dense(A, project_dense(S.toarray(), labels), rtol=1e-12)
+    expected = np.linalg.norm(S.toarray() - A.toarray()) / np.linalg.norm(S.toarray())
+    assert bm.approximation_error(S, A) == pytest.approx(expected, rel=1e-9, abs=1e-7)
+
+
+@pytest.mark.parametrize("size", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("low_rank", [False, True])
+def test_small_errors_of_structured_matrices_keep_their_digits(size, low_rank):
+    """What makes the matrix other than block-constant is small, and the error exact beside it.
+
+    The squares that cancel, those of the diagonal, are at most of the size of the result, so
+    it is known to a multiple of eps / size.
+    """
+    rng = np.random.default_rng(0)
+    p = bm.Partition.from_sizes([5, 7, 1])
+    B = make(p, np.float64, aligned=False, hermitian=True)
+    scale = 1 + size * rng.standard_normal(p.n)
+    S = bm.ScaledBlockMatrix(B, scale)
+    if low_rank:
+        S = bm.BlockPlusLowRank(S, np.sqrt(size) * rng.standard_normal((p.n, 2)))
+    A = bm.fit(S, p)
+    with mpmath.workdps(40):
+        # The stored numbers, exactly, and no rounding but that of the result.
+        dense = exact(B)
+        dense = mpmath.matrix(
+            [[scale[i] * dense[i, j] * scale[j] for j in range(p.n)] for i in range(p.n)]
+        )
+        if low_rank:
+            V = mpmath.matrix(S.factor.tolist())
+            dense += V * V.T
+        expected = mpmath.norm(dense - exact(A), 2) / mpmath.norm(dense, 2)
+    error = bm.approximation_error(S, A)
+    assert error == pytest.approx(float(expected), rel=100 * np.finfo(float).eps / size)
+    assert expected < 10 * size
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_structured_matrix_that_is_block_constant_has_no_error(dtype):
+    B = make(PARTITIONS["shuffled"], dtype, aligned=True, hermitian=True)
+    S = bm.ScaledBlockMatrix(B, np.full(B.shape[0], 2, dtype))
+    C = bm.BlockPlusLowRank(B, np.ones((B.shape[0], 1), dtype))
+    for source in (S, C, B):
+        A = bm.fit(source, B.partition, aligned=True)
+        assert bm.approximation_error(source, A) < 10 * np.finfo(dtype).eps
+
+
+def test_a_diagonal_overflows_only_where_an_entry_does():
+    B = bm.BlockConstantMatrix.from_values([0, 0], [[0.5e-110]], [1e-110])
+    for factor, entry in ((1e200, 1e290), (1e-80, 1e-270)):
+        A = bm.ScaledBlockMatrix(B, [factor, factor])
+        np.testing.assert_allclose(A.diagonal(), entry, rtol=1e-14)
+        np.testing.assert_allclose(A.toarray().diagonal(), A.diagonal(), rtol=1e-14)
+        np.testing.assert_allclose(bm.fit(A, [0, 0]).diagonal(), entry, rtol=1e-14)
 
 
 I2 = bm.BlockConstantMatrix.identity([0, 0])
