@@ -1,5 +1,6 @@
 """What finding blocks needs to know of n variables: sums over blocks, and points to start from."""
 
+import math
 from copy import copy
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from blockmat.partition import Partition
 
 _EXACT_UP_TO = 500  # variables whose rows are compared entry by entry
 _SKETCH = 64  # numbers that stand for a longer row
+_AT_A_TIME = 2**20  # numbers that are squared
 
 
 def row_sums(matrix: Any, cols: Partition) -> Array:
@@ -32,6 +34,13 @@ def row_points(matrix: Any, rank: int, rng: np.random.Generator) -> Array:
     else:
         points = matrix.toarray() if issparse(matrix) else matrix
     return np.asarray(points, dtype=np.float64)
+
+
+def sum_of_squares(x: Array) -> float:
+    """Return the sum of the squares of all entries, pairwise: a norm's rounding grows with n."""
+    n_parts = max(1, min(len(x), x.size // _AT_A_TIME))
+    parts = (np.square(part, dtype=np.float64).sum() for part in np.array_split(x, n_parts))
+    return math.fsum(parts)
 
 
 def require_varying(X: Array, scale: Array, otherwise: str = "") -> None:
@@ -84,13 +93,13 @@ class SymmetricMatrix:
             largest = abs(self.matrix).max() if self.matrix.nnz else 0.0
             difference = abs(self.matrix - self.matrix.T).max() if self.matrix.nnz else 0.0
             is_symmetric = difference <= np.sqrt(np.finfo(dtype).eps) * largest
-            self.squares = float((self.matrix.data.astype(np.float64) ** 2).sum())
+            self.squares = sum_of_squares(self.matrix.data)
         else:
             self.matrix = source.astype(dtype, copy=False)
             check_finite(self.matrix, "source")
             tolerance = np.sqrt(np.finfo(dtype).eps) * np.abs(self.matrix).max(initial=0.0)
             is_symmetric = is_close_to_adjoint(self.matrix, tolerance)
-            self.squares = float(np.linalg.norm(self.matrix.astype(np.float64, copy=False)) ** 2)
+            self.squares = sum_of_squares(self.matrix)
         if not is_symmetric:
             raise NotHermitianError("source is not symmetric; expected a symmetric matrix")
         self.n = source.shape[0]
