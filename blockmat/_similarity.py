@@ -5,6 +5,7 @@ from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.linalg.lapack import dpstrf
 from scipy.sparse import diags_array, issparse
 from scipy.sparse.linalg import LinearOperator
 
@@ -51,6 +52,31 @@ def require_varying(X: Array, scale: Array, otherwise: str = "") -> None:
         raise ValueError(
             f"column {constant[0]} of X is constant; expected variables that vary{otherwise}"
         )
+
+
+def same_products(Z: Array) -> Array:
+    """Return at most n rows with the same products ``Z^T Z`` of n columns as the rows of Z.
+
+    They are Z itself or, of more rows, the pivoted Cholesky factor of the products, which stops
+    where only rounding is left: other rows are zero. Columns have a unit of their own, so that each entry of the
+    products is as accurate as its own row and column.
+    """
+    n_rows, n = Z.shape
+    if n_rows <= n:
+        return Z
+    units = np.maximum(Z.max(axis=0), -Z.min(axis=0)).astype(np.float64)
+    units[units == 0] = 1
+    gram, height = np.zeros((n, n)), max(1, _AT_A_TIME // n)
+    for first in range(0, n_rows, height):
+        rows = Z[first : first + height] / units
+        gram += rows.T @ rows
+    lengths = np.sqrt(np.diag(gram))
+    lengths[lengths == 0] = 1
+    factor, order, rank, _ = dpstrf(gram / np.outer(lengths, lengths))
+    rows = np.zeros((n, n))
+    rows[:rank, order - 1] = np.triu(factor)[:rank]
+    rows *= units * lengths
+    return rows.astype(Z.dtype, copy=False)
 
 
 class Similarity(Protocol):
@@ -142,8 +168,8 @@ class Correlation:
         self.scale = lengths / np.sqrt(len(Z))
         require_varying(X, self.scale)
         Z /= lengths
-        self.scores = Z  # columns of length 1
         self.n_samples, self.n = Z.shape
+        self.scores = same_products(Z)  # columns of length 1
         self.diagonal = np.ones(self.n)
 
     def sums(self, p: Partition) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from blockmat._held_out import squared_distances
-from blockmat._similarity import require_varying
+from blockmat._similarity import require_varying, same_products
 from blockmat._validation import Array, missing_extra
 from blockmat.discovery import find_partition
 from blockmat.exceptions import NonFiniteError, ShapeError
@@ -100,7 +100,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     correlation) and P the projection onto block-constant matrices. Where the blocks are found
     in the samples, both kinds of shrinkage find them anew without each fifth of the samples,
     and judge by that fifth: otherwise the model, fitted to the samples, would seem free of error.
-    Scores and distances take O(T n) for T samples, with shrinkage O(T\ :sup:`2` n).
+    Scores and distances take O(T n) for T samples, with shrinkage O(m T n), with m the number of
+    samples of the fit, or of variables where these are fewer.
 
     See :ref:`theory-scaled` and :ref:`theory-shrinkage`.
 
@@ -262,7 +263,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if shrinkage == 1:
             return model
         weight = float(np.sqrt((1 - shrinkage) / len(Z)))
-        return BlockPlusLowRank(model, weight * (Z * scale).T)
+        return BlockPlusLowRank(model, weight * (same_products(Z) * scale).T)
 
     @property
     def covariance_(self) -> Array:

@@ -240,6 +240,27 @@ def test_nothing_of_size_n_by_n_is_formed(monkeypatch, shrinkage_, labels):
     assert "covariance_" not in vars(model)
 
 
+@pytest.mark.parametrize("shrinkage_", [None, 0.5, "optimal", "cv"])
+@pytest.mark.parametrize("labels", [None, LABELS])
+def test_nothing_of_size_t_by_t_is_formed(shrinkage_, labels):
+    X = samples(60_000)  # whose squared number is 27 GiB
+    model = BlockCovariance(labels, shrinkage=shrinkage_).fit(X)
+    assert model.operator_.nbytes < X.nbytes / 10
+    weight = model.shrinkage_
+    expected = dense_model(X, model.labels_, True, weight, False)
+    np.testing.assert_allclose(model.covariance_, expected, rtol=1e-9)
+
+
+def test_the_shrinkage_does_not_depend_on_which_side_is_smaller():
+    """Copies of the samples, which change no second moment, make them more than the variables."""
+    X = np.random.default_rng(0).standard_normal((12, 16))
+    X -= X.mean(axis=0)
+    p = bm.Partition.from_labels(LABELS)
+    for partition in (None, p):
+        few, many = (shrinkage.spread_of(x, partition) for x in (X, np.tile(X, (3, 1))))
+        np.testing.assert_allclose(few, many)
+
+
 def test_blocks_are_found_or_given():
     X = samples(200)
     found = BlockCovariance().fit(X)

@@ -20,7 +20,7 @@ from blockmat._block_kmeans import (
     cheapest_intervals,
     refine,
 )
-from blockmat._similarity import Correlation, SymmetricMatrix
+from blockmat._similarity import Correlation, SymmetricMatrix, same_products
 from blockmat._starts import ChangePoints, WardTree
 
 
@@ -305,8 +305,59 @@ def test_what_is_left_of_a_block_constant_matrix_is_rounding_for_every_finer_par
     similarity = SymmetricMatrix(A)
     objective = FrobeniusLoss(similarity.squares, n)
     exact = objective.deviance(blocks_of(similarity, labels, k))
-    finer = np.unique(labels * n + rng.integers(0, 3, n), return_inverse=True)[1]
+    finer = np.unique(3 * labels + rng.integers(0, 3, n), return_inverse=True)[1]
     assert objective.deviance(blocks_of(similarity, finer, finer.max() + 1)) == exact
+
+
+@st.composite
+def tall_samples(draw):
+    """More samples than variables, of any rank and in units of any size."""
+    n = draw(st.integers(1, 30))
+    n_samples, rank = n + draw(st.integers(1, 90)), draw(st.integers(1, n))
+    rng = np.random.default_rng(draw(st.integers(0, 9999)))
+    Z = rng.standard_normal((n_samples, rank)) @ rng.standard_normal((rank, n))
+    Z[:, rng.random(n) < 0.1] = 0
+    return Z * 10.0 ** rng.integers(-80, 80, n)
+
+
+@given(tall_samples())
+def test_few_rows_have_the_products_of_many(Z):
+    n = Z.shape[1]
+    few = same_products(Z)
+    assert few.shape == (n, n)
+    units = np.abs(Z).max(axis=0)
+    units[units == 0] = 1
+    exact = (Z / units).T @ (Z / units)
+    size = np.sqrt(np.outer(exact.diagonal(), exact.diagonal()))
+    error = np.abs((few / units).T @ (few / units) - exact)
+    # Sums of T products on both sides, and n steps of a pivoted Cholesky decomposition.
+    assert (error <= (2 * len(Z) + n**2) * np.finfo(float).eps * size).all()
+    assert same_products(Z.T.copy()).shape == Z.T.shape
+    single = same_products((Z / units).astype(np.float32))
+    assert single.dtype == np.float32
+
+
+@given(st.integers(3, 40), st.integers(2, 20), st.integers(1, 20), st.integers(0, 999))
+def test_points_are_principal_components_whichever_side_is_smaller(n_samples, n, rank, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_samples, rank := min(rank, n))) @ rng.standard_normal((rank, n))
+    points = Correlation(X).points(5, None)
+    Z = (X - X.mean(0)) / X.std(0) / np.sqrt(n_samples)
+    values, vectors = np.linalg.eigh(Z @ Z.T)  # T x T
+    noise = np.median(values[-min(n_samples - 1, n) :])
+    kept = np.sqrt(np.maximum(1 - noise / np.maximum(values[-5:], noise), 0))
+    expected = (Z.T @ vectors[:, -5:]) * kept
+    np.testing.assert_allclose(points @ points.T, expected @ expected.T, atol=1e-9)
+
+
+@pytest.mark.parametrize("criterion", ["icl", "cv"])
+def test_nothing_of_size_t_by_t_is_formed(criterion):
+    n_samples = 60_000  # squared, these are 27 GiB
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_samples, 3))[:, labels] + rng.standard_normal((n_samples, 8))
+    p = bm.find_partition(X, samples=True, criterion=criterion)
+    np.testing.assert_array_equal(p.labels, labels)
 
 
 def test_a_path_has_every_number_around_its_best():
