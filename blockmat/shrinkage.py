@@ -151,15 +151,13 @@ def cross_fitted_shrinkage(
     shrinkage is measured on the deviations there, to which they have not been fitted.
     """
 
-    def spread(pair: tuple[Array, Array]) -> Spread:
+    def measure(pair: tuple[Array, Array]) -> tuple[float, float]:
         rest, fold = pair
-        return spread_of(fold, find(rest))
+        found = spread_of(fold, find(rest))
+        return found.noise, found.distance - found.noise / len(fold)
 
-    pairs = [(rest, fold) for (rest, _), (_, fold) in zip(folds(X), folds(deviations), strict=True)]
-    noise = signal = 0.0
-    for (_, fold), found in zip(pairs, each(spread, pairs, n_jobs), strict=True):
-        noise += found.noise / len(pairs)
-        signal += (found.distance - found.noise / len(fold)) / len(pairs)
+    pairs = ((rest, fold) for (rest, _), (_, fold) in zip(folds(X), folds(deviations), strict=True))
+    noise, signal = np.mean(each(measure, pairs, n_jobs), axis=0)
     noise /= len(X)
     return float(noise / (noise + max(signal, 0.0))) if noise > 0 else 0.0
 
