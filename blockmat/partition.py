@@ -724,13 +724,16 @@ def _checked_sizes(sizes: Iterable[int]) -> Array:
         raise PartitionError("sizes is empty; expected at least one block")
     if array.ndim != 1:
         raise ShapeError(f"sizes has shape {array.shape}; expected one dimension")
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iu" and not all(type(size) is int for size in given):
         raise TypeError(f"sizes has dtype {array.dtype}; expected integers")
     wrong = np.flatnonzero(array < 1)
     if len(wrong):
         raise PartitionError(
             f"sizes[{wrong[0]}] is {array[wrong[0]]}; expected every block to have at least 1 variable"
         )
+    most = np.iinfo(np.intp).max
+    if array.sum(dtype=np.float64) > most / 2 and (total := sum(array.tolist())) > most:
+        raise PartitionError(f"sizes add up to {total}; expected at most {most} variables")
     return array.astype(np.intp)
 
 
