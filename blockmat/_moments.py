@@ -7,7 +7,7 @@ import numpy as np
 from blockmat._blockwise import block_sums, pieces, shared_ranges, sum_of_parts
 from blockmat._sums import row_chunks
 from blockmat._threads import run
-from blockmat._validation import Array, accumulator_dtype
+from blockmat._validation import Array, accumulator_dtype, first_non_finite
 from blockmat.exceptions import NonFiniteError
 from blockmat.partition import Partition
 
@@ -130,20 +130,19 @@ def _moments_of_rows(
     run(_kernels.sum_samples, arguments, shared_ranges(bounds, rows.size))
     means = sum_of_parts(parts)
     if check_finite and not np.isfinite(means).all():
-        raise NonFiniteError(
-            f"X contains NaN or infinity in row {_first_non_finite_row(X)}; expected finite numbers"
-        )
+        raise non_finite_samples(first_non_finite(X))
     means /= np.sqrt(p.sizes)
     paired = _paired_products(rows - mean, p) if aligned else block_sums(p, squares)
     return Moments(p, means.T @ means.conj(), paired), mean
 
 
-def _first_non_finite_row(X: Array) -> int:
-    for first, rows in row_chunks(X, _ROWS):
-        wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if len(wrong):
-            return first + int(wrong[0])
-    return 0  # finite numbers whose sums overflow
+def non_finite_samples(entry: tuple[int, ...] | None) -> NonFiniteError:
+    """Return the error that names the first entry that is not finite, if that is the reason."""
+    if entry is None:
+        return NonFiniteError("the sums of X overflow; expected smaller numbers")
+    return NonFiniteError(
+        f"X contains NaN or infinity in row {entry[0]} and column {entry[1]}; expected finite numbers"
+    )
 
 
 def _paired_products(deviations: Array, p: Partition) -> Array:

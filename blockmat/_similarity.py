@@ -115,7 +115,7 @@ class SymmetricMatrix:
         self.is_sparse = issparse(source)
         if self.is_sparse:
             self.matrix = source.tocsr().astype(dtype)
-            check_finite(self.matrix.data, "source")
+            check_finite(self.matrix, "source")
             largest = abs(self.matrix).max() if self.matrix.nnz else 0.0
             difference = abs(self.matrix - self.matrix.T).max() if self.matrix.nnz else 0.0
             is_symmetric = difference <= np.sqrt(np.finfo(dtype).eps) * largest

@@ -19,6 +19,7 @@ from blockmat._validation import (
     accumulator_dtype,
     as_numeric,
     as_raw_array,
+    first_non_finite,
     real_dtype,
     working_dtype,
 )
@@ -40,10 +41,15 @@ def as_source(source: Any) -> Any:
     return as_raw_array(source, "source", (2,))
 
 
-def as_samples(X: Any) -> Array:
-    """Return samples as an array of a supported dtype with at least one row."""
+def refuse_sparse_samples(X: Any) -> None:
+    """Raise `DtypeError` for a sparse matrix, whose deviations from the mean are dense."""
     if issparse(X):
         raise DtypeError("X is a sparse matrix; expected a dense array of samples")
+
+
+def as_samples(X: Any) -> Array:
+    """Return samples as an array of a supported dtype with at least one row."""
+    refuse_sparse_samples(X)
     samples = as_numeric(X, "X", (2,))
     if len(samples) == 0:
         raise ShapeError("X has no rows; expected at least one sample")
@@ -230,12 +236,24 @@ def probes(source: LinearOperator, n_probes: int, random_state: Any) -> Array:
     return result
 
 
-def require_finite_blocks(between: Array, within: Array, rows: Partition, cols: Partition) -> None:
-    """Raise `NonFiniteError` naming the first block whose sum is not finite."""
+def require_finite_blocks(
+    between: Array, within: Array, rows: Partition, cols: Partition, source: Any = None
+) -> None:
+    """Raise `NonFiniteError` naming the first entry whose block has no finite sum, or the block."""
     if not np.isfinite(between).all():
         a, b = (int(i) for i in np.argwhere(~np.isfinite(between))[0])
+        place = ""
+        if isinstance(source, np.ndarray) or issparse(source):
+            entry = first_non_finite(source)
+            if entry is None:
+                raise NonFiniteError(
+                    f"the sum of block ({rows.names[a]!r}, {cols.names[b]!r}) of source overflows; "
+                    f"expected smaller numbers"
+                )
+            a, b = int(rows.labels[entry[0]]), int(cols.labels[entry[1]])
+            place = f", row {entry[0]} and column {entry[1]}"
         raise NonFiniteError(
-            f"source contains NaN or infinity in block ({rows.names[a]!r}, {cols.names[b]!r}); "
+            f"source contains NaN or infinity in block ({rows.names[a]!r}, {cols.names[b]!r}){place}; "
             f"expected finite numbers (or check_finite=False)"
         )
     require_finite(within, "within")

@@ -134,7 +134,7 @@ def _as_matrix(source: Any) -> Any:
     if issparse(source):
         matrix = source.tocsr().astype(np.float64)
         matrix.sum_duplicates()
-        check_finite(matrix.data, "source")
+        check_finite(matrix, "source")
         return matrix
     check_finite(source, "source")
     return source.astype(np.float64, copy=False)

@@ -11,9 +11,9 @@ import numpy as np
 
 from blockmat._held_out import squared_distances
 from blockmat._similarity import require_varying, same_products
-from blockmat._validation import Array, missing_extra
+from blockmat._validation import Array, check_finite, missing_extra
 from blockmat.discovery import find_partition
-from blockmat.exceptions import NonFiniteError, ShapeError
+from blockmat.exceptions import ShapeError
 from blockmat.fitting import fit_samples
 from blockmat.inference import log_likelihood, require_estimate
 from blockmat.low_rank import BlockPlusLowRank
@@ -377,9 +377,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             raise ShapeError(f"comp_cov has shape {other.shape}; expected {self.operator_.shape}")
         if norm not in ("frobenius", "spectral"):
             raise ValueError(f"norm is {norm!r}; expected 'frobenius' or 'spectral'")
+        check_finite(other, "comp_cov")
         error = self.operator_.toarray() - other
-        if not np.isfinite(error).all():
-            raise NonFiniteError("comp_cov contains NaN or infinity; expected finite numbers")
         value = float(np.linalg.norm(error, "fro" if norm == "frobenius" else 2) ** 2)
         value /= len(error) if scaling else 1
         return value if squared else float(np.sqrt(value))

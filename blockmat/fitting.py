@@ -215,7 +215,7 @@ def fit(
         sums, traces = matrix_sums(source, p, p, pairing, progress, "fit")
         dtype = working_dtype(source.dtype, "source")
         pair = _pair_from_sums(p, sums, paired_array(traces, pairing, aligned), dtype)
-    return _result(p, pair, numbers, check_finite, return_stderr)
+    return _result(p, pair, numbers, check_finite, return_stderr, source)
 
 
 def fit_samples(
@@ -362,12 +362,17 @@ def _result_of_totals(
 
 
 def _result(
-    p: Partition, pair: _Pair, numbers: int, check_finite: bool, return_stderr: bool
+    p: Partition,
+    pair: _Pair,
+    numbers: int,
+    check_finite: bool,
+    return_stderr: bool,
+    source: Any = None,
 ) -> BlockConstantMatrix | FitResult:
     if numbers == 1:
         pair = _without_within(pair)
     if check_finite:
-        require_finite_blocks(pair.between, pair.within, p, p)
+        require_finite_blocks(pair.between, pair.within, p, p, source)
     matrix = BlockConstantMatrix._trusted(p, pair.between, pair.within, pair.dtype)
     return FitResult(matrix, frozen(pair.stderr)) if return_stderr else matrix
 

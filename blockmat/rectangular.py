@@ -199,7 +199,7 @@ class BlockRectangularMatrix(BlockOperator):
             sums, _ = matrix_sums(source, rows, cols, None, progress, "fit")
             between, dtype = sums / _root(rows, cols), working_dtype(source.dtype, "source")
         if check_finite:
-            require_finite_blocks(between, np.zeros(0), rows, cols)
+            require_finite_blocks(between, np.zeros(0), rows, cols, source)
         return cls._trusted(rows, cols, between, dtype)
 
     @property

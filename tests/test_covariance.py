@@ -360,7 +360,7 @@ def test_all_equal_variances_of_zero_are_allowed_without_scaling():
     ("arguments", "message"),
     [
         ((np.eye(2),), r"comp_cov has shape \(2, 2\); expected \(16, 16\)"),
-        ((np.full((16, 16), np.nan),), "comp_cov contains NaN"),
+        ((np.full((16, 16), np.nan),), r"comp_cov contains nan at index \(0, 0\)"),
         ((np.eye(16), "nuclear"), "norm is 'nuclear'"),
     ],
 )
