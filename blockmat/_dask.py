@@ -15,8 +15,8 @@ from blockmat._moments import (
     CentredMoments,
     Moments,
     centred_moments,
-    non_finite_samples,
     raw_moments,
+    refuse_non_finite_samples,
 )
 from blockmat._sums import matrix_sums, refuse_sparse_samples
 from blockmat._validation import (
@@ -263,7 +263,7 @@ def _check_samples(chunk: Any, first_row: int, first_column: int, check: bool) -
     refuse_sparse_samples(_without_sparsity(chunk))
     entry = first_non_finite(chunk) if check else None
     if entry is not None:
-        raise non_finite_samples((first_row + entry[0], first_column + entry[1]))
+        refuse_non_finite_samples((first_row + entry[0], first_column + entry[1]))
 
 
 # Products

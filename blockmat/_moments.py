@@ -1,6 +1,7 @@
 """Sums of outer products, reduced to a between core and paired sums."""
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
@@ -130,17 +131,17 @@ def _moments_of_rows(
     run(_kernels.sum_samples, arguments, shared_ranges(bounds, rows.size))
     means = sum_of_parts(parts)
     if check_finite and not np.isfinite(means).all():
-        raise non_finite_samples(first_non_finite(X))
+        refuse_non_finite_samples(first_non_finite(X))
     means /= np.sqrt(p.sizes)
     paired = _paired_products(rows - mean, p) if aligned else block_sums(p, squares)
     return Moments(p, means.T @ means.conj(), paired), mean
 
 
-def non_finite_samples(entry: tuple[int, ...] | None) -> NonFiniteError:
-    """Return the error that names the first entry that is not finite, if that is the reason."""
+def refuse_non_finite_samples(entry: tuple[int, ...] | None) -> NoReturn:
+    """Raise `NonFiniteError` naming an entry that is not finite, or sums that overflow without one."""
     if entry is None:
-        return NonFiniteError("the sums of X overflow; expected smaller numbers")
-    return NonFiniteError(
+        raise NonFiniteError("the sums of X overflow; expected smaller numbers")
+    raise NonFiniteError(
         f"X contains NaN or infinity in row {entry[0]} and column {entry[1]}; expected finite numbers"
     )
 

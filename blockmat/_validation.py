@@ -124,7 +124,9 @@ def first_non_finite(x: Any) -> tuple[int, ...] | None:
     if issparse(x):
         entries = x.tocoo()
         wrong = np.flatnonzero(~np.isfinite(entries.data))
-        return min(zip(entries.row[wrong].tolist(), entries.col[wrong].tolist(), strict=True), default=None)
+        return min(
+            zip(entries.row[wrong].tolist(), entries.col[wrong].tolist(), strict=True), default=None
+        )
     height = max(1, _AT_A_TIME // max(x[:1].size, 1))
     for first in range(0, len(x), height):
         finite = np.isfinite(x[first : first + height])

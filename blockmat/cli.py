@@ -11,6 +11,7 @@ import numpy as np
 
 import blockmat as bm
 from blockmat._validation import import_extra
+from blockmat.partition import as_partition
 from blockmat.storage import write_atomically
 
 _FUNCTIONS = ("inv", "invsqrtm", "sqrtm", "logm", "expm", "power:P")
@@ -142,7 +143,7 @@ def _report(line: str, output: Path) -> None:
 
 def _partition(options: argparse.Namespace, n: int) -> bm.Partition:
     if options.labels is not None:
-        return bm.Partition.from_labels(_read_labels(options.labels))
+        return as_partition(_read_labels(options.labels), n, str(options.labels))
     if options.sizes is not None:
         try:
             sizes = [int(size) for size in options.sizes.split(",")]

@@ -21,7 +21,7 @@ from blockmat._starts import ChangePoints, Start, WardTree, signs_of, without_si
 from blockmat._sums import as_samples
 from blockmat._validation import Array, as_count, frozen
 from blockmat.fitting import fit_samples, n_parameters
-from blockmat.partition import Partition
+from blockmat.partition import Partition, check_names
 
 __all__ = ["PartitionPath", "find_partition", "partition_path"]
 
@@ -161,7 +161,8 @@ def find_partition(
     NotHermitianError
         If a matrix is not symmetric.
     ValueError
-        If there are fewer than 3 samples, a column of samples is constant, a number of
+        If there are fewer than 3 samples, samples are a symmetric matrix, a column of them is
+        constant, a DataFrame has its rows in another order than its columns, a number of
         blocks is below 1, above n or, for T samples, above T - 2, or the criterion is another one
         or "cv" without samples or with fewer than 6.
     MissingExtraError
@@ -373,6 +374,7 @@ def _problem(source: Any, samples: bool) -> tuple[Similarity, Objective, int]:
         correlation = Correlation(source)
         most = min(correlation.n, correlation.n_samples - 2)
         return correlation, GaussianLoss(correlation.n_samples), most
+    check_names(source)
     matrix = SymmetricMatrix(source)
     if matrix.n == 0:
         raise ValueError("source has no variables; expected at least one")

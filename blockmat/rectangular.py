@@ -188,11 +188,12 @@ class BlockRectangularMatrix(BlockOperator):
         >>> bm.BlockRectangularMatrix.fit([[1, 3]], [0], [0, 0]).values
         array([[2.]])
         """
+        named = source
         source = as_source(source)
         if len(source.shape) != 2:
             raise ShapeError(f"source has shape {source.shape}; expected a matrix")
-        rows = as_partition(row_partition, source.shape[0], "row_partition")
-        cols = as_partition(col_partition, source.shape[1], "col_partition")
+        rows = as_partition(row_partition, source.shape[0], "row_partition", named, axis=0)
+        cols = as_partition(col_partition, source.shape[1], "col_partition", named)
         if isinstance(source, LinearOperator):
             between, dtype = operator_core(source, rows, cols, progress)
         else:

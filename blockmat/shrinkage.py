@@ -57,7 +57,8 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     NonFiniteError
         If it contains NaN or infinity.
     ValueError
-        If there are fewer than 2 samples.
+        If there are fewer than 2 samples, or `X` is a symmetric matrix, which is a covariance
+        matrix and not samples.
 
     See Also
     --------
@@ -96,8 +97,9 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     >>> round(bm.optimal_shrinkage(X), 2)
     0.22
     """
+    named = X
     X = as_real_samples(X, 2).astype(np.float64, copy=False)
-    p = None if partition is None else as_partition(partition, X.shape[1])
+    p = None if partition is None else as_partition(partition, X.shape[1], source=named)
     deviations = X if assume_centered else X - X.mean(axis=0)
     spread = spread_of(deviations, p)
     if spread.distance <= 0:

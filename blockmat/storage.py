@@ -103,19 +103,23 @@ def read_archive(path: str | PathLike[str], build: Callable[[Archive], Any]) -> 
             return build(_archive(content, path))
         except FileFormatError:
             raise
-        except Exception as error:  # damage has many faces, and none of them is a fault of the caller
+        except (
+            Exception
+        ) as error:  # damage has many faces, and none of them is a fault of the caller
             raise FileFormatError(
                 f"{os.fspath(path)} is not a complete file saved by blockmat ({error})"
             ) from error
 
 
-def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, n_bytes: int) -> tuple[str, Array]:
+def _read_array(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, n_bytes: int
+) -> tuple[str, Array]:
     """Read an array of an archive of so many bytes; nothing larger than these allow is allocated."""
     growth = _GROWTH.get(member.compress_type)
     if growth is None or member.file_size > growth * member.compress_size + growth:
         raise KeyError(f"the size of {member.filename}")
     if member.compress_size > n_bytes:
-        raise EOFError(f"{member.filename} is longer than the file")
+        raise KeyError(f"the end of {member.filename}")
     content = archive.read(member)  # and check its checksum
     header = io.BytesIO(content)
     version = np.lib.format.read_magic(header)
@@ -125,9 +129,14 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, n_bytes: int)
     }[version]
     shape, is_fortran, dtype = read_header(header)
     count, start = math.prod(shape), header.tell()
-    if dtype.hasobject or min(shape, default=0) < 0 or count * dtype.itemsize != len(content) - start:
-        raise ValueError(f"{member.filename} holds other numbers than it says")
-    array = np.frombuffer(content, dtype, count, start).reshape(shape, order="FC"[not is_fortran])
+    if (
+        dtype.hasobject
+        or min(shape, default=0) < 0
+        or count * dtype.itemsize != len(content) - start
+    ):
+        raise KeyError(f"the numbers of {member.filename}")
+    numbers = np.frombuffer(content, dtype, count, start)
+    array = numbers.reshape(shape, order="F" if is_fortran else "C")
     return member.filename.removesuffix(".npy"), array
 
 

@@ -112,7 +112,10 @@ def test_apply(name, function, shape):
             "labels.npy has shape (6,); expected a square matrix",
         ),
         ("fit S.npy --labels gap.txt --output f", "gap.txt has no label in line 2"),
-        ("fit S.npy --labels short.txt --output f", "partition divides 2 variables; expected 6"),
+        (
+            "fit S.npy --labels short.txt --output f",
+            "short.txt has 2 labels; expected 6, one for each variable",
+        ),
         ("fit S.npy --sizes 3,x --output f", "--sizes is '3,x'"),
         ("fit S.npy --sizes= --output f", "--sizes is ''; expected integers such as 3,4,2"),
         ("fit S.npy --sizes 3,3, --output f", "--sizes is '3,3,'; expected integers"),

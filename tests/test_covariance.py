@@ -280,6 +280,11 @@ def test_blocks_are_found_or_given():
         BlockCovariance(shrinkage="cv"),
         BlockCovariance(shrinkage="optimal"),
         BlockCovariance(scaled=False, shrinkage=0.5, n_blocks=1, assume_centered=True),
+        BlockCovariance(n_blocks=2),
+        BlockCovariance(n_blocks=2, scaled=False),
+        BlockCovariance(n_blocks=2, shrinkage=0.5, assume_centered=True),
+        BlockCovariance(n_blocks=2, shrinkage="cv"),
+        BlockCovariance(n_blocks=2, shrinkage="optimal", scaled=False, n_jobs=2),
     ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
@@ -325,8 +330,18 @@ BAD = [
     ({"labels": [0, 1]}, CONSTANT, ValueError, "column 1 of X is constant"),
     ({}, np.ones((5, 3)), ValueError, "column 0 of X is constant"),
     ({}, np.full((5, 3), np.nan), ValueError, "NaN"),
-    ({"labels": [0, 1]}, samples(), ValueError, "labels divides 2 variables; expected 16"),
-    ({"n_blocks": 17}, samples(), ValueError, "n_blocks is 17; expected at most 16"),
+    (
+        {"labels": [0, 1]},
+        samples(),
+        ValueError,
+        "labels has 2 labels; expected 16, one for each variable",
+    ),
+    (
+        {"n_blocks": 17},
+        samples(),
+        ValueError,
+        r"X has 16 feature\(s\); n_blocks=17 expects at least as many",
+    ),
     ({"n_blocks": 0}, samples(), ValueError, "n_blocks is 0; expected at least 1"),
     ({"n_blocks": 2.5}, samples(), TypeError, "n_blocks is 2.5; expected an integer"),
     ({"n_blocks": "all"}, samples(), ValueError, "n_blocks is 'all'; expected an integer or"),

@@ -294,7 +294,9 @@ def test_there_are_as_many_blocks_as_asked_for_with_fewer_different_rows(labelli
         assert rows.n_blocks == cols.n_blocks == asked
 
 
-@given(st.integers(2, 600), st.integers(1, 6), st.integers(0, 999), st.sampled_from([0.0, 1e-3, 1e3]))
+@given(
+    st.integers(2, 600), st.integers(1, 6), st.integers(0, 999), st.sampled_from([0.0, 1e-3, 1e3])
+)
 def test_what_is_left_of_a_block_constant_matrix_is_rounding_for_every_finer_partition(
     n, k, seed, own
 ):

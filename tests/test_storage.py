@@ -223,13 +223,18 @@ def equal_files(first, second):
     if type(first) is not type(second) or first.dtype != second.dtype:
         return False
     if isinstance(first, bm.BlockRectangularMatrix):
-        parts = [(first.row_partition, second.row_partition), (first.col_partition, second.col_partition)]
+        parts = [
+            (first.row_partition, second.row_partition),
+            (first.col_partition, second.col_partition),
+        ]
     else:
         parts = [(first.partition, second.partition)]
     return all(p == q for p, q in parts) and np.array_equal(first.toarray(), second.toarray())
 
 
-@pytest.mark.parametrize("matrix", list(saved_matrices()), ids=["intervals", "names", "aligned", "rectangular"])
+@pytest.mark.parametrize(
+    "matrix", list(saved_matrices()), ids=["intervals", "names", "aligned", "rectangular"]
+)
 def test_a_damaged_byte_changes_nothing_or_is_an_error(matrix, tmp_path):
     path = tmp_path / "f"
     matrix.save(path)
