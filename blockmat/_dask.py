@@ -16,11 +16,19 @@ from blockmat._moments import (
     Moments,
     centred_moments,
     raw_moments,
+    refuse_non_finite_samples,
     without_block_means,
     without_rounding,
 )
-from blockmat._sums import matrix_sums
-from blockmat._validation import Array, accumulator_dtype, check_ndim, import_extra, working_dtype
+from blockmat._sums import matrix_sums, refuse_sparse_samples
+from blockmat._validation import (
+    Array,
+    accumulator_dtype,
+    check_ndim,
+    first_non_finite,
+    import_extra,
+    working_dtype,
+)
 from blockmat.exceptions import NonFiniteError, ShapeError
 from blockmat.partition import Partition
 
@@ -37,6 +45,21 @@ def checked(x: Any, name: str, ndims: tuple[int, ...]) -> Any:
             f"{name} has chunks of unknown sizes; expected known ones (see compute_chunk_sizes)"
         )
     return x
+
+
+def without_empty_chunks(x: Any) -> Any:
+    """Return a Dask array without its chunks of length 0, which filtering leaves."""
+    for axis, sizes in enumerate(x.chunks):
+        kept = [j for j, size in enumerate(sizes) if size]
+        if 0 < len(kept) < len(sizes):
+            x = x.blocks[(slice(None),) * axis + (kept,)]
+    return x
+
+
+def _without_sparsity(chunk: Any) -> Any:
+    """Return a chunk as SciPy's sparse matrix or as an array."""
+    is_known = issparse(chunk) or isinstance(chunk, np.ndarray)
+    return chunk if is_known else chunk.to_scipy_sparse()  # of the package sparse
 
 
 def _delayed(x: Any) -> Any:
@@ -66,6 +89,7 @@ class _Piece:
 def matrix_totals(source: Any, p: Partition, aligned: bool, check_finite: bool) -> Any:
     """Return a Dask array of the block sums and paired sums, one after the other."""
     array = import_extra("dask.array", "dask", "work on a Dask array")
+    source = without_empty_chunks(source)
     dtype = accumulator_dtype(working_dtype(source.dtype, "source"))
     length = p.n_blocks**2 + len(p._pairing(aligned).mates)
     parts = array.map_blocks(
@@ -84,7 +108,7 @@ def matrix_totals(source: Any, p: Partition, aligned: bool, check_finite: bool) 
 
 def _together(length: int) -> int:
     """Return how many partial results of so many numbers to join at a time."""
-    return int(np.clip(_JOINED_BYTES // (8 * length), 4, 64))
+    return int(np.clip(_JOINED_BYTES // (8 * max(length, 1)), 4, 64))
 
 
 def _sums_of_chunk(
@@ -92,17 +116,21 @@ def _sums_of_chunk(
 ) -> Array:
     """Return the sums of one chunk, (1, 1, length)."""
     p, (rows, cols) = partition, block_info[0]["array-location"]
-    if not issparse(chunk) and not isinstance(chunk, np.ndarray):
-        chunk = chunk.to_scipy_sparse()  # of the package sparse
+    chunk = _without_sparsity(chunk)
     here, there = _Piece.of(p, *rows), _Piece.of(p, *cols)
     some, _ = matrix_sums(chunk, here.partition, there.partition, None, False, "")
     sums = np.zeros((p.n_blocks, p.n_blocks), dtype=some.dtype)
     sums[np.ix_(here.blocks, there.blocks)] = some
     if check_finite and not np.isfinite(sums).all():
-        place = tuple(int(i) for i in block_info[0]["chunk-location"])
+        entry = first_non_finite(chunk)
+        if entry is None:
+            raise NonFiniteError(
+                f"the sums of source over rows {rows[0]} to {rows[1]} and columns {cols[0]} to "
+                f"{cols[1]} overflow; expected smaller numbers"
+            )
         raise NonFiniteError(
-            f"source contains NaN or infinity in chunk {place}, rows {rows[0]} to {rows[1]} and "
-            f"columns {cols[0]} to {cols[1]}; expected finite numbers"
+            f"source contains NaN or infinity in row {rows[0] + entry[0]} and column "
+            f"{cols[0] + entry[1]}; expected finite numbers"
         )
     paired = np.zeros(len(p._pairing(aligned).mates), dtype=some.dtype)
     entries_at = chunk.tocsr() if issparse(chunk) else chunk
@@ -146,20 +174,21 @@ class _Part(NamedTuple):
 
 def sample_totals(X: Any, p: Partition, aligned: bool, centre: bool, check_finite: bool) -> Any:
     """Return the moments of samples, delayed, without their partition."""
+    X = without_empty_chunks(X)
     if aligned:
         X = X.rechunk({1: -1})  # what is paired may be in any two chunks
     partition = _delayed(p)
     whole, piece, row, joined = map(
         _delayed, (_moments_of_rows, _sums_of_piece, _moments_of_pieces, _joined)
     )
-    starts = np.cumsum([0, *X.chunks[1]]).tolist()
+    rows, starts = (np.cumsum([0, *sizes]).tolist() for sizes in X.chunks)
     parts = []
     for t, chunks in enumerate(X.to_delayed()):
         if len(chunks) == 1:
-            parts.append(whole(chunks[0], partition, aligned, centre, (t, 0), check_finite))
+            parts.append(whole(chunks[0], partition, aligned, centre, rows[t], check_finite))
             continue
         pieces = [
-            piece(chunk, partition, starts[j], centre, (t, j), check_finite)
+            piece(chunk, partition, starts[j], centre, rows[t], check_finite)
             for j, chunk in enumerate(chunks)
         ]
         parts.append(row(pieces, partition))
@@ -171,10 +200,10 @@ def sample_totals(X: Any, p: Partition, aligned: bool, centre: bool, check_finit
 
 
 def _moments_of_rows(
-    chunk: Array, p: Partition, aligned: bool, centre: bool, place: tuple[int, int], check: bool
+    chunk: Array, p: Partition, aligned: bool, centre: bool, first_row: int, check: bool
 ) -> _Part:
     """Return the moments of a chunk of whole rows."""
-    _require_finite(chunk, place, check)
+    _check_samples(chunk, first_row, 0, check)
     if centre:
         total = centred_moments(chunk, p, aligned, False)
         return _Part(total.moments.between, total.moments.rest, total.mean, len(chunk))
@@ -196,10 +225,10 @@ class _PieceSums(NamedTuple):
 
 
 def _sums_of_piece(
-    chunk: Array, p: Partition, first: int, centre: bool, place: tuple[int, int], check: bool
+    chunk: Array, p: Partition, first: int, centre: bool, first_row: int, check: bool
 ) -> _PieceSums:
     """Return the sums of a chunk of pieces of rows."""
-    _require_finite(chunk, place, check)
+    _check_samples(chunk, first_row, first, check)
     deviations = chunk.astype(accumulator_dtype(working_dtype(chunk.dtype, "X")))
     mean = deviations.mean(axis=0) if centre else np.zeros(chunk.shape[1], deviations.dtype)
     deviations -= mean
@@ -247,11 +276,11 @@ def _joined(parts: list[_Part], p: Partition) -> _Part:
     return _Part(first.moments.between, first.moments.rest, first.mean, int(first.weight))
 
 
-def _require_finite(chunk: Array, place: tuple[int, int], check: bool) -> None:
-    if check and not np.isfinite(chunk).all():
-        raise NonFiniteError(
-            f"X contains NaN or infinity in chunk {place}; expected finite numbers"
-        )
+def _check_samples(chunk: Any, first_row: int, first_column: int, check: bool) -> None:
+    refuse_sparse_samples(_without_sparsity(chunk))
+    entry = first_non_finite(chunk) if check else None
+    if entry is not None:
+        refuse_non_finite_samples((first_row + entry[0], first_column + entry[1]))
 
 
 # Products
@@ -267,13 +296,13 @@ def product(x: Any, p: Partition, within: Array, coefficients: Array, dtype: Any
     columns, axes = x.reshape(len(x), -1) if x.ndim == 1 else x, "im"
     parts = array.blockwise(
         _sums_of_rows, "ikm", columns, axes, labels, "i", n_blocks=p.n_blocks,
-        new_axes={"k": p.n_blocks}, adjust_chunks={"i": 1},
+        new_axes={"k": p.n_blocks}, adjust_chunks={"i": 1}, align_arrays=False,
         dtype=accumulator_dtype(x.dtype), meta=np.empty((0, 0, 0), accumulator_dtype(x.dtype)),
     )  # fmt: skip
     shift = parts.sum(axis=0, split_every=_together(p.n_blocks * max(columns.chunks[1])))
     result = array.blockwise(
         _lifted, axes, columns, axes, labels, "i", shift, "km", within=within,
-        coefficients=coefficients, to=dtype, concatenate=True, dtype=dtype,
+        coefficients=coefficients, to=dtype, concatenate=True, dtype=dtype, align_arrays=False,
         meta=np.empty((0, 0), dtype),
     )  # fmt: skip
     return result[:, 0] if x.ndim == 1 else result
@@ -282,9 +311,16 @@ def product(x: Any, p: Partition, within: Array, coefficients: Array, dtype: Any
 def _sums_of_rows(x: Array, labels: Array, n_blocks: int) -> Array:
     """Return the sums of a chunk over blocks, (1, k, m)."""
     sums = np.zeros((1, n_blocks, x.shape[1]), dtype=accumulator_dtype(x.dtype))
-    piece = _Piece(labels)
-    sums[0, piece.blocks] = piece.partition.block_sums(x)
+    if len(labels):
+        piece = _Piece(labels)
+        sums[0, piece.blocks] = piece.partition.block_sums(_dense(x))
     return sums
+
+
+def _dense(chunk: Any) -> Array:
+    chunk = _without_sparsity(chunk)
+    dense: Array = chunk.toarray() if issparse(chunk) else chunk
+    return dense
 
 
 def _lifted(
@@ -292,5 +328,5 @@ def _lifted(
 ) -> Array:
     """Return a chunk of the product, from the sums of all chunks over blocks."""
     shift = coefficients @ sums
-    lifted: Array = within[labels][:, None] * x + shift[labels]
+    lifted: Array = within[labels][:, None] * _dense(x) + shift[labels]
     return lifted.astype(to, copy=False)

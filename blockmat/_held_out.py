@@ -12,8 +12,17 @@ _FOLDS = 5
 
 def folds(X: Array) -> Iterator[tuple[Array, Array]]:
     """Cut samples into intervals, as neighbours may depend on each other: the rest, and each."""
-    for fold in np.array_split(np.arange(len(X)), min(_FOLDS, len(X) // 2)):
+    for fold in _fold_rows(len(X)):
         yield np.delete(X, fold, axis=0), X[fold]
+
+
+def fewest_left(n_samples: int) -> int:
+    """Return the least number of samples that a fold leaves."""
+    return n_samples - max(map(len, _fold_rows(n_samples)))
+
+
+def _fold_rows(n_samples: int) -> list[Array]:
+    return np.array_split(np.arange(n_samples), min(_FOLDS, n_samples // 2))
 
 
 def squared_distances(covariance: Any, deviations: Array) -> Array:

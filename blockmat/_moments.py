@@ -1,13 +1,14 @@
 """Sums of outer products, reduced to a between core and what deviations from block means add."""
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 
 from blockmat._blockwise import block_sums, pieces, shared_ranges, sum_of_parts
 from blockmat._sums import row_chunks
 from blockmat._threads import run
-from blockmat._validation import Array, accumulator_dtype
+from blockmat._validation import Array, accumulator_dtype, first_non_finite
 from blockmat.exceptions import NonFiniteError
 from blockmat.partition import Partition
 
@@ -147,9 +148,7 @@ def _moments_of_rows(
     run(_kernels.sum_samples, arguments, shared_ranges(bounds, rows.size))
     means = sum_of_parts(parts)
     if check_finite and not np.isfinite(means).all():
-        raise NonFiniteError(
-            f"X contains NaN or infinity in row {_first_non_finite_row(X)}; expected finite numbers"
-        )
+        refuse_non_finite_samples(first_non_finite(X))
     means /= np.sqrt(p.sizes)
     with np.errstate(over="ignore", invalid="ignore"):  # which the caller looks at
         between = means.T @ means.conj()
@@ -164,12 +163,13 @@ def _squares(x: Array) -> Array:
     return squares
 
 
-def _first_non_finite_row(X: Array) -> int:
-    for first, rows in row_chunks(X, _ROWS):
-        wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-        if len(wrong):
-            return first + int(wrong[0])
-    return 0  # finite numbers whose sums overflow
+def refuse_non_finite_samples(entry: tuple[int, ...] | None) -> NoReturn:
+    """Raise `NonFiniteError` naming an entry that is not finite, or sums that overflow without one."""
+    if entry is None:
+        raise NonFiniteError("the sums of X overflow; expected smaller numbers")
+    raise NonFiniteError(
+        f"X contains NaN or infinity in row {entry[0]} and column {entry[1]}; expected finite numbers"
+    )
 
 
 def _rest(

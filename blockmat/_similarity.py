@@ -1,9 +1,11 @@
 """What finding blocks needs to know of n variables: sums over blocks, and points to start from."""
 
+import math
 from copy import copy
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from scipy.linalg.lapack import dpstrf
 from scipy.sparse import diags_array, issparse
 from scipy.sparse.linalg import LinearOperator
 
@@ -16,6 +18,7 @@ from blockmat.partition import Partition
 
 _EXACT_UP_TO = 500  # variables whose rows are compared entry by entry
 _SKETCH = 64  # numbers that stand for a longer row
+_AT_A_TIME = 2**20  # numbers that are squared
 
 
 def row_sums(matrix: Any, cols: Partition) -> Array:
@@ -82,6 +85,38 @@ def standardize(
     return Standardized(deviations, location * unit, scale)
 
 
+def sum_of_squares(x: Array) -> float:
+    """Return the sum of the squares of all entries, pairwise: a norm's rounding grows with n."""
+    n_parts = max(1, min(len(x), x.size // _AT_A_TIME))
+    parts = (np.square(part, dtype=np.float64).sum() for part in np.array_split(x, n_parts))
+    return math.fsum(parts)
+
+
+def same_products(Z: Array) -> Array:
+    """Return at most n rows with the same products ``Z^T Z`` of n columns as the rows of Z.
+
+    They are Z itself or, of more rows, the pivoted Cholesky factor of the products, which stops
+    where only rounding is left: other rows are zero. Columns have a unit of their own, so that each entry of the
+    products is as accurate as its own row and column.
+    """
+    n_rows, n = Z.shape
+    if n_rows <= n:
+        return Z
+    units = np.maximum(Z.max(axis=0), -Z.min(axis=0)).astype(np.float64)
+    units[units == 0] = 1
+    gram, height = np.zeros((n, n)), max(1, _AT_A_TIME // n)
+    for first in range(0, n_rows, height):
+        rows = Z[first : first + height] / units
+        gram += rows.T @ rows
+    lengths = np.sqrt(np.diag(gram))
+    lengths[lengths == 0] = 1
+    factor, order, rank, _ = dpstrf(gram / np.outer(lengths, lengths))
+    rows = np.zeros((n, n))
+    rows[:rank, order - 1] = np.triu(factor)[:rank]
+    rows *= units * lengths
+    return rows.astype(Z.dtype, copy=False)
+
+
 class Similarity(Protocol):
     """A symmetric matrix A (n, n) of similarities, formed or not."""
 
@@ -120,19 +155,19 @@ class SymmetricMatrix:
         self.is_sparse = issparse(source)
         if self.is_sparse:
             self.matrix = source.tocsr().astype(dtype)
-            check_finite(self.matrix.data, "source")
+            check_finite(self.matrix, "source")
             largest = abs(self.matrix).max() if self.matrix.nnz else 0.0
             is_symmetric = _is_symmetric(self.matrix, np.sqrt(np.finfo(dtype).eps))
             self.exponent = exponent_of(largest)
             if self.exponent:
                 self.matrix.data = times_power(self.matrix.data, -self.exponent)
-            self.squares = float((self.matrix.data.astype(np.float64) ** 2).sum())
+            self.squares = sum_of_squares(self.matrix.data)
         else:
             self.matrix = source.astype(dtype, copy=False)
             check_finite(self.matrix, "source")
             is_symmetric = is_close_to_adjoint(self.matrix, np.sqrt(np.finfo(dtype).eps))
             self.matrix, self.exponent = in_range(self.matrix)
-            self.squares = float(np.linalg.norm(self.matrix.astype(np.float64, copy=False)) ** 2)
+            self.squares = sum_of_squares(self.matrix)
         if not is_symmetric:
             raise NotHermitianError("source is not symmetric; expected a symmetric matrix")
         self.n = source.shape[0]
@@ -168,7 +203,7 @@ def _is_symmetric(matrix: Any, relative: float) -> bool:
 
 
 class Correlation:
-    """The correlation matrix of samples, never formed.
+    """The correlation matrix of samples, as products of at most as many rows as columns.
 
     Parameters
     ----------
@@ -179,8 +214,8 @@ class Correlation:
     def __init__(self, X: Any) -> None:
         Z, self.location, self.scale = standardize(as_real_samples(X, 3))
         Z /= np.sqrt(len(Z))
-        self.scores = Z  # columns of length 1
         self.n_samples, self.n = Z.shape
+        self.scores = same_products(Z)  # columns of length 1
         self.diagonal = np.ones(self.n)
 
     def sums(self, p: Partition) -> Array:

@@ -12,18 +12,22 @@ from blockmat._validation import Array, import_extra
 
 _TREE_UP_TO = 2000  # points that have a leaf of their own
 _GROUPS = 500  # leaves where there are more
+_ITERATIONS = 10  # of k-means, whose groups only have to be near
 _PRODUCTS_OF = 20  # coordinates of a point whose sign does not matter
+_EQUAL = 2.0**-35  # beside the largest coordinate: above rounding, below what tells blocks apart
 
 
 class Start(Protocol):
     """Partitions of points into any number of blocks."""
 
     def cut(self, k: int) -> Array:
-        """Return labels of k blocks, (n,)."""
+        """Return labels of k blocks, none of them empty, (n,)."""
 
 
 class WardTree:
     """Ward's clustering of points, or of groups of them where they are many.
+
+    Equal points are then one group each, unless too many points differ.
 
     Parameters
     ----------
@@ -37,18 +41,15 @@ class WardTree:
 
     def __init__(self, points: Array, k: int, rng: np.random.Generator) -> None:
         from scipy.cluster.hierarchy import linkage
-        from scipy.cluster.vq import kmeans2
         from scipy.spatial.distance import pdist
 
         self.groups = np.arange(len(points))
         if len(points) > _TREE_UP_TO:
-            n_groups = max(_GROUPS, min(4 * k, len(points)))
-            _, groups = kmeans2(points, n_groups, minit="points", missing="warn", rng=rng)
-            _, self.groups = np.unique(groups, return_inverse=True)
-            sizes = np.bincount(self.groups)
-            points = np.stack(
-                [np.bincount(self.groups, column) / sizes for column in points.T], axis=1
-            )
+            self.groups = _equal_points(points)
+            if self.groups.max() >= _TREE_UP_TO:
+                n_groups = max(_GROUPS, min(4 * k, len(points)))
+                self.groups = _nearby_points(points, n_groups, rng)
+            points = _centres(points, self.groups)
         self.links = linkage(pdist(points), "ward") if len(points) > 1 else None
 
     def cut(self, k: int) -> Array:
@@ -56,9 +57,43 @@ class WardTree:
         from scipy.cluster.hierarchy import cut_tree
 
         if self.links is None:
-            return np.zeros(len(self.groups), dtype=np.intp)
-        leaves = cut_tree(self.links, k)[:, 0]
-        return np.asarray(leaves[self.groups], dtype=np.intp)
+            return _divided(np.zeros(len(self.groups), dtype=np.intp), k)
+        leaves = cut_tree(self.links, min(k, len(self.links) + 1))[:, 0]
+        return _divided(leaves[self.groups].astype(np.intp), k)
+
+
+def _equal_points(points: Array) -> Array:
+    """Return a number for each point, the same for points that are equal but for rounding."""
+    unit = max(_EQUAL * np.abs(points).max(), np.finfo(np.float64).tiny)
+    _, numbers = np.unique(np.rint(points / unit), axis=0, return_inverse=True)
+    return np.asarray(numbers, dtype=np.intp).ravel()
+
+
+def _nearby_points(points: Array, n_groups: int, rng: np.random.Generator) -> Array:
+    """Divide points into at most so many groups by k-means, none of them empty."""
+    from scipy.cluster.vq import vq
+
+    centres = points[rng.choice(len(points), n_groups, replace=False)]
+    for _ in range(_ITERATIONS):
+        nearest, _ = vq(points, centres)
+        _, groups = np.unique(nearest, return_inverse=True)
+        centres = _centres(points, groups)
+    return groups
+
+
+def _centres(points: Array, groups: Array) -> Array:
+    """Return the mean of each group of points."""
+    sizes = np.bincount(groups)
+    return np.stack([np.bincount(groups, column) / sizes for column in points.T], axis=1)
+
+
+def _divided(labels: Array, k: int) -> Array:
+    """Make k clusters of fewer, by giving clusters that are missing one member of another each."""
+    names, first = np.unique(labels, return_index=True)
+    missing = np.arange(len(names), k)
+    others = np.delete(np.arange(len(labels)), first)
+    labels[others[: len(missing)]] = missing
+    return labels
 
 
 class ChangePoints:

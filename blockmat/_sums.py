@@ -20,6 +20,7 @@ from blockmat._validation import (
     accumulator_dtype,
     as_numeric,
     as_raw_array,
+    first_non_finite,
     real_dtype,
     working_dtype,
 )
@@ -30,6 +31,7 @@ from blockmat.partition import Pairing, Partition
 _COPY_BYTES = 2**26  # of rows that have to be converted
 _WINDOW_BYTES = 2**31  # of rows that are used where they are
 _HEADROOM = 100  # powers of two that a sum may be above its numbers
+_SYMMETRIC = 64  # times eps and the largest entry: rounding of products, and less than any spread
 _ROWS = 32  # of one block, added up before their columns are
 
 
@@ -42,14 +44,56 @@ def as_source(source: Any) -> Any:
     return as_raw_array(source, "source", (2,))
 
 
-def as_samples(X: Any) -> Array:
-    """Return samples as an array of a supported dtype with at least one row."""
+def refuse_sparse_samples(X: Any) -> None:
+    """Raise `DtypeError` for a sparse matrix, whose deviations from the mean are dense."""
     if issparse(X):
         raise DtypeError("X is a sparse matrix; expected a dense array of samples")
+
+
+def as_samples(X: Any) -> Array:
+    """Return samples as an array of a supported dtype with at least one row."""
+    refuse_sparse_samples(X)
     samples = as_numeric(X, "X", (2,))
     if len(samples) == 0:
         raise ShapeError("X has no rows; expected at least one sample")
+    refuse_symmetric(samples)
     return samples
+
+
+def refuse_symmetric(X: Array) -> None:
+    """Raise ValueError for samples that are a symmetric matrix: n samples of n variables by mistake.
+
+    Samples of real numbers are not symmetric by chance. Left out are matrices that could be samples:
+    below 3 x 3, diagonal ones (such as one-hot codes), those of one number, and those of whole numbers
+    that cannot be a covariance matrix, in which an entry squared is at most the product of two
+    on the diagonal.
+    """
+    n = len(X)
+    if X.shape != (n, n) or n < 3:
+        return
+    with np.errstate(
+        all="ignore"
+    ):  # what is not finite is refused elsewhere, and not symmetric here
+        rounding = _SYMMETRIC * np.finfo(X.dtype).eps * np.abs(X).max()
+        if not (np.abs(X[0] - X[:, 0].conj()) <= rounding).all():  # quick, and nearly always enough
+            return
+        if not (np.abs(X - X.conj().T) <= rounding).all():
+            return
+        diagonal = np.diag(X).real
+        off = np.abs(X - np.diag(diagonal))
+        is_trivial = off.max() <= rounding or np.abs(X - X[0, 0]).max() <= rounding
+        if is_trivial or not np.isfinite(rounding):
+            return
+        largest = np.sqrt(np.abs(diagonal))
+        if (np.rint(X) == X).all() and (
+            (diagonal < 0).any() or (off > np.outer(largest, largest)).any()
+        ):
+            return
+    raise ValueError(
+        "X is a symmetric matrix; expected samples, one per row. Fit a covariance matrix with "
+        "fit(X, partition), and find its blocks with find_partition(X). If the rows are samples "
+        "nonetheless, pass them in another order, such as X[::-1]"
+    )
 
 
 def as_real_samples(X: Any, least: int) -> Array:
@@ -240,12 +284,24 @@ def probes(source: LinearOperator, n_probes: int, random_state: Any) -> Array:
     return result
 
 
-def require_finite_blocks(between: Array, within: Array, rows: Partition, cols: Partition) -> None:
-    """Raise `NonFiniteError` naming the first block whose sum is not finite."""
+def require_finite_blocks(
+    between: Array, within: Array, rows: Partition, cols: Partition, source: Any = None
+) -> None:
+    """Raise `NonFiniteError` naming the first entry whose block has no finite sum, or the block."""
     if not np.isfinite(between).all():
         a, b = (int(i) for i in np.argwhere(~np.isfinite(between))[0])
+        place = ""
+        if isinstance(source, np.ndarray) or issparse(source):
+            entry = first_non_finite(source)
+            if entry is None:
+                raise NonFiniteError(
+                    f"the sum of block ({rows.names[a]!r}, {cols.names[b]!r}) of source overflows; "
+                    f"expected smaller numbers"
+                )
+            a, b = int(rows.labels[entry[0]]), int(cols.labels[entry[1]])
+            place = f", row {entry[0]} and column {entry[1]}"
         raise NonFiniteError(
-            f"source contains NaN or infinity in block ({rows.names[a]!r}, {cols.names[b]!r}); "
+            f"source contains NaN or infinity in block ({rows.names[a]!r}, {cols.names[b]!r}){place}; "
             f"expected finite numbers (or check_finite=False)"
         )
     require_finite(within, "within")

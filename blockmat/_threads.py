@@ -133,7 +133,7 @@ def run(kernel: Callable[..., Any], arguments: tuple[Any, ...], ranges: Sequence
                 return
             kernel(*arguments, first, last)
 
-    helpers = _start(work, min(get_num_threads(), len(waiting)) - 1)
+    helpers = _start(work, len(ranges))
     try:
         work()
     finally:
@@ -143,18 +143,19 @@ def run(kernel: Callable[..., Any], arguments: tuple[Any, ...], ranges: Sequence
                 helper.result()
 
 
-def _start(work: Callable[[], None], n_helpers: int) -> list[Future[None]]:
+def _start(work: Callable[[], None], n_ranges: int) -> list[Future[None]]:
+    """Let the pool help with so many ranges; the number of threads may change before and after."""
     global _pool
-    if n_helpers < 1:
-        return []
     helpers: list[Future[None]] = []
     with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(get_num_threads() - 1, thread_name_prefix="blockmat")
+        n_threads = get_num_threads()
+        n_helpers = min(n_threads, n_ranges) - 1
+        if n_helpers and _pool is None:
+            _pool = ThreadPoolExecutor(n_threads - 1, thread_name_prefix="blockmat")
         # Without helpers, or with fewer, if the interpreter shuts down or threads run out.
         with contextlib.suppress(RuntimeError):
             for _ in range(n_helpers):
-                helpers.append(_pool.submit(work))
+                helpers.append(_pool.submit(work))  # type: ignore[union-attr]
     return helpers
 
 

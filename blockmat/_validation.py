@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from blockmat.exceptions import (
     DtypeError,
@@ -16,6 +17,8 @@ from blockmat.exceptions import (
 )
 
 Array = NDArray[Any]
+
+_AT_A_TIME = 2**22  # numbers that are looked at
 
 _KEPT = frozenset(np.dtype(c) for c in "fdFD")
 
@@ -53,6 +56,12 @@ def real_dtype(dtype: Any) -> np.dtype[Any]:
     return np.zeros(0, dtype=dtype).real.dtype
 
 
+def refuse_mask(x: Any, name: str) -> None:
+    """Raise `DtypeError` for an array with a mask, which would be lost."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise DtypeError(f"{name} is a masked array; expected one without a mask (see .filled())")
+
+
 def as_raw_array(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
     """Convert to an array of any dtype that can be converted to a supported one.
 
@@ -61,10 +70,11 @@ def as_raw_array(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
     ShapeError
         If it is ragged or has another dimension.
     DtypeError
-        If it is not numeric, or has a mask, which would be lost.
+        If it is not numeric, is sparse, or has a mask, which would be lost.
     """
-    if isinstance(x, np.ma.MaskedArray):
-        raise DtypeError(f"{name} is a masked array; expected one without a mask (see .filled())")
+    refuse_mask(x, name)
+    if issparse(x):
+        raise DtypeError(f"{name} is a sparse matrix; expected a dense array (see .toarray())")
     try:
         array = np.asarray(x)
     except ValueError as error:
@@ -100,15 +110,30 @@ def check_square(shape: tuple[int, ...], name: str) -> None:
         raise ShapeError(f"{name} has shape {shape}; expected a square matrix")
 
 
-def check_finite(x: Array, name: str) -> None:
-    """Raise `NonFiniteError` at the first NaN or infinity, naming its place."""
-    finite = np.isfinite(x)
-    if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+def check_finite(x: Any, name: str) -> None:
+    """Raise `NonFiniteError` at the first NaN or infinity of an array or sparse matrix, with its place."""
+    where = first_non_finite(x)
+    if where is not None:
         place = str(where[0]) if len(where) == 1 else str(where)
-        raise NonFiniteError(
-            f"{name} contains {x[where]} at index {place}; expected finite numbers"
+        value = x.tocsr()[where] if issparse(x) else x[where]
+        raise NonFiniteError(f"{name} contains {value} at index {place}; expected finite numbers")
+
+
+def first_non_finite(x: Any) -> tuple[int, ...] | None:
+    """Return the place of the first NaN or infinity of an array or sparse matrix, if there is one."""
+    if issparse(x):
+        entries = x.tocoo()
+        wrong = np.flatnonzero(~np.isfinite(entries.data))
+        return min(
+            zip(entries.row[wrong].tolist(), entries.col[wrong].tolist(), strict=True), default=None
         )
+    height = max(1, _AT_A_TIME // max(x[:1].size, 1))
+    for first in range(0, len(x), height):
+        finite = np.isfinite(x[first : first + height])
+        if not finite.all():
+            row, *others = (int(i) for i in np.argwhere(~finite)[0])
+            return first + row, *others
+    return None
 
 
 def as_count(value: Any, name: str, minimum: int) -> int:

@@ -122,6 +122,8 @@ class BlockAccumulator:
             If `X` is not 2-d with n columns.
         NonFiniteError
             If it contains NaN or infinity; nothing has changed then.
+        ValueError
+            If it is a symmetric matrix, which is a covariance matrix and not samples.
 
         Examples
         --------

@@ -1,6 +1,7 @@
 """The command line: ``python -m blockmat demo | fit | info | apply``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 import blockmat as bm
 from blockmat._validation import import_extra
+from blockmat.partition import as_partition
 from blockmat.storage import write_atomically
 
 _FUNCTIONS = ("inv", "invsqrtm", "sqrtm", "logm", "expm", "power:P")
@@ -122,18 +124,27 @@ def _fit(options: argparse.Namespace) -> None:
     A = bm.fit(source, partition, numbers=options.numbers, aligned=options.aligned)
     error = bm.approximation_error(source, A)
     A.save(options.output)
-    print(f"{A!r}: relative error {error:.4g}, saved to {options.output}")
+    _report(f"{A!r}: relative error {error:.4g}, saved to {options.output}", options.output)
     if options.plot:
         from blockmat.plot import plot_fit
 
         plot_fit(source, A, options.input.name).savefig(options.plot, dpi=110)
-        print(f"picture saved to {options.plot}")
+        _report(f"picture saved to {options.plot}", options.output)
+
+
+def _report(line: str, output: Path) -> None:
+    """Print what was done, but not among the bytes of the output if these go to standard output."""
+    try:
+        is_output = os.path.samestat(os.stat(output), os.fstat(sys.stdout.fileno()))
+    except OSError:  # standard output is no file
+        is_output = False
+    print(line, file=sys.stderr if is_output else sys.stdout)
 
 
 def _partition(options: argparse.Namespace, n: int) -> bm.Partition:
-    if options.labels:
-        return bm.Partition.from_labels(_read_labels(options.labels))
-    if options.sizes:
+    if options.labels is not None:
+        return as_partition(_read_labels(options.labels), n, str(options.labels))
+    if options.sizes is not None:
         try:
             sizes = [int(size) for size in options.sizes.split(",")]
         except ValueError:
@@ -235,7 +246,9 @@ def _apply(options: argparse.Namespace) -> None:
     vectors = _parsed(options.vectors, lambda: np.load(options.vectors, allow_pickle=False))
     result = function(A) @ vectors
     write_atomically(options.output, lambda file: np.save(file, result))
-    print(f"{options.function} applied to {vectors.shape}, saved to {options.output}")
+    _report(
+        f"{options.function} applied to {vectors.shape}, saved to {options.output}", options.output
+    )
 
 
 def _function(name: str) -> Any:

@@ -137,7 +137,7 @@ def _as_matrix(source: Any) -> tuple[Any, int]:
     if issparse(source):
         matrix = source.tocsr().astype(np.float64)
         matrix.sum_duplicates()
-        check_finite(matrix.data, "source")
+        check_finite(matrix, "source")
         matrix.data, exponent = in_range(matrix.data)
         return matrix, exponent
     check_finite(source, "source")

@@ -11,10 +11,11 @@ import numpy as np
 
 from blockmat._held_out import squared_distances
 from blockmat._scale import in_range, times_power
-from blockmat._similarity import Standardized, standardize
-from blockmat._validation import Array, missing_extra
+from blockmat._similarity import Standardized, same_products, standardize
+from blockmat._sums import refuse_symmetric
+from blockmat._validation import Array, as_count, check_finite, missing_extra
 from blockmat.discovery import find_partition
-from blockmat.exceptions import NonFiniteError, ShapeError
+from blockmat.exceptions import ShapeError
 from blockmat.fitting import fit_samples
 from blockmat.inference import log_likelihood, require_estimate
 from blockmat.low_rank import BlockPlusLowRank
@@ -49,8 +50,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
 
     Parameters
     ----------
-    labels : Partition or sequence of hashable, shape (n_features,), optional
-        The blocks, or a label for each variable; by default they are found.
+    labels : Partition, sequence of hashable, Series or dict, shape (n_features,), optional
+        The blocks, or a label for each variable; by default they are found. Labels in a pandas
+        Series or a dict are found by the names of the columns where X is a DataFrame.
     n_blocks : int or "auto", default "auto"
         How many blocks to find. Not used with `labels`.
     scaled : bool, default True
@@ -101,7 +103,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     correlation) and P the projection onto block-constant matrices. Where the blocks are found
     in the samples, both kinds of shrinkage find them anew without each fifth of the samples,
     and judge by that fifth: otherwise the model, fitted to the samples, would seem free of error.
-    Scores and distances take O(T n) for T samples, with shrinkage O(T\ :sup:`2` n).
+    Scores and distances take O(T n) for T samples, with shrinkage O(m T n), with m the number of
+    samples of the fit, or of variables where these are fewer.
 
     See :ref:`theory-scaled` and :ref:`theory-shrinkage`.
 
@@ -177,7 +180,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If `X` is not such an array of finite numbers, has fewer than 2 rows (3 to find
+            If `X` is not such an array of finite numbers, is a symmetric matrix, has fewer than 2 rows (3 to find
             blocks, 4 for an estimated shrinkage, which is 6 where blocks are found) or too few for
             the number of blocks, or a column that is constant (for an estimated shrinkage, in
             four fifths of the samples) although `scaled`; or if a parameter is out of range.
@@ -187,11 +190,16 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             If the shrinkage is "cv" and variables of one block are perfectly collinear.
         """
         self._check_shrinkage()
+        named = X
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        refuse_symmetric(X)
         standardized = self._standardize(X)
-        partition = self._find(X)
+        given = None
+        if self.labels is not None:
+            given = as_partition(self.labels, X.shape[1], "labels", named)
+        partition = given or self._found(X)
         require_estimate(len(X), partition.n_blocks, self.assume_centered)
-        shrinkage = self._estimate_shrinkage(X, standardized.deviations, partition)
+        shrinkage = self._estimate_shrinkage(X, standardized.deviations, partition, given)
         self.location_ = standardized.location
         self.partition_ = partition
         self.labels_ = np.array(partition.labels)
@@ -216,24 +224,27 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         exact = standardize(X, not self.assume_centered, self.scaled, ", or scaled=False")
         return Standardized(*(part.astype(X.dtype, copy=False) for part in exact))
 
-    def _find(self, X: Array, n_blocks: int | None = None) -> Partition:
-        if self.labels is not None:
-            return as_partition(self.labels, X.shape[1], "labels")
+    def _found(self, X: Array, n_blocks: int | None = None) -> Partition:
         if n_blocks is None and self.n_blocks != "auto":
             if isinstance(self.n_blocks, str):
                 raise ValueError(f"n_blocks is {self.n_blocks!r}; expected an integer or 'auto'")
-            n_blocks = self.n_blocks
+            n_blocks = as_count(self.n_blocks, "n_blocks", 1)
+            if n_blocks > X.shape[1]:
+                raise ValueError(
+                    f"X has {X.shape[1]} feature(s); n_blocks={n_blocks} expects at least as many"
+                )
         return find_partition(X, n_blocks, samples=True, random_state=self.random_state)
 
-    def _estimate_shrinkage(self, X: Array, deviations: Array, partition: Partition) -> float:
+    def _estimate_shrinkage(
+        self, X: Array, deviations: Array, partition: Partition, given: Partition | None
+    ) -> float:
         if self.shrinkage is None:
             return 1.0
         if not isinstance(self.shrinkage, str):
             return float(self.shrinkage)
-        is_found = self.labels is None
-        if self.shrinkage == "optimal" and not is_found:
-            return optimal_shrinkage(deviations, partition, assume_centered=True)
-        least = 6 if is_found else 4
+        if self.shrinkage == "optimal" and given is not None:
+            return optimal_shrinkage(deviations, given, assume_centered=True)
+        least = 6 if given is None else 4
         if len(X) < least:
             raise ValueError(
                 f"X has {len(X)} rows; shrinkage={self.shrinkage!r} expects at least {least} samples"
@@ -243,7 +254,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             return 1.0
 
         def find(rest: Array) -> Partition:
-            return self._find(rest, min(partition.n_blocks, len(rest) - 2))
+            return given or self._found(rest, min(partition.n_blocks, len(rest) - 2))
 
         if self.shrinkage == "optimal":
             return cross_fitted_shrinkage(X, deviations, find, self.n_jobs)
@@ -259,7 +270,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if shrinkage == 1:
             return model
         weight = float(np.sqrt((1 - shrinkage) / len(Z)))
-        return BlockPlusLowRank(model, weight * (Z * scale).T)
+        return BlockPlusLowRank(model, weight * (same_products(Z) * scale).T)
 
     @property
     def covariance_(self) -> Array:
@@ -373,9 +384,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             raise ShapeError(f"comp_cov has shape {other.shape}; expected {self.operator_.shape}")
         if norm not in ("frobenius", "spectral"):
             raise ValueError(f"norm is {norm!r}; expected 'frobenius' or 'spectral'")
+        check_finite(other, "comp_cov")
         error = self.operator_.toarray() - other
-        if not np.isfinite(error).all():
-            raise NonFiniteError("comp_cov contains NaN or infinity; expected finite numbers")
         error, exponent = in_range(error.astype(np.float64))
         value = float(np.linalg.norm(error, "fro" if norm == "frobenius" else 2))
         value = float(times_power(value, exponent))

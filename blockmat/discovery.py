@@ -1,6 +1,6 @@
 """Finding the blocks: from a symmetric matrix, or from samples, to a partition."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -15,14 +15,14 @@ from blockmat._block_kmeans import (
     in_order,
     refine,
 )
-from blockmat._held_out import each, folds, gaussian_deviance
+from blockmat._held_out import each, fewest_left, folds, squared_distances
 from blockmat._scale import times_power
-from blockmat._similarity import Correlation, Similarity, SymmetricMatrix
+from blockmat._similarity import Correlation, Similarity, SymmetricMatrix, same_products
 from blockmat._starts import ChangePoints, Start, WardTree, signs_of, without_signs
 from blockmat._sums import as_samples
 from blockmat._validation import Array, as_count, frozen
 from blockmat.fitting import fit_samples, n_parameters
-from blockmat.partition import Partition
+from blockmat.partition import Partition, check_names
 
 __all__ = ["PartitionPath", "find_partition", "partition_path"]
 
@@ -162,7 +162,8 @@ def find_partition(
     NotHermitianError
         If a matrix is not symmetric.
     ValueError
-        If there are fewer than 3 samples, a column of samples is constant, a number of
+        If there are fewer than 3 samples, samples are a symmetric matrix, a column of them is
+        constant, a DataFrame has its rows in another order than its columns, a number of
         blocks is below 1, above n or, for T samples, above T - 2, or the criterion is another one
         or "cv" without samples or with fewer than 6.
     MissingExtraError
@@ -181,7 +182,8 @@ def find_partition(
     :math:`C` the numbers in the blocks and :math:`R_{ic}` the sum of row i over block c. For
     samples it is the likelihood of the variable given the means of all blocks, which the noise
     in few samples misleads less.
-    One sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(T n k) for samples.
+    One sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(m n k) for samples, with m the smaller
+    of T and n; before the first, samples take O(m T n).
 
     Contiguous blocks start from the change points of the rows [1]_, and their ends move to where
     the costs are least, found by dynamic programming. Signs start from the leading direction of
@@ -311,13 +313,15 @@ def partition_path(
     """
     _check_criterion(criterion, samples)
     similarity, objective, most = _problem(source, samples)
-    held_out = list(folds(as_samples(source))) if criterion == "cv" else []
-    n_rest = [len(rest) for rest, _ in held_out]
-    if n_rest and min(n_rest) < 3:
-        raise ValueError(
-            f"source has {len(source)} rows; criterion is 'cv', which expects at least 6 samples"
-        )
-    most = min([most, *(n - 2 for n in n_rest)])
+    held_out: Iterator[tuple[Array, Array]] = iter(())
+    if criterion == "cv":
+        X = as_samples(source)
+        held_out, n_rest = folds(X), fewest_left(len(X))
+        if n_rest < 3:
+            raise ValueError(
+                f"source has {len(X)} rows; criterion is 'cv', which expects at least 6 samples"
+            )
+        most = min(most, n_rest - 2)
     if max_blocks is None:
         k_max = min(_MAX_BLOCKS, most if samples else (most + 1) // 2)
     else:
@@ -374,6 +378,7 @@ def _problem(source: Any, samples: bool) -> tuple[Similarity, Objective, int]:
         correlation = Correlation(source)
         most = min(correlation.n, correlation.n_samples - 2)
         return correlation, GaussianLoss(correlation.n_samples), most
+    check_names(source)
     matrix = SymmetricMatrix(source)
     if matrix.n == 0:
         raise ValueError("source has no variables; expected at least one")
@@ -439,17 +444,19 @@ class _Fold:
         self, rest: Array, fold: Array, search: Callable[[Similarity, Objective], _Search]
     ) -> None:
         self.rest = Correlation(rest)
-        self.new = (fold - self.rest.location) / self.rest.scale
+        self.n_new = len(fold)
+        self.new = same_products((fold - self.rest.location) / self.rest.scale)
         self.search = search(self.rest, GaussianLoss(len(rest)))
 
     def deviance(self, k: int) -> float:
         """Return minus twice the log-likelihood of the samples; infinite for a singular model."""
         found = self.search.solve(k)
         signs = np.ones(self.rest.n) if found.signs is None else found.signs
-        Z = self.rest.scores * np.sqrt(self.rest.n_samples) * signs
+        Z = self.rest.scores * np.sqrt(len(self.rest.scores)) * signs
         model = fit_samples(Z, in_order(found.blocks.labels), ddof=0, assume_centered=True)
         try:
-            return gaussian_deviance(model, self.new * signs)
+            distances = squared_distances(model, self.new * signs)
+            return self.n_new * float(model.logdet()) + float(distances.sum())
         except np.linalg.LinAlgError:
             return np.inf
 

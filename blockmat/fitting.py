@@ -38,7 +38,7 @@ from blockmat._validation import check_finite as require_finite
 from blockmat.exceptions import ShapeError
 from blockmat.functions import hermitian_part, is_close_to_adjoint
 from blockmat.matrix import BlockConstantMatrix
-from blockmat.partition import Partition, as_partition
+from blockmat.partition import Partition, as_partition, check_names
 
 __all__ = ["FitResult", "fit", "fit_samples"]
 
@@ -117,8 +117,9 @@ def fit(
         What to approximate; it need not be symmetric. A `numpy.memmap` may be
         larger than memory, and so may a Dask array, whose chunks may be dense or sparse, and
         anywhere.
-    partition : Partition or sequence of hashable, shape (n,)
-        The blocks, or a label for each variable.
+    partition : Partition, sequence of hashable, Series or dict, shape (n,)
+        The blocks, or a label for each variable. Labels in a pandas Series or a dict are found by
+        the names of the columns where the source is a DataFrame.
     numbers : {1, 2}, default 2
         One number in every block, or two in the diagonal blocks: one on the
         diagonal and one off it.
@@ -155,9 +156,12 @@ def fit(
     DtypeError
         If the source is not numeric.
     NonFiniteError
-        If it contains NaN or infinity; names the block.
+        If it contains NaN or infinity; names the block, row and column.
+    PartitionError
+        If labels by name lack a column.
     ValueError
-        If another argument is out of range.
+        If another argument is out of range, or a DataFrame has its rows in another order than its
+        columns.
 
     See Also
     --------
@@ -196,6 +200,8 @@ def fit(
     if aligned and numbers == 1:
         raise ValueError("aligned is True with numbers=1; aligned blocks hold 2 numbers")
     n_probes = as_count(n_probes, "n_probes", 1)
+    named = source
+    check_names(named)
     is_chunked = is_dask_array(source)
     if is_chunked:
         from blockmat import _dask
@@ -205,7 +211,7 @@ def fit(
         _require_compute(compute)
         source = as_source(source)
     check_square(source.shape, "source")
-    p = as_partition(partition, source.shape[0])
+    p = as_partition(partition, source.shape[0], source=named)
     if diagonal is not None and (is_chunked or not isinstance(source, LinearOperator)):
         raise ValueError("diagonal is given; expected only with a LinearOperator as source")
     if is_chunked:
@@ -222,7 +228,7 @@ def fit(
         if _overflows(pair):
             small = _matrix_pair(source, p, aligned, progress, 2.0**-_HEADROOM)
             pair = _completed(pair, small, _HEADROOM)
-    return _result(p, pair, numbers, check_finite, return_stderr)
+    return _result(p, pair, numbers, check_finite, return_stderr, source)
 
 
 def fit_samples(
@@ -241,8 +247,8 @@ def fit_samples(
     ----------
     X : array_like or Dask array, shape (T, n)
         One sample per row.
-    partition : Partition or sequence of hashable, shape (n,)
-        The blocks, or a label for each variable.
+    partition : Partition, sequence of hashable, Series or dict, shape (n,)
+        The blocks, or a label for each variable, as for `fit`.
     ddof : int, default 1
         The sums of products are divided by ``T - ddof``.
     assume_centered : bool, default False
@@ -269,9 +275,10 @@ def fit_samples(
     DtypeError
         If `X` is not numeric.
     NonFiniteError
-        If it contains NaN or infinity; names the row.
+        If it contains NaN or infinity; names the row and column.
     ValueError
-        If `ddof` is negative or not below the number of samples.
+        If `ddof` is negative or not below the number of samples, or `X` is a symmetric matrix,
+        which is a covariance matrix and not samples.
 
     Notes
     -----
@@ -290,7 +297,7 @@ def fit_samples(
     >>> bool(np.allclose(A.toarray(), bm.fit(np.cov(X, rowvar=False), [0, 0, 1, 1])))
     True
     """
-    is_chunked = is_dask_array(X)
+    named, is_chunked = X, is_dask_array(X)
     if is_chunked:
         from blockmat import _dask
 
@@ -298,7 +305,7 @@ def fit_samples(
     else:
         _require_compute(compute)
         X = as_samples(X)
-    p = as_partition(partition, X.shape[1])
+    p = as_partition(partition, X.shape[1], source=named)
     ddof = as_count(ddof, "ddof", 0)
     if ddof >= len(X):
         raise ValueError(f"ddof is {ddof}; expected less than the number of samples, {len(X)}")
@@ -407,12 +414,17 @@ def _result_of_totals(
 
 
 def _result(
-    p: Partition, pair: _Pair, numbers: int, check_finite: bool, return_stderr: bool
+    p: Partition,
+    pair: _Pair,
+    numbers: int,
+    check_finite: bool,
+    return_stderr: bool,
+    source: Any = None,
 ) -> BlockConstantMatrix | FitResult:
     if numbers == 1:
         pair = _without_within(pair)
     if check_finite:
-        require_finite_blocks(pair.between, pair.within, p, p)
+        require_finite_blocks(pair.between, pair.within, p, p, source)
     matrix = BlockConstantMatrix._trusted(p, pair.between, pair.within, pair.dtype)
     return FitResult(matrix, frozen(pair.stderr)) if return_stderr else matrix
 

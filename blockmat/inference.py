@@ -226,7 +226,8 @@ def likelihood_ratio_test(
         If `fine` is not a refinement of `coarse`, or is the same.
     ValueError
         If there are too few samples for the maximum-likelihood estimate, which for k blocks
-        takes k + 1 (k if the mean is known).
+        takes k + 1 (k if the mean is known), or `X` is a symmetric matrix, which is a covariance
+        matrix and not samples.
     SingularMatrixError
         If the variables of a block are perfectly collinear.
 
@@ -251,9 +252,11 @@ def likelihood_ratio_test(
     >>> result.df, round(result.pvalue, 2)
     (3, 0.99)
     """
+    named = X
     X = as_real_samples(X, 1).astype(np.float64, copy=False)
     n_samples, n = X.shape
-    coarse, fine = as_partition(coarse, n, "coarse"), as_partition(fine, n, "fine")
+    coarse = as_partition(coarse, n, "coarse", named)
+    fine = as_partition(fine, n, "fine", named)
     if not fine.is_refinement_of(coarse) or fine.n_blocks == coarse.n_blocks:
         raise PartitionMismatchError(
             f"fine ({fine.n_blocks} blocks) is not a refinement of coarse ({coarse.n_blocks} "

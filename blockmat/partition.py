@@ -1,10 +1,13 @@
 """Partition: which of n variables belongs to which of k blocks."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, MappingView, Sequence, Set
 from functools import cached_property
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 
 from blockmat._blockwise import Segments, block_sums, segments
 from blockmat._html import partition_to_html
@@ -14,8 +17,9 @@ from blockmat._validation import (
     as_numeric,
     check_ndim,
     frozen,
+    refuse_mask,
 )
-from blockmat.exceptions import PartitionError, ShapeError
+from blockmat.exceptions import DtypeError, PartitionError, ShapeError
 
 __all__ = ["Partition", "as_partition"]
 
@@ -136,9 +140,10 @@ class Partition:
         Parameters
         ----------
         labels : sequence of hashable, shape (n,)
-            Any labels: integers, strings, tuples, a pandas Series. Variables with
-            equal labels form a block. Blocks are numbered in the sorted order of
-            the labels, or in order of first appearance if these do not compare.
+            Any labels: integers, strings, dates, tuples, a pandas Series or Categorical, in
+            the order of the variables. Variables with equal labels form a block. Blocks are
+            numbered in the sorted order of the labels, of a Categorical in the order of its
+            categories, or in order of first appearance if labels do not compare.
 
         Returns
         -------
@@ -151,8 +156,11 @@ class Partition:
             If there are no labels, or one is missing (None, NaN, NaT, NA).
         ShapeError
             If the labels are not one-dimensional.
+        DtypeError
+            If the labels are a masked array or a sparse matrix.
         TypeError
-            If a label is not hashable.
+            If a label is not hashable, or they are a set, a dict or a string: these have no
+            order, or no label for each variable.
 
         Examples
         --------
@@ -689,17 +697,27 @@ class Partition:
         return x, swap
 
 
-def as_partition(partition: Any, n: int | None = None, name: str = "partition") -> Partition:
+def as_partition(
+    partition: Any, n: int | None = None, name: str = "partition", source: Any = None, axis: int = 1
+) -> Partition:
     """Return a Partition from a Partition or from one label per variable.
+
+    Where the source is a pandas DataFrame, labels in a Series or a dict go by the names of its
+    columns, and other labels by position. Labels of names that it does not have are not used. A
+    Series with the default index, 0 to n - 1, goes by position unless the columns are numbers too.
 
     Parameters
     ----------
-    partition : Partition or sequence of hashable, shape (n,)
+    partition : Partition, sequence of hashable, Series or dict, shape (n,)
         What to convert.
     n : int, optional
         The number of variables it must have.
     name : str
         The argument's name, for error messages.
+    source : object, optional
+        What the variables are columns of.
+    axis : {0, 1}, default 1
+        Whether they are its rows or its columns.
 
     Returns
     -------
@@ -710,11 +728,70 @@ def as_partition(partition: Any, n: int | None = None, name: str = "partition") 
     ------
     ShapeError
         If it has another number of variables.
+    PartitionError
+        If a variable's name has no label, or stands for several variables or labels.
+    TypeError
+        If it is a dict and the source has no names.
     """
-    result = partition if isinstance(partition, Partition) else Partition.from_labels(partition)
+    if isinstance(partition, Partition):
+        if n is not None and partition.n != n:
+            raise ShapeError(f"{name} divides {partition.n} variables; expected {n}")
+        return partition
+    result = Partition.from_labels(_in_order_of(partition, source, axis, name))
     if n is not None and result.n != n:
-        raise ShapeError(f"{name} divides {result.n} variables; expected {n}")
+        raise ShapeError(f"{name} has {result.n} labels; expected {n}, one for each variable")
     return result
+
+
+def _in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
+    """Return labels that are given by name in the order of the names of a source, and others as given."""
+    is_series = hasattr(labels, "iloc") and labels.ndim == 1
+    if not is_series and not isinstance(labels, Mapping):
+        return labels
+    names = _names_of(source, axis)
+    if names is None:
+        if is_series:
+            return labels
+        raise TypeError(
+            f"{name} is a {type(labels).__name__}, which gives labels by name; expected it with a "
+            f"DataFrame, or a sequence with one label per variable"
+        )
+    given = list(labels.index) if is_series else list(labels)
+    is_default = given == list(range(len(names)))
+    if is_series and is_default and not all(isinstance(x, Integral) for x in names):
+        return labels
+    for what, each in ((name, given), ("source", names)):
+        if len(set(each)) < len(each):
+            twice = next(x for x, count in Counter(each).items() if count > 1)
+            raise PartitionError(
+                f"{what} has the name {twice!r} more than once; expected different names, or labels "
+                f"in the order of the variables"
+            )
+    missing = [x for x in names if x not in set(given)]
+    if missing:
+        more = ", ..." if len(missing) > 3 else ""
+        raise PartitionError(
+            f"{name} has no label for {', '.join(map(repr, missing[:3]))}{more}; expected a label "
+            f"for each variable"
+        )
+    return labels.reindex(names) if is_series else [labels[x] for x in names]
+
+
+def _names_of(source: Any, axis: int) -> list[Any] | None:
+    """Return the names of the rows or columns of a pandas DataFrame."""
+    if not (hasattr(source, "iloc") and hasattr(source, "columns")):
+        return None
+    return list(source.columns if axis else source.index)
+
+
+def check_names(source: Any) -> None:
+    """Refuse a square DataFrame whose rows are its columns in another order."""
+    rows, cols = _names_of(source, 0), _names_of(source, 1)
+    if rows is not None and rows != cols and Counter(rows) == Counter(cols):
+        raise ValueError(
+            "source has the same names in another order in its rows than in its columns; expected "
+            "source.loc[source.columns]"
+        )
 
 
 def _checked_sizes(sizes: Iterable[int]) -> Array:
@@ -724,13 +801,16 @@ def _checked_sizes(sizes: Iterable[int]) -> Array:
         raise PartitionError("sizes is empty; expected at least one block")
     if array.ndim != 1:
         raise ShapeError(f"sizes has shape {array.shape}; expected one dimension")
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iu" and not all(type(size) is int for size in given):
         raise TypeError(f"sizes has dtype {array.dtype}; expected integers")
     wrong = np.flatnonzero(array < 1)
     if len(wrong):
         raise PartitionError(
             f"sizes[{wrong[0]}] is {array[wrong[0]]}; expected every block to have at least 1 variable"
         )
+    most = np.iinfo(np.intp).max
+    if array.sum(dtype=np.float64) > most / 2 and (total := sum(array.tolist())) > most:
+        raise PartitionError(f"sizes add up to {total}; expected at most {most} variables")
     return array.astype(np.intp)
 
 
@@ -766,42 +846,59 @@ def _checked_names(names: Iterable[Hashable], k: int) -> tuple[Hashable, ...]:
 
 def _factorize(labels: Any) -> tuple[tuple[Hashable, ...], Array]:
     """Return the distinct labels and the number of each variable's label."""
-    if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
+    refuse_mask(labels, "labels")
+    if issparse(labels):
+        raise DtypeError("labels is a sparse matrix; expected a dense array (see .toarray())")
+    has_order = isinstance(labels, Iterable) and not isinstance(labels, Set | MappingView | Mapping)
+    if not has_order or isinstance(labels, str | bytes | bytearray):
         raise TypeError(f"labels is {labels!r}; expected a sequence with one label per variable")
+    categories = getattr(getattr(labels, "dtype", None), "categories", None)
     if not isinstance(labels, Sequence):
         labels = np.asarray(labels) if hasattr(labels, "__array__") else list(labels)
     if isinstance(labels, np.ndarray):
         check_ndim(labels, "labels", (1,))
     if len(labels) == 0:
         raise PartitionError("labels is empty; expected at least one variable")
-    if isinstance(labels, np.ndarray) and labels.dtype.kind in "biufSU":
+    if categories is None and isinstance(labels, np.ndarray) and labels.dtype.kind in "biufSU":
         if labels.dtype.kind == "f":
             _refuse_missing(np.isnan(labels))
         distinct, codes = np.unique(labels, return_inverse=True)
         return tuple(distinct.tolist()), codes
-    return _factorize_objects(list(labels))
+    return _factorize_objects(list(labels), categories)
 
 
-def _factorize_objects(labels: list[Any]) -> tuple[tuple[Hashable, ...], Array]:
+def _factorize_objects(
+    labels: list[Any], categories: Any = None
+) -> tuple[tuple[Hashable, ...], Array]:
     try:
-        distinct = list(dict.fromkeys(labels))
+        distinct = dict.fromkeys(labels)
     except TypeError as error:
         raise TypeError(f"labels must be hashable and one-dimensional: {error}") from None
-    missing = {label for label in distinct if _is_missing(label)}
-    if missing:
+    if any(map(_is_missing, distinct)):
         _refuse_missing(np.array([_is_missing(label) for label in labels]))
-    try:
-        distinct.sort()
-    except TypeError:
-        pass
-    numbers = {label: b for b, label in enumerate(distinct)}
+    if categories is not None:
+        ordered = [label for label in categories if label in distinct]
+    else:
+        try:
+            ordered = sorted(distinct)
+        except TypeError:
+            ordered = list(distinct)
+    numbers = {label: b for b, label in enumerate(ordered)}
     codes = np.fromiter((numbers[label] for label in labels), dtype=np.intp, count=len(labels))
-    names = tuple(label.item() if isinstance(label, np.generic) else label for label in distinct)
-    return names, codes
+    return tuple(map(_as_plain, ordered)), codes
+
+
+def _as_plain(label: Any) -> Any:
+    """Return Python's kind of a NumPy scalar, but times finer than Python knows as they are."""
+    if not isinstance(label, np.generic):
+        return label
+    plain = label.item()
+    is_time = isinstance(label, np.datetime64 | np.timedelta64)
+    return label if is_time and isinstance(plain, int) else plain
 
 
 def _is_missing(label: Any) -> bool:
-    if label is None:
+    if label is None or label is np.ma.masked:
         return True
     try:
         return bool(label != label)

@@ -189,18 +189,19 @@ class BlockRectangularMatrix(BlockOperator):
         >>> bm.BlockRectangularMatrix.fit([[1, 3]], [0], [0, 0]).values
         array([[2.]])
         """
+        named = source
         source = as_source(source)
         if len(source.shape) != 2:
             raise ShapeError(f"source has shape {source.shape}; expected a matrix")
-        rows = as_partition(row_partition, source.shape[0], "row_partition")
-        cols = as_partition(col_partition, source.shape[1], "col_partition")
+        rows = as_partition(row_partition, source.shape[0], "row_partition", named, axis=0)
+        cols = as_partition(col_partition, source.shape[1], "col_partition", named)
         if isinstance(source, LinearOperator):
             between, dtype = operator_core(source, rows, cols, progress)
         else:
             sums, _ = matrix_sums(source, rows, cols, None, progress, "fit")
             between, dtype = sums / _root(rows, cols), working_dtype(source.dtype, "source")
         if check_finite:
-            require_finite_blocks(between, np.zeros(0), rows, cols)
+            require_finite_blocks(between, np.zeros(0), rows, cols, source)
         return cls._trusted(rows, cols, between, dtype)
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 
 from blockmat._held_out import each, folds, squared_distances
 from blockmat._scale import in_range
-from blockmat._similarity import Standardized, standardize
+from blockmat._similarity import Standardized, same_products, standardize
 from blockmat._sums import as_real_samples
 from blockmat._validation import Array
 from blockmat.fitting import fit_samples
@@ -52,7 +52,8 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     NonFiniteError
         If it contains NaN or infinity.
     ValueError
-        If there are fewer than 2 samples.
+        If there are fewer than 2 samples, or `X` is a symmetric matrix, which is a covariance
+        matrix and not samples.
 
     See Also
     --------
@@ -69,8 +70,8 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     estimated by the spread of single samples over T,
     :math:`T^{-2} \sum_t \| (x_t x_t^T - S)_\perp \|^2`, divided by :math:`\| S_\perp \|^2`. For
     the identity as the target, the whole spread is taken, as Ledoit and Wolf [1]_ do, who
-    neglect the error of the target. All norms come from the T x T products of the
-    samples and their block sums: O(T\ :sup:`2` n), with nothing of size n x n.
+    neglect the error of the target. All norms come from the products of the samples, or of the
+    variables where these are fewer, and their block sums: O(m T n), with m the smaller of T and n.
 
     The derivation is in :ref:`theory-shrinkage`.
 
@@ -91,8 +92,9 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     >>> round(bm.optimal_shrinkage(X), 2)
     0.22
     """
+    named = X
     X = as_real_samples(X, 2)
-    p = None if partition is None else as_partition(partition, X.shape[1])
+    p = None if partition is None else as_partition(partition, X.shape[1], source=named)
     deviations, _ = in_range(standardize(X, not assume_centered, scaled=False).deviations)
     spread = spread_of(deviations, p)
     if spread.distance <= 0:
@@ -114,8 +116,9 @@ class Spread(NamedTuple):
 def spread_of(deviations: Array, p: Partition | None) -> Spread:
     """Measure samples (T, n) with the mean zero, for a block-constant target or the identity."""
     n_samples, n = deviations.shape
-    gram = deviations @ deviations.T
-    lengths = np.diag(gram)
+    few = deviations if n_samples <= n else deviations.T
+    gram = few @ few.T  # or the other, with the same sum of squares
+    lengths = (deviations**2).sum(axis=1)
     squares = float((gram**2).sum()) / n_samples**2  # of S
     single = float((lengths**2).mean())  # of x x^T
     if p is None:
@@ -151,16 +154,14 @@ def cross_fitted_shrinkage(
     shrinkage is measured on the deviations there, to which they have not been fitted.
     """
 
-    def spread(pair: tuple[Array, Array]) -> Spread:
+    def measure(pair: tuple[Array, Array]) -> tuple[float, float]:
         rest, fold = pair
-        return spread_of(fold, find(rest))
+        found = spread_of(fold, find(rest))
+        return found.noise, found.distance - found.noise / len(fold)
 
     deviations, _ = in_range(deviations.astype(np.float64, copy=False))
-    pairs = [(rest, fold) for (rest, _), (_, fold) in zip(folds(X), folds(deviations), strict=True)]
-    noise = signal = 0.0
-    for (_, fold), found in zip(pairs, each(spread, pairs, n_jobs), strict=True):
-        noise += found.noise / len(pairs)
-        signal += (found.distance - found.noise / len(fold)) / len(pairs)
+    pairs = ((rest, fold) for (rest, _), (_, fold) in zip(folds(X), folds(deviations), strict=True))
+    noise, signal = np.mean(each(measure, pairs, n_jobs), axis=0)
     noise /= len(X)
     total = noise + max(signal, 0.0)
     return float(noise / total) if total > 0 else 1.0
@@ -192,16 +193,17 @@ class _HeldOut:
 
     With F the fit and Z the deviations that it is made of,
     ``(1 - s) Z^T Z / T + s F = s (F + c Z^T Z)``, whose inverse and determinant for every c
-    come from one decomposition of ``Z F^-1 Z^T``, T x T.
+    come from one decomposition of ``Z F^-1 Z^T``, T x T, or n x n for more samples than that.
     """
 
     def __init__(self, rest: Standardized, p: Partition, fold: Array) -> None:
         Z = rest.deviations
+        self.n_samples, self.n = Z.shape
         new = (fold - rest.location) / rest.scale
         target = fit_samples(Z, p, ddof=0, assume_centered=True)
+        Z = same_products(Z)
         solved = target.solve(Z.T)
         values, vectors = np.linalg.eigh(Z @ solved)
-        self.n_samples, self.n = len(Z), Z.shape[1]
         self.n_new = len(new)
         self.logdet = float(target.logdet())
         self.values = np.maximum(values, 0)

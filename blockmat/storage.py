@@ -1,8 +1,12 @@
 """Files: matrices as versioned .npz archives, without pickle, written atomically."""
 
+import io
 import json
+import math
 import os
-import tempfile
+import secrets
+import shutil
+import stat
 import zipfile
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -11,13 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from blockmat._validation import Array
-from blockmat.exceptions import BlockmatError, FileFormatError
+from blockmat.exceptions import FileFormatError
 from blockmat.partition import Partition
 
 __all__ = ["Archive", "read_archive", "write_archive", "write_atomically"]
 
 _FORMAT = "blockmat"
 _VERSION = 1
+_GROWTH = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}  # at most, from a file to memory
 
 
 class Archive(NamedTuple):
@@ -92,23 +97,52 @@ def read_archive(path: str | PathLike[str], build: Callable[[Archive], Any]) -> 
     """
     with open(path, "rb") as file:
         try:
-            with np.load(file, allow_pickle=False) as stored:
-                if not isinstance(stored, np.lib.npyio.NpzFile):
-                    raise KeyError("header")
-                content = {name: stored[name] for name in stored.files}
+            with zipfile.ZipFile(file) as stored:
+                n_bytes = os.fstat(file.fileno()).st_size
+                content = dict(_read_array(stored, member, n_bytes) for member in stored.infolist())
             return build(_archive(content, path))
         except FileFormatError:
             raise
-        except (BlockmatError, ValueError, KeyError, TypeError, AttributeError, EOFError,
-                OSError, zipfile.BadZipFile) as error:  # fmt: skip
+        except (
+            Exception
+        ) as error:  # damage has many faces, and none of them is a fault of the caller
             raise FileFormatError(
                 f"{os.fspath(path)} is not a complete file saved by blockmat ({error})"
             ) from error
 
 
+def _read_array(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, n_bytes: int
+) -> tuple[str, Array]:
+    """Read an array of an archive of so many bytes; nothing larger than these allow is allocated."""
+    growth = _GROWTH.get(member.compress_type)
+    if growth is None or member.file_size > growth * member.compress_size + growth:
+        raise KeyError(f"the size of {member.filename}")
+    if member.compress_size > n_bytes:
+        raise KeyError(f"the end of {member.filename}")
+    content = archive.read(member)  # and check its checksum
+    header = io.BytesIO(content)
+    version = np.lib.format.read_magic(header)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }[version]
+    shape, is_fortran, dtype = read_header(header)
+    count, start = math.prod(shape), header.tell()
+    if (
+        dtype.hasobject
+        or min(shape, default=0) < 0
+        or count * dtype.itemsize != len(content) - start
+    ):
+        raise KeyError(f"the numbers of {member.filename}")
+    numbers = np.frombuffer(content, dtype, count, start)
+    array = numbers.reshape(shape, order="F" if is_fortran else "C")
+    return member.filename.removesuffix(".npy"), array
+
+
 def _archive(content: dict[str, Array], path: Any) -> Archive:
     header = json.loads(content.pop("header").item())
-    if header["format"] != _FORMAT:
+    if header["format"] != _FORMAT or type(header["version"]) is not int:
         raise KeyError("format")
     if header["version"] > _VERSION:
         raise FileFormatError(
@@ -151,6 +185,9 @@ def _as_name(name: Any) -> Any:
 def write_atomically(path: str | PathLike[str], write: Callable[[Any], Any]) -> None:
     """Write beside the target and rename, so that no half-written file has its name.
 
+    The target of a link is replaced, and the link kept. What is no regular file, such as a pipe or
+    a device, is written to, and so is the file of another user, which would change its owner.
+
     Parameters
     ----------
     path : path-like
@@ -161,28 +198,52 @@ def write_atomically(path: str | PathLike[str], write: Callable[[Any], Any]) -> 
     Raises
     ------
     OSError
-        If the file cannot be written; what had its name is then untouched.
+        If the file cannot be written; a regular file that had its name is then untouched.
     """
     target = os.path.realpath(os.fspath(path))
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        old = os.stat(path)
+    except FileNotFoundError:
+        old = None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        content = io.BytesIO()  # np.save asks files for their position, which pipes have not
+        write(content)
+        with open(path, "wb") as file:
+            file.write(content.getbuffer())
+        return
+    if old is not None:
+        with open(target, "ab"):  # an error where the file must not be written to
+            pass
+    temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.tmp")
+    try:
+        file = open(temporary, "xb")  # noqa: SIM115
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+    try:
+        with file:
+            if old is not None:
+                os.chmod(temporary, 0o600)  # until it has the owner of the old file
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        _copy_mode(target, temporary)
-        os.replace(temporary, target)
+        if old is None or _has_access_of(old, temporary):
+            os.replace(temporary, target)
+        else:
+            shutil.copyfile(temporary, target)
+            os.unlink(temporary)
     except BaseException:
         os.unlink(temporary)
         raise
 
 
-def _copy_mode(target: str, temporary: str) -> None:
-    """Give the new file the mode of the one it replaces, or what open() would give."""
-    if os.path.exists(target):
-        mode = os.stat(target).st_mode & 0o777
-    else:
-        umask = os.umask(0)
-        os.umask(umask)
-        mode = 0o666 & ~umask
-    os.chmod(temporary, mode)
+def _has_access_of(old: os.stat_result, temporary: str) -> bool:
+    """Give a file the owner, group and mode of the one that it is to replace, if that is allowed."""
+    new = os.stat(temporary)
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+        try:
+            os.chown(temporary, old.st_uid, old.st_gid)
+        except PermissionError:
+            return False
+    os.chmod(temporary, stat.S_IMODE(old.st_mode))
+    return True

@@ -1,6 +1,9 @@
+import os
 import re
+import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -109,9 +112,16 @@ def test_apply(name, function, shape):
             "labels.npy has shape (6,); expected a square matrix",
         ),
         ("fit S.npy --labels gap.txt --output f", "gap.txt has no label in line 2"),
-        ("fit S.npy --labels short.txt --output f", "partition divides 2 variables; expected 6"),
+        (
+            "fit S.npy --labels short.txt --output f",
+            "short.txt has 2 labels; expected 6, one for each variable",
+        ),
         ("fit S.npy --sizes 3,x --output f", "--sizes is '3,x'"),
+        ("fit S.npy --sizes= --output f", "--sizes is ''; expected integers such as 3,4,2"),
+        ("fit S.npy --sizes 3,3, --output f", "--sizes is '3,3,'; expected integers"),
         ("fit S.npy --sizes 6,0 --output f", "sizes[1] is 0"),
+        ("fit S.npy --sizes 4611686018427387904,4611686018427387904 --output f", "sizes add up to"),
+        ("fit S.npy --labels= --output f", "Is a directory"),
         ("fit S.npy --blocks 0 --output f", "--blocks is 0; expected 1 to 6"),
         ("fit S.npy --blocks 7 --output f", "--blocks is 7"),
         ("fit S.npy --blocks 2 --numbers 1 --aligned --output f", "aligned is True with numbers=1"),
@@ -212,3 +222,34 @@ def test_the_session_in_the_docs(capsys):
     for command, output in commands:
         assert main(command.split()) == 0
         assert capsys.readouterr().out == output
+
+
+def test_bytes_for_standard_output_are_not_mixed_with_words(folder):
+    if not Path("/dev/stdout").exists():
+        pytest.skip("needs /dev/stdout")
+    command = "fit S.npy --sizes 3,2,1 --output /dev/stdout".split()
+    done = subprocess.run([sys.executable, "-m", "blockmat", *command], capture_output=True, check=True,
+                          cwd=folder, env={**os.environ, "PYTHONPATH": str(Path(bm.__file__).parents[1])})  # fmt: skip
+    (folder / "piped").write_bytes(done.stdout)
+    assert_matches_dense(bm.load("piped"), project_dense(S, [0, 0, 0, 1, 1, 2]))
+    assert b"saved to /dev/stdout" in done.stderr
+    assert done.stdout.startswith(b"PK")
+    assert b"saved to" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["fit", "apply"])
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_output_may_be_a_pipe(folder, command):
+    bm.fit(S, LABELS).save("f")
+    os.mkfifo("pipe")
+    arguments = {
+        "fit": "fit S.npy --blocks 2 --output pipe",
+        "apply": "apply f S.npy --function inv --output pipe",
+    }
+    with ThreadPoolExecutor(1) as pool:
+        content = pool.submit((folder / "pipe").read_bytes)
+        assert main(arguments[command].split()) == 0
+        (folder / "copy").write_bytes(content.result(timeout=60))
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+    result = bm.load("copy").toarray() if command == "fit" else np.load("copy")
+    assert result.shape == (6, 6)

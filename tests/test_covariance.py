@@ -265,6 +265,27 @@ def test_nothing_of_size_n_by_n_is_formed(monkeypatch, shrinkage_, labels):
     assert "covariance_" not in vars(model)
 
 
+@pytest.mark.parametrize("shrinkage_", [None, 0.5, "optimal", "cv"])
+@pytest.mark.parametrize("labels", [None, LABELS])
+def test_nothing_of_size_t_by_t_is_formed(shrinkage_, labels):
+    X = samples(60_000)  # whose squared number is 27 GiB
+    model = BlockCovariance(labels, shrinkage=shrinkage_).fit(X)
+    assert model.operator_.nbytes < X.nbytes / 10
+    weight = model.shrinkage_
+    expected = dense_model(X, model.labels_, True, weight, False)
+    np.testing.assert_allclose(model.covariance_, expected, rtol=1e-9)
+
+
+def test_the_shrinkage_does_not_depend_on_which_side_is_smaller():
+    """Copies of the samples, which change no second moment, make them more than the variables."""
+    X = np.random.default_rng(0).standard_normal((12, 16))
+    X -= X.mean(axis=0)
+    p = bm.Partition.from_labels(LABELS)
+    for partition in (None, p):
+        few, many = (shrinkage.spread_of(x, partition) for x in (X, np.tile(X, (3, 1))))
+        np.testing.assert_allclose(few, many)
+
+
 def test_blocks_are_found_or_given():
     X = samples(200)
     found = BlockCovariance().fit(X)
@@ -284,6 +305,11 @@ def test_blocks_are_found_or_given():
         BlockCovariance(shrinkage="cv"),
         BlockCovariance(shrinkage="optimal"),
         BlockCovariance(scaled=False, shrinkage=0.5, n_blocks=1, assume_centered=True),
+        BlockCovariance(n_blocks=2),
+        BlockCovariance(n_blocks=2, scaled=False),
+        BlockCovariance(n_blocks=2, shrinkage=0.5, assume_centered=True),
+        BlockCovariance(n_blocks=2, shrinkage="cv"),
+        BlockCovariance(n_blocks=2, shrinkage="optimal", scaled=False, n_jobs=2),
     ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
@@ -329,8 +355,18 @@ BAD = [
     ({"labels": [0, 1]}, CONSTANT, ValueError, "column 1 of X is constant"),
     ({}, np.ones((5, 3)), ValueError, "column 0 of X is constant"),
     ({}, np.full((5, 3), np.nan), ValueError, "NaN"),
-    ({"labels": [0, 1]}, samples(), ValueError, "labels divides 2 variables; expected 16"),
-    ({"n_blocks": 17}, samples(), ValueError, "n_blocks is 17; expected at most 16"),
+    (
+        {"labels": [0, 1]},
+        samples(),
+        ValueError,
+        "labels has 2 labels; expected 16, one for each variable",
+    ),
+    (
+        {"n_blocks": 17},
+        samples(),
+        ValueError,
+        r"X has 16 feature\(s\); n_blocks=17 expects at least as many",
+    ),
     ({"n_blocks": 0}, samples(), ValueError, "n_blocks is 0; expected at least 1"),
     ({"n_blocks": 2.5}, samples(), TypeError, "n_blocks is 2.5; expected an integer"),
     ({"n_blocks": "all"}, samples(), ValueError, "n_blocks is 'all'; expected an integer or"),
@@ -425,7 +461,7 @@ def test_all_equal_variances_of_zero_are_allowed_without_scaling():
     ("arguments", "message"),
     [
         ((np.eye(2),), r"comp_cov has shape \(2, 2\); expected \(16, 16\)"),
-        ((np.full((16, 16), np.nan),), "comp_cov contains NaN"),
+        ((np.full((16, 16), np.nan),), r"comp_cov contains nan at index \(0, 0\)"),
         ((np.eye(16), "nuclear"), "norm is 'nuclear'"),
     ],
 )

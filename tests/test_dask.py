@@ -68,6 +68,62 @@ def test_a_fit_of_samples_does_not_depend_on_the_chunks(p, aligned, centered, dt
     same(bm.fit_samples(source, p, **options), bm.fit_samples(X, p, **options), rtol)
 
 
+@st.composite
+def filtered(draw, n):
+    """Chunks of which some are filtered away whole: which of the numbers of an axis stay, and its chunks."""
+    sizes = draw(chunks(n))
+    lengths = []
+    for size in sizes:
+        lengths += [(0, 1)] * draw(st.integers(0, 2)) + [(size, draw(st.integers(0, 2)))]
+    kept = np.concatenate([np.repeat([True, False], pair) for pair in lengths])
+    return kept, tuple(size + more for size, more in lengths)
+
+
+def filter_chunks(x, axes, kind=None):
+    """Hide an array between other numbers, cut it into chunks, and filter the others away."""
+    larger = np.full([len(kept) for kept, _ in axes], np.nan, dtype=x.dtype)
+    larger[np.ix_(*(kept for kept, _ in axes))] = x
+    lazy = da.from_array(larger, chunks=tuple(sizes for _, sizes in axes))
+    for axis, (kept, sizes) in enumerate(axes):
+        lazy = lazy[(slice(None),) * axis + (da.from_array(kept, chunks=(sizes,)),)]
+        lazy = lazy.compute_chunk_sizes()
+    return lazy if kind is None else lazy.map_blocks(kind)
+
+
+@given(partitions(min_n=1, max_n=8), st.booleans(), st.data())
+@settings(max_examples=40)
+def test_chunks_of_length_zero_change_nothing(p, aligned, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    S, X = rng.standard_normal((p.n, p.n)), rng.standard_normal((7, p.n)) + 1
+    rows, cols, samples = (data.draw(filtered(n)) for n in (p.n, p.n, 7))
+    A = bm.fit(S, p, aligned=aligned)
+    for kind in (None, sp.csr_matrix):
+        source = filter_chunks(S, (rows, cols), kind)
+        assert source.shape == S.shape
+        same(bm.fit(source, p, aligned=aligned), A)
+        if aligned and kind is not None:
+            continue
+        product = A @ source
+        assert aligned or product.chunks == source.chunks
+        np.testing.assert_allclose(np.asarray(product), A @ S, atol=1e-12)
+    vector = filter_chunks(S[0], (rows,))
+    np.testing.assert_allclose(np.asarray(A @ vector), A @ S[0], atol=1e-12)
+    lazy = filter_chunks(X, (samples, cols))
+    for centred in (False, True):
+        options = {"aligned": aligned, "assume_centered": centred}
+        same(bm.fit_samples(lazy, p, **options), bm.fit_samples(X, p, **options))
+    whole = lazy.rechunk({1: -1})
+    same(bm.fit_samples(whole, p, aligned=aligned), bm.fit_samples(X, p, aligned=aligned))
+    accumulator = bm.BlockAccumulator(p, aligned)
+    accumulator.add_samples(lazy)
+    same(accumulator.covariance(), bm.fit_samples(X, p, aligned=aligned))
+
+
+def test_products_with_no_columns():
+    A = bm.fit(RNG.standard_normal((N, N)), LABELS)
+    assert (A @ da.zeros((N, 0), chunks=(17, 1))).compute().shape == (N, 0)
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("kind", ["csr", "coo", "pydata"])
@@ -211,13 +267,13 @@ def test_a_bad_chunk_is_named(bad):
     S = np.ones((N, N))
     S[40, 10] = bad
     source = da.from_array(S, chunks=20)
-    message = r"in chunk \(2, 0\), rows 40 to 60 and columns 0 to 20"
+    message = "source contains NaN or infinity in row 40 and column 10; expected"
     with pytest.raises(np.linalg.LinAlgError, match=message):
         bm.fit(source, LABELS)
     assert not np.isfinite(bm.fit(source, LABELS, check_finite=False).between).all()
     for width in (N, 20):
         with pytest.raises(
-            np.linalg.LinAlgError, match=r"X contains NaN or infinity in chunk \(2, 0\)"
+            np.linalg.LinAlgError, match="X contains NaN or infinity in row 40 and column 10"
         ):
             bm.fit_samples(da.from_array(S, chunks=(20, width)), LABELS)
 
@@ -237,7 +293,31 @@ BAD = [
         ValueError,
         "diagonal is given",
     ),
-    (lambda: bm.fit_samples(unknown(), [0] * 3), ValueError, "X has chunks of unknown sizes"),
+    (
+        lambda: bm.fit_samples(unknown(), [0] * 3),
+        ValueError,
+        "X has chunks of unknown sizes.*compute_chunk_sizes",
+    ),
+    (
+        lambda: bm.fit(unknown(), [0] * 3),
+        ValueError,
+        "source has chunks of unknown sizes.*compute_chunk_sizes",
+    ),
+    (
+        lambda: bm.BlockConstantMatrix.identity([0] * 3) @ unknown().T,
+        ValueError,
+        "x has chunks of unknown sizes.*compute_chunk_sizes",
+    ),
+    (
+        lambda: bm.fit_samples(da.eye(4, chunks=2).map_blocks(sp.csr_array), [0] * 4),
+        TypeError,
+        "X is a sparse matrix",
+    ),
+    (
+        lambda: bm.fit(da.full((4, 4), 1e308), [0] * 4),
+        ValueError,
+        "rows 0 to 4 and columns 0 to 4 overflow",
+    ),
     (lambda: bm.fit_samples(da.ones((1, 4)), [0] * 4), ValueError, "ddof is 1"),
     (lambda: bm.fit_samples(da.ones((0, 4)), [0] * 4, ddof=0), ValueError, "ddof is 0"),
     (

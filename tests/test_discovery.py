@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
-from blockmat import _starts, discovery
+from blockmat import _similarity, _starts, discovery
 from blockmat._block_kmeans import (
     FrobeniusLoss,
     GaussianLoss,
@@ -20,7 +20,7 @@ from blockmat._block_kmeans import (
     cheapest_intervals,
     refine,
 )
-from blockmat._similarity import Correlation, SymmetricMatrix
+from blockmat._similarity import Correlation, SymmetricMatrix, same_products
 from blockmat._starts import ChangePoints, WardTree
 
 
@@ -256,6 +256,121 @@ def test_many_variables_are_condensed_and_the_seed_decides():
     A = values[labels][:, labels] + 0.1 * symmetric(len(labels))
     q = bm.find_partition(A, 3, random_state=0)
     assert same(q.labels, labels)
+
+
+def block_constant(labels, k, seed):
+    """A matrix with exactly one number per block, all of them different."""
+    values = symmetric(k, seed)
+    return values[labels][:, labels]
+
+
+@st.composite
+def many_variables(draw):
+    """Labels of 2001 to 4000 variables, in blocks of any sizes."""
+    k = draw(st.integers(1, 8))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    shares = rng.dirichlet(np.full(k, draw(st.sampled_from([0.2, 1, 5]))))
+    others = rng.choice(k, draw(st.integers(2001, 4000)) - k, p=shares)
+    return rng.permutation(np.concatenate([np.arange(k), others])), k
+
+
+@given(many_variables(), st.integers(0, 999))
+@settings(max_examples=8)
+@example((np.repeat([0, 1, 2], 700), 3), 0)
+def test_blocks_of_a_block_constant_matrix_of_many_variables_are_found(labelling, seed):
+    labels, k = labelling
+    A = block_constant(labels, k, seed)
+    assert same(bm.find_partition(A, k, random_state=seed).labels, labels)
+    assert same(bm.find_partition(A, random_state=seed).labels, labels)
+    rows, cols, loss = bm.cocluster(A[:, ::5], k, 1, random_state=seed)
+    assert same(rows.labels, labels)
+    assert cols.n_blocks == 1
+    assert loss >= 0
+
+
+@given(labellings(60), st.integers(0, 100), st.data())
+def test_there_are_as_many_blocks_as_asked_for_with_fewer_different_rows(labelling, seed, data):
+    labels, k = labelling
+    asked = data.draw(st.integers(1, len(labels)))
+    A = block_constant(labels, k, seed)
+    X = np.random.default_rng(seed).standard_normal((len(labels) + 3, k))[:, labels]
+    with pytest.MonkeyPatch.context() as monkeypatch:  # as if there were thousands
+        for name, value in (("_TREE_UP_TO", 12), ("_GROUPS", 6)):
+            monkeypatch.setattr(_starts, name, value)
+        monkeypatch.setattr(_similarity, "_EXACT_UP_TO", 5)
+        assert bm.find_partition(A, asked).n_blocks == asked
+        assert bm.find_partition(A, asked, signs=True)[0].n_blocks == asked
+        assert bm.find_partition(X, asked, samples=True).n_blocks == asked
+        rows, cols, _ = bm.cocluster(A, asked, asked)
+        assert rows.n_blocks == cols.n_blocks == asked
+
+
+@given(
+    st.integers(2, 600), st.integers(1, 6), st.integers(0, 999), st.sampled_from([0.0, 1e-3, 1e3])
+)
+def test_what_is_left_of_a_block_constant_matrix_is_rounding_for_every_finer_partition(
+    n, k, seed, own
+):
+    k = min(n, k)
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % k)
+    A = block_constant(labels, k, seed) + own * np.eye(n)
+    similarity = SymmetricMatrix(A)
+    objective = FrobeniusLoss(similarity.squares, n)
+    exact = objective.deviance(blocks_of(similarity, labels, k))
+    finer = np.unique(3 * labels + rng.integers(0, 3, n), return_inverse=True)[1]
+    assert objective.deviance(blocks_of(similarity, finer, finer.max() + 1)) == exact
+
+
+@st.composite
+def tall_samples(draw):
+    """More samples than variables, of any rank and in units of any size."""
+    n = draw(st.integers(1, 30))
+    n_samples, rank = n + draw(st.integers(1, 90)), draw(st.integers(1, n))
+    rng = np.random.default_rng(draw(st.integers(0, 9999)))
+    Z = rng.standard_normal((n_samples, rank)) @ rng.standard_normal((rank, n))
+    Z[:, rng.random(n) < 0.1] = 0
+    return Z * 10.0 ** rng.integers(-80, 80, n)
+
+
+@given(tall_samples())
+def test_few_rows_have_the_products_of_many(Z):
+    n = Z.shape[1]
+    few = same_products(Z)
+    assert few.shape == (n, n)
+    units = np.abs(Z).max(axis=0)
+    units[units == 0] = 1
+    exact = (Z / units).T @ (Z / units)
+    size = np.sqrt(np.outer(exact.diagonal(), exact.diagonal()))
+    error = np.abs((few / units).T @ (few / units) - exact)
+    # Sums of T products on both sides, and n steps of a pivoted Cholesky decomposition.
+    assert (error <= (2 * len(Z) + n**2) * np.finfo(float).eps * size).all()
+    assert same_products(Z.T.copy()).shape == Z.T.shape
+    single = same_products((Z / units).astype(np.float32))
+    assert single.dtype == np.float32
+
+
+@given(st.integers(3, 40), st.integers(2, 20), st.integers(1, 20), st.integers(0, 999))
+def test_points_are_principal_components_whichever_side_is_smaller(n_samples, n, rank, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_samples, rank := min(rank, n))) @ rng.standard_normal((rank, n))
+    points = Correlation(X).points(5, None)
+    Z = (X - X.mean(0)) / X.std(0) / np.sqrt(n_samples)
+    values, vectors = np.linalg.eigh(Z @ Z.T)  # T x T
+    noise = np.median(values[-min(n_samples - 1, n) :])
+    kept = np.sqrt(np.maximum(1 - noise / np.maximum(values[-5:], noise), 0))
+    expected = (Z.T @ vectors[:, -5:]) * kept
+    np.testing.assert_allclose(points @ points.T, expected @ expected.T, atol=1e-9)
+
+
+@pytest.mark.parametrize("criterion", ["icl", "cv"])
+def test_nothing_of_size_t_by_t_is_formed(criterion):
+    n_samples = 60_000  # squared, these are 27 GiB
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_samples, 3))[:, labels] + rng.standard_normal((n_samples, 8))
+    p = bm.find_partition(X, samples=True, criterion=criterion)
+    np.testing.assert_array_equal(p.labels, labels)
 
 
 def test_a_path_has_every_number_around_its_best():

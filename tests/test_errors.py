@@ -31,7 +31,7 @@ def operator(shape):
         (lambda: bm.fit(1.0, [0]), ValueError, "source is 0-d"),
         (lambda: bm.fit(np.ones((2, 2, 2)), [0, 0]), ValueError, "source is 3-d"),
         (lambda: bm.fit([[1, 2], [3]], [0, 0]), ValueError, "source is not a rectangular array"),
-        (lambda: bm.fit(S, [0, 0]), ValueError, "partition divides 2 variables; expected 3"),
+        (lambda: bm.fit(S, [0, 0]), ValueError, "partition has 2 labels; expected 3, one for each variable"),
         (lambda: bm.fit(S, [0, 0, np.nan]), ValueError, "labels is missing .* at index 2"),
         (lambda: bm.fit(S, bm.Partition.trivial(4)), ValueError, "partition divides 4 variables"),
         (lambda: bm.fit(operator((3, 2)), [0] * 3), ValueError, r"source has shape \(3, 2\)"),
@@ -100,7 +100,7 @@ def operator(shape):
         (lambda: I3 + BCM.identity([0, 1, 1]), ValueError, "different partitions .* refine"),
         (lambda: I3 @ BCM.identity([0, 1, 1]), ValueError, "different partitions .* refine"),
         (lambda: I3.refine([0, 1, 1]), ValueError, "not a refinement"),
-        (lambda: I3.refine([0, 1]), ValueError, "partition divides 2 variables"),
+        (lambda: I3.refine([0, 1]), ValueError, "partition has 2 labels"),
         (lambda: BCM([0, 0, 1, 1], np.eye(2), np.ones((2, 2))).refine([0, 0, 1, 2]), ValueError, "breaks up the p <-> p pairs"),
         # not finite
         (lambda: bm.fit(NAN, P), LinAlgError, r"NaN or infinity in block \('x', 'x'\)"),

@@ -205,7 +205,7 @@ def test_nbytes_counts_what_describes_it():
         (lambda: Partition.trivial(2).block_sums(["a", "b"]), bm.BlockmatError, "x has dtype <U1"),
         (lambda: Partition.trivial(2).meet([0, 1]), TypeError, "other is a list"),
         (lambda: Partition.trivial(2).meet(Partition.trivial(3)), ShapeError, "divides 3 variables; expected 2"),
-        (lambda: Partition.trivial(2).refine([0]), ShapeError, "labels divides 1 variables"),
+        (lambda: Partition.trivial(2).refine([0]), ShapeError, "labels has 1 labels; expected 2, one for each variable"),
         (lambda: Partition.trivial(2).merge([0, 1]), ShapeError, "labels has length 2"),
     ],
 )  # fmt: skip

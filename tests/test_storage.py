@@ -1,17 +1,23 @@
 """Saving, loading, pickling, copying and showing."""
 
 import copy
+import io
 import json
 import os
 import pickle
 import re
+import socket
 import stat
+import tracemalloc
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given
 
 import blockmat as bm
+from blockmat import storage
 from blockmat.exceptions import FileFormatError
 from blockmat.testing import block_matrices
 from tests.cases import CASES, over_cases
@@ -92,6 +98,261 @@ def test_file_mode_and_links(tmp_path):
     assert (tmp_path / "link").is_symlink()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert_same(bm.load(path), 2 * A)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path, through_a_link):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if through_a_link else pipe
+    if through_a_link:
+        path.symlink_to(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        content = pool.submit(pipe.read_bytes)
+        A.save(path)
+        (tmp_path / "f").write_bytes(content.result(timeout=60))
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert sorted(os.listdir(tmp_path)) == sorted({"f", "pipe", path.name})
+    assert_same(bm.load(tmp_path / "f"), A)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs its devices")
+def test_a_device_is_written_to(tmp_path):
+    before = os.stat("/dev/null")
+    A.save("/dev/null")
+    after = os.stat("/dev/null")
+    assert stat.S_ISCHR(after.st_mode)
+    assert (after.st_ino, after.st_rdev) == (before.st_ino, before.st_rdev)
+    (tmp_path / "link").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        A.save(tmp_path / "link")
+    assert os.listdir(tmp_path) == ["link"]
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+
+
+def test_a_socket_and_a_folder_are_refused(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        with pytest.raises(OSError, match="socket"):
+            A.save(tmp_path / "socket")
+        assert stat.S_ISSOCK((tmp_path / "socket").stat().st_mode)
+    with pytest.raises(IsADirectoryError):
+        A.save(tmp_path)
+
+
+def test_a_link_to_nothing_makes_its_target(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    A.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert_same(bm.load(tmp_path / "target"), A)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o4755])
+def test_a_file_that_is_replaced_keeps_its_mode_and_its_owner(tmp_path, mode):
+    path = tmp_path / "f"
+    path.touch()
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 4321)
+    path.chmod(mode)
+    before = path.stat()
+    A.save(path)
+    after = path.stat()
+    assert stat.S_IMODE(after.st_mode) == mode
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+
+
+def test_a_file_whose_owner_cannot_be_kept_is_written_to(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    path.write_bytes(b"x" * 9999)
+    before = path.stat()
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "chown", refuse)
+    monkeypatch.setattr(storage.os, "stat", own_by_another(os.stat, path))
+    A.save(path)
+    monkeypatch.undo()
+    assert path.stat().st_ino == before.st_ino
+    assert os.listdir(tmp_path) == ["f"]
+    assert_same(bm.load(path), A)
+
+
+def own_by_another(function, path):
+    """Let a file seem to belong to another user."""
+
+    def result(asked, **options):
+        found = function(asked, **options)
+        fields = list(found)
+        fields[4] += os.fspath(asked) == os.fspath(path)
+        return os.stat_result(fields)
+
+    return result
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything is allowed to root"
+)
+def test_what_must_not_be_written_is_not_replaced(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"precious")
+    path.chmod(0o444)
+    with pytest.raises(PermissionError, match="f'"):
+        A.save(path)
+    path.chmod(0o644)
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(PermissionError, match="f'"):
+            A.save(path)
+    finally:
+        tmp_path.chmod(0o755)
+    assert path.read_bytes() == b"precious"
+
+
+def saved_matrices():
+    """One of each kind that files differ in, small."""
+    p = bm.Partition.from_labels([1, 0, 1])
+    yield bm.BlockConstantMatrix([0, 1, 1], np.float32([[1, 2], [3, 4]]), [0, 5])
+    yield bm.BlockConstantMatrix(["x", "y", "x"], np.eye(2))
+    yield bm.BlockConstantMatrix(bm.Partition.uniform(2, 2), np.eye(2) * 1j, np.ones((2, 2)))
+    yield bm.BlockRectangularMatrix(p, [("a", 1), ("b", 2)], [[1.0, 2.0], [3.0, 4.0]])
+
+
+def equal_files(first, second):
+    if type(first) is not type(second) or first.dtype != second.dtype:
+        return False
+    if isinstance(first, bm.BlockRectangularMatrix):
+        parts = [
+            (first.row_partition, second.row_partition),
+            (first.col_partition, second.col_partition),
+        ]
+    else:
+        parts = [(first.partition, second.partition)]
+    return all(p == q for p, q in parts) and np.array_equal(first.toarray(), second.toarray())
+
+
+@pytest.mark.parametrize(
+    "matrix", list(saved_matrices()), ids=["intervals", "names", "aligned", "rectangular"]
+)
+def test_a_damaged_byte_changes_nothing_or_is_an_error(matrix, tmp_path):
+    path = tmp_path / "f"
+    matrix.save(path)
+    complete = path.read_bytes()
+    rng = np.random.default_rng(0)
+    wrong = []
+    for i in rng.choice(len(complete), 250, replace=False).tolist():
+        for flip in (0xFF, 1 << int(rng.integers(8))):
+            damaged = bytearray(complete)
+            damaged[i] ^= flip
+            path.write_bytes(damaged)
+            try:
+                if not equal_files(bm.load(path), matrix):
+                    wrong.append((i, flip))
+            except FileFormatError:
+                pass
+    assert wrong == []
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_a_file_that_is_cut_off_is_an_error(tmp_path, step):
+    path = tmp_path / "f"
+    A.save(path)
+    complete = path.read_bytes()
+    for length in range(0, len(complete) - 30, 13 * step):
+        path.write_bytes(complete[:length])
+        with pytest.raises(FileFormatError):
+            bm.load(path)
+
+
+def crafted(path, compression=zipfile.ZIP_STORED, **changed):
+    """Write a file with other members, as bytes or as arrays."""
+    header = {"format": "blockmat", "version": 1, "kind": "square", "partitions": ["partition"]}
+    members = {
+        "header": np.array(json.dumps(header)),
+        "partition.sizes": np.array([2, 1]),
+        "between": np.eye(2),
+        "within": np.ones(2) * [1, 0],
+        **changed,
+    }
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            if not isinstance(content, bytes):
+                file = io.BytesIO()
+                np.save(file, content)
+                content = file.getvalue()
+            archive.writestr(f"{name}.npy", content)
+
+
+def npy(header, content=b""):
+    text = header.encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content
+
+
+CRAFTED = {
+    "sizes that overflow": {"partition.sizes": np.array([2**62] * 4)},
+    "sizes that overflow to one": {"partition.sizes": np.array([2**63, 2**63, 1], dtype=np.uint64)},
+    "sizes that are negative": {"partition.sizes": np.array([-1, 4])},
+    "labels beyond the blocks": {"partition.labels": np.array([0, 1, 2**40])},
+    "a huge array": {"between": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000)}")},
+    "a huge empty array": {"between": npy("{'descr': '<U0', 'fortran_order': False, 'shape': (99999999999999,)}")},
+    "negative lengths": {"between": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-2, -2)}", bytes(32))},
+    "another length": {"between": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2)}", bytes(31))},
+    "objects": {"between": npy("{'descr': '|O', 'fortran_order': False, 'shape': (2, 2)}", bytes(32))},
+    "no dtype": {"between": npy("{'descr': 'nonsense', 'fortran_order': False, 'shape': (2, 2)}", bytes(32))},
+    "a deep header": {"between": npy("(" * 5000)},
+    "no array": {"between": b"text"},
+    "another version of arrays": {"between": b"\x93NUMPY\x09\x00"},
+    "a deep JSON": {"header": np.array("[" * 100_000)},
+    "deep names": {"partition.names": np.array("[" * 5000 + "1" + "]" * 5000)},
+    "names that are no names": {"partition.names": np.array('[{}, {}]')},
+    "a header that is a list": {"header": np.array("[1]")},
+    "a header that is a number": {"header": np.array(7.0)},
+    "a header that is no text": {"header": np.frombuffer(b"\xff" * 8, "<U2")},
+    "a version that is no number": {"header": np.array('{"format": "blockmat", "version": "1"}')},
+    "a version that is infinite": {"header": np.array('{"format": "blockmat", "version": 1e999}')},
+    "another kind": {"header": np.array('{"format": "blockmat", "version": 1, "kind": [], "partitions": []}')},
+    "words for numbers": {"between": np.array([["a", "b"], ["c", "d"]])},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", CRAFTED.values(), ids=CRAFTED)
+def test_a_crafted_file_is_an_error_and_takes_no_memory(changed, tmp_path):
+    crafted(tmp_path / "good")
+    assert bm.load(tmp_path / "good").shape == (3, 3)
+    crafted(tmp_path / "f", **changed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileFormatError, match="f is not a complete file saved by blockmat"):
+            bm.load(tmp_path / "f")
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_member_that_is_said_to_be_huge_takes_no_memory(tmp_path):
+    crafted(tmp_path / "f")
+    content = bytearray((tmp_path / "f").read_bytes())
+    place = content.index(b"PK\x01\x02")  # the first entry of the directory
+    for length in (2**31, 2**32 - 2):
+        content[place + 20 : place + 28] = length.to_bytes(4, "little") * 2
+        (tmp_path / "f").write_bytes(content)
+        tracemalloc.start()
+        try:
+            with pytest.raises(FileFormatError):
+                bm.load(tmp_path / "f")
+            assert tracemalloc.get_traced_memory()[1] < 2**25
+        finally:
+            tracemalloc.stop()
+
+
+def test_compressed_files_are_read(tmp_path):
+    crafted(tmp_path / "f", zipfile.ZIP_DEFLATED)
+    assert bm.load(tmp_path / "f").shape == (3, 3)
+    for compression in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        crafted(tmp_path / "f", compression)
+        with pytest.raises(FileFormatError):
+            bm.load(tmp_path / "f")
 
 
 def test_loading_what_is_no_saved_matrix(tmp_path):

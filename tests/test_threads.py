@@ -297,6 +297,42 @@ def test_from_many_threads_at_once(monkeypatch):
                 np.testing.assert_array_equal(result, alone)
 
 
+def test_the_number_of_threads_may_change_while_others_multiply(monkeypatch):
+    in_small_parts(monkeypatch)
+    A = matrix(partition(300, 7, True), np.float64)
+    x = np.random.default_rng(0).standard_normal(300)
+    bm.set_num_threads(1)
+    expected = A @ x
+    started, interval = threading.Barrier(5, timeout=60), sys.getswitchinterval()
+
+    def multiply(_):
+        started.wait()
+        return [A @ x for _ in range(300)]
+
+    sys.setswitchinterval(1e-5)  # so that threads meet in few rounds
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            results = [pool.submit(multiply, i) for i in range(4)]
+            started.wait()
+            while not all(result.done() for result in results):
+                bm.set_num_threads(3)
+                bm.set_num_threads(1)
+    finally:
+        sys.setswitchinterval(interval)
+    for result in results:
+        for product in result.result():
+            np.testing.assert_array_equal(product, expected)
+
+
+def test_the_number_of_threads_is_read_once(monkeypatch):
+    """It is 3 when it is read first, and 1 from then on: the ranges are done all the same."""
+    numbers, done = iter([3]), []
+    bm.set_num_threads(2)  # another pool is to be made
+    monkeypatch.setattr(_threads, "get_num_threads", lambda: next(numbers, 1))
+    _threads.run(lambda first, last: done.append(first), (), [(i, i + 1) for i in range(6)])
+    assert sorted(done) == list(range(6))
+
+
 def python(code, cwd=None, **environment):
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
