@@ -455,9 +455,10 @@ def _without_rounding(p: Partition, between: Array, traces: Array) -> Array:
 
     A centred matrix has block sums of zero, not random tiny ones of either sign.
     """
-    with np.errstate(invalid="ignore"):  # infinite sums, which the caller may allow
-        scale = np.sqrt(np.abs(traces) * np.where(p.sizes > 1, p.sizes**0.5, 0))
-        cancelled = np.abs(between) <= 16 * np.finfo(np.float64).eps * np.outer(scale, scale)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite sums, which may be allowed
+        scale = np.sqrt(np.abs(traces)) * np.where(p.sizes > 1, p.sizes**0.25, 0)
+        rounding = 16 * np.finfo(np.float64).eps * np.outer(scale, scale)
+        cancelled = (np.abs(between) <= rounding) & np.isfinite(rounding)
     return np.where(cancelled, 0, between)
 
 
