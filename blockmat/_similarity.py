@@ -152,7 +152,7 @@ class SymmetricMatrix:
 
 
 class Correlation:
-    """The correlation matrix of samples, never formed.
+    """The correlation matrix of samples, as products of at most as many rows as columns.
 
     Parameters
     ----------
