@@ -14,7 +14,9 @@ _TREE_UP_TO = 2000  # points that have a leaf of their own
 _GROUPS = 500  # leaves where there are more
 _ITERATIONS = 10  # of k-means, whose groups only have to be near
 _PRODUCTS_OF = 20  # coordinates of a point whose sign does not matter
-_EQUAL = 2.0**-35  # beside the largest coordinate: above rounding, below what tells blocks apart
+_EQUAL = (
+    2.0**-35
+)  # beside a point's largest coordinate: above rounding, and below other differences
 
 
 class Start(Protocol):
@@ -64,8 +66,9 @@ class WardTree:
 
 def _equal_points(points: Array) -> Array:
     """Return a number for each point, the same for points that are equal but for rounding."""
-    unit = max(_EQUAL * np.abs(points).max(), np.finfo(np.float64).tiny)
-    _, numbers = np.unique(np.rint(points / unit), axis=0, return_inverse=True)
+    _, exponents = np.frexp(np.abs(points).max(axis=1, keepdims=True))
+    unit = np.maximum(np.ldexp(_EQUAL, exponents), np.finfo(np.float64).tiny)
+    _, numbers = np.unique(np.rint(points / unit) * unit, axis=0, return_inverse=True)
     return np.asarray(numbers, dtype=np.intp).ravel()
 
 

@@ -125,7 +125,8 @@ def find_partition(
     n_blocks : int, optional
         How many blocks; by default as many as `partition_path` finds best.
     samples : bool, default False
-        Whether `source` is samples, whose correlation matrix is then meant. It is never formed.
+        Whether `source` is samples, whose correlation matrix is then meant. It is formed
+            only of fewer variables than samples.
     contiguous : bool, default False
         Whether blocks are intervals of neighbouring variables; needs the ``discover`` extra.
     random_state : {None, int, numpy.random.Generator}, optional

@@ -288,6 +288,16 @@ def test_blocks_of_a_block_constant_matrix_of_many_variables_are_found(labelling
     assert loss >= 0
 
 
+def test_one_variable_of_another_size_does_not_hide_the_blocks_of_the_others():
+    labels = np.arange(2400) % 3
+    A = block_constant(labels, 3, 0)
+    A[7] *= 1e12
+    A[:, 7] *= 1e12
+    start = WardTree(A @ np.random.default_rng(0).standard_normal((2400, 64)), 4, None).cut(4)
+    labels[7] = 3
+    assert same(start, labels)
+
+
 @given(labellings(60), st.integers(0, 100), st.data())
 def test_there_are_as_many_blocks_as_asked_for_with_fewer_different_rows(labelling, seed, data):
     labels, k = labelling
