@@ -147,6 +147,10 @@ def test_a_centring_matrix_lacks_one_dimension(dtype, n):
     assert C.matrix_rank() == C.as_covariance().rank == n - 1
     assert not C.is_positive_definite()
     np.testing.assert_array_equal(C.pinv().between, 0)
+    # in single precision rounding may leave a little less than zero, but not of a larger part
+    below = BCM(p, np.array([[-3e-8]], np.float32), np.ones(1, np.float32))
+    assert below.matrix_rank() == below.as_covariance().rank == n - 1
+    assert BCM(p, np.array([[-1e-4]], np.float32), np.ones(1, np.float32)).matrix_rank() == n
     mean = BCM.from_values(p, np.array([[1 / n]]))
     assert (BCM.identity(p) - mean).matrix_rank() == n - 1
 
