@@ -65,8 +65,9 @@ def approximation_error(
     -----
     Squares of differences are added up, in double precision, so the error of a source that
     `A` describes exactly is no more than the rounding of its numbers. For a ScaledBlockMatrix
-    or BlockPlusLowRank it is known to about 1e-8, the root of the rounding, as the number on a
-    diagonal is the difference to that of its block; for a LinearOperator it is an estimate.
+    or BlockPlusLowRank, errors below about 1e-8 are lost, the root of the rounding: what the
+    diagonal would be without a number of its own is subtracted, in squares. For another
+    LinearOperator the error is an estimate.
 
     Examples
     --------
