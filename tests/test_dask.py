@@ -97,7 +97,8 @@ def test_chunks_of_length_zero_change_nothing(p, aligned, data):
     S, X = rng.standard_normal((p.n, p.n)), rng.standard_normal((7, p.n)) + 1
     rows, cols, samples = (data.draw(filtered(n)) for n in (p.n, p.n, 7))
     A = bm.fit(S, p, aligned=aligned)
-    for kind in (None, sp.csr_matrix):
+    kinds = (None,) if p.n == 1 else (None, sp.csr_matrix)  # map_blocks repeats what has length 1
+    for kind in kinds:
         source = filter_chunks(S, (rows, cols), kind)
         assert source.shape == S.shape
         same(bm.fit(source, p, aligned=aligned), A)
@@ -286,7 +287,7 @@ def unknown():
 BAD = [
     (lambda: bm.fit(da.ones((4, 6)), [0] * 4), ValueError, r"source has shape \(4, 6\)"),
     (lambda: bm.fit(da.ones(4), [0] * 4), ValueError, "source is 1-d"),
-    (lambda: bm.fit(da.ones((4, 4)), [0] * 3), ValueError, "partition divides 3 variables"),
+    (lambda: bm.fit(da.ones((4, 4)), [0] * 3), ValueError, "partition has 3 labels"),
     (lambda: bm.fit(da.ones((4, 4), dtype="U1"), [0] * 4), TypeError, "source has dtype <U1"),
     (
         lambda: bm.fit(da.ones((4, 4)), [0] * 4, diagonal=np.ones(4)),
