@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 from dask.callbacks import Callback
 from distributed import Client, LocalCluster
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import blockmat as bm
@@ -97,9 +97,10 @@ def test_chunks_of_length_zero_change_nothing(p, aligned, data):
     S, X = rng.standard_normal((p.n, p.n)), rng.standard_normal((7, p.n)) + 1
     rows, cols, samples = (data.draw(filtered(n)) for n in (p.n, p.n, 7))
     A = bm.fit(S, p, aligned=aligned)
-    for kind in (None, sp.csr_matrix):
+    kinds = (None,) if p.n == 1 else (None, sp.csr_matrix)  # map_blocks repeats what has length 1
+    for kind in kinds:
         source = filter_chunks(S, (rows, cols), kind)
-        assume(source.shape == S.shape)  # Dask takes an axis of length 1 for one to broadcast
+        assert source.shape == S.shape
         same(bm.fit(source, p, aligned=aligned), A)
         if aligned and kind is not None:
             continue
@@ -286,7 +287,7 @@ def unknown():
 BAD = [
     (lambda: bm.fit(da.ones((4, 6)), [0] * 4), ValueError, r"source has shape \(4, 6\)"),
     (lambda: bm.fit(da.ones(4), [0] * 4), ValueError, "source is 1-d"),
-    (lambda: bm.fit(da.ones((4, 4)), [0] * 3), ValueError, "partition has 3 labels; expected 4"),
+    (lambda: bm.fit(da.ones((4, 4)), [0] * 3), ValueError, "partition has 3 labels"),
     (lambda: bm.fit(da.ones((4, 4), dtype="U1"), [0] * 4), TypeError, "source has dtype <U1"),
     (
         lambda: bm.fit(da.ones((4, 4)), [0] * 4, diagonal=np.ones(4)),

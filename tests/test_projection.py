@@ -265,5 +265,5 @@ def test_breast_cancer_correlations():
         assert A.is_positive_definite()
         np.testing.assert_allclose(A.trace(), 30)
         assert A.cond() <= np.linalg.cond(S)
-    with pytest.raises(ValueError, match="divides 30 variables"):
+    with pytest.raises(ValueError, match="partition has 30 labels"):
         bm.fit(S[:29, :29], labels)
