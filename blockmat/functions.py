@@ -21,6 +21,7 @@ import numpy as np
 import scipy.linalg
 from scipy.linalg import blas, lapack
 
+from blockmat._scale import largest_of, times_power
 from blockmat._validation import Array, accumulator_dtype
 from blockmat.exceptions import (
     IndefiniteMatrixError,
@@ -590,13 +591,25 @@ def power(core: Core, p: float, operation: str) -> Array:
         return power(_with_values(core, inv(core, operation)), -p, operation)
     if count_nonzero(core) < len(core.values):
         return _power_of_singular(core, p, operation)
+    values, exponent = _near_one(core)
     if p == 0.5:
         with warnings.catch_warnings():  # a failure is raised by _principal below
             warnings.simplefilter("ignore")
-            result = scipy.linalg.sqrtm(core.values)
+            result = scipy.linalg.sqrtm(values)
     else:
-        result = scipy.linalg.fractional_matrix_power(core.values, p)
-    return _principal(core, result, operation)
+        result = scipy.linalg.fractional_matrix_power(values, p)
+    half = 2.0 ** (exponent * p / 2)  # the whole factor may be out of range
+    return _principal(core, result, operation) * half * half
+
+
+def _near_one(core: Core) -> tuple[Array, int]:
+    """Return values divided by ``2^e``, with the largest near 1, and e, which is a multiple of 4.
+
+    SciPy's Schur methods, which are for cores that are not Hermitian, lose digits of very small
+    and very large numbers.
+    """
+    exponent = int(np.frexp(largest_of(core.values))[1]) // 4 * 4
+    return times_power(core.values, -exponent), exponent
 
 
 def _power_of_singular(core: Core, p: float, operation: str) -> Array:
@@ -714,7 +727,9 @@ def log(core: Core) -> Array:
         w = _domain_of_power(core, w, -1, "logm")
         return np.log(w) if core.is_diagonal else _reassemble(v, np.log(w))
     factorised(core, "logm")
-    return _principal(core, scipy.linalg.logm(core.values), "logm")
+    values, exponent = _near_one(core)
+    logarithm = _principal(core, scipy.linalg.logm(values), "logm")
+    return logarithm + exponent * np.log(2) * np.eye(len(values))
 
 
 def funm(core: Core, f: Callable[[Array], Any]) -> Array:

@@ -14,6 +14,7 @@ from blockmat import functions
 from blockmat._blockwise import block_sums, centres, multiply, multiply_add
 from blockmat._html import matrix_to_html
 from blockmat._operator import BlockOperator
+from blockmat._scale import exponent_of, largest_of, times_power
 from blockmat._validation import (
     Array,
     accumulator_dtype,
@@ -1092,10 +1093,12 @@ class BlockConstantMatrix(WhiteningOperator):
         """
         real = real_dtype(self.dtype)
         if ord in (None, "fro"):
+            exponent = exponent_of(max(largest_of(core.values) for core in self._cores))
             squares = [
-                np.sum((np.abs(core.values) ** 2).T * core.multiplicity) for core in self._cores
+                np.sum((np.abs(times_power(core.values, -exponent)) ** 2).T * core.multiplicity)
+                for core in self._cores
             ]
-            return real.type(np.sqrt(sum(squares)))
+            return real.type(times_power(np.sqrt(sum(squares)), exponent))
         if ord in ("nuc", 2, -2):
             values, multiplicities = self.svdvals()
             if ord == "nuc":

@@ -11,6 +11,7 @@ from blockmat import functions
 from blockmat._blockwise import block_sums
 from blockmat._html import matrix_to_html
 from blockmat._operator import BlockOperator
+from blockmat._scale import in_range, times_power
 from blockmat._sums import as_source, matrix_sums, operator_core, require_finite_blocks
 from blockmat._validation import (
     Array,
@@ -273,7 +274,8 @@ class BlockRectangularMatrix(BlockOperator):
         """
         if ord not in (None, "fro", "nuc", 2):
             raise ValueError(f"ord is {ord!r}; expected None, 'fro', 'nuc' or 2")
-        return np.linalg.norm(self._between, ord)
+        between, exponent = in_range(self._between)
+        return times_power(np.linalg.norm(between, ord), exponent)
 
     def svd(self) -> tuple[Array, Array, Array]:
         """Return the thin singular value decomposition.

@@ -17,6 +17,7 @@ from blockmat.inference import (
     likelihood_ratio_test,
     log_likelihood,
 )
+from tests import cases
 
 LABELS = np.repeat([0, 1, 2], [7, 5, 4])
 P = bm.Partition.from_labels(LABELS)
@@ -244,3 +245,80 @@ def test_the_estimator(shrinkage, labels, scaled, q):
     error = model.error_norm(np.eye(16), squared=False)
     changed = other.error_norm(times(np.eye(16), 2 * q), squared=False)
     assert changed == pytest.approx(times(error, 2 * q), rel=1e-6)
+
+
+# Operations of the matrices themselves: name, power of the unit, function
+
+
+def kinds():
+    for hermitian in (True, False):
+        for aligned in (True, False):
+            A = cases.make(bm.Partition.from_sizes([3, 1, 4, 3]), np.float64, aligned, hermitian)
+            yield f"{'hermitian' if hermitian else 'general'}{' aligned' * aligned}", A
+    A = cases.make(bm.Partition.from_sizes([3, 1, 4, 3]), np.float64, False, True)
+    yield "scaled", bm.ScaledBlockMatrix(A, np.geomspace(0.1, 10, 11))
+    yield "low rank", bm.BlockPlusLowRank(A, np.random.default_rng(0).standard_normal((11, 2)))
+
+
+X = np.random.default_rng(1).standard_normal((11, 2))
+OPERATIONS = {
+    "product": (1, lambda A: A @ X),
+    "array": (1, lambda A: A.toarray()),
+    "diagonal": (1, lambda A: A.diagonal()),
+    "trace": (1, lambda A: A.trace()),
+    "norm": (1, lambda A: [A.norm(o) for o in (None, "nuc", 2, -2, 1, -1, np.inf, -np.inf)]),
+    "svdvals": (1, lambda A: A.svdvals()[0]),
+    "eigvalsh": (1, lambda A: A.eigvalsh()[0]),
+    "nearest_psd": (1, lambda A: A.nearest_psd().toarray()),
+    "colorize": (0.5, lambda A: A.colorize(X.T)),
+    "sqrtm": (0.5, lambda A: A.sqrtm().toarray()),
+    "powm": (0.25, lambda A: A.powm(0.25).toarray()),
+    "cond": (0, lambda A: [A.cond(p) for p in (None, 1, "fro")]),
+    "questions": (0, lambda A: [A.is_hermitian, A.is_positive_definite(), A.matrix_rank()]),
+    "invsqrtm": (-0.5, lambda A: A.invsqrtm().toarray()),
+    "whiten": (-0.5, lambda A: A.whiten(X.T)),
+    "pinv": (-1, lambda A: A.pinv().toarray()),
+    "inv": (-1, lambda A: A.inv().toarray()),
+    "solve": (-1, lambda A: A.solve(X)),
+    "powm(-1.25)": (-1.25, lambda A: A.powm(-1.25).toarray()),
+}
+
+
+@pytest.mark.parametrize("q", [-1000, -600, -40, 40, 600, 1000])
+@pytest.mark.parametrize(("kind", "A"), list(kinds()), ids=[name for name, _ in kinds()])
+def test_operations_of_matrices(q, kind, A):
+    B = (
+        bm.BlockPlusLowRank(times(A.base, q), A.factor, times(A.core, q))
+        if kind == "low rank"
+        else times(A, q)
+    )
+    for name, (power, operation) in OPERATIONS.items():
+        method = name.partition("(")[0]
+        if (
+            kind in ("scaled", "low rank")
+            and not hasattr(A, method)
+            and name not in ("product", "array")
+        ):
+            continue
+        if kind.startswith("general") and name in ("eigvalsh", "whiten", "colorize"):
+            continue
+        if abs(power * q) > 1000:
+            continue
+        expected = times(np.asarray(operation(A), dtype=float), int(power * q))
+        # scaled exactly, but for roots of eigenvalues and the powers of functions from SciPy
+        np.testing.assert_allclose(
+            operation(B), expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max(), err_msg=name
+        )
+    sign, logdet = B.slogdet()
+    assert sign == A.slogdet()[0]
+    np.testing.assert_allclose(logdet, A.slogdet()[1] + 11 * q * np.log(2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("q", [-1000, -600, 600, 1000])
+def test_operations_of_rectangular_matrices(q):
+    core = np.random.default_rng(0).standard_normal((3, 2))
+    A = bm.BlockRectangularMatrix([0, 0, 1, 2], [0, 1, 1], core)
+    B = bm.BlockRectangularMatrix([0, 0, 1, 2], [0, 1, 1], times(core, q))
+    np.testing.assert_allclose(B.pinv().between, times(A.pinv().between, -q), rtol=1e-12)
+    for ord in (None, "nuc", 2):
+        np.testing.assert_allclose(B.norm(ord), times(A.norm(ord), q), rtol=1e-12)
