@@ -255,6 +255,7 @@ def _moments_of_pieces(pieces: list[_PieceSums], p: Partition) -> _Part:
     raw = rest + np.real(np.diagonal(between))
     if len(mean):
         raw += len(means) * p.block_sums(np.abs(mean) ** 2)
+    between = without_rounding(between, np.where(p.sizes > 1, raw, 0))
     rest = without_rounding(rest, raw)
     return _Part(between, rest, mean if len(mean) else None, len(means))
 

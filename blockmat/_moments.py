@@ -155,6 +155,7 @@ def _moments_of_rows(
         traces = block_sums(p, squares)
         raw = traces + n_samples * block_sums(p, _squares(mean)) if centre else traces
         rest = _rest(rows, mean if centre else None, p, aligned, traces, between)
+    between = without_rounding(between, np.where(p.sizes > 1, raw, 0))
     return Moments(p, between, without_rounding(rest, raw)), mean
 
 
@@ -224,17 +225,17 @@ def _paired_products(deviations: Array, p: Partition) -> Array:
     return paired
 
 
-def without_rounding(rest: Array, raw: Array) -> Array:
+def without_rounding(sums: Array, raw: Array) -> Array:
     """Set to zero what rounding alone explains in numbers whose squares add up to `raw` (k,).
 
-    A constant block has no deviations, not random tiny ones.
+    A constant block has no deviations, and a centred one no mean, not random tiny ones.
     """
-    own = rest.diagonal().real if rest.ndim == 2 else rest
-    constant = own <= _ROUNDING**2 * raw
+    own = sums.diagonal().real if sums.ndim == 2 else sums
+    constant = (own <= _ROUNDING**2 * raw) & np.isfinite(raw)
     if constant.any():
-        rest[constant] = 0
-        rest.T[constant] = 0
-    return rest
+        sums[constant] = 0
+        sums.T[constant] = 0
+    return sums
 
 
 def within_from_sums(p: Partition, between: Array, traces: Array) -> Array:

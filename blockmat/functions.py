@@ -262,19 +262,26 @@ def svdvals(core: Core) -> Array:
 
 
 def slogdet(core: Core) -> tuple[Any, float]:
-    """Return sign and log of the absolute determinant, multiplicities included."""
-    factors, swaps = core.values, 0
-    if not core.is_diagonal:
-        (getrf,) = lapack.get_lapack_funcs(("getrf",), (core.values,))
-        triangular, pivots, _ = getrf(core.values)
-        factors = np.diagonal(triangular)
-        swaps = int(np.count_nonzero(pivots != np.arange(len(pivots))))
+    """Return sign and log of the absolute determinant, multiplicities included.
+
+    They are 0 and minus infinity for a core that is singular to working precision.
+    """
+    if core.is_diagonal:
+        return _slogdet_of_factors(core.values, core.multiplicity)
+    factors = _factors(core)
+    if is_singular(core, factors):
+        return core.values.dtype.type(0), -np.inf
+    multiplicity = int(core.multiplicity.max(initial=0))
+    sign, logdet = factors.slogdet()
+    return sign**multiplicity, multiplicity * logdet
+
+
+def _slogdet_of_factors(factors: Array, multiplicity: Array) -> tuple[Any, float]:
     magnitude = np.abs(factors)
     if np.any(magnitude == 0):
         return factors.dtype.type(0), -np.inf
-    signs = (factors / magnitude) ** core.multiplicity
-    sign = np.prod(signs) * (-1) ** (swaps * int(core.multiplicity.max(initial=0)))
-    return sign, float(np.sum(core.multiplicity * np.log(magnitude)))
+    sign = np.prod((factors / magnitude) ** multiplicity)
+    return sign, float(np.sum(multiplicity * np.log(magnitude)))
 
 
 # Rank and definiteness: one rule, that each row is judged by its own scale
@@ -399,12 +406,25 @@ def factorised(core: Core, operation: str) -> Any:
         _require_nonzero(core, operation)
         return 1 / core.values
     factors = _factors(core)
-    if not factors.rcond >= EPS:
+    if is_singular(core, factors):
         raise SingularMatrixError(
             f"{operation} needs an invertible matrix, and {core.describe()} is singular to "
             f"working precision (reciprocal condition number {factors.rcond:.1e})"
         )
     return factors
+
+
+def is_singular(core: Core, factors: "_Cholesky | _LU") -> bool:
+    """Whether a dense core is singular to rounding, judged by its own rows alone.
+
+    The reciprocal condition number of the scaled core decides where it is far from rounding,
+    and `count_nonzero` where it is not.
+    """
+    c = len(core.values)
+    noise = core.rounding * max(1.0, EPS / core.precision * c)
+    if factors.rcond > 8 * np.sqrt(c) * noise:
+        return False
+    return factors.rcond < EPS or count_nonzero(_with_values(core, core.values)) < c
 
 
 @dataclass(frozen=True)
@@ -439,6 +459,11 @@ class _Cholesky:
         solution, _ = potrs(factor, scaled, lower=True, overwrite_b=True)
         unscaled: Array = (solution.T * self.scale).T
         return unscaled
+
+    def slogdet(self) -> tuple[Any, float]:
+        """Return the sign and the logarithm of the determinant of the core."""
+        roots = np.real(np.diagonal(self.factor))
+        return self.factor.dtype.type(1), 2 * float(np.log(roots).sum() - np.log(self.scale).sum())
 
     def inverse(self) -> Array:
         (potri,) = lapack.get_lapack_funcs(("potri",), (self.factor,))
@@ -486,6 +511,14 @@ class _LU:
         solution, _ = getrs(factors, self.pivots, scaled, overwrite_b=True)
         unscaled: Array = (solution.T * self.col_scale).T
         return unscaled
+
+    def slogdet(self) -> tuple[Any, float]:
+        """Return the sign and the logarithm of the absolute determinant of the core."""
+        once = np.ones(len(self.factors), dtype=int)
+        sign, logdet = _slogdet_of_factors(np.diagonal(self.factors), once)
+        swaps = int(np.count_nonzero(self.pivots != np.arange(len(self.pivots))))
+        scales = float(np.log(self.row_scale).sum() + np.log(self.col_scale).sum())
+        return sign * (-1) ** swaps, logdet - scales
 
     def inverse(self) -> Array:
         getri, getri_lwork = lapack.get_lapack_funcs(("getri", "getri_lwork"), (self.factors,))
@@ -552,7 +585,7 @@ def pinv(core: Core, cutoff: float | None) -> Array:
         keep = size > cutoff if cutoff is not None else _is_nonzero(core)
         return np.divide(1, core.values, out=np.zeros_like(core.values), where=keep)
     kept = None if cutoff is not None else count_nonzero(core)
-    if kept == len(core.values) and (factors := _factors(core)).rcond >= EPS:
+    if kept == len(core.values) and not is_singular(core, factors := _factors(core)):
         return factors.inverse()
     if core.is_hermitian:
         w, v = _dense_eigh(core.values)
@@ -599,7 +632,8 @@ def power(core: Core, p: float, operation: str) -> Array:
     else:
         result = scipy.linalg.fractional_matrix_power(values, p)
     half = 2.0 ** (exponent * p / 2)  # the whole factor may be out of range
-    return _principal(core, result, operation) * half * half
+    scaled: Array = _principal(core, result, operation) * half * half
+    return scaled
 
 
 def _near_one(core: Core) -> tuple[Array, int]:
@@ -728,8 +762,9 @@ def log(core: Core) -> Array:
         return np.log(w) if core.is_diagonal else _reassemble(v, np.log(w))
     factorised(core, "logm")
     values, exponent = _near_one(core)
-    logarithm = _principal(core, scipy.linalg.logm(values), "logm")
-    return logarithm + exponent * np.log(2) * np.eye(len(values))
+    logarithm: Array = _principal(core, scipy.linalg.logm(values), "logm")
+    logarithm = logarithm + exponent * np.log(2) * np.eye(len(values))
+    return logarithm
 
 
 def funm(core: Core, f: Callable[[Array], Any]) -> Array:

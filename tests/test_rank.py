@@ -322,3 +322,41 @@ def test_the_pseudo_inverse_of_a_rectangular_core_sees_through_rounding(dtype):
     # a small singular value of a large matrix is not rounding
     B = bm.BlockRectangularMatrix(rows, cols, np.diag([1.0, 1e-5, 1e-9, 0])[:, :3].astype(dtype))
     np.testing.assert_allclose(np.diagonal(B.pinv().between), [1, 1e5, 1e9], rtol=1e-6)
+
+
+def demeaned(kind, dtype):
+    labels = np.repeat([0, 1, 2], [30, 20, 10])
+    X = np.random.default_rng(0).standard_normal((200, 60))
+    if kind == "in each block":
+        for g in range(3):
+            X[:, labels == g] -= X[:, labels == g].mean(axis=1, keepdims=True)
+        return X.astype(dtype), labels, 57
+    if kind == "over all":
+        return (X - X.mean(axis=1, keepdims=True)).astype(dtype), labels, 59
+    return X[:3].astype(dtype), labels, 60 - 1  # fewer samples than blocks and one
+
+
+@pytest.mark.parametrize("kind", ["in each block", "over all", "too few"])
+def test_every_operation_tells_that_a_covariance_of_samples_is_singular(kind):
+    X, labels, rank = demeaned(kind, np.float64)
+    A = bm.fit_samples(X, labels)
+    assert A.matrix_rank() == A.as_covariance().rank == rank
+    assert A.matrix_rank() == np.linalg.matrix_rank(A.toarray())
+    assert np.isinf(A.cond())
+    assert not A.is_positive_definite()
+    assert A.slogdet() == (0, -np.inf)
+    for refused in (A.inv, A.invsqrtm, A.logdet, lambda: A.solve(np.ones(60)), lambda: A**-1):
+        with pytest.raises(np.linalg.LinAlgError, match="invertible"):
+            refused()
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_rank_deficient_core_is_never_inverted(dtype, seed):
+    X = np.random.default_rng(seed).standard_normal((4, 110)).astype(dtype)
+    A = bm.fit_samples(X, np.repeat(range(4), [50, 30, 20, 10]))
+    assert A.matrix_rank() == 109
+    assert A.slogdet() == (0, -np.inf)
+    for refused in (A.inv, lambda: A.solve(np.ones(110))):
+        with pytest.raises(np.linalg.LinAlgError, match="singular to working precision"):
+            refused()
