@@ -721,3 +721,16 @@ def test_a_column_that_is_constant_but_for_rounding_is_constant():
     X[::2, 1] = 0.3
     with pytest.raises(ValueError, match="column 1 of X is constant"):
         bm.find_partition(X, samples=True)
+
+
+def test_an_empty_sparse_matrix_has_one_block():
+    assert bm.find_partition(sp.csr_array((5, 5))).n_blocks == 1
+    assert bm.find_partition(sp.csr_array((5, 5)), 2).n_blocks == 2
+
+
+def test_few_samples_more_than_blocks_have_a_finite_criterion():
+    from blockmat.discovery import _optimism
+
+    p = bm.Partition.uniform(3, 4)
+    assert np.isinf(_optimism(p, 5))
+    assert np.isfinite(_optimism(p, 6))

@@ -238,3 +238,16 @@ def test_every_class_has_the_root_and_a_builtin_base():
         if cls is not bm.BlockmatError:
             assert issubclass(cls, ValueError | TypeError | ImportError)
             assert cls.__doc__
+
+
+def test_a_function_that_is_finite_on_some_eigenvalues_only_is_refused():
+    A = BCM(P, [[2.0, 1.0], [1.0, 2.0]], [5.0, 0.0])  # eigenvalues 1 and 3, and 5
+    with pytest.raises(LinAlgError, match="not finite at the eigenvalue 3 of the between core"):
+        A.funm(lambda w: np.where(w > 2.5, np.inf, w))
+
+
+def test_a_decay_below_zero_is_refused():
+    accumulator = bm.BlockAccumulator(P)
+    for beta in (-0.5, 1.5, np.nan):
+        with pytest.raises(ValueError, match="beta is"):
+            accumulator.decay(beta)

@@ -458,3 +458,16 @@ def test_progress_bar_can_be_forced(capsys, monkeypatch):
     assert "fit" in capsys.readouterr().err
     bm.fit(S, P, progress=False)
     assert capsys.readouterr().err == ""
+
+
+def test_errors_of_arrays_of_any_layout():
+    S = np.random.default_rng(0).standard_normal((24, 36))
+    A = bm.fit(S[::2, ::3], [0, 1] * 6)
+    expected = np.linalg.norm(S[::2, ::3] - A.toarray()) / np.linalg.norm(S[::2, ::3])
+    for source in (
+        S[::2, ::3],
+        S[22::-2, ::3][::-1],
+        np.asfortranarray(S[::2, ::3]),
+        S[::2, ::3].copy(),
+    ):
+        np.testing.assert_allclose(bm.approximation_error(source, A), expected, rtol=1e-12)

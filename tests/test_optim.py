@@ -546,3 +546,20 @@ def test_it_saves_iterations_on_a_logistic_regression_with_groups():
 def test_newton_refuses_bad_input(hessian, options, error, message):
     with pytest.raises(error, match=message):
         newton_preconditioner(hessian, [0, 0], **options)
+
+
+def test_newton_does_not_depend_on_the_unit_of_the_hessian():
+    x = np.random.default_rng(0).standard_normal((6, 6))
+    H, p = x @ x.T + np.eye(6), [0, 0, 0, 1, 1, 1]
+    for unit in (1e-9, 1e9):
+        scaled = newton_preconditioner(unit * H, p).toarray() * unit
+        np.testing.assert_allclose(scaled, newton_preconditioner(H, p).toarray(), rtol=1e-9)
+    with pytest.raises(np.linalg.LinAlgError, match="no positive curvature"):
+        newton_preconditioner(np.zeros((6, 6)), p)
+
+
+def test_minimize_says_that_it_has_converged():
+    result = minimize(
+        lambda x: x @ x, np.ones(3), jac=lambda x: 2 * x, partition=[0, 0, 1], gtol=1e-3, lr=0.1
+    )
+    assert (result.status, result.success) == (0, True)
