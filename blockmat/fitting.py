@@ -174,7 +174,8 @@ def fit(
     :math:`M_{ab} = s_{ab} / \sqrt{n_a n_b}` and
     :math:`d_b = (t_b - M_{bb}) / (n_b - 1)` [1]_. The fit is the average of the
     source over all permutations of variables inside blocks, and so keeps the trace
-    and positive definiteness and has no larger condition number. A LinearOperator
+    and positive definiteness. The condition number of a positive definite source does not
+    grow. A LinearOperator
     gives M exactly from k products, and d by Hutchinson's estimator applied to
     deviations from block means. For a BlockConstantMatrix, ScaledBlockMatrix or
     BlockPlusLowRank d is exact too, from the entries on the diagonals.
@@ -265,8 +266,8 @@ def fit_samples(
     BlockConstantMatrix
         The projection of the sample covariance matrix: for Gaussian samples the
         maximum-likelihood estimate (with ``ddof=0``) of a block-constant
-        covariance matrix. It is invertible if T - 1 is at least k and no block
-        is constant.
+        covariance matrix. For samples from a continuous distribution it is invertible if
+        T - 1 is at least k.
 
     Raises
     ------

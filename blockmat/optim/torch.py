@@ -335,8 +335,9 @@ class BlockAdaGrad(Optimizer):
         Raises
         ------
         ValueError
-            If it is of another optimizer, of parameters of other shapes, or not complete;
-            nothing has changed then.
+            If it is of another optimizer, of parameters of other shapes, or statistics of a
+            parameter are missing; nothing has changed then. A parameter without any state, or
+            without a momentum buffer, starts anew.
 
         Examples
         --------
