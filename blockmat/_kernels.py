@@ -487,23 +487,43 @@ def sum_dense(
                     traces[s, t - first_mate[p]] += a[r, order[starts[mates[t]] + place]]
 
 
-@_jit
+@_jit_in_order
+def _add_exactly(x, totals, rests, place):
+    """Add x to ``totals[place]``, and what rounding takes away to ``rests[place]`` (Knuth)."""
+    total = totals[place]
+    new = total + x
+    taken = new - total
+    totals[place] = new
+    rests[place] += (total - (new - taken)) + (x - taken)
+
+
+@_jit_in_order
 def add_sparse(
     rows, cols, data, row_labels, col_labels, positions, classes, ranks, first_mate, sums, traces
 ):
-    """Add coordinate-format entries to block sums and paired sums.
+    """Add coordinate-format entries to block sums and paired sums, with compensation.
 
     Blocks p and q are mates when ``classes[p] == classes[q]``, and then q is mate
     number ``ranks[q]`` of p.
     """
+    zero = sums.dtype.type(0)
+    rests, rests_of_traces = np.zeros_like(sums), np.zeros_like(traces)
     for e in range(data.shape[0]):
         i = rows[e]
         j = cols[e]
         p = row_labels[i]
         q = col_labels[j]
-        sums[p, q] += data[e]
+        value = zero + data[e]
+        _add_exactly(value, sums, rests, (p, q))
         if classes.shape[0] and classes[p] == classes[q] and positions[i] == positions[j]:
-            traces[first_mate[p] + ranks[q]] += data[e]
+            _add_exactly(value, traces, rests_of_traces, first_mate[p] + ranks[q])
+    for p in range(sums.shape[0]):
+        for q in range(sums.shape[1]):
+            if np.isfinite(rests[p, q]):
+                sums[p, q] += rests[p, q]
+    for t in range(traces.shape[0]):
+        if np.isfinite(rests_of_traces[t]):
+            traces[t] += rests_of_traces[t]
 
 
 @_jit
@@ -569,6 +589,7 @@ def sum_dense_residual(
     paired with mate t. ``norms[s, 0]`` becomes the squared distance over segment s
     and ``norms[s, 1]`` the squared norm of `a` there.
     """
+    zero = values.dtype.type(0)
     fit = np.empty(a.shape[1], values.dtype)
     for s in range(first, last):
         p = blocks[s]
@@ -583,7 +604,7 @@ def sum_dense_residual(
                 fit[order[starts[mates[t]] + place]] += second[t]
             distance, norm = 0.0, 0.0
             for j in range(row.shape[0]):
-                v = row[j]
+                v = zero + row[j]  # in double, in which squares of single numbers are in range
                 d = v - fit[j]
                 distance += d.real * d.real + d.imag * d.imag
                 norm += v.real * v.real + v.imag * v.imag
@@ -604,6 +625,7 @@ def add_sparse_residual(
     ``paired_counts`` of those paired with each mate: with them the caller knows how many
     entries are not stored.
     """
+    zero = values.dtype.type(0)
     for e in range(data.shape[0]):
         i = rows[e]
         j = cols[e]
@@ -616,7 +638,7 @@ def add_sparse_residual(
             paired_counts[mate] += 1
         else:
             counts[p, q] += 1
-        v = data[e]
+        v = zero + data[e]
         d = v - fit
         norms[0] += d.real * d.real + d.imag * d.imag
         norms[1] += v.real * v.real + v.imag * v.imag

@@ -18,7 +18,7 @@ _NARROWEST = 512  # columns in a piece
 _PIECE_PER_BLOCK = 8  # columns for each of the k sums that a piece has
 _DOUBTFUL = 2.0**-12  # share of the squares in a block whose difference has lost digits
 _COPIED = 2**21  # numbers of which deviations are formed at a time
-_ROUNDING = 2**7 * float(np.finfo(np.float64).eps)  # of a mean of _ROWS numbers, with a margin
+_ROUNDING = 2**4 * float(np.finfo(np.float64).eps)  # of a mean of _ROWS numbers, with a margin
 
 
 class Moments:

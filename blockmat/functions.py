@@ -199,6 +199,8 @@ def eigvalsh(core: Core) -> Array:
     if core.is_diagonal:
         return np.real(core.values)
     values: Array = scipy.linalg.eigh(core.values, eigvals_only=True, check_finite=False)
+    if values.size and values[0] < _GRADED * values[-1]:
+        return _dense_eigh_of(core)[0]
     return values
 
 
@@ -257,6 +259,8 @@ def svdvals(core: Core) -> Array:
     """Return the singular values of any core."""
     if core.is_diagonal:
         return np.abs(core.values)
+    if core.is_hermitian:
+        return np.abs(eigvalsh(core))
     values: Array = scipy.linalg.svdvals(core.values, check_finite=False)
     return values
 
@@ -740,7 +744,7 @@ def exp(core: Core) -> Array:
     if core.is_diagonal:
         return np.exp(core.values)
     if core.is_hermitian:
-        w, v = _dense_eigh(core.values)
+        w, v = _dense_eigh_of(core)
         return _reassemble(v, np.exp(w))
     result: Array = scipy.linalg.expm(core.values)
     return result
@@ -796,7 +800,7 @@ def funm(core: Core, f: Callable[[Array], Any]) -> Array:
     if core.is_diagonal:
         return checked(np.real(core.values) if core.is_hermitian else core.values)
     if core.is_hermitian:
-        w, v = _dense_eigh(core.values)
+        w, v = _dense_eigh_of(core)
         return _reassemble(v, checked(w))
     result, error = scipy.linalg.funm(core.values, checked, disp=False)
     if error > 1000 * EPS:

@@ -471,3 +471,14 @@ def test_errors_of_arrays_of_any_layout():
         S[::2, ::3].copy(),
     ):
         np.testing.assert_allclose(bm.approximation_error(source, A), expected, rtol=1e-12)
+
+
+def test_sums_of_sparse_matrices_are_as_exact_as_those_of_dense_ones():
+    p = bm.Partition.from_labels(np.arange(600) * 7 % 2)
+    S = np.where(np.equal.outer(p.labels, p.labels), 0.1, 0.3)
+    for make in (sp.csr_array, sp.csc_array, sp.coo_array):
+        A = bm.fit(make(S), p)
+        np.testing.assert_allclose(A.values, [[0.1, 0.3], [0.3, 0.1]], rtol=1e-15)
+        assert bm.approximation_error(make(S), A) <= 1e-15
+        B = bm.BlockRectangularMatrix.fit(make(S), p, p)
+        np.testing.assert_allclose(B.values, [[0.1, 0.3], [0.3, 0.1]], rtol=1e-15)

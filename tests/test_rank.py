@@ -360,3 +360,18 @@ def test_a_rank_deficient_core_is_never_inverted(dtype, seed):
     for refused in (A.inv, lambda: A.solve(np.ones(110))):
         with pytest.raises(np.linalg.LinAlgError, match="singular to working precision"):
             refused()
+
+
+def test_all_spectra_of_a_graded_core_are_the_same():
+    core = np.array([[1e-14, 0.9e-7, 0.9e5], [0.9e-7, 1, 0.9e12], [0.9e5, 0.9e12, 1e24]])
+    A = BCM([0, 1, 2], core)
+    with mpmath.workdps(100):
+        exact = [float(w) for w in mpmath.eigsy(mpmath.matrix(core.tolist()))[0]]
+        logarithm = float(mpmath.log(mpmath.det(mpmath.matrix(core.tolist()))))
+    np.testing.assert_allclose(A.eigvalsh()[0], exact, rtol=1e-12)
+    np.testing.assert_allclose(A.eigh()[0], exact, rtol=1e-12)
+    np.testing.assert_allclose(A.svdvals()[0], exact[::-1], rtol=1e-12)
+    np.testing.assert_allclose(A.norm(-2), exact[0], rtol=1e-12)
+    np.testing.assert_allclose(A.cond(), exact[-1] / exact[0], rtol=1e-12)
+    np.testing.assert_allclose(A.funm(np.log).trace(), logarithm, rtol=1e-12)
+    assert A.matrix_rank() == A.matrix_rank(0.0) == 3

@@ -322,3 +322,25 @@ def test_operations_of_rectangular_matrices(q):
     np.testing.assert_allclose(B.pinv().between, times(A.pinv().between, -q), rtol=1e-12)
     for ord in (None, "nuc", 2):
         np.testing.assert_allclose(B.norm(ord), times(A.norm(ord), q), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+@pytest.mark.parametrize("q", [-110, -80, 70, 110])
+def test_errors_of_single_precision(q, dtype):
+    S = np.array([[2, 1, 0], [1, 4, 1], [0, 1, 3]], dtype)
+    expected = bm.approximation_error(S, bm.fit(S, [0, 0, 1]))
+    for make in (np.array, np.asfortranarray, sp.csr_array):
+        T = make(times(S, q).astype(dtype))
+        A = bm.fit(T, [0, 0, 1])
+        np.testing.assert_allclose(bm.approximation_error(T, A), expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            A.norm(), times(float(bm.fit(S, [0, 0, 1]).norm()), q), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200, 1.0])
+def test_condition_numbers_in_any_unit(factor):
+    A = bm.BlockConstantMatrix([0, 0, 1], np.array([[4.0, 1], [1, 3]]) * factor, [2 * factor, 0])
+    dense = A.toarray() / factor
+    for p in (None, "fro", 1, np.inf, "nuc", -2):
+        np.testing.assert_allclose(A.cond(p), np.linalg.cond(dense, p), rtol=1e-12)
