@@ -137,8 +137,9 @@ class GaussianLoss:
         n = blocks.sizes
         within = np.maximum(blocks.diagonal - np.diag(blocks.values), _SMALLEST)
         between = np.sqrt(np.outer(n, n)) * blocks.values + np.diag(within)
-        sign, logdet = np.linalg.slogdet(between)
-        return float(logdet + ((n - 1) * np.log(within)).sum()) if sign > 0 else np.inf
+        # No variance is below the smallest, of means neither: what is left of them is rounding.
+        variances = np.maximum(np.linalg.eigvalsh(between), _SMALLEST)
+        return float(np.log(variances).sum() + ((n - 1) * np.log(within)).sum())
 
     def costs(self, blocks: Blocks) -> Array:
         """Return minus twice the log-likelihood of each variable given the block means.

@@ -104,6 +104,10 @@ def centred_moments(
         else:
             total += part
     assert total is not None  # as_samples refuses empty X
+    moments = total.moments  # which the means of the parts may have given rounding
+    with np.errstate(over="ignore"):  # which the caller looks at
+        raw = moments.between.diagonal().real + total.weight * block_sums(p, _squares(total.mean))
+    moments.between = without_rounding(moments.between, np.where(p.sizes > 1, raw, 0))
     return total
 
 

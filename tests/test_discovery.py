@@ -734,3 +734,9 @@ def test_few_samples_more_than_blocks_have_a_finite_criterion():
     p = bm.Partition.uniform(3, 4)
     assert np.isinf(_optimism(p, 5))
     assert np.isfinite(_optimism(p, 6))
+
+
+@pytest.mark.parametrize("n_samples", [50, 1000])
+def test_equal_variables_are_one_block(n_samples):
+    X = np.repeat(np.random.default_rng(0).standard_normal((n_samples, 2)), 5, axis=1)
+    assert bm.find_partition(X, samples=True).labels.tolist() == [0] * 5 + [1] * 5

@@ -482,3 +482,20 @@ def test_sums_of_sparse_matrices_are_as_exact_as_those_of_dense_ones():
         assert bm.approximation_error(make(S), A) <= 1e-15
         B = bm.BlockRectangularMatrix.fit(make(S), p, p)
         np.testing.assert_allclose(B.values, [[0.1, 0.3], [0.3, 0.1]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("n_samples", [10, 1024, 5000])
+@pytest.mark.parametrize("value", [0.1, 1e6 + 0.1, np.pi * 1e8])
+def test_samples_that_never_change_have_no_covariance(n_samples, value):
+    A = bm.fit_samples(np.full((n_samples, 6), value), [0, 0, 0, 1, 1, 1])
+    assert not A.within.any()
+    assert not A.between.any()
+
+
+def test_a_spread_of_some_units_in_the_last_place_is_kept():
+    for ulps in (1000, 150, 60):
+        spread = ulps * np.spacing(1e6)
+        X = 1e6 + spread * np.random.default_rng(0).standard_normal((2000, 4))
+        exact = bm.fit(np.cov((X - 1e6).T), [0] * 4).within
+        # numbers are rounded to a unit, and their mean to one more
+        np.testing.assert_allclose(bm.fit_samples(X, [0] * 4).within, exact, rtol=0.1)
