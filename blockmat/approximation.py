@@ -16,7 +16,7 @@ from blockmat._threads import run
 from blockmat._validation import Array, accumulator_dtype, as_count, working_dtype
 from blockmat.exceptions import ShapeError
 from blockmat.matrix import BlockConstantMatrix
-from blockmat.partition import Pairing, Partition
+from blockmat.partition import Pairing, Partition, check_names
 
 __all__ = ["approximation_error"]
 
@@ -79,6 +79,7 @@ def approximation_error(
     if not isinstance(A, BlockConstantMatrix):
         raise TypeError(f"A is a {type(A).__name__}; expected a BlockConstantMatrix")
     n_probes = as_count(n_probes, "n_probes", 1)
+    check_names(source)
     source = as_source(source)
     if source.shape != A.shape:
         raise ShapeError(f"source has shape {source.shape}; expected {A.shape}, the shape of A")

@@ -220,6 +220,17 @@ class BlockPlusLowRank(WhiteningOperator):
         )
 
     @cached_property
+    def _dense(self) -> "_Directions | None":
+        """Eigenvalues and eigenvectors, where the factor has no fewer columns than rows; else None.
+
+        They are used where the base is not definite: nothing of it may be left in the sum.
+        """
+        if self._factor.shape[1] < self.shape[0]:
+            return None
+        values, vectors = np.linalg.eigh(hermitian_part(self.astype(np.float64).toarray()))
+        return _Directions(vectors, values, 0.0)
+
+    @cached_property
     def _solved_factor(self) -> Array:
         """``H = B^-1 V``, (n, r), in double precision."""
         return self._base.solve(self._factor.astype(np.float64))
@@ -256,15 +267,19 @@ class BlockPlusLowRank(WhiteningOperator):
         array([[0.5, 0. ],
                [0. , 1. ]])
         """
-        if self._directions is None:
-            factor, core = self._solved_factor, self._inverse_core
-        else:
+        base: Any = self._base
+        if self._directions is not None:
             d = self._directions.invertible()
-            factor = self._base._whitened_adjoint(d.vectors)
-            core = np.diag(1 / d.values - 1)
-        return BlockPlusLowRank(
-            self._base.inv(), factor.astype(self.dtype), core.astype(self.dtype)
-        )
+            # with a direction for each variable nothing is left of the base, which may be large
+            unit = float(1 / np.abs(d.values).max()) if len(d.values) == self.shape[0] else 1.0
+            base = base.inv() * unit
+            factor, core = self._base._whitened_adjoint(d.vectors), np.diag(1 / d.values - unit)
+        elif self._dense is not None:
+            d = self._dense.invertible()
+            base, factor, core = base * 0.0, d.vectors, np.diag(1 / d.values)
+        else:
+            base, factor, core = base.inv(), self._solved_factor, self._inverse_core
+        return BlockPlusLowRank(base, factor.astype(self.dtype), core.astype(self.dtype))
 
     def solve(self, b: Any) -> Array:
         """Solve ``A @ x = b``.
@@ -308,6 +323,10 @@ class BlockPlusLowRank(WhiteningOperator):
 
     def _solved(self, b: Array) -> Array:
         b = b.astype(np.float64, copy=False)
+        if self._directions is None and self._dense is not None:
+            d = self._dense.invertible()
+            inverse: Array = d.vectors @ ((d.vectors.T @ b).T / d.values).T
+            return inverse
         if self._directions is None:
             H = self._solved_factor
             solution: Array = self._base.solve(b) + H @ (self._inverse_core @ (H.T @ b))
@@ -342,6 +361,9 @@ class BlockPlusLowRank(WhiteningOperator):
         >>> bm.BlockPlusLowRank(base, [[1.0], [0.0]], [[-1.0]]).slogdet()
         (np.float64(0.0), np.float64(-inf))
         """
+        if self._directions is None and self._dense is not None:
+            sign, logdet = self._dense.slogdet()
+            return self.dtype.type(sign), self.dtype.type(logdet)
         sign, logdet = self._base.slogdet()
         if self._directions is None:
             inner_sign, inner_logdet = functions.slogdet(self._inner)
@@ -411,7 +433,9 @@ class _Directions(NamedTuple):
 
     def invertible(self) -> "_Directions":
         """Return itself, or raise if it is singular to working precision."""
-        if np.abs(self.values).min() <= EPS * len(self.values):
+        size = np.abs(self.values)
+        largest = float(size.max()) if len(size) == len(self.vectors) else 1.0
+        if size.min() <= EPS * len(size) * largest:
             raise SingularMatrixError(
                 f"the matrix is singular to working precision: its low-rank part takes away what "
                 f"the base has (to {self.values[np.abs(self.values).argmin()]:.1e} of it)"

@@ -187,3 +187,27 @@ def test_factors_are_kept_and_never_change():
     np.testing.assert_array_equal(A.solve(b), first)
     np.testing.assert_array_equal(A.inv().between, inverse.between)
     np.testing.assert_allclose(inverse @ b, first)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("definite", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e8])
+def test_a_part_of_full_rank_is_solved_and_inverted(rank, definite, scale):
+    """With as many directions as variables nothing is left of the base, whatever its signs."""
+    rng = np.random.default_rng(rank)
+    base = bm.BlockConstantMatrix([0, 0], [[1.0 if definite else -1.0]], [2.0])
+    A = bm.BlockPlusLowRank(base, scale * rng.standard_normal((2, rank)))
+    D = A.toarray()
+    condition = np.linalg.cond(D)
+    b = rng.standard_normal(2)
+    x = A.solve(b)
+    size = np.linalg.norm(D, 2) * norm(x) + norm(b)
+    assert norm(D @ x - b) <= C_LOW_RANK * np.finfo(float).eps * size
+    if rank > 1:
+        with mpmath.workdps(60):
+            exact = np.array((mpmath.matrix(D.tolist()) ** -1).tolist(), dtype=float)
+        tolerance = 100 * np.finfo(float).eps * condition * np.abs(exact).max()
+        np.testing.assert_allclose(A.inv().toarray(), exact, atol=tolerance)
+    if condition < 1e10:  # for the oracle
+        np.testing.assert_allclose(A.slogdet()[1], np.linalg.slogdet(D)[1], rtol=1e-5)
+        assert A.slogdet()[0] == np.linalg.slogdet(D)[0]
