@@ -161,3 +161,10 @@ def test_bad_input(make, error, message):
 def test_nan_can_be_let_through():
     B = BlockRectangularMatrix.fit([[np.nan, 1]], [0], [0, 1], check_finite=False)
     np.testing.assert_array_equal(B.values, [[np.nan, 1]])
+
+
+def test_a_pseudo_inverse_with_no_tolerance_keeps_every_singular_value():
+    B = BlockRectangularMatrix([0, 1], [0, 1], np.diag([1.0, 1e-18]))
+    np.testing.assert_allclose(np.diagonal(B.pinv(0).between), [1, 1e18])
+    np.testing.assert_allclose(np.diagonal(B.pinv(0.0).between), [1, 1e18])
+    np.testing.assert_allclose(np.diagonal(B.pinv(1e-6).between), [1, 0])
