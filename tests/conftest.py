@@ -1,5 +1,7 @@
 import os
 
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 
 collect_ignore = ["mutants"]  # a command, with an extra of its own
@@ -13,3 +15,10 @@ settings.register_profile(
     derandomize="CI" in os.environ,  # a change is judged on the same examples every time
 )
 settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def the_same_random_numbers_in_any_order(request):
+    """Seed the generator of a module anew for each test, which then does not depend on others."""
+    if hasattr(request.module, "RNG"):
+        request.module.RNG = np.random.default_rng(7)
