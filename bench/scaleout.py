@@ -153,7 +153,7 @@ def _without_scheduler(path: str, p: bm.Partition) -> tuple[float, float, float]
 def _half_of_chunks(path: str, p: bm.Partition, half: int, barrier, results) -> None:
     import zarr
 
-    from blockmat._dask import _sums_of_chunk
+    from blockmat.sources.chunked_matrix import _sums_of_chunk
 
     bm.set_num_threads(1)
     _warm_up()

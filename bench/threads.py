@@ -11,7 +11,7 @@ import numpy as np
 import blockmat as bm
 from bench.harness import OURS, Row, contest
 from bench.product import consecutive, matrix, shuffled
-from blockmat import _blockwise
+from blockmat.blocks import passes, segments
 
 TITLE = "Threads"
 
@@ -40,12 +40,12 @@ def measure(quick: bool) -> list[Row]:
 
 def with_settings(run: Callable[[], Any], shared_from: int) -> Callable[[], Any]:
     def changed() -> None:
-        before = _blockwise._SHARED_FROM, _blockwise._ONE_CALL_UP_TO
-        _blockwise._SHARED_FROM, _blockwise._ONE_CALL_UP_TO = shared_from, 0
+        before = segments._SHARED_FROM, passes._ONE_CALL_UP_TO
+        segments._SHARED_FROM, passes._ONE_CALL_UP_TO = shared_from, 0
         try:
             run()
         finally:
-            _blockwise._SHARED_FROM, _blockwise._ONE_CALL_UP_TO = before
+            segments._SHARED_FROM, passes._ONE_CALL_UP_TO = before
 
     return changed
 

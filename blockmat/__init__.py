@@ -1,21 +1,22 @@
 """Block-constant matrices: exact inverses and matrix functions at O(n + k^3)."""
 
 from blockmat import optim
-from blockmat._threads import get_num_threads, set_num_threads
-from blockmat.accumulator import BlockAccumulator
-from blockmat.approximation import approximation_error
-from blockmat.coclustering import Coclusters, cocluster
-from blockmat.discovery import PartitionPath, find_partition, partition_path
-from blockmat.eigen import BlockEigh
+from blockmat.blocks.partition import Partition
+from blockmat.blocks.threads import get_num_threads, set_num_threads
 from blockmat.exceptions import BlockmatError
-from blockmat.fitting import fit, fit_samples
-from blockmat.loading import load
-from blockmat.low_rank import BlockPlusLowRank
-from blockmat.matrix import BlockConstantMatrix
-from blockmat.partition import Partition
-from blockmat.rectangular import BlockRectangularMatrix
-from blockmat.scaled import ScaledBlockMatrix
-from blockmat.shrinkage import optimal_shrinkage
+from blockmat.finding.coclusters import Coclusters, cocluster
+from blockmat.finding.partition import PartitionPath, find_partition, partition_path
+from blockmat.fitting.accumulator import BlockAccumulator
+from blockmat.fitting.approximation import approximation_error
+from blockmat.fitting.fit import fit
+from blockmat.fitting.fit_samples import fit_samples
+from blockmat.inference.shrinkage import optimal_shrinkage
+from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.eigenvectors import BlockEigh
+from blockmat.matrices.load import load
+from blockmat.matrices.low_rank import BlockPlusLowRank
+from blockmat.matrices.rectangular import BlockRectangularMatrix
+from blockmat.matrices.scaled import ScaledBlockMatrix
 
 __version__ = "0.1.0"
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import blockmat as bm
-from blockmat._validation import import_extra
-from blockmat.partition import as_partition
-from blockmat.storage import write_atomically
+from blockmat.blocks.extras import import_extra
+from blockmat.blocks.files import write_atomically
+from blockmat.blocks.partition import as_partition
 
 _FUNCTIONS = ("inv", "invsqrtm", "sqrtm", "logm", "expm", "power:P")
 

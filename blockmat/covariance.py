@@ -9,25 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from blockmat._held_out import squared_distances
-from blockmat._scale import in_range, times_power
-from blockmat._similarity import Standardized, same_products, standardize
-from blockmat._sums import refuse_symmetric
-from blockmat._validation import Array, as_count, check_finite, missing_extra
-from blockmat.discovery import find_partition
+from blockmat.blocks.checks import Array, as_count, check_finite
+from blockmat.blocks.extras import missing_extra
+from blockmat.blocks.partition import Partition, as_partition
+from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import ShapeError
-from blockmat.fitting import fit_samples
-from blockmat.inference import log_likelihood, require_estimate
-from blockmat.low_rank import BlockPlusLowRank
-from blockmat.matrix import BlockConstantMatrix
-from blockmat.partition import Partition, as_partition
-from blockmat.scaled import ScaledBlockMatrix
-from blockmat.shrinkage import (
+from blockmat.finding.partition import find_partition
+from blockmat.finding.standardize import Standardized, same_products, standardize
+from blockmat.fitting.fit_samples import fit_samples
+from blockmat.fitting.held_out import squared_distances
+from blockmat.inference.likelihood import log_likelihood, require_estimate
+from blockmat.inference.shrinkage import (
     cross_fitted_shrinkage,
     is_exact,
     likelihood_shrinkage,
     optimal_shrinkage,
 )
+from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.low_rank import BlockPlusLowRank
+from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.sources.samples import refuse_symmetric
 
 try:
     from sklearn.covariance import EmpiricalCovariance

@@ -15,7 +15,8 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.sparse.linalg import LinearOperator, cg
 
 import blockmat as bm
-from blockmat._validation import Array, import_extra
+from blockmat.blocks.checks import Array
+from blockmat.blocks.extras import import_extra
 from blockmat.plot import plot_fit
 
 GAMMA = 0.05

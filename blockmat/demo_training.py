@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from blockmat._validation import Array, import_extra, missing_extra
+from blockmat.blocks.checks import Array
+from blockmat.blocks.extras import import_extra, missing_extra
 
 try:
     import torch

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from blockmat._validation import Array, import_extra
-from blockmat.discovery import PartitionPath
-from blockmat.matrix import BlockConstantMatrix
-from blockmat.partition import Partition
-from blockmat.scaled import ScaledBlockMatrix
+from blockmat.blocks.checks import Array
+from blockmat.blocks.extras import import_extra
+from blockmat.blocks.partition import Partition
+from blockmat.finding.partition import PartitionPath
+from blockmat.matrices.block_constant import BlockConstantMatrix, square_within
+from blockmat.matrices.scaled import ScaledBlockMatrix
 
 __all__ = ["approximation", "matrix", "path", "plot_fit", "spectrum"]
 
@@ -293,7 +294,7 @@ def _model_entries(A: BlockConstantMatrix | ScaledBlockMatrix, shown: Array) -> 
     p = A.partition
     labels, positions = p.labels[shown], p.positions[shown]
     paired = positions[:, None] == positions
-    second = A._square_within[np.ix_(labels, labels)]
+    second = square_within(A)[np.ix_(labels, labels)]
     return np.real(A.values[np.ix_(labels, labels)] + second * paired)
 
 

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from blockmat._validation import Array, import_extra
-from blockmat.matrix import BlockConstantMatrix
-from blockmat.partition import Partition, as_partition
+from blockmat.blocks.checks import Array
+from blockmat.blocks.extras import import_extra
+from blockmat.blocks.partition import Partition, as_partition
+from blockmat.matrices.block_constant import BlockConstantMatrix
 
 _st: Any = import_extra("hypothesis.strategies", "testing", "blockmat.testing")
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import blockmat as bm
-from blockmat import _blockwise, _moments, _sums
+from blockmat.blocks import passes, segments
+from blockmat.sources import moments, sums
 
 DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
 
@@ -88,17 +89,17 @@ def in_small_parts(monkeypatch, n_bytes=None):
 
     With `n_bytes`, also read in chunks of so many bytes.
     """
-    monkeypatch.setattr(_blockwise, "_SHARED_FROM", 0)
-    monkeypatch.setattr(_blockwise, "_ONE_CALL_UP_TO", 0)
-    monkeypatch.setattr(_blockwise, "_SEGMENT", 3)
-    monkeypatch.setattr(_blockwise, "_PIECE", 7)
-    monkeypatch.setattr(_blockwise, "_PIECE_PER_BLOCK", 1)
-    monkeypatch.setattr(_moments, "_NARROWEST", 3)
-    monkeypatch.setattr(_moments, "_PIECE_PER_BLOCK", 0)
-    monkeypatch.setattr(_sums, "_ROWS", 2)
+    monkeypatch.setattr(segments, "_SHARED_FROM", 0)
+    monkeypatch.setattr(passes, "_ONE_CALL_UP_TO", 0)
+    monkeypatch.setattr(segments, "_SEGMENT", 3)
+    monkeypatch.setattr(passes, "_PIECE", 7)
+    monkeypatch.setattr(passes, "_PIECE_PER_BLOCK", 1)
+    monkeypatch.setattr(moments, "_NARROWEST", 3)
+    monkeypatch.setattr(moments, "_PIECE_PER_BLOCK", 0)
+    monkeypatch.setattr(sums, "_ROWS", 2)
     if n_bytes is not None:
-        monkeypatch.setattr(_sums, "_COPY_BYTES", n_bytes)
-        monkeypatch.setattr(_sums, "_WINDOW_BYTES", n_bytes)
+        monkeypatch.setattr(sums, "_COPY_BYTES", n_bytes)
+        monkeypatch.setattr(sums, "_WINDOW_BYTES", n_bytes)
 
 
 CASES = [

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import blockmat as bm
-from blockmat import _similarity, coclustering
+from blockmat.finding import coclusters as coclustering
+from blockmat.finding import similarity
 from tests.test_discovery import same
 
 
@@ -79,7 +80,7 @@ def test_the_order_and_the_sides_do_not_matter():
 
 def test_long_rows_are_projected_and_the_seed_decides():
     A, a, b = planted((300, 260), (320, 240))
-    assert A.shape[1] > _similarity._EXACT_UP_TO
+    assert A.shape[1] > similarity._EXACT_UP_TO
     rows, cols, _ = bm.cocluster(A, 2, 2, random_state=0)
     assert same(rows.labels, a)
     assert same(cols.labels, b)

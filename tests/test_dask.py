@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -16,7 +17,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import blockmat as bm
-from blockmat import _dask
+from blockmat.blocks import chunked
 from blockmat.covariance import BlockCovariance
 from blockmat.testing import partitions
 from tests.cases import DTYPES, random_array
@@ -216,8 +217,8 @@ def test_products_of_other_matrices():
 
 def test_many_chunks_are_joined_in_several_turns():
     S, X = RNG.standard_normal((N, N)), RNG.standard_normal((200, N))
-    assert _dask._together(10**7) == 4
-    assert _dask._together(10) == 64
+    assert chunked.joined_at_a_time(10**7) == 4
+    assert chunked.joined_at_a_time(10) == 64
     same(bm.fit(da.from_array(S, chunks=5), LABELS), bm.fit(S, LABELS))
     same(bm.fit_samples(da.from_array(X, chunks=(2, N)), LABELS), bm.fit_samples(X, LABELS))
 
@@ -384,4 +385,5 @@ def test_a_worker_that_is_killed_changes_nothing():
 
 
 def test_importing_blockmat_does_not_import_dask():
-    assert not _dask.__dict__.keys() & {"da", "dask", "array"}
+    script = "import sys, blockmat; assert 'dask' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)

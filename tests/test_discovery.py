@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
-from blockmat import _similarity, _starts, discovery
-from blockmat._block_kmeans import (
+from blockmat.finding import search, similarity, starts
+from blockmat.finding.kmeans import (
     FrobeniusLoss,
     GaussianLoss,
     blocks_of,
     cheapest_intervals,
     refine,
 )
-from blockmat._similarity import Correlation, SymmetricMatrix, same_products
-from blockmat._starts import ChangePoints, WardTree
+from blockmat.finding.similarity import Correlation, SymmetricMatrix
+from blockmat.finding.standardize import same_products
+from blockmat.finding.starts import ChangePoints, WardTree
 
 
 def symmetric(n, seed=0):
@@ -230,11 +231,11 @@ def test_a_given_number_of_blocks_is_the_point_of_the_path(samples):
 
 
 def test_a_number_of_blocks_between_those_tried_first_is_found():
-    assert 11 not in discovery._coarse(30)
+    assert 11 not in search.coarse(30)
     A, labels = planted_matrix((9,) * 11)
     assert same(bm.find_partition(A, max_blocks=30).labels, labels)
-    assert {12, 14} <= set(discovery._coarse(30))
-    assert not {11, 13} & set(discovery._coarse(30))
+    assert {12, 14} <= set(search.coarse(30))
+    assert not {11, 13} & set(search.coarse(30))
     A, _ = planted_matrix((9,) * 12)
     path = bm.partition_path(A, max_blocks=30)
     assert path.best.n_blocks == 12
@@ -244,7 +245,7 @@ def test_a_number_of_blocks_between_those_tried_first_is_found():
 def test_many_variables_are_condensed_and_the_seed_decides():
     sizes = (700, 900, 600)
     X, labels = planted_samples(20, sizes, seed=1)
-    assert len(labels) > _starts._TREE_UP_TO
+    assert len(labels) > starts._TREE_UP_TO
     p = bm.find_partition(X, 3, samples=True, random_state=0)
     assert (np.array(p.sizes) > 500).all()
     assert p == bm.find_partition(X, 3, samples=True, random_state=0)
@@ -306,8 +307,8 @@ def test_there_are_as_many_blocks_as_asked_for_with_fewer_different_rows(labelli
     X = np.random.default_rng(seed).standard_normal((len(labels) + 3, k))[:, labels]
     with pytest.MonkeyPatch.context() as monkeypatch:  # as if there were thousands
         for name, value in (("_TREE_UP_TO", 12), ("_GROUPS", 6)):
-            monkeypatch.setattr(_starts, name, value)
-        monkeypatch.setattr(_similarity, "_EXACT_UP_TO", 5)
+            monkeypatch.setattr(starts, name, value)
+        monkeypatch.setattr(similarity, "_EXACT_UP_TO", 5)
         assert bm.find_partition(A, asked).n_blocks == asked
         assert bm.find_partition(A, asked, signs=True)[0].n_blocks == asked
         assert bm.find_partition(X, asked, samples=True).n_blocks == asked
@@ -492,15 +493,15 @@ def test_signs_turn_while_variables_move():
 
 def test_points_without_signs_keep_the_angles_but_for_their_signs():
     points = np.random.default_rng(0).standard_normal((6, 4))
-    products = _starts.without_signs(points)
-    np.testing.assert_allclose(products, _starts.without_signs(-points))
+    products = starts.without_signs(points)
+    np.testing.assert_allclose(products, starts.without_signs(-points))
     lengths = np.linalg.norm(points, axis=1)
     expected = (points @ points.T) ** 2 / np.outer(lengths, lengths)
     np.testing.assert_allclose(products @ products.T, expected)
     long = np.random.default_rng(0).standard_normal((50, 2)) @ np.random.default_rng(
         1
     ).standard_normal((2, 30))
-    products = _starts.without_signs(long)
+    products = starts.without_signs(long)
     lengths = np.linalg.norm(long, axis=1)
     np.testing.assert_allclose(
         products @ products.T, (long @ long.T) ** 2 / np.outer(lengths, lengths)
@@ -513,7 +514,7 @@ def test_signs_begin_along_the_leading_direction_of_each_block():
     points = truth[:, None] * (
         rng.standard_normal((3, 5))[labels] + 0.1 * rng.standard_normal((40, 5))
     )
-    signs = _starts.signs_of(points, labels)
+    signs = starts.signs_of(points, labels)
     for b in range(3):
         assert abs((signs * truth)[labels == b].sum()) == (labels == b).sum()
 
@@ -581,7 +582,7 @@ def test_what_few_samples_promise_too_much_is_what_new_ones_lack():
         fitted = bm.fit_samples(Z, p, ddof=0)
         lacks.append(T * ((fitted.inv() @ A).trace() - 7))  # 7 is the trace for the own samples
     error = np.std(lacks) / len(lacks) ** 0.5
-    assert abs(np.mean(lacks) - discovery._optimism(p, T)) < 4 * error
+    assert abs(np.mean(lacks) - search._optimism(p, T)) < 4 * error
 
 
 @pytest.mark.parametrize("n_images", [100, 300])
@@ -729,11 +730,11 @@ def test_an_empty_sparse_matrix_has_one_block():
 
 
 def test_few_samples_more_than_blocks_have_a_finite_criterion():
-    from blockmat.discovery import _optimism
+    from blockmat.finding import search
 
     p = bm.Partition.uniform(3, 4)
-    assert np.isinf(_optimism(p, 5))
-    assert np.isfinite(_optimism(p, 6))
+    assert np.isinf(search._optimism(p, 5))
+    assert np.isfinite(search._optimism(p, 6))
 
 
 @pytest.mark.parametrize("n_samples", [50, 1000])

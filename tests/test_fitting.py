@@ -73,9 +73,7 @@ def test_other_containers(rng):
     for source in (S.tolist(), pd.DataFrame(S), np.asmatrix(S), np.ma.masked_array(S).filled()):
         assert_matches_dense(bm.fit(source, [0, 1, 0]), expected)
     assert_matches_dense(bm.fit(S, pd.Series(list("bab"))), expected)
-    assert_matches_dense(
-        bm.BlockConstantMatrix.fit(S, [0, 1, 0], numbers=1), project_dense(S, [0, 1, 0], 1)
-    )
+    assert_matches_dense(bm.fit(S, [0, 1, 0], numbers=1), project_dense(S, [0, 1, 0], 1))
 
 
 @over_kinds
@@ -298,7 +296,7 @@ def test_fit_samples_is_the_fit_of_the_covariance(rng, aligned, dtype, options):
         assert A.dtype == (np.float64 if dtype == np.int16 else dtype)
         assert A.is_hermitian
         assert_matches_dense(A, project_dense(C, P, aligned=aligned))
-    again = bm.BlockConstantMatrix.fit_samples(X, P, aligned=aligned, **options)
+    again = bm.fit_samples(X, P, aligned=aligned, **options)
     np.testing.assert_array_equal(
         again.between, bm.fit_samples(X, P, aligned=aligned, **options).between
     )

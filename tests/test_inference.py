@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy.stats import kstest, multivariate_normal
 
 import blockmat as bm
-from blockmat._divergence import _excess
 from blockmat.inference import (
     ConfidenceIntervals,
     LikelihoodRatioResult,
@@ -17,6 +16,7 @@ from blockmat.inference import (
     likelihood_ratio_test,
     log_likelihood,
 )
+from blockmat.inference.divergence import _excess
 from blockmat.testing import block_matrices, partitions
 from tests.cases import exact, make
 from tests.test_near_block import KINDS, example

@@ -5,9 +5,12 @@ import inspect
 import numpy as np
 import pytest
 
-from blockmat import Partition, _kernels
-from blockmat._blockwise import block_sums, multiply_add, segments
-from blockmat._sums import matrix_sums
+from blockmat import Partition
+from blockmat.blocks import jit, kernels
+from blockmat.blocks.passes import block_sums, multiply_add
+from blockmat.blocks.segments import segments
+from blockmat.sources import kernels as source_kernels
+from blockmat.sources.sums import matrix_sums
 from tests.cases import DTYPES, in_small_parts, random_array
 
 SHUFFLED = Partition.from_labels([2, 0, 1, 2, 0, 2, 1, 1, 2, 0, 0, 3])
@@ -56,25 +59,23 @@ def test_sums_of_segments(dtype, make):
     expected = np.stack([x[:, 0:5].sum(1), x[:, 5:6].sum(1), x[:, 6:12].sum(1)], axis=1)
     for first, last in ((0, 3), (1, 2)):
         sums = np.full((3, 3), 9, double(dtype))
-        _kernels.sum_segments(make(x), BOUNDS, sums, first, last)
+        kernels.sum_segments(make(x), BOUNDS, sums, first, last)
         close(sums[:, first:last], expected[:, first:last])
         assert (np.delete(sums, np.s_[first:last], axis=1) == 9).all()
         sums = np.full((3, 3), 9, double(dtype))
-        _kernels.sum_segments_of_rows(make(x.T.ravel()), 3, BOUNDS, sums, first, last)
+        kernels.sum_segments_of_rows(make(x.T.ravel()), 3, BOUNDS, sums, first, last)
         close(sums[first:last], expected.T[first:last])
         assert (np.delete(sums, np.s_[first:last], axis=0) == 9).all()
 
 
 @over_dtypes
 def test_sums_of_pieces(dtype):
-    labels = SHUFFLED._codes
+    labels = SHUFFLED.codes
     x = random_array(np.random.default_rng(0), (3, 12), dtype)
     parts = np.full((3, 3, 4), 9, double(dtype))
     parts_of_rows = np.full((3, 4, 3), 9, double(dtype))
-    _kernels.sum_pieces(x, None, labels, BOUNDS, parts, 1, 3)
-    _kernels.sum_pieces_of_rows(
-        np.ascontiguousarray(x.T), None, labels, BOUNDS, parts_of_rows, 1, 3
-    )
+    kernels.sum_pieces(x, None, labels, BOUNDS, parts, 1, 3)
+    kernels.sum_pieces_of_rows(np.ascontiguousarray(x.T), None, labels, BOUNDS, parts_of_rows, 1, 3)
     assert (parts[0] == 9).all()
     assert (parts_of_rows[0] == 9).all()
     for piece in (1, 2):
@@ -113,14 +114,14 @@ def test_long_sums(n, k):
     expected = np.stack([np.bincount(labels, row, minlength=k) for row in x])
     whole = np.array([0, n])
     parts, parts_of_rows = np.empty((1, 2, k)), np.empty((1, k, 2))
-    _kernels.sum_pieces(x, None, labels, whole, parts, 0, 1)
+    kernels.sum_pieces(x, None, labels, whole, parts, 0, 1)
     np.testing.assert_array_equal(parts[0], expected)
-    _kernels.sum_pieces_of_rows(np.ascontiguousarray(x.T), None, labels, whole, parts_of_rows, 0, 1)
+    kernels.sum_pieces_of_rows(np.ascontiguousarray(x.T), None, labels, whole, parts_of_rows, 0, 1)
     np.testing.assert_array_equal(parts_of_rows[0], expected.T)
     sums, sums_of_rows = np.empty((2, 1)), np.empty((1, 2))
-    _kernels.sum_segments(x, whole, sums, 0, 1)
+    kernels.sum_segments(x, whole, sums, 0, 1)
     np.testing.assert_array_equal(sums[:, 0], x.sum(1))
-    _kernels.sum_segments_of_rows(x.T.ravel(), 2, whole, sums_of_rows, 0, 1)
+    kernels.sum_segments_of_rows(x.T.ravel(), 2, whole, sums_of_rows, 0, 1)
     np.testing.assert_array_equal(sums_of_rows[0], x.sum(1))
 
 
@@ -172,7 +173,7 @@ def test_multiply_add(dtype, centred):
     first, last = 1, len(blocks) - 1
     inside = np.s_[:, bounds[first] : bounds[last]]
     out, out_of_rows = np.full(x.shape, 9, dtype), np.full(rows.shape, 9, dtype)
-    _kernels.multiply_add_segments(x, centre, scale, shift, bounds, blocks, out, first, last)
+    kernels.multiply_add_segments(x, centre, scale, shift, bounds, blocks, out, first, last)
     flat, flat_out = rows.reshape(-1), out_of_rows.reshape(-1)
     arguments = (
         flat,
@@ -186,16 +187,16 @@ def test_multiply_add(dtype, centred):
         first,
         last,
     )
-    _kernels.multiply_add_segments_of_rows(*arguments)
+    kernels.multiply_add_segments_of_rows(*arguments)
     for result in (out, out_of_rows.T):
         close(result[inside], expected[CONTIGUOUS][inside])
         assert (np.delete(result, np.r_[inside[1]], axis=1) == 9).all()
 
-    labels, inside = SHUFFLED._codes, np.s_[:, 5:12]
+    labels, inside = SHUFFLED.codes, np.s_[:, 5:12]
     out, out_of_rows = np.full(x.shape, 9, dtype), np.full(rows.shape, 9, dtype)
-    _kernels.multiply_add_pieces(x, centre, scale, shift, labels, BOUNDS, out, 1, 3)
+    kernels.multiply_add_pieces(x, centre, scale, shift, labels, BOUNDS, out, 1, 3)
     arguments = (rows, centre_of_rows, scale, shift_of_rows, labels, BOUNDS, out_of_rows, 1, 3)
-    _kernels.multiply_add_pieces_of_rows(*arguments)
+    kernels.multiply_add_pieces_of_rows(*arguments)
     for result in (out, out_of_rows.T):
         close(result[inside], expected[SHUFFLED][inside])
         assert (result[:, :5] == 9).all()
@@ -209,9 +210,9 @@ def test_multiply(dtype, p):
     values = random_array(rng, (4, 4), double(dtype))
     out = np.empty(p.n, dtype)
     if p.is_contiguous:
-        _kernels.multiply_contiguous(x, scale, values, p.offsets, out)
+        kernels.multiply_contiguous(x, scale, values, p.offsets, out)
     else:
-        _kernels.multiply_labelled(x, scale, values, p._codes, out)
+        kernels.multiply_labelled(x, scale, values, p.codes, out)
     close(out, scale[p.labels] * x + (values @ (indicator(p).T @ x))[p.labels])
 
 
@@ -220,15 +221,15 @@ def test_multiply(dtype, p):
 @over_partitions
 def test_dense_sums(dtype, aligned, p):
     """Rows 3 to 12 of a matrix, in the order of their blocks, segments 1 to the last but one."""
-    pairing = p._pairing(aligned)
+    pairing = p.pairing(aligned)
     a = random_array(np.random.default_rng(0), (p.n, p.n), dtype)
     order = np.argsort(p.labels[3:], kind="stable")
     bounds, blocks, _ = segments(np.bincount(p.labels[3:], minlength=4), 2)
     first, last = 1, len(blocks) - 1
     sums = np.full((len(blocks), 4), 9, double(dtype))
     traces = np.full((len(blocks), np.diff(pairing.first_mate).max()), 9, double(dtype))
-    _kernels.sum_dense(
-        np.ascontiguousarray(a[3:]), order, bounds, p.offsets, p._codes, 3, blocks,
+    source_kernels.sum_dense(
+        np.ascontiguousarray(a[3:]), order, bounds, p.offsets, p.codes, 3, blocks,
         p.positions, p.order, p.offsets, pairing.first_mate, pairing.mates,
         sums, traces, first, last,
     )  # fmt: skip
@@ -247,7 +248,7 @@ def test_dense_sums(dtype, aligned, p):
 def test_sparse_sums(dtype, aligned):
     p = SHUFFLED
     rng = np.random.default_rng(0)
-    pairing = p._pairing(aligned)
+    pairing = p.pairing(aligned)
     rows, cols = rng.integers(0, p.n, (2, 200))  # with duplicates
     data = random_array(rng, 200, dtype)
     a = np.zeros((p.n, p.n), double(dtype))
@@ -256,7 +257,7 @@ def test_sparse_sums(dtype, aligned):
     for index in (np.int32, np.int64):
         sums = np.zeros((4, 4), double(dtype))
         traces = np.zeros(len(pairing.mates), double(dtype))
-        _kernels.add_sparse(
+        source_kernels.add_sparse(
             rows.astype(index), cols.astype(index), data, p.labels, p.labels, p.positions,
             pairing.classes, pairing.ranks, pairing.first_mate, sums, traces,
         )  # fmt: skip
@@ -271,7 +272,7 @@ def test_samples(dtype, p, centre):
     x = random_array(np.random.default_rng(0), (7, p.n), dtype) + dtype(3)
     mean, squares = np.full(p.n, 9, double(dtype)), np.full(p.n, 9.0)
     parts = np.full((3, 7, 4), 9, double(dtype))
-    _kernels.sum_samples(x, centre, p.offsets, p._codes, BOUNDS, mean, parts, squares, 1, 3)
+    source_kernels.sum_samples(x, centre, p.offsets, p.codes, BOUNDS, mean, parts, squares, 1, 3)
     assert (mean[:5] == 9).all()
     assert (squares[:5] == 9).all()
     assert (parts[0] == 9).all()
@@ -290,7 +291,7 @@ def test_samples_in_many_strips():
     for q in (p, Partition.from_labels(rng.permutation(p.labels))):
         mean, squares, parts = np.empty(p.n), np.empty(p.n), np.empty((1, 3, 5))
         whole = np.array([0, p.n])
-        _kernels.sum_samples(x, True, q.offsets, q._codes, whole, mean, parts, squares, 0, 1)
+        source_kernels.sum_samples(x, True, q.offsets, q.codes, whole, mean, parts, squares, 0, 1)
         deviations = x - x.mean(0)
         np.testing.assert_allclose(parts[0], deviations @ q.indicator(), atol=1e-10)
         np.testing.assert_allclose(squares, (deviations**2).sum(0))
@@ -301,7 +302,7 @@ def test_samples_in_many_strips():
 def test_residuals(dtype, aligned):
     p = SHUFFLED
     rng = np.random.default_rng(0)
-    pairing = p._pairing(aligned)
+    pairing = p.pairing(aligned)
     E = indicator(p)
     values = random_array(rng, (4, 4), double(dtype))
     second = random_array(rng, len(pairing.mates), double(dtype))
@@ -310,7 +311,7 @@ def test_residuals(dtype, aligned):
     order = np.argsort(p.labels[3:], kind="stable")
     bounds, blocks, _ = segments(np.bincount(p.labels[3:], minlength=4), 2)
     norms = np.full((len(blocks), 2), 9.0)
-    _kernels.sum_dense_residual(
+    source_kernels.sum_dense_residual(
         np.ascontiguousarray(a[3:]), order, bounds, p.labels, 3, blocks, p.positions, p.order,
         p.offsets, pairing.first_mate, pairing.mates, values, second, norms, 1, len(blocks),
     )  # fmt: skip
@@ -323,7 +324,7 @@ def test_residuals(dtype, aligned):
     rows, cols = np.nonzero(kept)
     norms, counts = np.zeros(2), np.zeros((4, 4), dtype=np.intp)
     paired_counts = np.zeros(len(pairing.mates), dtype=np.intp)
-    _kernels.add_sparse_residual(
+    source_kernels.add_sparse_residual(
         rows, cols, a[kept], p.labels, p.positions,
         pairing.classes, pairing.ranks, pairing.first_mate, values, second,
         norms, counts, paired_counts,
@@ -342,13 +343,18 @@ def test_kernels_keep_nan_in_its_block():
 
 
 def test_kernels_release_the_gil_and_are_cached():
-    kernels = {name: k for name, k in vars(_kernels).items() if hasattr(k, "py_func")}
-    assert len(kernels) > 10
-    for name, kernel in kernels.items():
+    compiled = {
+        name: k
+        for module in (kernels, source_kernels)
+        for name, k in vars(module).items()
+        if hasattr(k, "py_func")
+    }
+    assert len(compiled) > 10
+    for name, kernel in compiled.items():
         assert kernel.targetoptions["nogil"], name
         parameters = inspect.signature(kernel.py_func).parameters
         in_order = "centre" in parameters and name != "sum_samples"
         allowed = {"nsz", "contract"} if in_order else {"reassoc", "nsz", "contract"}
         assert kernel.targetoptions["fastmath"] <= allowed, name
         assert "parallel" not in kernel.targetoptions, name
-        assert type(kernel._cache) is _kernels._Cache, name
+        assert type(kernel._cache) is jit._Cache, name

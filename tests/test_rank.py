@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
-from blockmat import functions
+from blockmat.cores import rank
 
 BCM = bm.BlockConstantMatrix
 DTYPES = (np.float32, np.float64)
@@ -91,7 +91,7 @@ def test_a_density_is_that_of_the_dense_matrix(dtype, data):
 def test_equal_correlations_have_full_rank_whatever_n(dtype, n, correlation):
     if n == 10**9:  # a partition of so many variables takes gigabytes; its cores do not
         core = BCM([0], [[1 + (n - 1) * correlation]]).astype(dtype)._cores[0]
-        assert functions.is_positive_definite(core)
+        assert rank.is_positive_definite(core)
         return
     values, diagonal = np.array([[correlation]], dtype), np.ones(1, dtype)
     A = BCM.from_values(bm.Partition.trivial(n), values, diagonal)

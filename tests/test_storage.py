@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 
 import blockmat as bm
-from blockmat import storage
 from blockmat.exceptions import FileFormatError
 from blockmat.testing import block_matrices
 from tests.cases import CASES, over_cases
@@ -171,7 +170,7 @@ def test_a_file_whose_owner_cannot_be_kept_is_written_to(tmp_path, monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(os, "chown", refuse)
-    monkeypatch.setattr(storage.os, "stat", own_by_another(os.stat, path))
+    monkeypatch.setattr(os, "stat", own_by_another(os.stat, path))
     A.save(path)
     monkeypatch.undo()
     assert path.stat().st_ino == before.st_ino

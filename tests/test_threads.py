@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import blockmat as bm
-from blockmat import _threads
+from blockmat.blocks import threads as _threads
 from blockmat.testing import assert_matches_dense, partitions, project_dense
 from tests.cases import DTYPES, in_small_parts, random_array
 
@@ -419,7 +419,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
     code = (
         USE
         + f"""
-from blockmat import _kernels
+from blockmat.blocks import kernels
 import shutil
 shutil.rmtree({str(tmp_path / "cache")!r})
 open({str(tmp_path / "cache")!r}, "w").close()

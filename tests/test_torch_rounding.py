@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from blockmat.exceptions import NonFiniteError  # noqa: E402
-from blockmat.optim._schedule import signal_share  # noqa: E402
+from blockmat.optim.schedule import signal_share  # noqa: E402
 from blockmat.optim.torch import BlockAdaGrad  # noqa: E402
 
 STRUCTURES = ["mean", "aligned", "scaled"]

@@ -3,6 +3,9 @@
 `BlockAdaGrad` and `minimize` work on NumPy arrays, `newton_preconditioner` for
 SciPy's solvers, and `blockmat.optim.torch.BlockAdaGrad` (extra ``torch``) trains
 PyTorch models.
+
+May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.cores`, `blockmat.sources`,
+`blockmat.matrices`, `blockmat.fitting`.
 """
 
 from blockmat.optim.adagrad import BlockAdaGrad

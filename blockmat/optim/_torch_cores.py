@@ -15,8 +15,8 @@ from torch import Tensor
 
 from blockmat.optim import _torch_between as between
 from blockmat.optim import _torch_symmetric as symmetric
-from blockmat.optim._schedule import signal_share
 from blockmat.optim._torch_symmetric import Decomposition
+from blockmat.optim.schedule import signal_share
 
 Sizes = int | Tensor  # the number of members of every block, or of each (k,)
 

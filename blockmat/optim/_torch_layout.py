@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import PartitionError
-from blockmat.partition import Partition, as_partition
 
 # A block for each row or column of a weight flattened to (out, rest) or for labelled entries;
 # one number per row; one per entry; the bias of the weight with that index in the group.

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from blockmat._validation import Array, accumulator_dtype, as_count, as_numeric, check_finite
-from blockmat.accumulator import BlockAccumulator
+from blockmat.blocks.checks import Array, accumulator_dtype, as_count, as_numeric, check_finite
+from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import DtypeError, NonFiniteError, PartitionMismatchError, ShapeError
-from blockmat.matrix import BlockConstantMatrix
-from blockmat.optim._schedule import factors, refresh_is_due, signal_share, total_weight
-from blockmat.partition import Partition, as_partition
+from blockmat.fitting.accumulator import BlockAccumulator
+from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.optim.schedule import factors, refresh_is_due, signal_share, total_weight
 
 __all__ = ["BlockAdaGrad"]
 

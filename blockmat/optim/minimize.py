@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blockmat._progress import track
-from blockmat._validation import Array, as_count, as_numeric, check_finite
+from blockmat.blocks.checks import Array, as_count, as_numeric, check_finite
 from blockmat.exceptions import ShapeError
 from blockmat.optim.adagrad import BlockAdaGrad
+from blockmat.sources.progress import track
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult

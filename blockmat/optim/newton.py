@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from blockmat.exceptions import SingularMatrixError
-from blockmat.fitting import fit
-from blockmat.matrix import BlockConstantMatrix
+from blockmat.fitting.fit import fit
+from blockmat.matrices.block_constant import BlockConstantMatrix
 
 __all__ = ["newton_preconditioner"]
 

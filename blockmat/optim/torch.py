@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from blockmat._validation import missing_extra
+from blockmat.blocks.extras import missing_extra
 from blockmat.exceptions import DtypeError, NonFiniteError
 
 try:

@@ -1,0 +1,148 @@
+"""Checks of user input: each names the argument, what it was and what was expected."""
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from blockmat.exceptions import (
+    DtypeError,
+    NonFiniteError,
+    ShapeError,
+)
+
+Array = NDArray[Any]
+_AT_A_TIME = 2**22  # numbers that are looked at
+_KEPT = frozenset(np.dtype(c) for c in "fdFD")
+
+
+def working_dtype(dtype: Any, name: str) -> np.dtype[Any]:
+    """Return the dtype to compute in: integers become float64, half precision single.
+
+    Raises
+    ------
+    DtypeError
+        If the dtype is neither boolean, integer, nor a float or complex of at
+        most double precision.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.kind in "biu":
+        return np.dtype(np.float64)
+    native: np.dtype[Any] = dtype.newbyteorder("=")
+    if native in _KEPT:
+        return native
+    if native == np.float16:
+        return np.dtype(np.float32)
+    raise DtypeError(
+        f"{name} has dtype {dtype}; expected booleans, integers, float16, float32, "
+        f"float64, complex64 or complex128"
+    )
+
+
+def accumulator_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return the double-precision dtype in which sums of `dtype` are accumulated."""
+    return np.result_type(dtype, np.float64)
+
+
+def real_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype of the real part of a supported dtype."""
+    return np.zeros(0, dtype=dtype).real.dtype
+
+
+def refuse_mask(x: Any, name: str) -> None:
+    """Raise `DtypeError` for an array with a mask, which would be lost."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise DtypeError(f"{name} is a masked array; expected one without a mask (see .filled())")
+
+
+def as_raw_array(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
+    """Convert to an array of any dtype that can be converted to a supported one.
+
+    Raises
+    ------
+    ShapeError
+        If it is ragged or has another dimension.
+    DtypeError
+        If it is not numeric, is sparse, or has a mask, which would be lost.
+    """
+    refuse_mask(x, name)
+    if issparse(x):
+        raise DtypeError(f"{name} is a sparse matrix; expected a dense array (see .toarray())")
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(f"{name} is not a rectangular array: {error}") from None
+    working_dtype(array.dtype, name)
+    check_ndim(array, name, ndims)
+    return array
+
+
+def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
+    """Convert to an array of a supported dtype and dimension, without a needless copy."""
+    if type(x) is np.ndarray and x.dtype in _KEPT and x.ndim in ndims:
+        return x
+    raw = as_raw_array(x, name, ndims)
+    return raw.astype(working_dtype(raw.dtype, name), copy=False)
+
+
+def is_dask_array(x: Any) -> bool:
+    """Whether x is a dask.array, told without importing Dask."""
+    return type(x).__module__.partition(".")[0] == "dask" and hasattr(x, "numblocks")
+
+
+def check_ndim(x: Any, name: str, ndims: tuple[int, ...]) -> None:
+    """Raise `ShapeError` unless ``x.ndim`` is one of `ndims`."""
+    if x.ndim not in ndims:
+        expected = " or ".join(f"{d}-d" for d in ndims)
+        raise ShapeError(f"{name} is {x.ndim}-d with shape {x.shape}; expected {expected}")
+
+
+def check_square(shape: tuple[int, ...], name: str) -> None:
+    """Raise `ShapeError` unless `shape` is that of a square matrix."""
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ShapeError(f"{name} has shape {shape}; expected a square matrix")
+
+
+def check_finite(x: Any, name: str) -> None:
+    """Raise `NonFiniteError` at the first NaN or infinity of an array or sparse matrix, with its place."""
+    where = first_non_finite(x)
+    if where is not None:
+        place = str(where[0]) if len(where) == 1 else str(where)
+        value = x.tocsr()[where] if issparse(x) else x[where]
+        raise NonFiniteError(f"{name} contains {value} at index {place}; expected finite numbers")
+
+
+def first_non_finite(x: Any) -> tuple[int, ...] | None:
+    """Return the place of the first NaN or infinity of an array or sparse matrix, if there is one."""
+    if issparse(x):
+        entries = x.tocoo()
+        wrong = np.flatnonzero(~np.isfinite(entries.data))
+        return min(
+            zip(entries.row[wrong].tolist(), entries.col[wrong].tolist(), strict=True), default=None
+        )
+    height = max(1, _AT_A_TIME // max(x[:1].size, 1))
+    for first in range(0, len(x), height):
+        finite = np.isfinite(x[first : first + height])
+        if not finite.all():
+            row, *others = (int(i) for i in np.argwhere(~finite)[0])
+            return first + row, *others
+    return None
+
+
+def as_count(value: Any, name: str, minimum: int) -> int:
+    """Return `value` as an int that is at least `minimum`."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected an integer") from None
+    if count < minimum:
+        raise ValueError(f"{name} is {count}; expected at least {minimum}")
+    return count
+
+
+def frozen(x: Array) -> Array:
+    """Mark an array read-only and return it."""
+    x.flags.writeable = False
+    return x

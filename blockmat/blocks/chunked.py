@@ -1,0 +1,72 @@
+"""Dask arrays: checks, chunks, and how many partial results are joined at a time."""
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+from blockmat.blocks.checks import Array, check_ndim, working_dtype
+from blockmat.blocks.extras import import_extra
+from blockmat.blocks.partition import Partition
+from blockmat.exceptions import ShapeError
+
+_JOINED_BYTES = 2**24  # of partial results that are joined at a time, if they are that small
+
+
+def checked(x: Any, name: str, ndims: tuple[int, ...]) -> Any:
+    """Return a Dask array, or say what is wrong with its dtype, dimension or chunks."""
+    import_extra("dask.array", "dask", "work on a Dask array")
+    working_dtype(x.dtype, name)
+    check_ndim(x, name, ndims)
+    if any(np.isnan(size) for sizes in x.chunks for size in sizes):
+        raise ShapeError(
+            f"{name} has chunks of unknown sizes; expected known ones (see compute_chunk_sizes)"
+        )
+    return x
+
+
+def without_empty_chunks(x: Any) -> Any:
+    """Return a Dask array without its chunks of length 0, which filtering leaves."""
+    for axis, sizes in enumerate(x.chunks):
+        kept = [j for j, size in enumerate(sizes) if size]
+        if 0 < len(kept) < len(sizes):
+            x = x.blocks[(slice(None),) * axis + (kept,)]
+    return x
+
+
+def without_sparsity(chunk: Any) -> Any:
+    """Return a chunk as SciPy's sparse matrix or as an array."""
+    is_known = issparse(chunk) or isinstance(chunk, np.ndarray)
+    return chunk if is_known else chunk.to_scipy_sparse()  # of the package sparse
+
+
+def delayed(x: Any) -> Any:
+    return import_extra("dask", "dask", "work on a Dask array").delayed(x, pure=True)
+
+
+def finished(function: Any, totals: Any, compute: bool) -> Any:
+    """Return a function of totals, computed or as a Dask Delayed."""
+    return function(totals.compute()) if compute else delayed(function)(totals)
+
+
+class Piece:
+    """The blocks of some variables with these labels, and a partition of these variables."""
+
+    def __init__(self, labels: Array, is_contiguous: bool = False) -> None:
+        self.blocks, codes = np.unique(labels, return_inverse=True)
+        self.partition = Partition(np.bincount(codes), None if is_contiguous else codes)
+
+    @classmethod
+    def of(cls, p: Partition, first: int, last: int) -> "Piece":
+        return cls(p.labels[first:last], p.is_contiguous)
+
+
+def joined_at_a_time(length: int) -> int:
+    """Return how many partial results of so many numbers to join at a time."""
+    return int(np.clip(_JOINED_BYTES // (8 * max(length, 1)), 4, 64))
+
+
+def as_dense(chunk: Any) -> Array:
+    chunk = without_sparsity(chunk)
+    dense: Array = chunk.toarray() if issparse(chunk) else chunk
+    return dense

@@ -1,0 +1,79 @@
+"""Files that appear complete or not at all."""
+
+import io
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable
+from os import PathLike
+from typing import Any
+
+__all__ = ["write_atomically"]
+
+
+def write_atomically(path: str | PathLike[str], write: Callable[[Any], Any]) -> None:
+    """Write beside the target and rename, so that no half-written file has its name.
+
+    The target of a link is replaced, and the link kept. What is no regular file, such as a pipe or
+    a device, is written to, and so is the file of another user, which would change its owner.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    write : callable
+        Writes the content to the binary file that it is given.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; a regular file that had its name is then untouched.
+    """
+    target = os.path.realpath(os.fspath(path))
+    try:
+        old = os.stat(path)
+    except FileNotFoundError:
+        old = None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        content = io.BytesIO()  # np.save asks files for their position, which pipes have not
+        write(content)
+        with open(path, "wb") as file:
+            file.write(content.getbuffer())
+        return
+    if old is not None:
+        with open(target, "ab"):  # an error where the file must not be written to
+            pass
+    temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.tmp")
+    try:
+        file = open(temporary, "xb")  # noqa: SIM115
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+    try:
+        with file:
+            if old is not None:
+                os.chmod(temporary, 0o600)  # until it has the owner of the old file
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if old is None or _has_access_of(old, temporary):
+            os.replace(temporary, target)
+        else:
+            shutil.copyfile(temporary, target)
+            os.unlink(temporary)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _has_access_of(old: os.stat_result, temporary: str) -> bool:
+    """Give a file the owner, group and mode of the one that it is to replace, if that is allowed."""
+    new = os.stat(temporary)
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+        try:
+            os.chown(temporary, old.st_uid, old.st_gid)
+        except PermissionError:
+            return False
+    os.chmod(temporary, stat.S_IMODE(old.st_mode))
+    return True

@@ -1,0 +1,141 @@
+"""Where the variables of each block are: indices that depend on sizes and labels only."""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from blockmat.blocks.checks import Array, frozen
+from blockmat.blocks.segments import Segments
+from blockmat.blocks.segments import segments as cut
+
+
+class Pairing(NamedTuple):
+    """Which pairs of blocks carry a number of their own on their p <-> p entries.
+
+    Blocks a and b are mates when ``classes[a] == classes[b]``; the mates of a are
+    ``mates[first_mate[a] : first_mate[a + 1]]`` and b is number ``ranks[b]`` of them.
+    """
+
+    classes: Array
+    ranks: Array
+    first_mate: Array
+    mates: Array
+
+    @property
+    def rows(self) -> Array:
+        """The block whose mate each entry of `mates` is."""
+        return np.repeat(np.arange(len(self.classes)), np.diff(self.first_mate))
+
+
+class SizeClass(NamedTuple):
+    """The c blocks of one size m: their numbers (c,), and their variables (c, m)."""
+
+    blocks: Array
+    variables: Array
+
+
+class Geometry:
+    """The sizes of k blocks of n variables, and their places. Read-only arrays, made on first use.
+
+    Parameters
+    ----------
+    sizes : ndarray of int, shape (k,)
+        The number of variables of each block.
+    labels : ndarray of int32, shape (n,), optional
+        The block of each variable; without it the blocks are consecutive intervals.
+    """
+
+    def __init__(self, sizes: Array, labels: Array | None = None) -> None:
+        self._sizes = frozen(sizes)
+        self._given_labels = None if labels is None else frozen(labels)
+
+    @property
+    def n(self) -> int:
+        """The number of variables."""
+        return int(self.offsets[-1])
+
+    @property
+    def n_blocks(self) -> int:
+        """The number k of blocks."""
+        return len(self._sizes)
+
+    @property
+    def sizes(self) -> Array:
+        """The number of variables of each block: (k,) integers, read-only."""
+        return self._sizes
+
+    @cached_property
+    def labels(self) -> Array:
+        """The block of each variable: (n,) integers 0..k-1, read-only."""
+        if self._given_labels is not None:
+            return self._given_labels
+        return frozen(np.repeat(np.arange(self.n_blocks, dtype=np.int32), self._sizes))
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the blocks are consecutive intervals in the order of their numbers."""
+        return self._given_labels is None
+
+    @cached_property
+    def offsets(self) -> Array:
+        """Where each block starts in `order`: (k + 1,) integers, read-only."""
+        return frozen(np.concatenate([[0], np.cumsum(self._sizes)]))
+
+    @cached_property
+    def order(self) -> Array:
+        """The variables sorted by block, ascending inside each: (n,) integers, read-only."""
+        if self.is_contiguous:
+            return frozen(np.arange(self.n))
+        return frozen(np.argsort(self.labels, kind="stable"))
+
+    @cached_property
+    def positions(self) -> Array:
+        """The place of each variable inside its block, from 0: (n,) integers, read-only."""
+        places = np.empty(self.n, dtype=np.int32)
+        places[self.order] = np.arange(self.n) - np.repeat(self.offsets[:-1], self._sizes)
+        return frozen(places)
+
+    @cached_property
+    def codes(self) -> Array:
+        """The labels as kernels take them: uint32, and none if the blocks are intervals."""
+        if self._given_labels is None:
+            return frozen(np.empty(0, dtype=np.uint32))
+        return self._given_labels.view(np.uint32)
+
+    @cached_property
+    def segments(self) -> Segments:
+        """The blocks as intervals of `order`, the large ones cut into several."""
+        return cut(self._sizes)
+
+    @cached_property
+    def size_classes(self) -> tuple[SizeClass, ...]:
+        """The blocks of each size above 1, and the variables in them."""
+        classes = []
+        for size in np.unique(self._sizes[self._sizes > 1]):
+            blocks = np.flatnonzero(self._sizes == size)
+            variables = self.order[self.offsets[blocks][:, None] + np.arange(size)]
+            classes.append(SizeClass(frozen(blocks), frozen(variables)))
+        return tuple(classes)
+
+    def pairing(self, aligned: bool) -> Pairing:
+        """Pair each block with itself or, aligned, with every block of its size."""
+        return self._aligned_pairing if aligned else self._self_pairing
+
+    @cached_property
+    def _self_pairing(self) -> Pairing:
+        k = np.arange(self.n_blocks + 1)
+        return Pairing(k[:-1], np.zeros_like(k[:-1]), k, k[:-1])
+
+    @cached_property
+    def _aligned_pairing(self) -> Pairing:
+        _, classes = np.unique(self._sizes, return_inverse=True)
+        by_class = np.argsort(classes, kind="stable")
+        class_starts = np.concatenate([[0], np.cumsum(np.bincount(classes))])
+        ranks = np.empty(self.n_blocks, dtype=np.intp)
+        ranks[by_class] = np.arange(self.n_blocks) - class_starts[classes[by_class]]
+        n_mates = np.diff(class_starts)[classes]
+        first_mate = np.concatenate([[0], np.cumsum(n_mates)])
+        within = np.arange(first_mate[-1]) - np.repeat(first_mate[:-1], n_mates)
+        mates = by_class[np.repeat(class_starts[classes], n_mates) + within]
+        return Pairing(classes, ranks, first_mate, mates)

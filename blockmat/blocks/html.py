@@ -1,0 +1,42 @@
+"""The picture of a partition in a notebook: the sizes of its blocks as bars."""
+
+import html
+from collections.abc import Sequence
+
+from blockmat.blocks.checks import Array
+
+_MAX_BLOCKS = 12  # of a partition, in its table
+_MAX_NAME = 40
+RED, BLUE = (178, 24, 43), (33, 102, 172)
+
+
+def partition_to_html(title: str, names: Sequence[object], sizes: Array) -> str:
+    """Draw the sizes of the blocks as bars, beside their names, in their order."""
+    k = len(sizes)
+    shown = k if k <= _MAX_BLOCKS else _MAX_BLOCKS - 1
+    largest = sizes[:shown].max()
+    cell = 'style="text-align:left;padding:1px 8px 1px 0;background:none;border:none"'
+    rows = "".join(
+        f"<tr><td {cell}>{_short(names[b])}</td><td {cell}>{sizes[b]}</td><td {cell}>"
+        f'<div style="width:{max(160 * sizes[b] / largest, 1):.0f}px;height:0.8em;'
+        f'background:rgb{BLUE};opacity:0.8"></div></td></tr>'
+        for b in range(shown)
+    )
+    if shown < k:
+        rest = k - shown
+        rows += f'<tr><td {cell} colspan="3">and {rest} more blocks</td></tr>'
+    return (
+        f"<div>{heading(title)}"
+        f'<table style="margin:6px 0 0;border:none;border-collapse:collapse">'
+        f"<thead><tr><th {cell}>block</th><th {cell}>variables</th><th {cell}></th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def heading(title: str) -> str:
+    return f'<code style="color:inherit;background:none">{html.escape(title)}</code>'
+
+
+def _short(name: object) -> str:
+    text = str(name)
+    return html.escape(text if len(text) <= _MAX_NAME else text[: _MAX_NAME - 1] + "…")

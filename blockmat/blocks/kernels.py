@@ -1,0 +1,382 @@
+"""Numba kernels that go over arrays of size n: block sums, and one multiply-add per number.
+
+Kernels write into arrays that the caller allocates, so the caller decides the precision of the
+sums. Kernels that end in ``first, last`` do only that part of the work, so that several threads
+can share it.
+
+Sums are pairwise, or have two or three levels: a sum of n numbers is made of about sqrt(n) sums,
+so rounding errors grow no faster than that (N. J. Higham, "The accuracy of floating point
+summation", SIAM J. Sci. Comput. 14, 1993).
+
+Two rules keep the inner loops vectorized. Numba checks every index of a signed type for negative
+values unless the loop starts at 0, so loops run over slices or unsigned indices, and labels are
+uint32. Labels of length 0 stand for contiguous blocks.
+
+`tests/test_kernels.py` compares each kernel with a NumPy function.
+"""
+
+import numpy as np
+
+from blockmat.blocks.jit import jit, jit_in_order
+
+_SHORT = 32  # numbers for which the processor's vectors do not pay
+_RUN = 256  # numbers added in order, most of them in parallel lanes of the processor
+_STREAM = 512  # numbers that are read in each of four places at once
+_ROWS = 128  # rows added in order
+_LONG_ROW = 4  # numbers for which a loop along the row pays
+TILE = 2048  # numbers that stay in the first-level cache
+_LANES_UP_TO = 4096  # blocks for which four sets of sums still fit into cache
+
+
+# Pairwise sums
+@jit
+def sum_run(x, start, stop, zero):
+    """Return the sum of ``x[start:stop]``, x (n,).
+
+    Long runs are read in four places at once, which memory serves faster than one. The
+    type of `zero` is that of all additions.
+    """
+    length = stop - start
+    if length < _SHORT:
+        total, total1, total2, total3 = zero, zero, zero, zero
+        for q in range(length // 4):
+            i = np.uint64(start + 4 * q)
+            total += x[i]
+            total1 += x[i + np.uint64(1)]
+            total2 += x[i + np.uint64(2)]
+            total3 += x[i + np.uint64(3)]
+        for i in range(np.uint64(start + length // 4 * 4), np.uint64(stop)):
+            total += x[i]
+        return (total + total1) + (total2 + total3)
+    if length <= _RUN:
+        total = zero
+        for i in range(np.uint64(start), np.uint64(stop)):
+            total += x[i]
+        return total
+    if length == 4 * _STREAM:
+        some = x[start:stop]
+        some0, some1 = some[:_STREAM], some[_STREAM : 2 * _STREAM]
+        some2, some3 = some[2 * _STREAM : 3 * _STREAM], some[3 * _STREAM :]
+        total = zero
+        for i in range(_STREAM):
+            total += ((zero + some0[i]) + some1[i]) + ((zero + some2[i]) + some3[i])
+        return total
+    half = length // 2
+    if length > 4 * _STREAM:
+        half = max(1, half // (4 * _STREAM)) * 4 * _STREAM
+    return sum_run(x, start, start + half, zero) + sum_run(x, start + half, stop, zero)
+
+
+# A centre of None, which Numba knows when it compiles, stands for no centre.
+@jit_in_order
+def _at(centre, place):
+    return None if centre is None else centre[place]
+
+
+@jit_in_order
+def _less(x, centre):
+    return x if centre is None else x - centre
+
+
+@jit_in_order
+def _sum_labelled(x, centre, labels, sums):
+    """Add ``x - centre[labels]`` (n,) to ``sums[labels]``.
+
+    It is done in four lanes, so that a repeated label need not wait.
+    """
+    k = sums.shape[0]
+    size = max(4 * _RUN, 16 * k)
+    four = k <= _LANES_UP_TO and x.shape[0] >= 16 * k
+    lanes = np.empty((4 if four else 1, k), sums.dtype)
+    n_lanes = lanes.shape[0]
+    lane0, lane1 = lanes[0], lanes[1 % n_lanes]
+    lane2, lane3 = lanes[2 % n_lanes], lanes[3 % n_lanes]
+    for first in range(0, x.shape[0], size):
+        some, where = x[first : first + size], labels[first : first + size]
+        lanes[:] = 0
+        fours = some.shape[0] // 4 * 4
+        for q in range(fours // 4):
+            i = np.uint64(4 * q)
+            j = where[i]
+            lane0[j] += _less(some[i], _at(centre, j))
+            i += np.uint64(1)
+            j = where[i]
+            lane1[j] += _less(some[i], _at(centre, j))
+            i += np.uint64(1)
+            j = where[i]
+            lane2[j] += _less(some[i], _at(centre, j))
+            i += np.uint64(1)
+            j = where[i]
+            lane3[j] += _less(some[i], _at(centre, j))
+        for i in range(fours, some.shape[0]):
+            j = where[i]
+            lane0[j] += _less(some[i], _at(centre, j))
+        for b in range(k):
+            total = lane0[b]
+            if n_lanes > 1:
+                total += lane1[b] + (lane2[b] + lane3[b])
+            sums[b] += total
+
+
+@jit_in_order
+def _sum_rows_labelled(x, centre, labels, sums):
+    """Add the rows of x (n, m), less ``centre[labels]``, to the rows ``sums[labels]`` (k, m)."""
+    size = max(_RUN, 4 * sums.shape[0])
+    total = np.empty_like(sums)
+    for first in range(0, x.shape[0], size):
+        some, where = x[first : first + size], labels[first : first + size]
+        total[:] = 0
+        for i in range(some.shape[0]):
+            row, target, c = some[i], total[where[i]], _at(centre, where[i])
+            for j in range(row.shape[0]):
+                target[j] += _less(row[j], _at(c, j))
+        sums += total
+
+
+@jit
+def sum_blocks(x, offsets, labels, sums):
+    """Set ``sums`` (k,) to the block sums of x (n,), contiguous or labelled."""
+    if labels.shape[0] == 0:
+        zero = sums.dtype.type(0)
+        for b in range(sums.shape[0]):
+            sums[b] = sum_run(x, offsets[b], offsets[b + 1], zero)
+    else:
+        sums[:] = 0
+        _sum_labelled(x, None, labels, sums)
+
+
+# Block sums of vectors. A segment is a run of variables inside one contiguous block, a
+# piece a run of variables of a labelled partition. x (m, n) holds m vectors, as rows.
+@jit
+def sum_segments(x, bounds, sums, first, last):
+    """``sums[j, s] = sum of x[j, bounds[s]:bounds[s + 1]]`` for s in first:last."""
+    zero = sums.dtype.type(0)
+    for j in range(x.shape[0]):
+        vector = x[j]
+        for s in range(first, last):
+            sums[j, s] = sum_run(vector, bounds[s], bounds[s + 1], zero)
+
+
+@jit
+def sum_segments_of_rows(x, m, bounds, sums, first, last):
+    """``sums[s] = sum of rows bounds[s]:bounds[s + 1]`` for s in first:last.
+
+    x (n * m,) holds n rows of length m. Short rows are taken several together, as one
+    that is long enough for the processor's vectors.
+    """
+    width = m * max(1, _RUN // m)
+    wide, some = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
+    for s in range(first, last):
+        start, stop = bounds[s] * m, bounds[s + 1] * m
+        used = min(width, stop - start)
+        wide[:used] = 0
+        for leaf in range(start, stop, _ROWS * width):
+            some[:used] = 0
+            for i in range(leaf, min(leaf + _ROWS * width, stop), width):
+                row = x[i : min(i + width, stop)]
+                for j in range(row.shape[0]):
+                    some[j] += row[j]
+            for j in range(np.uint64(used)):
+                wide[j] += some[j]
+        total = sums[s]
+        total[:] = 0
+        for i in range(0, used, m):
+            row = wide[i : i + m]
+            for j in range(row.shape[0]):
+                total[j] += row[j]
+
+
+@jit_in_order
+def sum_pieces(x, centre, labels, bounds, sums, first, last):
+    """``sums[p, j] = block sums (k,) of x[j] - centre[j, labels]`` over piece p in first:last."""
+    size = max(8 * TILE, 16 * sums.shape[2])
+    sums[first:last] = 0
+    for p in range(first, last):
+        for tile in range(bounds[p], bounds[p + 1], size):
+            stop = min(tile + size, bounds[p + 1])
+            for j in range(x.shape[0]):  # while the labels are in cache
+                _sum_labelled(x[j, tile:stop], _at(centre, j), labels[tile:stop], sums[p, j])
+
+
+@jit_in_order
+def sum_pieces_of_rows(x, centre, labels, bounds, sums, first, last):
+    """``sums[p] = block sums (k, m) of the rows of x (n, m) - centre[labels]``, p in first:last."""
+    m = x.shape[1]
+    sums[first:last] = 0
+    for p in range(first, last):
+        if m >= _LONG_ROW:
+            piece = slice(bounds[p], bounds[p + 1])
+            _sum_rows_labelled(x[piece], centre, labels[piece], sums[p])
+            continue
+        size = max(TILE, 16 * sums.shape[1])
+        for tile in range(bounds[p], bounds[p + 1], size):
+            stop = min(tile + size, bounds[p + 1])
+            for j in range(m):  # while the rows are in cache
+                column = _at(centre, (slice(None), j))
+                _sum_labelled(x[tile:stop, j], column, labels[tile:stop], sums[p, :, j])
+
+
+# The same of deviations from a number for each block, which come before they are added
+@jit_in_order
+def sum_deviations_of_segments(x, centre, bounds, blocks, sums, first, last):
+    """``sums[j, s] = sum of x[j, segment s] - centre[j, b]``, b = blocks[s], for s in first:last."""
+    zero = sums.dtype.type(0)
+    strip = np.empty(TILE, sums.dtype)
+    for j in range(x.shape[0]):
+        for s in range(first, last):
+            c, total, start = centre[j, blocks[s]], zero, bounds[0] - bounds[0]
+            for tile in range(bounds[s], bounds[s + 1], TILE):
+                some = x[j, tile : min(tile + TILE, bounds[s + 1])]
+                for i in range(some.shape[0]):
+                    strip[i] = some[i] - c
+                total += sum_run(strip, start, some.shape[0], zero)
+            sums[j, s] = total
+
+
+@jit_in_order
+def sum_deviations_of_segments_of_rows(x, m, centre, bounds, blocks, sums, first, last):
+    """``sums[s] = sum of rows of segment s, less centre[b]``, b = blocks[s], for s in first:last.
+
+    x (n * m,) holds n rows of length m.
+    """
+    width = m * max(1, _RUN // m)
+    wide, some = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
+    taken = np.empty(width, sums.dtype)
+    for s in range(first, last):
+        start, stop = bounds[s] * m, bounds[s + 1] * m
+        used, c = min(width, stop - start), centre[blocks[s]]
+        for i in range(0, used, m):
+            taken[i : i + m] = c
+        wide[:used] = 0
+        for leaf in range(start, stop, _ROWS * width):
+            some[:used] = 0
+            for i in range(leaf, min(leaf + _ROWS * width, stop), width):
+                row = x[i : min(i + width, stop)]
+                for j in range(row.shape[0]):
+                    some[j] += row[j] - taken[j]
+            for j in range(np.uint64(used)):
+                wide[j] += some[j]
+        total = sums[s]
+        total[:] = 0
+        for i in range(0, used, m):
+            row = wide[i : i + m]
+            for j in range(row.shape[0]):
+                total[j] += row[j]
+
+
+# One multiply-add per number
+@jit_in_order
+def _repeat(row, target):
+    """Fill ``target`` with copies of a row; neither, if there is no row."""
+    if row is not None:
+        for i in range(0, target.shape[0], row.shape[0]):
+            for j in range(min(row.shape[0], target.shape[0] - i)):
+                target[i + j] = row[j]
+
+
+@jit_in_order
+def multiply_add_segments(x, centre, scale, shift, bounds, blocks, out, first, last):
+    """``out[j] = scale[b] * (x[j] - centre[j, b]) + shift[j, b]`` over segment s of block b."""
+    for s in range(first, last):
+        b = blocks[s]
+        segment = slice(bounds[s], bounds[s + 1])
+        factor = scale[b]
+        for j in range(x.shape[0]):
+            some, result, term = x[j, segment], out[j, segment], shift[j, b]
+            c = _at(_at(centre, j), b)
+            for i in range(some.shape[0]):
+                result[i] = factor * _less(some[i], c) + term
+
+
+@jit_in_order
+def multiply_add_segments_of_rows(x, m, centre, scale, shift, bounds, blocks, out, first, last):
+    """``out[i] = scale[b] * (x[i] - centre[b]) + shift[b]`` for the rows i of segment s of block b.
+
+    x and out (n * m,) hold n rows of length m, which are taken several together.
+    """
+    width = m * max(1, _RUN // m)
+    taken = None if centre is None else np.empty(width, centre.dtype)
+    terms = np.empty(width, shift.dtype)
+    for s in range(first, last):
+        b, start, stop = blocks[s], bounds[s] * m, bounds[s + 1] * m
+        factor, used = scale[b], min(width, stop - start)
+        _repeat(_at(centre, b), _at(taken, slice(0, used)))
+        _repeat(shift[b], terms[:used])
+        for i in range(start, stop, width):
+            row, result = x[i : min(i + width, stop)], out[i : min(i + width, stop)]
+            for j in range(row.shape[0]):
+                result[j] = factor * _less(row[j], _at(taken, j)) + terms[j]
+
+
+@jit_in_order
+def multiply_add_pieces(x, centre, scale, shift, labels, bounds, out, first, last):
+    """``out[j, i] = scale[b] * (x[j, i] - centre[j, b]) + shift[j, b]`` over pieces, b = labels[i]."""
+    for tile in range(bounds[first], bounds[last], 8 * TILE):
+        tiled = slice(tile, min(tile + 8 * TILE, bounds[last]))
+        where = labels[tiled]
+        for j in range(x.shape[0]):  # while the labels are in cache
+            some, result, c, terms = x[j, tiled], out[j, tiled], _at(centre, j), shift[j]
+            for i in range(some.shape[0]):
+                b = where[i]
+                result[i] = scale[b] * _less(some[i], _at(c, b)) + terms[b]
+
+
+@jit_in_order
+def multiply_add_pieces_of_rows(x, centre, scale, shift, labels, bounds, out, first, last):
+    """``out[i] = scale[b] * (x[i] - centre[b]) + shift[b]`` for rows i of pieces, b = labels[i]."""
+    m = x.shape[1]
+    for tile in range(bounds[first], bounds[last], TILE):
+        rows = slice(tile, min(tile + TILE, bounds[last]))
+        some, result, where = x[rows], out[rows], labels[rows]
+        if m >= _LONG_ROW:
+            for i in range(some.shape[0]):
+                b = where[i]
+                factor, c, term, row, target = (
+                    scale[b],
+                    _at(centre, b),
+                    shift[b],
+                    some[i],
+                    result[i],
+                )
+                for j in range(row.shape[0]):
+                    target[j] = factor * _less(row[j], _at(c, j)) + term[j]
+        else:
+            for j in range(np.uint64(m)):
+                for i in range(where.shape[0]):
+                    b = where[i]
+                    result[i, j] = (
+                        scale[b] * _less(some[i, j], _at(_at(centre, b), j)) + shift[b, j]
+                    )
+
+
+@jit
+def multiply_contiguous(x, scale, values, offsets, out):
+    """``out = scale[b] * x + (values @ block sums of x)[b]`` for x (n,), b the blocks.
+
+    The whole product in one call, for sizes at which calls cost more than the work.
+    """
+    k = values.shape[0]
+    zero = values.dtype.type(0)
+    sums = np.empty(k, values.dtype)
+    for b in range(k):
+        sums[b] = sum_run(x, offsets[b], offsets[b + 1], zero)
+    for b in range(k):
+        factor, term = scale[b], zero
+        for c in range(k):
+            term += values[b, c] * sums[c]
+        for i in range(np.uint64(offsets[b]), np.uint64(offsets[b + 1])):
+            out[i] = factor * x[i] + term
+
+
+@jit
+def multiply_labelled(x, scale, values, labels, out):
+    """`multiply_contiguous` for labelled blocks."""
+    k = values.shape[0]
+    sums, terms = np.zeros(k, values.dtype), np.zeros(k, values.dtype)
+    _sum_labelled(x, None, labels, sums)
+    for b in range(k):
+        for c in range(k):
+            terms[b] += values[b, c] * sums[c]
+    for i in range(x.shape[0]):
+        b = labels[i]
+        out[i] = scale[b] * x[i] + terms[b]

@@ -1,0 +1,59 @@
+"""Labels that go by the names of variables, as a pandas Series or a dict gives them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any
+
+from blockmat.exceptions import PartitionError
+
+
+def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
+    """Return labels that are given by name in the order of the names of a source, and others as given."""
+    is_series = hasattr(labels, "iloc") and labels.ndim == 1
+    if not is_series and not isinstance(labels, Mapping):
+        return labels
+    names = names_of(source, axis)
+    if names is None:
+        if is_series:
+            return labels
+        raise TypeError(
+            f"{name} is a {type(labels).__name__}, which gives labels by name; expected it with a "
+            f"DataFrame, or a sequence with one label per variable"
+        )
+    given = list(labels.index) if is_series else list(labels)
+    is_default = given == list(range(len(names)))
+    if is_series and is_default and not all(isinstance(x, Integral) for x in names):
+        return labels
+    for what, each in ((name, given), ("source", names)):
+        if len(set(each)) < len(each):
+            twice = next(x for x, count in Counter(each).items() if count > 1)
+            raise PartitionError(
+                f"{what} has the name {twice!r} more than once; expected different names, or labels "
+                f"in the order of the variables"
+            )
+    missing = [x for x in names if x not in set(given)]
+    if missing:
+        more = ", ..." if len(missing) > 3 else ""
+        raise PartitionError(
+            f"{name} has no label for {', '.join(map(repr, missing[:3]))}{more}; expected a label "
+            f"for each variable"
+        )
+    return labels.reindex(names) if is_series else [labels[x] for x in names]
+
+
+def names_of(source: Any, axis: int) -> list[Any] | None:
+    """Return the names of the rows or columns of a pandas DataFrame."""
+    if not (hasattr(source, "iloc") and hasattr(source, "columns")):
+        return None
+    return list(source.columns if axis else source.index)
+
+
+def check_names(source: Any) -> None:
+    """Refuse a square DataFrame whose rows are its columns in another order."""
+    rows, cols = names_of(source, 0), names_of(source, 1)
+    if rows is not None and rows != cols and Counter(rows) == Counter(cols):
+        raise ValueError(
+            "source has the same names in another order in its rows than in its columns; expected "
+            "source.loc[source.columns]"
+        )

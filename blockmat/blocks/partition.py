@@ -1,0 +1,669 @@
+"""Partition: which of n variables belongs to which of k blocks."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from blockmat.blocks.checks import Array, as_count, as_numeric, check_ndim
+from blockmat.blocks.geometry import Geometry
+from blockmat.blocks.html import partition_to_html
+from blockmat.blocks.labels import factorize
+from blockmat.blocks.names import in_order_of
+from blockmat.blocks.passes import block_sums
+from blockmat.exceptions import PartitionError, ShapeError
+
+__all__ = ["Partition", "as_partition"]
+
+
+class Partition(Geometry):
+    """A division of ``{0, ..., n-1}`` into k non-empty blocks.
+
+    Immutable and hashable; two partitions are equal when they put the same
+    variables into the same blocks under the same names. Usually made by
+    `from_labels`, `from_sizes` or `uniform`.
+
+    Parameters
+    ----------
+    sizes : sequence of int, shape (k,)
+        The number of variables of each block, at least 1.
+    labels : array_like of int, shape (n,), optional
+        The block of each variable, 0..k-1. Without it the blocks are consecutive
+        intervals in the order of `sizes`.
+    names : sequence of hashable, shape (k,), optional
+        A name for each block; by default its number.
+
+    Raises
+    ------
+    PartitionError
+        If there are no blocks, a block is empty or negative, the labels do not
+        have the given sizes, or the names are not k different ones.
+    TypeError
+        If the sizes are not integers or a name is not hashable.
+
+    See Also
+    --------
+    BlockConstantMatrix : a matrix that is constant on the blocks of a partition.
+
+    Examples
+    --------
+    >>> import blockmat as bm
+    >>> p = bm.Partition.from_labels(["b", "a", "b"])
+    >>> p.names, p.sizes.tolist(), p.labels.tolist()
+    (('a', 'b'), [1, 2], [1, 0, 1])
+    >>> p.block_sums([10.0, 1.0, 20.0])
+    array([ 1., 30.])
+    """
+
+    def __init__(
+        self,
+        sizes: Iterable[int],
+        labels: Any = None,
+        names: Iterable[Hashable] | None = None,
+    ) -> None:
+        checked = _checked_sizes(sizes)
+        self._names = None if names is None else _checked_names(names, len(checked))
+        given = None if labels is None else _checked_labels(labels, checked)
+        is_sorted = given is None or not np.any(given[1:] < given[:-1])
+        super().__init__(checked, None if is_sorted else given)
+
+    @classmethod
+    def from_sizes(
+        cls, sizes: Iterable[int], names: Iterable[Hashable] | None = None
+    ) -> "Partition":
+        """Make a partition into consecutive intervals.
+
+        Parameters
+        ----------
+        sizes : sequence of int, shape (k,)
+            The length of each interval, at least 1.
+        names : sequence of hashable, shape (k,), optional
+            A name for each block; by default its number.
+
+        Returns
+        -------
+        Partition
+            The partition of ``sum(sizes)`` variables.
+
+        Raises
+        ------
+        PartitionError
+            If there are no sizes or one is below 1.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.from_sizes([3, 4, 2]).labels.tolist()
+        [0, 0, 0, 1, 1, 1, 1, 2, 2]
+        """
+        return cls(sizes, names=names)
+
+    @classmethod
+    def from_labels(cls, labels: Any) -> "Partition":
+        """Make a partition from one label per variable.
+
+        Parameters
+        ----------
+        labels : sequence of hashable, shape (n,)
+            Any labels: integers, strings, dates, tuples, a pandas Series or Categorical, in
+            the order of the variables. Variables with equal labels form a block. Blocks are
+            numbered in the sorted order of the labels, of a Categorical in the order of its
+            categories, or in order of first appearance if labels do not compare.
+
+        Returns
+        -------
+        Partition
+            With ``names`` the distinct labels.
+
+        Raises
+        ------
+        PartitionError
+            If there are no labels, or one is missing (None, NaN, NaT, NA).
+        ShapeError
+            If the labels are not one-dimensional.
+        DtypeError
+            If the labels are a masked array or a sparse matrix.
+        TypeError
+            If a label is not hashable, or they are a set, a dict or a string: these have no
+            order, or no label for each variable.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.from_labels([7, 3, 7, 7]).names
+        (3, 7)
+        """
+        names, codes = factorize(labels)
+        return cls(np.bincount(codes, minlength=len(names)), codes, names)
+
+    @classmethod
+    def uniform(cls, n_blocks: int, block_size: int) -> "Partition":
+        """Make a partition into intervals of one size.
+
+        Parameters
+        ----------
+        n_blocks : int
+            The number k of blocks.
+        block_size : int
+            The number of variables in each.
+
+        Returns
+        -------
+        Partition
+            The partition of ``n_blocks * block_size`` variables.
+
+        Raises
+        ------
+        ValueError
+            If either number is below 1.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.uniform(2, 3).labels.tolist()
+        [0, 0, 0, 1, 1, 1]
+        """
+        k = as_count(n_blocks, "n_blocks", 1)
+        return cls(np.full(k, as_count(block_size, "block_size", 1)))
+
+    @classmethod
+    def trivial(cls, n: int) -> "Partition":
+        """Put all n variables into one block.
+
+        Parameters
+        ----------
+        n : int
+            The number of variables.
+
+        Returns
+        -------
+        Partition
+            With k = 1.
+
+        Raises
+        ------
+        ValueError
+            If `n` is below 1.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.trivial(3).n_blocks
+        1
+        """
+        return cls([as_count(n, "n", 1)])
+
+    @classmethod
+    def singletons(cls, n: int) -> "Partition":
+        """Put each of n variables into a block of its own.
+
+        Parameters
+        ----------
+        n : int
+            The number of variables.
+
+        Returns
+        -------
+        Partition
+            With k = n.
+
+        Raises
+        ------
+        ValueError
+            If `n` is below 1.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.singletons(3).labels.tolist()
+        [0, 1, 2]
+        """
+        return cls(np.ones(as_count(n, "n", 1), dtype=np.intp))
+
+    # What it is
+
+    @property
+    def names(self) -> tuple[Hashable, ...]:
+        """The name of each block: the label it was made from, or its number."""
+        return tuple(range(self.n_blocks)) if self._names is None else self._names
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that describe it: sizes, and labels unless the blocks are intervals."""
+        return self._sizes.nbytes + (0 if self.is_contiguous else self.labels.nbytes)
+
+    # What it does to arrays
+
+    def block_sums(self, x: Any, axis: int = 0) -> Array:
+        """Sum an array over each block.
+
+        Parameters
+        ----------
+        x : array_like, shape (n,), (n, m) or (m, n)
+            The numbers to sum; float32 is accumulated in double precision.
+        axis : {0, 1, -1}, default 0
+            The axis of length n.
+
+        Returns
+        -------
+        ndarray
+            `x` with that axis replaced by one of length k.
+
+        Raises
+        ------
+        ShapeError
+            If `x` is not 1-d or 2-d, or the axis has another length.
+        DtypeError
+            If `x` is not numeric.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.from_sizes([2, 1]).block_sums([[1, 2, 5]], axis=1)
+        array([[3., 5.]])
+        """
+        x, swap = self._along_axis(x, axis, self.n, "x")
+        sums = block_sums(self, x).astype(x.dtype, copy=False)
+        return sums.T if swap else sums
+
+    def block_means(self, x: Any, axis: int = 0) -> Array:
+        """Average an array over each block.
+
+        Parameters
+        ----------
+        x : array_like, shape (n,), (n, m) or (m, n)
+            The numbers to average.
+        axis : {0, 1, -1}, default 0
+            The axis of length n.
+
+        Returns
+        -------
+        ndarray
+            `x` with that axis replaced by one of length k.
+
+        Raises
+        ------
+        ShapeError
+            If `x` is not 1-d or 2-d, or the axis has another length.
+        DtypeError
+            If `x` is not numeric.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.from_sizes([2, 1]).block_means([1.0, 2.0, 5.0])
+        array([1.5, 5. ])
+        """
+        x, swap = self._along_axis(x, axis, self.n, "x")
+        sums = block_sums(self, x)
+        means = (sums.T / self._sizes).T.astype(x.dtype, copy=False)
+        return means.T if swap else means
+
+    def expand(self, values: Any, axis: int = 0) -> Array:
+        """Give every variable the value of its block.
+
+        Parameters
+        ----------
+        values : array_like, shape (k,), (k, m) or (m, k)
+            One value, or one row or column of values, per block.
+        axis : {0, 1, -1}, default 0
+            The axis of length k.
+
+        Returns
+        -------
+        ndarray
+            `values` with that axis replaced by one of length n.
+
+        Raises
+        ------
+        ShapeError
+            If `values` is not 1-d or 2-d, or the axis has another length.
+        DtypeError
+            If `values` is not numeric.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.from_sizes([2, 1]).expand([1.5, 5.0])
+        array([1.5, 1.5, 5. ])
+        """
+        values, swap = self._along_axis(values, axis, self.n_blocks, "values")
+        if self.is_contiguous:
+            expanded = np.repeat(values, self._sizes, axis=0)
+        else:
+            expanded = np.take(values, self.labels, axis=0)
+        return expanded.T if swap else expanded
+
+    def indicator(self, normalized: bool = False, dtype: Any = np.float64) -> Any:
+        """Make the indicator matrix of the blocks.
+
+        Parameters
+        ----------
+        normalized : bool, default False
+            Divide column b by the square root of the size of block b, which makes
+            the columns orthonormal.
+        dtype : dtype, default float64
+            The dtype of the result.
+
+        Returns
+        -------
+        scipy.sparse.csr_array, shape (n, k)
+            With an entry at (i, b) where variable i is in block b.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.from_sizes([2, 1]).indicator().toarray()
+        array([[1., 0.],
+               [1., 0.],
+               [0., 1.]])
+        """
+        from scipy.sparse import csr_array
+
+        column = 1 / np.sqrt(self._sizes) if normalized else np.ones(self.n_blocks)
+        data = np.take(column.astype(dtype), self.labels)
+        return csr_array((data, self.labels, np.arange(self.n + 1)), shape=(self.n, self.n_blocks))
+
+    # How it relates to other partitions
+
+    def same_blocks(self, other: "Partition") -> bool:
+        """Whether both put the same variables into blocks of the same number.
+
+        Parameters
+        ----------
+        other : Partition
+            The partition to compare with; names do not matter.
+
+        Returns
+        -------
+        bool
+            True when ``labels`` are equal.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.from_labels("a b".split()).same_blocks(bm.Partition.singletons(2))
+        True
+        """
+        if self is other:
+            return True
+        if not np.array_equal(self._sizes, other.sizes):
+            return False
+        if self.is_contiguous or other.is_contiguous:
+            return self.is_contiguous and other.is_contiguous
+        return np.array_equal(self.labels, other.labels)
+
+    def refine(self, labels: Any) -> "Partition":
+        """Split every block further by a second set of labels.
+
+        Parameters
+        ----------
+        labels : Partition or sequence of hashable, shape (n,)
+            Variables stay together when both their block and this label agree.
+
+        Returns
+        -------
+        Partition
+            The coarsest partition finer than both. Names are pairs of names.
+
+        Raises
+        ------
+        ShapeError
+            If there are not n labels.
+        PartitionError
+            If a label is missing.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> p = bm.Partition.from_sizes([2, 1], names=["x", "y"])
+        >>> p.refine(["u", "v", "v"]).names
+        (('x', 'u'), ('x', 'v'), ('y', 'v'))
+        """
+        other = as_partition(labels, self.n, "labels")
+        pairs = self.labels.astype(np.int64) * other.n_blocks + other.labels
+        distinct, codes = np.unique(pairs, return_inverse=True)
+        mine, theirs = self.names, other.names
+        names = [
+            (mine[a], theirs[b]) for a, b in zip(*divmod(distinct, other.n_blocks), strict=True)
+        ]
+        return Partition(np.bincount(codes), codes, names)
+
+    def meet(self, other: "Partition") -> "Partition":
+        """Intersect the blocks of two partitions.
+
+        Parameters
+        ----------
+        other : Partition
+            A partition of the same n variables.
+
+        Returns
+        -------
+        Partition
+            The coarsest partition that refines both; `refine` with a partition.
+
+        Raises
+        ------
+        TypeError
+            If `other` is not a Partition.
+        ShapeError
+            If it has another number of variables.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> p, q = bm.Partition.from_sizes([2, 2]), bm.Partition.from_sizes([3, 1])
+        >>> p.meet(q).sizes.tolist()
+        [2, 1, 1]
+        """
+        if not isinstance(other, Partition):
+            raise TypeError(f"other is a {type(other).__name__}; expected a Partition")
+        return self.refine(other)
+
+    def is_refinement_of(self, coarser: "Partition") -> bool:
+        """Whether every block lies inside one block of another partition.
+
+        Parameters
+        ----------
+        coarser : Partition
+            The partition that may be coarser.
+
+        Returns
+        -------
+        bool
+            True also when both have the same blocks.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.singletons(3).is_refinement_of(bm.Partition.trivial(3))
+        True
+        """
+        if self.n != coarser.n:
+            return False
+        first = self.order[self.offsets[:-1]]
+        return np.array_equal(coarser.labels[first][self.labels], coarser.labels)
+
+    def merge(self, labels: Any) -> "Partition":
+        """Join blocks that get the same label.
+
+        Parameters
+        ----------
+        labels : sequence of hashable, shape (k,)
+            One label per block, in the order of the blocks.
+
+        Returns
+        -------
+        Partition
+            A coarser partition whose names are the distinct labels.
+
+        Raises
+        ------
+        ShapeError
+            If there are not k labels.
+        PartitionError
+            If a label is missing.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.from_sizes([1, 2, 3]).merge(["x", "y", "x"]).sizes.tolist()
+        [4, 2]
+        """
+        names, codes = factorize(labels)
+        if len(codes) != self.n_blocks:
+            raise ShapeError(
+                f"labels has length {len(codes)}; expected one label for each of the "
+                f"{self.n_blocks} blocks"
+            )
+        merged = codes[self.labels]
+        return Partition(np.bincount(merged), merged, names)
+
+    # Python protocols
+
+    def __len__(self) -> int:
+        return self.n_blocks
+
+    def __iter__(self) -> Iterator[Array]:
+        """Iterate over the blocks: the ascending indices of the variables of each."""
+        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            yield self.order[start:stop]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Partition):
+            return NotImplemented
+        return self.same_blocks(other) and self.names == other.names
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        labels = b"" if self._given_labels is None else self._given_labels.tobytes()
+        return hash((self._sizes.tobytes(), labels, self.names))
+
+    def __repr__(self) -> str:
+        smallest, largest = int(self._sizes.min()), int(self._sizes.max())
+        sizes = f"size {largest}" if smallest == largest else f"sizes {smallest} to {largest}"
+        kind = "contiguous" if self.is_contiguous else "labelled"
+        return f"<Partition of {self.n} variables into {self.n_blocks} {kind} blocks of {sizes}>"
+
+    def _repr_html_(self) -> str:
+        return partition_to_html(repr(self), self.names, self._sizes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Partition, (self._sizes, self._given_labels, self._names)
+
+    # Shared by the public methods
+
+    def _along_axis(self, x: Any, axis: int, length: int, name: str) -> tuple[Array, bool]:
+        """Validate an array and move the axis of the given length to the front."""
+        x = as_numeric(x, name, (1, 2))
+        try:
+            swap = bool(range(x.ndim)[axis])
+        except (IndexError, TypeError):
+            raise ValueError(
+                f"axis is {axis!r}; expected 0, 1 or -1 within {x.ndim} dimensions"
+            ) from None
+        if swap:
+            x = x.T
+        if x.shape[0] != length:
+            raise ShapeError(f"{name} has length {x.shape[0]} along axis {axis}; expected {length}")
+        return x, swap
+
+
+def as_partition(
+    partition: Any, n: int | None = None, name: str = "partition", source: Any = None, axis: int = 1
+) -> Partition:
+    """Return a Partition from a Partition or from one label per variable.
+
+    Where the source is a pandas DataFrame, labels in a Series or a dict go by the names of its
+    columns, and other labels by position. Labels of names that it does not have are not used. A
+    Series with the default index, 0 to n - 1, goes by position unless the columns are numbers too.
+
+    Parameters
+    ----------
+    partition : Partition, sequence of hashable, Series or dict, shape (n,)
+        What to convert.
+    n : int, optional
+        The number of variables it must have.
+    name : str
+        The argument's name, for error messages.
+    source : object, optional
+        What the variables are columns of.
+    axis : {0, 1}, default 1
+        Whether they are its rows or its columns.
+
+    Returns
+    -------
+    Partition
+        The partition itself, or the one that the labels describe.
+
+    Raises
+    ------
+    ShapeError
+        If it has another number of variables.
+    PartitionError
+        If a variable's name has no label, or stands for several variables or labels.
+    TypeError
+        If it is a dict and the source has no names.
+    """
+    if isinstance(partition, Partition):
+        if n is not None and partition.n != n:
+            raise ShapeError(f"{name} divides {partition.n} variables; expected {n}")
+        return partition
+    result = Partition.from_labels(in_order_of(partition, source, axis, name))
+    if n is not None and result.n != n:
+        raise ShapeError(f"{name} has {result.n} labels; expected {n}, one for each variable")
+    return result
+
+
+def _checked_sizes(sizes: Iterable[int]) -> Array:
+    given = sizes if isinstance(sizes, np.ndarray) else list(sizes)
+    array = np.asarray(given)
+    if array.size == 0:
+        raise PartitionError("sizes is empty; expected at least one block")
+    if array.ndim != 1:
+        raise ShapeError(f"sizes has shape {array.shape}; expected one dimension")
+    if array.dtype.kind not in "iu" and not all(type(size) is int for size in given):
+        raise TypeError(f"sizes has dtype {array.dtype}; expected integers")
+    wrong = np.flatnonzero(array < 1)
+    if len(wrong):
+        raise PartitionError(
+            f"sizes[{wrong[0]}] is {array[wrong[0]]}; expected every block to have at least 1 variable"
+        )
+    most = np.iinfo(np.intp).max
+    if array.sum(dtype=np.float64) > most / 2 and (total := sum(array.tolist())) > most:
+        raise PartitionError(f"sizes add up to {total}; expected at most {most} variables")
+    return array.astype(np.intp)
+
+
+def _checked_labels(labels: Any, sizes: Array) -> Array:
+    array = np.asarray(labels)
+    check_ndim(array, "labels", (1,))
+    if array.dtype.kind not in "iu":
+        raise TypeError(
+            f"labels has dtype {array.dtype}; expected block numbers "
+            f"(Partition.from_labels takes labels of any kind)"
+        )
+    k = len(sizes)
+    if array.size == 0 or array.min() < 0 or array.max() >= k:
+        raise PartitionError(f"labels must be block numbers 0..{k - 1}, one for each variable")
+    counts = np.bincount(array, minlength=k)
+    wrong = np.flatnonzero(counts != sizes)
+    if len(wrong):
+        b = wrong[0]
+        raise PartitionError(
+            f"labels has {counts[b]} variables in block {b}; expected sizes[{b}] = {sizes[b]}"
+        )
+    return array.astype(np.int32)
+
+
+def _checked_names(names: Iterable[Hashable], k: int) -> tuple[Hashable, ...]:
+    result = tuple(names)
+    if len(result) != k:
+        raise PartitionError(f"names has length {len(result)}; expected one for each of {k} blocks")
+    if len(set(result)) != k:
+        raise PartitionError("names has duplicates; expected a different name for each block")
+    return result

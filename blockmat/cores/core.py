@@ -1,0 +1,179 @@
+"""Core: one small matrix of the direct sum that a block-constant matrix is.
+
+A block-constant matrix is unitarily similar to ``M (+) (D (x) I)``: the between core once, and
+the within cores several times. A function of the n x n matrix is that function of each core.
+Everything in this folder is k x k and computes in double precision, which `Core.of` converts to.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from blockmat.blocks.checks import Array, accumulator_dtype
+from blockmat.exceptions import (
+    NotHermitianError,
+)
+
+EPS = float(np.finfo(np.float64).eps)
+ROUNDING = 8  # rounding of a core of c rows, in units of sqrt(c) eps of the scales of its rows
+
+
+@dataclass(frozen=True)
+class Core:
+    """One summand of the direct sum.
+
+    Parameters
+    ----------
+    values : ndarray, shape (c,) or (c, c)
+        A diagonal core as its diagonal, or a dense one; in double precision.
+    multiplicity : ndarray of int, shape (c,)
+        How often each of its eigenvalues occurs in the matrix.
+    blocks : ndarray of int, shape (c,)
+        The block that each row belongs to.
+    name : str
+        What to call it in messages: "between" or "within".
+    precision : float
+        Relative rounding of the numbers it came from.
+    others : ndarray, shape (c,)
+        What else stands in the rows of the matrix that each row belongs to, as magnitudes.
+    """
+
+    values: Array
+    multiplicity: Array
+    blocks: Array
+    name: str
+    precision: float
+    others: Array
+
+    @classmethod
+    def of(
+        cls, values: Array, multiplicity: Array, blocks: Array, name: str, others: Array
+    ) -> "Core":
+        """Make a core from stored numbers of any supported dtype."""
+        double = values.astype(accumulator_dtype(values.dtype), copy=False)
+        precision = float(np.finfo(values.dtype).eps)
+        return cls(double, multiplicity, blocks, name, precision, np.abs(others))
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether `values` is only the diagonal."""
+        return self.values.ndim == 1
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the numbers are complex."""
+        return self.values.dtype.kind == "c"
+
+    @property
+    def adjoint(self) -> Array:
+        """The conjugate transpose of the values."""
+        return self.values.conj() if self.is_diagonal else self.values.conj().T
+
+    @property
+    def rounding(self) -> float:
+        """Bound the error of an entry, relative to the scales of its row and its column.
+
+        It is ``8 sqrt(c) eps`` for c rows: the rounding of a product of two cores.
+        """
+        return float(ROUNDING * np.sqrt(len(self.values)) * self.precision)
+
+    @cached_property
+    def is_hermitian(self) -> bool:
+        """Whether it equals its adjoint to rounding; see `is_close_to_adjoint`."""
+        if self.is_diagonal:
+            difference = np.abs(self.values - self.adjoint)
+            return bool((difference <= self.rounding * np.abs(self.values)).all())
+        return is_close_to_adjoint(self.values, self.rounding)
+
+    @property
+    def hermitian_part(self) -> Array:
+        """Half the sum of the values and their adjoint."""
+        return hermitian_part(self.values)
+
+    def describe(self, row: int | None = None) -> str:
+        """Name the core, or the block of one of its rows, for a message."""
+        if row is None:
+            return f"the {self.name} core"
+        return f"{self.name} of block {int(self.blocks[row])}"
+
+
+# A matrix and its adjoint, tile by tile: reading a large matrix along columns is slow
+_TILE = 256
+
+
+def tiles(n: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Yield the places of the tiles on and below the diagonal, and of their mirror images."""
+    for i in range(0, n, _TILE):
+        for j in range(0, i + 1, _TILE):
+            rows, cols = slice(i, i + _TILE), slice(j, j + _TILE)
+            yield (rows, cols), (cols, rows)
+
+
+def is_close_to_adjoint(a: Array, relative: float, least: Array | float = 0.0) -> bool:
+    """Whether a matrix equals its adjoint, with a tolerance for each pair of entries.
+
+    The scale of a row is the largest magnitude in it, in the column of the same number, and in
+    `least`. Entries (i, j) and (j, i) may differ by `relative` times the smaller of the scales
+    of i and j. A matrix with NaN or infinity is not equal to its adjoint.
+    """
+    scale = np.maximum(_largest_in_rows(a), least)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return all(
+            bool(
+                (
+                    np.abs(a[rows, cols] - a[cols, rows].conj().T)
+                    <= relative * np.minimum(scale[rows, None], scale[cols])
+                ).all()
+            )
+            for (rows, cols), _ in tiles(len(a))
+        )
+
+
+def _largest_in_rows(a: Array) -> Array:
+    """Return the largest magnitude in each row and in the column of the same number."""
+    largest = np.zeros(len(a))
+    for i in range(0, len(a), _TILE):
+        size = np.abs(a[i : i + _TILE])
+        largest[i : i + _TILE] = np.maximum(largest[i : i + _TILE], size.max(axis=1))
+        np.maximum(largest, size.max(axis=0), out=largest)
+    return largest
+
+
+def hermitian_part(a: Array) -> Array:
+    """Return ``(a + a^H) / 2``, exactly Hermitian."""
+    if a.ndim == 1:
+        return (a + a.conj()) / 2
+    result = np.empty_like(a)
+    for place, mirrored in tiles(len(a)):
+        tile = (a[place] + a[mirrored].conj().T) / 2
+        result[place], result[mirrored] = tile, tile.conj().T
+    return result
+
+
+def from_lower(lower: Array) -> Array:
+    """Fill the upper triangle of a Hermitian matrix, which holds zeros, in place."""
+    for place, mirrored in tiles(len(lower)):
+        if place == mirrored:
+            corner = lower[place]
+            diagonal = np.diagonal(corner).copy()
+            corner += corner.conj().T
+            np.fill_diagonal(corner, diagonal)
+        else:
+            lower[mirrored] = lower[place].conj().T
+    return lower
+
+
+# Spectra
+def require_hermitian(core: Core, operation: str) -> None:
+    """Raise `NotHermitianError` unless the core is Hermitian."""
+    if not core.is_hermitian:
+        raise NotHermitianError(
+            f"{operation} needs a Hermitian matrix, and {core.describe()} is not"
+        )
+
+
+def with_values(core: Core, values: Array) -> Core:
+    """Return a dense core of other numbers, which stands alone in its rows."""
+    return replace(core, values=values, others=np.zeros(len(values)))

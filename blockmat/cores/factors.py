@@ -1,0 +1,204 @@
+"""Cholesky and LU factors of cores: inverse, solution and determinant."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import lapack
+
+from blockmat.blocks.checks import Array
+from blockmat.cores.core import EPS, Core, from_lower, hermitian_part, with_values
+from blockmat.cores.rank import count_nonzero, power_of_two_reciprocal
+from blockmat.exceptions import (
+    SingularMatrixError,
+)
+
+
+def slogdet(core: Core) -> tuple[Any, float]:
+    """Return sign and log of the absolute determinant, multiplicities included.
+
+    They are 0 and minus infinity for a core that is singular to working precision.
+    """
+    if core.is_diagonal:
+        return _slogdet_of_factors(core.values, core.multiplicity)
+    factors = factors_of(core)
+    if is_singular(core, factors):
+        return core.values.dtype.type(0), -np.inf
+    multiplicity = int(core.multiplicity.max(initial=0))
+    sign, logdet = factors.slogdet()
+    return sign**multiplicity, multiplicity * logdet
+
+
+def _slogdet_of_factors(factors: Array, multiplicity: Array) -> tuple[Any, float]:
+    magnitude = np.abs(factors)
+    if np.any(magnitude == 0):
+        return factors.dtype.type(0), -np.inf
+    sign = np.prod((factors / magnitude) ** multiplicity)
+    return sign, float(np.sum(multiplicity * np.log(magnitude)))
+
+
+# Inverses
+def factors_of(core: Core) -> "Cholesky | LU":
+    """Factorise a dense core."""
+    return (Cholesky.of(core) if core.is_hermitian else None) or LU.of(core)
+
+
+def factorised(core: Core, operation: str) -> Any:
+    """Factorise an invertible core; a diagonal one is inverted.
+
+    Raises
+    ------
+    SingularMatrixError
+        If the core is singular to working precision.
+    """
+    if core.is_diagonal:
+        require_nonzero(core, operation)
+        return 1 / core.values
+    factors = factors_of(core)
+    if is_singular(core, factors):
+        raise SingularMatrixError(
+            f"{operation} needs an invertible matrix, and {core.describe()} is singular to "
+            f"working precision (reciprocal condition number {factors.rcond:.1e})"
+        )
+    return factors
+
+
+def is_singular(core: Core, factors: "Cholesky | LU") -> bool:
+    """Whether a dense core is singular to rounding, judged by its own rows alone.
+
+    The reciprocal condition number of the scaled core decides where it is far from rounding,
+    and `count_nonzero` where it is not.
+    """
+    c = len(core.values)
+    noise = core.rounding * max(1.0, EPS / core.precision * c)
+    if factors.rcond > 8 * np.sqrt(c) * noise:
+        return False
+    return factors.rcond < EPS or count_nonzero(with_values(core, core.values)) < c
+
+
+@dataclass(frozen=True)
+class Cholesky:
+    """The Cholesky factor of ``scale * core * scale``, scaled to a diagonal near 1 as `LU` is."""
+
+    factor: Array
+    scale: Array
+    rcond: float
+
+    @classmethod
+    def of(cls, core: Core) -> "Cholesky | None":
+        """Factorise a Hermitian core; None if it is not positive definite."""
+        diagonal = np.real(np.diagonal(core.values))
+        if diagonal.min(initial=1) <= 0:
+            return None
+        scale = power_of_two_reciprocal(np.sqrt(diagonal))
+        scaled = core.values.T * scale
+        scaled *= scale[:, None]
+        potrf, pocon, lange = lapack.get_lapack_funcs(("potrf", "pocon", "lange"), (scaled,))
+        norm = lange("1", scaled.T)
+        factor, info = potrf(scaled.T, lower=True, overwrite_a=True)
+        if info > 0:
+            return None
+        return cls(factor, scale, float(pocon(factor, norm, uplo="L")[0]))
+
+    def solve(self, rhs: Array) -> Array:
+        dtype = np.result_type(self.factor, rhs)
+        factor = self.factor.astype(dtype, copy=False)
+        (potrs,) = lapack.get_lapack_funcs(("potrs",), (factor,))
+        scaled = (rhs.T * self.scale).T.astype(dtype, copy=False)
+        solution, _ = potrs(factor, scaled, lower=True, overwrite_b=True)
+        unscaled: Array = (solution.T * self.scale).T
+        return unscaled
+
+    def slogdet(self) -> tuple[Any, float]:
+        """Return the sign and the logarithm of the determinant of the core."""
+        roots = np.real(np.diagonal(self.factor))
+        return self.factor.dtype.type(1), 2 * float(np.log(roots).sum() - np.log(self.scale).sum())
+
+    def inverse(self) -> Array:
+        (potri,) = lapack.get_lapack_funcs(("potri",), (self.factor,))
+        inverse, _ = potri(self.factor, lower=True)
+        inverse *= self.scale
+        inverse *= self.scale[:, None]
+        return from_lower(inverse)
+
+
+@dataclass(frozen=True)
+class LU:
+    """LU factors of ``row_scale * core * col_scale``, scaled to unit entries.
+
+    The scales are powers of two, so they cost no accuracy, and they make the
+    test for singularity independent of the units of the variables.
+    """
+
+    factors: Array
+    pivots: Array
+    row_scale: Array
+    col_scale: Array
+    rcond: float
+
+    @classmethod
+    def of(cls, core: Core) -> "LU":
+        """Factorise any core; ``rcond`` is 0 if it is exactly singular."""
+        magnitude = np.abs(core.values.T)
+        row_scale = power_of_two_reciprocal(magnitude.max(axis=0, initial=0))
+        magnitude *= row_scale
+        col_scale = power_of_two_reciprocal(magnitude.max(axis=1, initial=0))
+        magnitude *= col_scale[:, None]
+        norm = magnitude.sum(axis=1).max(initial=0)
+        scaled = core.values.T * row_scale
+        scaled *= col_scale[:, None]
+        getrf, gecon = lapack.get_lapack_funcs(("getrf", "gecon"), (scaled,))
+        factors, pivots, info = getrf(scaled.T, overwrite_a=True)
+        rcond = 0.0 if info > 0 else float(gecon(factors, norm)[0])
+        return cls(factors, pivots, row_scale, col_scale, rcond)
+
+    def solve(self, rhs: Array) -> Array:
+        dtype = np.result_type(self.factors, rhs)
+        factors = self.factors.astype(dtype, copy=False)
+        (getrs,) = lapack.get_lapack_funcs(("getrs",), (factors,))
+        scaled = (rhs.T * self.row_scale).T.astype(dtype, copy=False)
+        solution, _ = getrs(factors, self.pivots, scaled, overwrite_b=True)
+        unscaled: Array = (solution.T * self.col_scale).T
+        return unscaled
+
+    def slogdet(self) -> tuple[Any, float]:
+        """Return the sign and the logarithm of the absolute determinant of the core."""
+        once = np.ones(len(self.factors), dtype=int)
+        sign, logdet = _slogdet_of_factors(np.diagonal(self.factors), once)
+        swaps = int(np.count_nonzero(self.pivots != np.arange(len(self.pivots))))
+        scales = float(np.log(self.row_scale).sum() + np.log(self.col_scale).sum())
+        return sign * (-1) ** swaps, logdet - scales
+
+    def inverse(self) -> Array:
+        getri, getri_lwork = lapack.get_lapack_funcs(("getri", "getri_lwork"), (self.factors,))
+        size = int(np.real(getri_lwork(len(self.factors))[0]))
+        inverse: Array
+        inverse, _ = getri(self.factors, self.pivots, lwork=size)
+        inverse *= self.row_scale
+        inverse *= self.col_scale[:, None]
+        return inverse
+
+
+def require_nonzero(core: Core, operation: str) -> None:
+    zero = np.flatnonzero(core.values == 0)
+    if len(zero):
+        raise SingularMatrixError(
+            f"{operation} needs an invertible matrix, and {core.describe(zero[0])} is zero"
+        )
+
+
+def inv(core: Core, operation: str = "inv") -> Array:
+    """Return the inverse of a core, from scaled Cholesky or LU factors.
+
+    Raises
+    ------
+    SingularMatrixError
+        If the core is singular to working precision.
+    """
+    factors = factorised(core, operation)
+    if core.is_diagonal:
+        reciprocals: Array = factors
+        return reciprocals
+    inverse: Array = factors.inverse()
+    exactly = isinstance(factors, Cholesky) or not core.is_hermitian
+    return inverse if exactly else hermitian_part(inverse)

@@ -1,0 +1,302 @@
+"""BlockAccumulator: the projected sum of a stream of outer products."""
+
+from typing import Any
+
+import numpy as np
+
+from blockmat.blocks.checks import Array, as_count, as_numeric
+from blockmat.blocks.checks import check_finite as require_finite
+from blockmat.blocks.partition import Partition, as_partition
+from blockmat.exceptions import NonFiniteError, PartitionMismatchError, ShapeError
+from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
+from blockmat.sources.moments import CentredMoments, Moments, centred_moments, outer_moments
+from blockmat.sources.samples import as_samples
+
+__all__ = ["BlockAccumulator"]
+
+
+class BlockAccumulator:
+    """A running sum of outer products, kept as a block-constant matrix.
+
+    The projection is linear, so the fit of a sum is the sum of the fits: the
+    result is exact, and no n x n matrix is ever formed.
+
+    Parameters
+    ----------
+    partition : Partition or sequence of hashable, shape (n,)
+        The blocks, or a label for each variable.
+    aligned : bool, default False
+        Two numbers in every square block, as for `fit`.
+
+    Raises
+    ------
+    PartitionError
+        If the labels are not a partition.
+
+    Notes
+    -----
+    Sums are kept in double precision, and samples as their mean and the sum of
+    products of deviations from it, which does not cancel when means are large. The sums
+    must not overflow: those of samples are the number of samples times their covariance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> g = np.array([1.0, 2.0, 3.0])
+    >>> acc = bm.BlockAccumulator([0, 0, 1])
+    >>> acc.add_outer(g)
+    >>> bool(np.allclose(acc.matrix(), bm.fit(np.outer(g, g), [0, 0, 1])))
+    True
+    """
+
+    def __init__(self, partition: Any, aligned: bool = False) -> None:
+        self._partition = as_partition(partition)
+        self._aligned = bool(aligned)
+        self._dtype: np.dtype[Any] | None = None
+        self._outer = Moments.zero(self._partition, self._aligned)
+        self._samples: CentredMoments | None = None
+        self._unlike = 0.0  # chance that two samples drawn by weight are not the same one
+
+    @property
+    def partition(self) -> Partition:
+        """The blocks."""
+        return self._partition
+
+    @property
+    def aligned(self) -> bool:
+        """Whether every square block has two numbers."""
+        return self._aligned
+
+    @property
+    def n_samples(self) -> float:
+        """The number of samples added, less what has decayed: the sum of their weights."""
+        return 0.0 if self._samples is None else self._samples.weight
+
+    def add_outer(self, g: Any, weight: float = 1.0) -> None:
+        """Add the outer product ``weight * g g^H``.
+
+        Parameters
+        ----------
+        g : array_like, shape (n,)
+            The vector, for instance a gradient.
+        weight : float, default 1.0
+            Its weight.
+
+        Raises
+        ------
+        ShapeError
+            If `g` does not have n entries.
+        NonFiniteError
+            If `g` or `weight` is not finite; nothing has changed then.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> acc = bm.BlockAccumulator([0, 0])
+        >>> acc.add_outer([1.0, 3.0], weight=2.0)
+        >>> acc.matrix().toarray()
+        array([[10.,  6.],
+               [ 6., 10.]])
+        """
+        g = as_numeric(g, "g", (1,))
+        if g.shape[0] != self.partition.n:
+            raise ShapeError(f"g has length {g.shape[0]}; expected {self.partition.n}")
+        if not np.isfinite(weight):
+            raise NonFiniteError(f"weight is {weight!r}; expected a finite number")
+        require_finite(g, "g")
+        self._outer += self._outer_of(g, weight)
+        self._see(g.dtype)
+
+    def add_samples(self, X: Any) -> None:
+        """Add the outer products of samples, and their mean.
+
+        Parameters
+        ----------
+        X : array_like, shape (T, n)
+            One sample per row.
+
+        Raises
+        ------
+        ShapeError
+            If `X` is not 2-d with n columns.
+        NonFiniteError
+            If it contains NaN or infinity; nothing has changed then.
+        ValueError
+            If it is a symmetric matrix, which is a covariance matrix and not samples.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> acc = bm.BlockAccumulator([0, 0])
+        >>> acc.add_samples([[1.0, 3.0], [1.0, 1.0]])
+        >>> acc.matrix().toarray()
+        array([[6., 4.],
+               [4., 6.]])
+        """
+        X = as_samples(X)
+        if X.shape[1] != self.partition.n:
+            raise ShapeError(f"X has {X.shape[1]} columns; expected {self.partition.n}")
+        self._join(centred_moments(X, self.partition, self._aligned), 1 - 1 / len(X))
+        self._see(X.dtype)
+
+    def decay(self, beta: float) -> None:
+        """Multiply everything added so far by a factor.
+
+        Parameters
+        ----------
+        beta : float
+            From 0 to 1, for exponential averages.
+
+        Raises
+        ------
+        ValueError
+            If `beta` is out of range.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> acc = bm.BlockAccumulator([0, 0])
+        >>> acc.add_outer([1.0, 3.0])
+        >>> acc.decay(0.1)
+        >>> acc.matrix().trace()
+        np.float64(1.0)
+        """
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta is {beta!r}; expected a number from 0 to 1")
+        self._outer *= beta
+        if self._samples is not None:
+            self._samples.moments *= beta
+            self._samples.weight *= beta
+
+    def merge(self, other: "BlockAccumulator") -> None:
+        """Add everything that another accumulator holds.
+
+        Parameters
+        ----------
+        other : BlockAccumulator
+            On the same partition, as aligned as this one; it is not changed.
+
+        Raises
+        ------
+        TypeError
+            If `other` is not a BlockAccumulator.
+        PartitionMismatchError
+            If it has other blocks, or another `aligned`.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> a, b = bm.BlockAccumulator([0, 0]), bm.BlockAccumulator([0, 0])
+        >>> b.add_outer([1.0, 3.0])
+        >>> a.merge(b)
+        >>> a.matrix().trace()
+        np.float64(10.0)
+        """
+        if not isinstance(other, BlockAccumulator):
+            raise TypeError(f"other is a {type(other).__name__}; expected a BlockAccumulator")
+        if not self.partition.same_blocks(other.partition) or self.aligned != other.aligned:
+            raise PartitionMismatchError(
+                "other accumulates on another partition, or only one of the two is aligned"
+            )
+        self._outer += other._outer
+        if other._samples is not None:
+            self._join(other._samples, other._unlike)
+        if other._dtype is not None:
+            self._see(other._dtype)
+
+    def matrix(self) -> BlockConstantMatrix:
+        """Return the projected sum of all outer products.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            Of the dtype of what was added; not divided by the number of samples.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockAccumulator([0, 0, 1]).matrix().norm()
+        np.float64(0.0)
+        """
+        total = Moments.zero(self.partition, self._aligned)
+        total += self._outer
+        if self._samples is not None:
+            total += self._samples.moments
+            total += self._outer_of(self._samples.mean, self._samples.weight)
+        return self._as_matrix(total)
+
+    def covariance(self, ddof: int = 1) -> BlockConstantMatrix:
+        r"""Return the covariance matrix of the samples, as `fit_samples` would.
+
+        Parameters
+        ----------
+        ddof : int, default 1
+            What is subtracted from the divisor: with the default the covariance is unbiased.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            Centred at the mean of the samples; `add_outer` does not count.
+
+        Raises
+        ------
+        ValueError
+            If `ddof` is negative or not below the effective number of samples.
+
+        Notes
+        -----
+        For weights w, which are 1 until they decay, the sum of products is divided by
+        :math:`\sum w - \mathrm{ddof} \sum w^2 / \sum w`, as in ``numpy.cov`` with
+        ``aweights``: by ``n_samples - ddof`` if nothing has decayed. The effective number of
+        samples is :math:`(\sum w)^2 / \sum w^2`.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> acc = bm.BlockAccumulator([0, 0])
+        >>> acc.add_samples([[1.0, 3.0], [1.0, 1.0]])
+        >>> acc.covariance().trace()
+        np.float64(2.0)
+        """
+        ddof = as_count(ddof, "ddof", 0)
+        kept = (1 - ddof) + ddof * self._unlike  # of the sum of weights
+        rounding = 8 * np.finfo(np.float64).eps * max(ddof - 1, 0)
+        if self._samples is None or self.n_samples <= 0 or kept <= rounding:
+            effective = 1 / (1 - self._unlike) if self.n_samples > 0 else 0.0
+            raise ValueError(
+                f"ddof is {ddof}; expected less than the effective number of samples, {effective:g}"
+            )
+        covariance = Moments.zero(self.partition, self._aligned)
+        covariance += self._samples.moments
+        covariance /= self.n_samples * kept
+        return self._as_matrix(covariance)
+
+    def _as_matrix(self, sums: Moments) -> BlockConstantMatrix:
+        dtype = self._dtype or np.dtype(np.float64)
+        return trusted_matrix(self.partition, *sums.pair(), dtype)
+
+    def _see(self, dtype: Any) -> None:
+        self._dtype = np.dtype(dtype) if self._dtype is None else np.result_type(self._dtype, dtype)
+
+    def _join(self, samples: CentredMoments, unlike: float) -> None:
+        """Add samples, of which two drawn by weight are not the same one with chance `unlike`."""
+        if self._samples is None or self._samples.weight == 0:
+            zero = Moments.zero(self.partition, self._aligned)
+            zero += samples.moments
+            self._samples = CentredMoments(zero, samples.mean, samples.weight)
+            self._unlike = unlike
+        elif samples.weight > 0:
+            total = self._samples.weight + samples.weight
+            old, new = self._samples.weight / total, samples.weight / total
+            self._unlike = old**2 * self._unlike + 2 * old * new + new**2 * unlike
+            self._samples += samples
+
+    def _outer_of(self, x: Array, weight: float) -> Moments:
+        outer = outer_moments(x, self.partition, self._aligned)
+        outer *= weight
+        return outer
+
+    def __repr__(self) -> str:
+        aligned = "aligned " if self._aligned else ""
+        return f"<BlockAccumulator of {self.partition.n_blocks} {aligned}blocks>"

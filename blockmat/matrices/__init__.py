@@ -1,0 +1,4 @@
+"""The matrix types, as SciPy LinearOperators; they know no source.
+
+May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.cores`, `blockmat.sources`.
+"""

@@ -1,0 +1,65 @@
+"""The picture of a matrix in a notebook: its blocks as coloured rectangles."""
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.html import BLUE, RED, heading
+
+_MAX_CELLS = 24
+_SIDE = 240
+_SMALLEST = 3.0
+
+
+def matrix_to_html(title: str, values: Array, rows: Array, cols: Array | None = None) -> str:
+    """Draw the numbers of the blocks, blue below zero and red above, sides to scale.
+
+    Rows and columns are given as sizes of their blocks, of a square matrix only the rows.
+    Above 24 blocks a side, neighbouring blocks are averaged into one square.
+    """
+    magnitude = np.real(values).astype(float)
+    magnitude, row_sizes = _coarsen(magnitude, rows)
+    transposed, col_sizes = _coarsen(magnitude.T, rows if cols is None else cols)
+    magnitude = transposed.T
+    finite = np.abs(magnitude[np.isfinite(magnitude)])
+    scale = float(finite.max(initial=0)) or 1.0
+    y, heights = _edges(row_sizes)
+    x, widths = _edges(col_sizes)
+    cells = "".join(
+        f'<rect x="{x[b]:.1f}" y="{y[a]:.1f}" width="{widths[b]:.1f}" height="{heights[a]:.1f}" '
+        f'fill="{_colour(magnitude[a, b] / scale)}"><title>{magnitude[a, b]:.4g}</title></rect>'
+        for a in range(len(heights))
+        for b in range(len(widths))
+    )
+    width, height = x[-1] + widths[-1], y[-1] + heights[-1]
+    part = "real part of the " if np.iscomplexobj(values) else ""
+    return (
+        f"<div>{heading(title)}"
+        f'<svg width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.1f} {height:.1f}" '
+        f'style="display:block;margin-top:6px;border:1px solid #888" '
+        f'shape-rendering="crispEdges">{cells}</svg>'
+        f"<small>{part}block numbers: blue {-scale:.3g}, white 0, red {scale:.3g}</small></div>"
+    )
+
+
+def _coarsen(values: Array, sizes: Array) -> tuple[Array, Array]:
+    """Average runs of rows, weighted by size, down to a number that can be drawn."""
+    if len(sizes) <= _MAX_CELLS:
+        return values, sizes
+    starts = np.linspace(0, len(sizes), _MAX_CELLS, endpoint=False).astype(int)
+    merged = np.add.reduceat(sizes, starts)
+    weighted = np.add.reduceat(values * sizes[:, None], starts, axis=0)
+    return weighted / merged[:, None], merged
+
+
+def _edges(sizes: Array) -> tuple[Array, Array]:
+    lengths = np.maximum(sizes * (_SIDE / sizes.sum()), _SMALLEST)
+    return np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths
+
+
+def _colour(t: float) -> str:
+    """Blue (-1) through white (0) to red (1); grey for NaN."""
+    if not np.isfinite(t):
+        return "#999999"
+    end = RED if t > 0 else BLUE
+    shades = (round(255 + min(abs(t), 1.0) * (shade - 255)) for shade in end)
+    return "#" + "".join(f"{shade:02x}" for shade in shades)

@@ -1,0 +1,288 @@
+"""Eigenvalues of a matrix that is a direct sum of cores, and what follows from them."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from blockmat.blocks.checks import Array, accumulator_dtype, real_dtype
+from blockmat.cores import factors, rank, spectrum
+from blockmat.cores.core import Core, require_hermitian
+from blockmat.cores.scale import exponent_of, largest_of, times_power
+from blockmat.matrices.direct_sum import DirectSum
+from blockmat.matrices.eigenvectors import BlockEigh, decompose
+
+
+class Spectrum(DirectSum):
+    """The methods; each joins the spectra of the cores."""
+
+    @property
+    def is_hermitian(self) -> bool:
+        """Whether it equals its conjugate transpose, to rounding.
+
+        In `between` and in an aligned `within`, two entries (a, b) and (b, a) may differ by
+        ``8 * sqrt(k) * eps`` times the smaller of the scales of a and b: the largest magnitude in
+        row and column a, and in row and column b. The rounding of a product needs this.
+        """
+        return all(core.is_hermitian for core in self._cores)
+
+    def eigvalsh(self) -> tuple[Array, Array]:
+        """Return the eigenvalues of a Hermitian matrix.
+
+        Returns
+        -------
+        values : ndarray, shape (r,)
+            The eigenvalues, ascending; equal ones from different cores are not joined.
+        multiplicities : ndarray of int, shape (r,)
+            How often each occurs; they add up to n.
+
+        Raises
+        ------
+        NotHermitianError
+            If the matrix is not Hermitian.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0, 0], [[4.0]], [2.0]).eigvalsh()
+        (array([2., 4.]), array([2, 1]))
+        """
+        cores = self._finite_cores()
+        for core in cores:
+            require_hermitian(core, "eigvalsh")
+        values, multiplicities = self._collect(cores, spectrum.eigvalsh)
+        ascending = np.argsort(values, kind="stable")
+        return values[ascending], multiplicities[ascending]
+
+    def eigvals(self) -> tuple[Array, Array]:
+        """Return the eigenvalues of a matrix that need not be Hermitian.
+
+        Returns
+        -------
+        values : ndarray, shape (r,)
+            The eigenvalues, in no particular order.
+        multiplicities : ndarray of int, shape (r,)
+            How often each occurs; they add up to n.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0, 0], [[4.0]], [2.0]).eigvals()
+        (array([4.+0.j, 2.+0.j]), array([1, 2]))
+        """
+        return self._collect(self._finite_cores(), spectrum.eigvals)
+
+    def svdvals(self) -> tuple[Array, Array]:
+        """Return the singular values.
+
+        Returns
+        -------
+        values : ndarray, shape (r,)
+            The singular values, descending.
+        multiplicities : ndarray of int, shape (r,)
+            How often each occurs; they add up to n.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0, 0], [[-4.0]], [2.0]).svdvals()
+        (array([4., 2.]), array([1, 2]))
+        """
+        values, multiplicities = self._collect(self._finite_cores(), spectrum.svdvals)
+        descending = np.argsort(-values, kind="stable")
+        return values[descending], multiplicities[descending]
+
+    def _collect(
+        self, cores: Sequence[Core], spectrum: Callable[[Core], Array]
+    ) -> tuple[Array, Array]:
+        values = np.concatenate([spectrum(core) for core in cores])
+        dtype = self.dtype
+        if values.dtype.kind == "c":
+            dtype = np.result_type(dtype, np.complex64)
+        elif dtype.kind == "c":
+            dtype = real_dtype(dtype)
+        return values.astype(dtype), np.concatenate([core.multiplicity for core in cores])
+
+    def eigh(self) -> BlockEigh:
+        """Decompose a Hermitian matrix without forming its eigenvectors.
+
+        Returns
+        -------
+        BlockEigh
+            With ``values``, ``multiplicities`` and ``vectors``, an orthogonal
+            LinearOperator V with ``A = V diag(repeat(values, multiplicities)) V^H``.
+
+        Raises
+        ------
+        NotHermitianError
+            If the matrix is not Hermitian.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import blockmat as bm
+        >>> A = bm.BlockConstantMatrix([0, 0, 0], [[4.0]], [2.0])
+        >>> values, multiplicities, V = A.eigh()
+        >>> x = np.array([1.0, 2.0, 6.0])
+        >>> y = V @ (np.repeat(values, multiplicities) * (V.H @ x))
+        >>> bool(np.allclose(y, A @ x))
+        True
+        """
+        return decompose(self.partition, self._finite_cores(), self.dtype)
+
+    def slogdet(self) -> tuple[Any, Any]:
+        """Return the sign and the logarithm of the absolute determinant.
+
+        Returns
+        -------
+        sign : scalar
+            1, 0 or -1 for a real matrix, a complex number of modulus 1 or 0 else.
+        logabsdet : scalar
+            The natural logarithm; minus infinity for a singular matrix.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[-1.0]], [1.0]).slogdet()
+        (np.float64(-1.0), np.float64(0.0))
+        """
+        parts = [factors.slogdet(core) for core in self._finite_cores()]
+        real = real_dtype(self.dtype)
+        sign = self.dtype.type(np.prod([sign for sign, _ in parts]))
+        return sign, real.type(sum(logdet for _, logdet in parts))
+
+    def norm(self, ord: Any = None) -> Any:
+        """Return a matrix norm.
+
+        Parameters
+        ----------
+        ord : {None, 'fro', 'nuc', 2, -2, 1, -1, inf, -inf}, default None
+            Which norm, as in `numpy.linalg.norm`; None is 'fro'.
+
+        Returns
+        -------
+        scalar
+            The norm, real.
+
+        Raises
+        ------
+        ValueError
+            If `ord` is not one of these.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.identity([0, 0, 1, 1]).norm()
+        np.float64(2.0)
+        """
+        real = real_dtype(self.dtype)
+        if ord in (None, "fro"):
+            exponent = exponent_of(max(largest_of(core.values) for core in self._cores))
+            squares = [
+                np.sum((np.abs(times_power(core.values, -exponent)) ** 2).T * core.multiplicity)
+                for core in self._cores
+            ]
+            return real.type(times_power(np.sqrt(sum(squares)), exponent))
+        if ord in ("nuc", 2, -2):
+            values, multiplicities = self.svdvals()
+            if ord == "nuc":
+                return real.type(np.sum(values.astype(np.float64) * multiplicities))
+            return values.max() if ord == 2 else values.min()
+        if ord in (1, -1, np.inf, -np.inf):
+            sums = self._absolute_sums(of_columns=abs(ord) == 1)
+            return real.type(sums.max() if ord > 0 else sums.min())
+        raise ValueError(f"ord is {ord!r}; expected None, 'fro', 'nuc', 2, -2, 1, -1, inf or -inf")
+
+    def cond(self, p: Any = None) -> Any:
+        """Return the condition number.
+
+        Parameters
+        ----------
+        p : {None, 2, -2, 'fro', 'nuc', 1, -1, inf, -inf}, default None
+            The norm, as in `numpy.linalg.cond`; None is 2.
+
+        Returns
+        -------
+        scalar
+            ``norm(A, p) * norm(inv(A), p)``, infinite for a singular matrix.
+
+        Raises
+        ------
+        ValueError
+            If `p` is not one of these.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0], [[4.0]], [2.0]).cond()
+        np.float64(2.0)
+        """
+        double = self.astype(accumulator_dtype(self.dtype))
+        ord = 2 if p is None else p
+        norm, inverse = double.norm(ord), None
+        if self.matrix_rank() == self.shape[0]:
+            with contextlib.suppress(np.linalg.LinAlgError):
+                inverse = double.inv()
+        with np.errstate(over="ignore"):
+            cond = (
+                np.float64(0 if p == -2 else np.inf)
+                if inverse is None
+                else norm * inverse.norm(ord)
+            )
+            return cond.astype(real_dtype(self.dtype))
+
+    def matrix_rank(self, tol: float | None = None) -> int:
+        """Count the singular values that are not zero.
+
+        Parameters
+        ----------
+        tol : float, optional
+            Singular values up to `tol` count as zero. By default each core is scaled to
+            entries near 1, and singular values up to ``8 sqrt(k) eps`` count as zero then;
+            numbers of `within` if they are zero.
+
+        Returns
+        -------
+        int
+            The rank.
+
+        Raises
+        ------
+        ValueError
+            If `tol` is negative.
+
+        Notes
+        -----
+        The default depends neither on n nor on the units of the variables. It is also what
+        `pinv`, `cond`, `is_positive_definite` and `as_covariance` go by: :ref:`theory-rank`.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix([0, 0, 1], [[2, 0], [0, 1]]).matrix_rank()
+        2
+        """
+        if tol is None:
+            cores = self._finite_cores()
+            return sum(rank.rank(core) for core in cores)
+        if not tol >= 0:
+            raise ValueError(f"tol is {tol!r}; expected 0 or more")
+        values, multiplicities = self.svdvals()
+        return int(multiplicities[values > tol].sum())
+
+    def is_positive_definite(self) -> bool:
+        """Whether the matrix is Hermitian with positive eigenvalues only.
+
+        Returns
+        -------
+        bool
+            True if all eigenvalues are positive, beyond the rounding that `matrix_rank` has.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockConstantMatrix.identity([0, 0, 1]).is_positive_definite()
+        True
+        """
+        return all(rank.is_positive_definite(core) for core in self._finite_cores())

@@ -1,0 +1,221 @@
+"""Numba kernels that read a matrix or samples once: block sums, paired sums, residuals.
+
+The rules of `blockmat.blocks.kernels` hold here too.
+"""
+
+import numpy as np
+
+from blockmat.blocks.jit import jit, jit_in_order
+from blockmat.blocks.kernels import TILE, sum_blocks, sum_run
+
+_MEANS = 32  # samples added in order
+
+
+# Sums over matrices. The rows of a matrix are sorted by block and cut into segments:
+# segment s is rows[bounds[s]:bounds[s + 1]], all of one block of rows.
+@jit
+def _sum_some_rows(a, rows, total):
+    """Set ``total`` (n,) to the sum of some rows of a (N, n), read four at a time."""
+    zero = total.dtype.type(0)  # which makes the additions double
+    fours = rows.shape[0] // 4 * 4
+    for tile in range(0, a.shape[1], TILE):
+        tiled = slice(tile, tile + TILE)
+        some = total[tiled]
+        some[:] = 0
+        for r in range(0, fours, 4):
+            row0, row1 = a[rows[r], tiled], a[rows[r + 1], tiled]
+            row2, row3 = a[rows[r + 2], tiled], a[rows[r + 3], tiled]
+            for j in range(some.shape[0]):
+                some[j] += ((zero + row0[j]) + row1[j]) + ((zero + row2[j]) + row3[j])
+        pairs = rows.shape[0] // 2 * 2
+        for r in range(fours, pairs, 2):
+            row0, row1 = a[rows[r], tiled], a[rows[r + 1], tiled]
+            for j in range(some.shape[0]):
+                some[j] += (zero + row0[j]) + row1[j]
+        for r in range(pairs, rows.shape[0]):
+            row = a[rows[r], tiled]
+            for j in range(some.shape[0]):
+                some[j] += row[j]
+
+
+@jit
+def sum_dense(
+    a, rows, bounds, offsets, labels, first_row, blocks, positions, order, starts,
+    first_mate, mates, sums, traces, first, last,
+):  # fmt: skip
+    """Block sums and paired sums of a dense matrix, segment by segment.
+
+    ``sums[s]`` (l,) becomes the block sums of the sum of the rows of segment s, and
+    ``traces[s, t]`` the sum of their entries that are paired with mate t of their
+    block: one pass over the matrix, because a row's paired entries are read while it
+    is in cache. Row r of `a` is variable ``first_row + r``.
+    """
+    total = np.empty(a.shape[1], sums.dtype)
+    for s in range(first, last):
+        segment = rows[bounds[s] : bounds[s + 1]]
+        _sum_some_rows(a, segment, total)
+        sum_blocks(total, offsets, labels, sums[s])
+        traces[s, :] = 0
+        if traces.shape[1] > 0:
+            p = blocks[s]
+            for r in segment:
+                place = positions[first_row + r]
+                for t in range(first_mate[p], first_mate[p + 1]):
+                    traces[s, t - first_mate[p]] += a[r, order[starts[mates[t]] + place]]
+
+
+@jit_in_order
+def _add_exactly(x, totals, rests, place):
+    """Add x to ``totals[place]``, and what rounding takes away to ``rests[place]`` (Knuth)."""
+    total = totals[place]
+    new = total + x
+    taken = new - total
+    totals[place] = new
+    rests[place] += (total - (new - taken)) + (x - taken)
+
+
+@jit_in_order
+def add_sparse(
+    rows, cols, data, row_labels, col_labels, positions, classes, ranks, first_mate, sums, traces
+):
+    """Add coordinate-format entries to block sums and paired sums, with compensation.
+
+    Blocks p and q are mates when ``classes[p] == classes[q]``, and then q is mate
+    number ``ranks[q]`` of p.
+    """
+    zero = sums.dtype.type(0)
+    rests, rests_of_traces = np.zeros_like(sums), np.zeros_like(traces)
+    for e in range(data.shape[0]):
+        i = rows[e]
+        j = cols[e]
+        p = row_labels[i]
+        q = col_labels[j]
+        value = zero + data[e]
+        _add_exactly(value, sums, rests, (p, q))
+        if classes.shape[0] and classes[p] == classes[q] and positions[i] == positions[j]:
+            _add_exactly(value, traces, rests_of_traces, first_mate[p] + ranks[q])
+    for p in range(sums.shape[0]):
+        for q in range(sums.shape[1]):
+            if np.isfinite(rests[p, q]):
+                sums[p, q] += rests[p, q]
+    for t in range(traces.shape[0]):
+        if np.isfinite(rests_of_traces[t]):
+            traces[t] += rests_of_traces[t]
+
+
+@jit
+def sum_samples(x, centre, offsets, labels, bounds, mean, sums, squares, first, last):
+    """Block sums of samples x (T, n) and the squares of their columns, piece by piece.
+
+    With ``deviations = x - mean(x)``, or x unless `centre`: ``mean`` (n,) becomes the
+    mean, ``sums[p, t]`` the block sums of row t of the deviations over piece p of the
+    columns, and ``squares[i]`` the sum of their absolute squares in column i. Columns
+    are taken in strips that fit into cache, which reads x once.
+    """
+    n_samples = x.shape[0]
+    width = max(16, min(2 * TILE, 16 * TILE // n_samples))
+    strip = np.empty(width, sums.dtype)
+    sums[first:last] = 0
+    for p in range(first, last):
+        b = 0
+        if labels.shape[0] == 0:
+            b = np.searchsorted(offsets, bounds[p], side="right") - 1
+        for start in range(bounds[p], bounds[p + 1], width):
+            stop = min(start + width, bounds[p + 1])
+            some, square, where = mean[start:stop], squares[start:stop], labels[start:stop]
+            some[:] = 0
+            square[:] = 0
+            if centre:
+                for leaf in range(0, n_samples, _MEANS):
+                    strip[:] = 0
+                    for t in range(leaf, min(leaf + _MEANS, n_samples)):
+                        row = x[t, start:stop]
+                        for i in range(row.shape[0]):
+                            strip[i] += row[i]
+                    for i in range(some.shape[0]):
+                        some[i] += strip[i]
+                for i in range(some.shape[0]):
+                    some[i] /= n_samples
+            while labels.shape[0] == 0 and offsets[b + 1] <= start:
+                b += 1
+            for t in range(n_samples):
+                row, target = x[t, start:stop], sums[p, t]
+                for i in range(row.shape[0]):
+                    deviation = row[i] - some[i]
+                    strip[i] = deviation
+                    square[i] += deviation.real * deviation.real + deviation.imag * deviation.imag
+                if labels.shape[0] > 0:
+                    for i in range(where.shape[0]):
+                        target[where[i]] += strip[i]
+                else:
+                    c, i = b, start
+                    while i < stop:
+                        end = min(offsets[c + 1], stop)
+                        target[c] += sum_run(strip, i - start, end - start, strip.dtype.type(0))
+                        c, i = c + 1, end
+
+
+@jit
+def sum_dense_residual(
+    a, rows, bounds, labels, first_row, blocks, positions, order, starts,
+    first_mate, mates, values, second, norms, first, last,
+):  # fmt: skip
+    """Squared Frobenius norms of rows of a matrix and of their distance to a fit.
+
+    The fit is ``values[p, q]`` in block (p, q), plus ``second[t]`` at the entries
+    paired with mate t. ``norms[s, 0]`` becomes the squared distance over segment s
+    and ``norms[s, 1]`` the squared norm of `a` there.
+    """
+    zero = values.dtype.type(0)
+    fit = np.empty(a.shape[1], values.dtype)
+    for s in range(first, last):
+        p = blocks[s]
+        numbers = values[p]
+        for j in range(fit.shape[0]):
+            fit[j] = numbers[labels[j]]
+        norms[s, :] = 0
+        for r in rows[bounds[s] : bounds[s + 1]]:
+            place = positions[first_row + r]
+            row = a[r]
+            for t in range(first_mate[p], first_mate[p + 1]):
+                fit[order[starts[mates[t]] + place]] += second[t]
+            distance, norm = 0.0, 0.0
+            for j in range(row.shape[0]):
+                v = zero + row[j]  # in double, in which squares of single numbers are in range
+                d = v - fit[j]
+                distance += d.real * d.real + d.imag * d.imag
+                norm += v.real * v.real + v.imag * v.imag
+            norms[s, 0] += distance
+            norms[s, 1] += norm
+            for t in range(first_mate[p], first_mate[p + 1]):
+                fit[order[starts[mates[t]] + place]] = numbers[mates[t]]
+
+
+@jit
+def add_sparse_residual(
+    rows, cols, data, labels, positions, classes, ranks, first_mate, values, second,
+    norms, counts, paired_counts,
+):  # fmt: skip
+    """`sum_dense_residual` for coordinate-format entries without duplicates.
+
+    ``counts`` (k, k) gains the number of entries of each block that have its number, and
+    ``paired_counts`` of those paired with each mate: with them the caller knows how many
+    entries are not stored.
+    """
+    zero = values.dtype.type(0)
+    for e in range(data.shape[0]):
+        i = rows[e]
+        j = cols[e]
+        p = labels[i]
+        q = labels[j]
+        fit = values[p, q]
+        if classes[p] == classes[q] and positions[i] == positions[j]:
+            mate = first_mate[p] + ranks[q]
+            fit = fit + second[mate]
+            paired_counts[mate] += 1
+        else:
+            counts[p, q] += 1
+        v = zero + data[e]
+        d = v - fit
+        norms[0] += d.real * d.real + d.imag * d.imag
+        norms[1] += v.real * v.real + v.imag * v.imag
