@@ -409,3 +409,13 @@ def test_a_within_part_is_seen_as_a_square_matrix(setting, aligned):
     setting.check(square, expected)
     expected = np.diagonal(M, axis1=-2, axis2=-1)
     setting.check(pair.diagonal(setting.array(M)), expected)
+
+
+@over_libraries
+@over_real_dtypes
+@pytest.mark.parametrize("kind", ["mixed"])
+@pytest.mark.parametrize("batch", [()])
+def test_an_infinite_number_stays_in_its_place(setting):
+    d = np.array([1, np.inf, np.nan, 2], dtype=setting.dtype)
+    square = pair.as_square(setting.array(np.zeros((4, 4), setting.dtype)), setting.array(d))
+    np.testing.assert_array_equal(np.asarray(square), np.diag(d))
