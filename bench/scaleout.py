@@ -153,7 +153,7 @@ def _without_scheduler(path: str, p: bm.Partition) -> tuple[float, float, float]
 def _half_of_chunks(path: str, p: bm.Partition, half: int, barrier, results) -> None:
     import zarr
 
-    from blockmat.sources.chunked_matrix import _sums_of_chunk
+    from blockmat.sources.dask_matrix import sums_of_chunk
 
     bm.set_num_threads(1)
     _warm_up()
@@ -167,7 +167,7 @@ def _half_of_chunks(path: str, p: bm.Partition, half: int, barrier, results) -> 
     def add_up(chunk, i: int, j: int) -> None:
         ends = (i, i + chunk.shape[0]), (j, j + chunk.shape[1])
         place = {0: {"array-location": ends, "chunk-location": (0, 0)}}
-        _sums_of_chunk(chunk, p, False, True, block_info=place)
+        sums_of_chunk(chunk, p, False, True, block_info=place)
 
     times, chunks = [], {}
     add_up(read(*places[0]), *places[0])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, check_finite
+from blockmat.blocks.checks import Array, as_count, require_finite
 from blockmat.blocks.extras import missing_extra
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range, times_power
@@ -385,7 +385,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             raise ShapeError(f"comp_cov has shape {other.shape}; expected {self.operator_.shape}")
         if norm not in ("frobenius", "spectral"):
             raise ValueError(f"norm is {norm!r}; expected 'frobenius' or 'spectral'")
-        check_finite(other, "comp_cov")
+        require_finite(other, "comp_cov")
         error = self.operator_.toarray() - other
         error, exponent = in_range(error.astype(np.float64))
         value = float(np.linalg.norm(error, "fro" if norm == "frobenius" else 2))

@@ -9,7 +9,7 @@ import pytest
 
 import blockmat as bm
 from blockmat.blocks import passes, segments
-from blockmat.sources import moments, sums
+from blockmat.sources import chunks, dense, dense_samples, operator
 
 DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
 
@@ -94,12 +94,13 @@ def in_small_parts(monkeypatch, n_bytes=None):
     monkeypatch.setattr(segments, "_SEGMENT", 3)
     monkeypatch.setattr(passes, "_PIECE", 7)
     monkeypatch.setattr(passes, "_PIECE_PER_BLOCK", 1)
-    monkeypatch.setattr(moments, "_NARROWEST", 3)
-    monkeypatch.setattr(moments, "_PIECE_PER_BLOCK", 0)
-    monkeypatch.setattr(sums, "_ROWS", 2)
+    monkeypatch.setattr(dense_samples, "_NARROWEST", 3)
+    monkeypatch.setattr(dense_samples, "_PIECE_PER_BLOCK", 0)
+    monkeypatch.setattr(dense, "_ROWS_IN_SEGMENT", 2)
     if n_bytes is not None:
-        monkeypatch.setattr(sums, "_COPY_BYTES", n_bytes)
-        monkeypatch.setattr(sums, "_WINDOW_BYTES", n_bytes)
+        monkeypatch.setattr(chunks, "_CONVERTED_BYTES", n_bytes)
+        monkeypatch.setattr(chunks, "_VIEWED_BYTES", n_bytes)
+        monkeypatch.setattr(operator, "_INDICATOR_BYTES", n_bytes)
 
 
 CASES = [

@@ -10,7 +10,7 @@ from blockmat.blocks import jit, kernels
 from blockmat.blocks.passes import block_sums, multiply_add
 from blockmat.blocks.segments import segments
 from blockmat.sources import kernels as source_kernels
-from blockmat.sources.sums import matrix_sums
+from blockmat.sources.dense import DenseMatrix
 from tests.cases import DTYPES, in_small_parts, random_array
 
 SHUFFLED = Partition.from_labels([2, 0, 1, 2, 0, 2, 1, 1, 2, 0, 0, 3])
@@ -99,7 +99,7 @@ def test_single_precision_is_added_in_double(dtype, p):
         np.testing.assert_allclose(block_sums(tall, rows), expected, rtol=1e-9)
     a = random_array(rng, (big.n // 100, big.n), dtype)
     labels = np.repeat(p.labels, 20)
-    sums, _ = matrix_sums(a, Partition.from_labels(labels), big, None, None, "")
+    sums, _ = DenseMatrix(a).block_sums(Partition.from_labels(labels), big)
     exact = Partition.from_labels(labels).indicator().T @ a.astype(complex) @ big.indicator()
     np.testing.assert_allclose(sums, exact, rtol=1e-9)
 

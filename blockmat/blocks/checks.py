@@ -105,7 +105,7 @@ def check_square(shape: tuple[int, ...], name: str) -> None:
         raise ShapeError(f"{name} has shape {shape}; expected a square matrix")
 
 
-def check_finite(x: Any, name: str) -> None:
+def require_finite(x: Any, name: str) -> None:
     """Raise `NonFiniteError` at the first NaN or infinity of an array or sparse matrix, with its place."""
     where = first_non_finite(x)
     if where is not None:

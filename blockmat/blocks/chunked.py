@@ -44,11 +44,6 @@ def delayed(x: Any) -> Any:
     return import_extra("dask", "dask", "work on a Dask array").delayed(x, pure=True)
 
 
-def finished(function: Any, totals: Any, compute: bool) -> Any:
-    """Return a function of totals, computed or as a Dask Delayed."""
-    return function(totals.compute()) if compute else delayed(function)(totals)
-
-
 class Piece:
     """The blocks of some variables with these labels, and a partition of these variables."""
 

@@ -22,10 +22,29 @@ class Pairing(NamedTuple):
     first_mate: Array
     mates: Array
 
+    @classmethod
+    def empty(cls, n_blocks: int) -> "Pairing":
+        """Pair no blocks."""
+        nothing = np.zeros(0, dtype=np.intp)
+        return cls(nothing, nothing, np.zeros(n_blocks + 1, dtype=np.intp), nothing)
+
     @property
     def rows(self) -> Array:
         """The block whose mate each entry of `mates` is."""
         return np.repeat(np.arange(len(self.classes)), np.diff(self.first_mate))
+
+    def transposed(self, numbers: Array) -> Array:
+        """Reorder one number for each two mates as they are in the transposed matrix."""
+        if len(numbers) == 0:
+            return numbers
+        reordered: Array = numbers[self.first_mate[self.mates] + self.ranks[self.rows]]
+        return reordered
+
+    def as_square(self, numbers: Array) -> Array:
+        """Put one number for each two mates into a (k, k) array of zeros."""
+        square = np.zeros((len(self.classes),) * 2, dtype=numbers.dtype)
+        square[self.rows, self.mates] = numbers
+        return square
 
 
 class SizeClass(NamedTuple):

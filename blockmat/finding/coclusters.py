@@ -4,16 +4,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.sparse.linalg import LinearOperator
 
-from blockmat.blocks.checks import as_count, check_finite, working_dtype
+from blockmat.blocks.checks import as_count, require_finite
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import in_range, times_power
-from blockmat.exceptions import DtypeError
 from blockmat.finding.kmeans import cheapest, in_order
 from blockmat.finding.similarity import row_points, row_sums
 from blockmat.finding.starts import WardTree
-from blockmat.sources.sums import as_source
+from blockmat.sources.recognise import as_real_matrix
 
 __all__ = ["Coclusters", "cocluster"]
 
@@ -129,20 +127,14 @@ def cocluster(
 
 def _as_matrix(source: Any) -> tuple[Any, int]:
     """Return the matrix in a unit of ``2**e`` in which its squares are in range, and e."""
-    source = as_source(source)
-    if isinstance(source, LinearOperator):
-        raise DtypeError("source is a LinearOperator; expected an array or a sparse matrix")
-    dtype = working_dtype(source.dtype, "source")
-    if dtype.kind == "c":
-        raise DtypeError(f"source has dtype {dtype}; expected real numbers")
-    if issparse(source):
-        matrix = source.tocsr().astype(np.float64)
+    matrix = as_real_matrix(source).entries(np.float64)
+    if issparse(matrix):
         matrix.sum_duplicates()
-        check_finite(matrix, "source")
+        require_finite(matrix, "source")
         matrix.data, exponent = in_range(matrix.data)
         return matrix, exponent
-    check_finite(source, "source")
-    return in_range(source.astype(np.float64, copy=False))
+    require_finite(matrix, "source")
+    return in_range(matrix)
 
 
 def _count(value: int, name: str, most: int, of: str) -> int:

@@ -21,7 +21,7 @@ from blockmat.finding.standardize import same_products
 from blockmat.finding.starts import ChangePoints, Start, WardTree, signs_of, without_signs
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import squared_distances
-from blockmat.fitting.pair import n_parameters
+from blockmat.sources.pair import n_parameters
 
 _RANK = 20  # principal components to start from, unless more blocks are wanted
 _STEP = 1.15  # between the numbers of blocks that are tried first

@@ -5,16 +5,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from scipy.sparse import diags_array, issparse
-from scipy.sparse.linalg import LinearOperator
 
-from blockmat.blocks.checks import Array, check_finite, check_square, working_dtype
+from blockmat.blocks.checks import Array, check_square, require_finite
 from blockmat.blocks.partition import Partition
 from blockmat.cores.core import is_close_to_adjoint
 from blockmat.cores.scale import exponent_of, in_range, times_power
-from blockmat.exceptions import DtypeError, NotHermitianError
+from blockmat.exceptions import NotHermitianError
 from blockmat.finding.standardize import same_products, standardize, sum_of_squares
+from blockmat.sources.recognise import as_real_matrix
 from blockmat.sources.samples import as_real_samples
-from blockmat.sources.sums import as_source
 
 _EXACT_UP_TO = 500  # variables whose rows are compared entry by entry
 _SKETCH = 64  # numbers that stand for a longer row
@@ -65,17 +64,13 @@ class SymmetricMatrix:
     """
 
     def __init__(self, source: Any) -> None:
-        source = as_source(source)
-        if isinstance(source, LinearOperator):
-            raise DtypeError("source is a LinearOperator; expected an array or a sparse matrix")
+        source = as_real_matrix(source)
         check_square(source.shape, "source")
-        dtype = working_dtype(source.dtype, "source")
-        if dtype.kind == "c":
-            raise DtypeError(f"source has dtype {dtype}; expected real numbers")
-        self.is_sparse = issparse(source)
+        dtype = source.dtype
+        self.matrix = source.entries(dtype)
+        require_finite(self.matrix, "source")
+        self.is_sparse = issparse(self.matrix)
         if self.is_sparse:
-            self.matrix = source.tocsr().astype(dtype)
-            check_finite(self.matrix, "source")
             largest = abs(self.matrix).max() if self.matrix.nnz else 0.0
             is_symmetric = _is_symmetric(self.matrix, np.sqrt(np.finfo(dtype).eps))
             self.exponent = exponent_of(largest)
@@ -83,8 +78,6 @@ class SymmetricMatrix:
                 self.matrix.data = times_power(self.matrix.data, -self.exponent)
             self.squares = sum_of_squares(self.matrix.data)
         else:
-            self.matrix = source.astype(dtype, copy=False)
-            check_finite(self.matrix, "source")
             is_symmetric = is_close_to_adjoint(self.matrix, np.sqrt(np.finfo(dtype).eps))
             self.matrix, self.exponent = in_range(self.matrix)
             self.squares = sum_of_squares(self.matrix)

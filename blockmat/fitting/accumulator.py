@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, as_numeric
-from blockmat.blocks.checks import check_finite as require_finite
+from blockmat.blocks.checks import Array, as_count, as_numeric, require_finite
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import NonFiniteError, PartitionMismatchError, ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
-from blockmat.sources.moments import CentredMoments, Moments, centred_moments, outer_moments
+from blockmat.sources.dense_samples import DenseSamples
+from blockmat.sources.moments import CentredMoments, Moments, outer_moments
 from blockmat.sources.samples import as_samples
 
 __all__ = ["BlockAccumulator"]
@@ -137,7 +137,8 @@ class BlockAccumulator:
         X = as_samples(X)
         if X.shape[1] != self.partition.n:
             raise ShapeError(f"X has {X.shape[1]} columns; expected {self.partition.n}")
-        self._join(centred_moments(X, self.partition, self._aligned), 1 - 1 / len(X))
+        moments = DenseSamples(X).centred_moments(self.partition, self._aligned)
+        self._join(moments, 1 - 1 / len(X))
         self._see(X.dtype)
 
     def decay(self, beta: float) -> None:

@@ -3,38 +3,13 @@
 from functools import partial
 from typing import Any, Literal, NamedTuple, overload
 
-import numpy as np
-from scipy.sparse.linalg import LinearOperator
-
-from blockmat.blocks.checks import (
-    Array,
-    as_count,
-    check_square,
-    frozen,
-    is_dask_array,
-    working_dtype,
-)
-from blockmat.blocks.chunked import checked, finished
+from blockmat.blocks.checks import Array, as_count, check_square, frozen
 from blockmat.blocks.names import check_names
 from blockmat.blocks.partition import Partition, as_partition
-from blockmat.fitting.operators import operator_pair
-from blockmat.fitting.pair import (
-    HEADROOM,
-    Pair,
-    completed,
-    overflows,
-    pair_from_sums,
-    require_compute,
-    without_within,
-)
+from blockmat.fitting.recognise import as_fit_source
 from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
-from blockmat.sources.chunked_matrix import matrix_totals
-from blockmat.sources.sums import (
-    as_source,
-    matrix_sums,
-    paired_array,
-    require_finite_blocks,
-)
+from blockmat.sources.pair import Pair
+from blockmat.sources.source import Options
 
 __all__ = ["FitResult", "fit"]
 
@@ -194,72 +169,24 @@ def fit(
         raise ValueError(f"numbers is {numbers!r}; expected 1 or 2")
     if aligned and numbers == 1:
         raise ValueError("aligned is True with numbers=1; aligned blocks hold 2 numbers")
-    n_probes = as_count(n_probes, "n_probes", 1)
-    named = source
-    check_names(named)
-    is_chunked = is_dask_array(source)
-    if is_chunked:
-        source = checked(source, "source", (2,))
-    else:
-        require_compute(compute)
-        source = as_source(source)
-    check_square(source.shape, "source")
-    p = as_partition(partition, source.shape[0], source=named)
-    if diagonal is not None and (is_chunked or not isinstance(source, LinearOperator)):
+    options = Options(
+        numbers=numbers,
+        aligned=aligned,
+        check_finite=check_finite,
+        progress=progress,
+        diagonal=diagonal,
+        n_probes=as_count(n_probes, "n_probes", 1),
+        random_state=random_state,
+    )
+    check_names(source)
+    S = as_fit_source(source, compute)
+    check_square(S.shape, "source")
+    p = as_partition(partition, S.shape[0], source=source)
+    if diagonal is not None and not S.is_operator:
         raise ValueError("diagonal is given; expected only with a LinearOperator as source")
-    if is_chunked:
-        dtype = working_dtype(source.dtype, "source")
-        totals = matrix_totals(source, p, aligned, check_finite)
-        finish = partial(_result_of_totals, p, numbers, aligned, check_finite, return_stderr, dtype)
-        return finished(finish, totals, compute)
-    if isinstance(source, LinearOperator):
-        pair = operator_pair(
-            source, p, numbers, aligned, diagonal, n_probes, random_state, progress
-        )
-    else:
-        pair = _matrix_pair(source, p, aligned, progress)
-        if overflows(pair):
-            small = _matrix_pair(source, p, aligned, progress, 2.0**-HEADROOM)
-            pair = completed(pair, small, HEADROOM)
-    return _result(p, pair, numbers, check_finite, return_stderr, source)
+    return S.then(partial(_result, p, return_stderr), S.pair(p, options))
 
 
-def _matrix_pair(
-    source: Any, p: Partition, aligned: bool, progress: bool | None, factor: float = 1.0
-) -> Pair:
-    """Return the pair of an array or sparse matrix times a factor."""
-    pairing = p.pairing(aligned)
-    sums, traces = matrix_sums(source, p, p, pairing, progress, "fit", factor)
-    dtype = working_dtype(source.dtype, "source")
-    return pair_from_sums(p, sums, paired_array(traces, pairing, aligned), dtype)
-
-
-def _result_of_totals(
-    p: Partition,
-    numbers: int,
-    aligned: bool,
-    check_finite: bool,
-    return_stderr: bool,
-    dtype: np.dtype[Any],
-    totals: Array,
-) -> BlockConstantMatrix | FitResult:
-    """Return the fit of a Dask array from the sums of its chunks."""
-    sums, traces = totals[: p.n_blocks**2].reshape(p.n_blocks, -1).copy(), totals[p.n_blocks**2 :]
-    pair = pair_from_sums(p, sums, paired_array(traces, p.pairing(aligned), aligned), dtype)
-    return _result(p, pair, numbers, check_finite, return_stderr)
-
-
-def _result(
-    p: Partition,
-    pair: Pair,
-    numbers: int,
-    check_finite: bool,
-    return_stderr: bool,
-    source: Any = None,
-) -> BlockConstantMatrix | FitResult:
-    if numbers == 1:
-        pair = without_within(pair)
-    if check_finite:
-        require_finite_blocks(pair.between, pair.within, p, p, source)
+def _result(p: Partition, return_stderr: bool, pair: Pair) -> BlockConstantMatrix | FitResult:
     matrix = trusted_matrix(p, pair.between, pair.within, pair.dtype)
     return FitResult(matrix, frozen(pair.stderr)) if return_stderr else matrix

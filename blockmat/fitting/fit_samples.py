@@ -3,20 +3,12 @@
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from blockmat.blocks.checks import (
-    as_count,
-    is_dask_array,
-    working_dtype,
-)
-from blockmat.blocks.chunked import checked, finished
+from blockmat.blocks.checks import as_count
 from blockmat.blocks.partition import Partition, as_partition
-from blockmat.fitting.pair import HEADROOM, Pair, completed, overflows, require_compute
+from blockmat.fitting.recognise import as_sample_source
 from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
-from blockmat.sources.chunked_samples import sample_totals
-from blockmat.sources.moments import Moments, centred_moments, raw_moments
-from blockmat.sources.samples import as_samples
+from blockmat.sources.pair import Pair
+from blockmat.sources.source import Options
 
 __all__ = ["fit_samples"]
 
@@ -87,46 +79,18 @@ def fit_samples(
     >>> bool(np.allclose(A.toarray(), bm.fit(np.cov(X, rowvar=False), [0, 0, 1, 1])))
     True
     """
-    named, is_chunked = X, is_dask_array(X)
-    if is_chunked:
-        X = checked(X, "X", (2,))
-    else:
-        require_compute(compute)
-        X = as_samples(X)
-    p = as_partition(partition, X.shape[1], source=named)
+    samples = as_sample_source(X, compute)
+    n_samples, n = samples.shape
+    p = as_partition(partition, n, source=X)
     ddof = as_count(ddof, "ddof", 0)
-    if ddof >= len(X):
-        raise ValueError(f"ddof is {ddof}; expected less than the number of samples, {len(X)}")
-    if is_chunked:
-        totals = sample_totals(X, p, aligned, not assume_centered, check_finite)
-        dtype = working_dtype(X.dtype, "X")
-        scale = partial(_covariance_of_totals, p, len(X) - ddof, dtype)
-        covariance: BlockConstantMatrix = finished(scale, totals, compute)
-        return covariance
-    if assume_centered:
-        total = raw_moments(X, p, aligned, check_finite)
-    else:
-        total = centred_moments(X, p, aligned, check_finite).moments
-    pair = _covariance_pair(total, len(X) - ddof)._replace(dtype=X.dtype)
-    if overflows(pair):
-        factor = 2.0**-HEADROOM
-        if assume_centered:
-            total = raw_moments(X, p, aligned, check_finite, factor)
-        else:
-            total = centred_moments(X, p, aligned, check_finite, factor).moments
-        pair = completed(pair, _covariance_pair(total, len(X) - ddof), 2 * HEADROOM)
-    return trusted_matrix(p, pair.between, pair.within, X.dtype)
+    if ddof >= n_samples:
+        raise ValueError(f"ddof is {ddof}; expected less than the number of samples, {n_samples}")
+    options = Options(
+        aligned=aligned, check_finite=check_finite, ddof=ddof, assume_centered=assume_centered
+    )
+    covariance: BlockConstantMatrix = samples.then(partial(_matrix, p), samples.pair(p, options))
+    return covariance
 
 
-def _covariance_pair(total: Moments, divisor: int) -> "Pair":
-    total /= divisor
-    between, within = total.pair()
-    return Pair(between, within, between.dtype, np.zeros(within.shape))
-
-
-def _covariance_of_totals(
-    p: Partition, divisor: int, dtype: np.dtype[Any], totals: Any
-) -> BlockConstantMatrix:
-    """Return the fit of a Dask array of samples from the moments of its chunks."""
-    pair = _covariance_pair(totals.moments(p), divisor)
-    return trusted_matrix(p, pair.between, pair.within, dtype)
+def _matrix(p: Partition, pair: Pair) -> BlockConstantMatrix:
+    return trusted_matrix(p, pair.between, pair.within, pair.dtype)

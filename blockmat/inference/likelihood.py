@@ -5,18 +5,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
-from blockmat.blocks.checks import as_numeric, check_finite
+from blockmat.blocks.checks import as_numeric, require_finite
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range
 from blockmat.exceptions import DtypeError, NotHermitianError, PartitionMismatchError, ShapeError
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import gaussian_deviance
-from blockmat.fitting.pair import n_parameters
 from blockmat.inference.divergence import divergence, require_definite
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.structured import SquareMatrix
+from blockmat.sources.pair import n_parameters
 from blockmat.sources.samples import as_real_samples
 
 __all__ = ["LikelihoodRatioResult", "kl_divergence", "likelihood_ratio_test", "log_likelihood"]
@@ -93,7 +93,7 @@ def log_likelihood(
     mean = as_numeric(mean, "mean", (0, 1))
     if mean.ndim and mean.shape != (n,):
         raise ShapeError(f"mean has shape {mean.shape}; expected ({n},)")
-    check_finite(np.atleast_1d(mean), "mean")
+    require_finite(np.atleast_1d(mean), "mean")
     deviations = X - mean
     deviance = gaussian_deviance(covariance, deviations)
     return float(-0.5 * (n_samples * n * np.log(2 * np.pi) + deviance))

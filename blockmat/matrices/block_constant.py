@@ -14,9 +14,9 @@ from blockmat.blocks.checks import (
     as_numeric,
     frozen,
     real_dtype,
+    require_finite,
     working_dtype,
 )
-from blockmat.blocks.checks import check_finite as require_finite
 from blockmat.blocks.chunked import checked
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, centres, multiply, multiply_add

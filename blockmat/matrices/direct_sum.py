@@ -5,8 +5,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Self
 
-from blockmat.blocks.checks import Array
-from blockmat.blocks.checks import check_finite as require_finite
+from blockmat.blocks.checks import Array, require_finite
 from blockmat.blocks.partition import Partition
 from blockmat.cores.core import Core
 from blockmat.matrices.whitening import WhiteningOperator

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import qr
 
-from blockmat.blocks.checks import Array, as_numeric, check_finite, frozen
+from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.cores import factors
 from blockmat.cores.core import EPS, Core, hermitian_part
 from blockmat.exceptions import (
@@ -119,8 +119,8 @@ class BlockPlusLowRank(WhiteningOperator):
         for name, part in (("base", base), ("factor", factor), ("core", core)):
             if part.dtype.kind == "c":
                 raise DtypeError(f"{name} has dtype {part.dtype}; expected real numbers")
-        check_finite(factor, "factor")
-        check_finite(core, "core")
+        require_finite(factor, "factor")
+        require_finite(core, "core")
         if not base.is_hermitian:
             raise NotHermitianError("base is not symmetric; expected a symmetric matrix")
         if not _as_core(core).is_hermitian:

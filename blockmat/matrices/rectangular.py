@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from scipy.sparse.linalg import LinearOperator
 
 from blockmat.blocks.checks import (
     Array,
@@ -13,9 +12,8 @@ from blockmat.blocks.checks import (
     as_numeric,
     frozen,
     real_dtype,
-    working_dtype,
+    require_finite,
 )
-from blockmat.blocks.checks import check_finite as require_finite
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums
 from blockmat.cores import inverses
@@ -25,7 +23,7 @@ from blockmat.matrices.archive import Archive, write_archive
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator
-from blockmat.sources.sums import as_source, matrix_sums, operator_core, require_finite_blocks
+from blockmat.sources.recognise import as_source
 
 __all__ = ["BlockRectangularMatrix"]
 
@@ -186,19 +184,12 @@ class BlockRectangularMatrix(BlockOperator):
         >>> bm.BlockRectangularMatrix.fit([[1, 3]], [0], [0, 0]).values
         array([[2.]])
         """
-        named = source
-        source = as_source(source)
-        if len(source.shape) != 2:
-            raise ShapeError(f"source has shape {source.shape}; expected a matrix")
-        rows = as_partition(row_partition, source.shape[0], "row_partition", named, axis=0)
-        cols = as_partition(col_partition, source.shape[1], "col_partition", named)
-        if isinstance(source, LinearOperator):
-            between, dtype = operator_core(source, rows, cols, progress)
-        else:
-            sums, _ = matrix_sums(source, rows, cols, None, progress, "fit")
-            between, dtype = sums / _root(rows, cols), working_dtype(source.dtype, "source")
-        if check_finite:
-            require_finite_blocks(between, np.zeros(0), rows, cols, source)
+        S = as_source(source)
+        if len(S.shape) != 2:
+            raise ShapeError(f"source has shape {S.shape}; expected a matrix")
+        rows = as_partition(row_partition, S.shape[0], "row_partition", source, axis=0)
+        cols = as_partition(col_partition, S.shape[1], "col_partition", source)
+        between, dtype = S.between(rows, cols, check_finite, progress)
         return cls._trusted(rows, cols, between, dtype)
 
     @property

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_numeric, check_finite, frozen, real_dtype
+from blockmat.blocks.checks import Array, as_numeric, frozen, real_dtype, require_finite
 from blockmat.blocks.partition import Partition
 from blockmat.exceptions import (
     DtypeError,
@@ -94,7 +94,7 @@ class ScaledBlockMatrix(WhiteningOperator):
             raise DtypeError(f"scale has dtype {scale.dtype}; expected real numbers")
         if len(scale) != matrix.shape[0]:
             raise ShapeError(f"scale has length {len(scale)}; expected {matrix.shape[0]}")
-        check_finite(scale, "scale")
+        require_finite(scale, "scale")
         if not (scale > 0).all():
             i = int(np.argmin(scale > 0))
             raise ValueError(f"scale is {scale[i]} at index {i}; expected positive numbers")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, accumulator_dtype, as_count, as_numeric, check_finite
+from blockmat.blocks.checks import Array, accumulator_dtype, as_count, as_numeric, require_finite
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores import pair
 from blockmat.exceptions import DtypeError, NonFiniteError, PartitionMismatchError, ShapeError
@@ -305,7 +305,7 @@ class _Slot:
         kept, added = factors(decay, 1)
         squares = kept * self.squares + added * _sum_of_squares(g)
         if not np.isfinite((1 + damping) * squares):  # no damped eigenvalue is larger
-            check_finite(g, f"grad{index}")
+            require_finite(g, f"grad{index}")
             raise NonFiniteError(f"the squares of grad{index} overflow; expected smaller numbers")
         return x, g, squares
 

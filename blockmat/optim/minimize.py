@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, as_numeric, check_finite
+from blockmat.blocks.checks import Array, as_count, as_numeric, require_finite
 from blockmat.exceptions import ShapeError
 from blockmat.optim.adagrad import BlockAdaGrad
 from blockmat.sources.progress import track
@@ -117,7 +117,7 @@ def minimize(
     if not gtol >= 0:
         raise ValueError(f"gtol is {gtol!r}; expected a number of at least 0")
     x = np.array(as_numeric(x0, "x0", (1,)))
-    check_finite(x, "x0")
+    require_finite(x, "x0")
     if jac is not True and not callable(jac):
         raise TypeError(f"jac is {jac!r}; expected True or a function")
 

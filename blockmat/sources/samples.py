@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from blockmat.blocks.checks import Array, as_numeric
-from blockmat.blocks.checks import check_finite as require_finite
+from blockmat.blocks.checks import Array, as_numeric, require_finite
 from blockmat.exceptions import DtypeError, ShapeError
 
 _SYMMETRIC = 64  # times eps and the largest entry: rounding of products, and less than any spread

@@ -1,0 +1,180 @@
+"""DaskSamples: moments of a Dask array of samples, those of each chunk, which Dask joins.
+
+Sums of size k x k and k move between workers, and the mean of every column for each chunk of rows.
+Where columns are cut too, the block sums of each row move as well.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from blockmat.blocks.checks import Array, accumulator_dtype, first_non_finite, working_dtype
+from blockmat.blocks.chunked import (
+    Piece,
+    delayed,
+    joined_at_a_time,
+    without_empty_chunks,
+    without_sparsity,
+)
+from blockmat.blocks.partition import Partition
+from blockmat.cores import pair
+from blockmat.sources.dask_source import DaskSource
+from blockmat.sources.dense_samples import (
+    DenseSamples,
+    covariance_pair,
+    refuse_non_finite_samples,
+)
+from blockmat.sources.moments import (
+    CentredMoments,
+    Moments,
+    without_block_means,
+    without_rounding,
+)
+from blockmat.sources.pair import Pair
+from blockmat.sources.samples import refuse_sparse_samples
+from blockmat.sources.source import Options
+
+
+class DaskSamples(DaskSource):
+    """Samples as a Dask array, one per row."""
+
+    def __init__(self, X: Any, compute: bool) -> None:
+        super().__init__(X, "X", compute)
+
+    def pair(self, p: Partition, options: Options) -> Any:
+        """Return the pair of the covariance matrix, or a Dask Delayed of it."""
+        finish = partial(_pair_of_totals, p, self.shape[0] - options.ddof, self.dtype)
+        return self.finished(finish, self._totals(p, options))
+
+    def _totals(self, p: Partition, options: Options) -> Any:
+        """Return the `_Moments` of all samples, lazily."""
+        X = without_empty_chunks(self._array)
+        if options.aligned:
+            X = X.rechunk({1: -1})  # paired columns may be in any two chunks
+        partition = delayed(p)
+        of_rows, sums_of_piece, of_pieces, joined = map(
+            delayed, (_moments_of_rows, _sums_of_piece, _moments_of_pieces, _joined)
+        )
+        rows, columns = (np.cumsum([0, *sizes]).tolist() for sizes in X.chunks)
+        parts = []
+        for first_row, chunks in zip(rows, X.to_delayed(), strict=False):
+            if len(chunks) == 1:
+                parts.append(of_rows(chunks[0], partition, first_row, options))
+                continue
+            pieces = [
+                sums_of_piece(chunk, partition, first_row, first_column, options)
+                for first_column, chunk in zip(columns, chunks, strict=False)
+            ]
+            parts.append(of_pieces(pieces, partition))
+        together = joined_at_a_time(p.n_blocks**2 + p.n_blocks + p.n)
+        while len(parts) > 1:
+            groups = range(0, len(parts), together)
+            parts = [joined(parts[first : first + together], partition) for first in groups]
+        return parts[0]
+
+
+class _Moments(NamedTuple):
+    """Moments of some samples without their partition, which therefore does not move.
+
+    The mean (n,) is None for moments around zero.
+    """
+
+    between: Array
+    rest: Array
+    mean: Array | None
+    n_samples: int
+
+    def on(self, p: Partition) -> Moments:
+        """Return them with their partition."""
+        return Moments(p, self.between, self.rest)
+
+
+def _pair_of_totals(p: Partition, divisor: int, dtype: np.dtype[Any], totals: _Moments) -> Pair:
+    return covariance_pair(totals.on(p), divisor, dtype)
+
+
+def _moments_of_rows(chunk: Array, p: Partition, first_row: int, options: Options) -> _Moments:
+    """Return the moments of a chunk of whole rows."""
+    _check_chunk(chunk, first_row, 0, options)
+    samples = DenseSamples(chunk)
+    if options.assume_centered:
+        moments = samples.raw_moments(p, options.aligned, False)
+        return _Moments(moments.between, moments.rest, None, len(chunk))
+    total = samples.centred_moments(p, options.aligned, False)
+    return _Moments(total.moments.between, total.moments.rest, total.mean, len(chunk))
+
+
+class _PieceSums(NamedTuple):
+    """Sums of a chunk of some columns.
+
+    Its block sums (T, k), its number of columns in each block (k,), the sums of the squared
+    deviations from the means of these (k,), and the means of its columns, if they are taken out.
+    """
+
+    sums: Array
+    counts: Array
+    squares: Array
+    mean: Array
+
+
+def _sums_of_piece(
+    chunk: Array, p: Partition, first_row: int, first_column: int, options: Options
+) -> _PieceSums:
+    """Return the sums of a chunk of some columns."""
+    _check_chunk(chunk, first_row, first_column, options)
+    deviations = chunk.astype(accumulator_dtype(working_dtype(chunk.dtype, "X")))
+    mean = deviations.mean(axis=0) if not options.assume_centered else deviations[0, :0]
+    if len(mean):
+        deviations -= mean
+    piece = Piece.of(p, first_column, first_column + chunk.shape[1])
+    sums = np.zeros((len(chunk), p.n_blocks), dtype=deviations.dtype)
+    sums[:, piece.blocks] = piece.partition.block_sums(deviations, axis=1)
+    counts, squares = np.zeros(p.n_blocks), np.zeros(p.n_blocks)
+    counts[piece.blocks] = piece.partition.sizes
+    lengths = (np.abs(without_block_means(deviations, piece.partition)) ** 2).sum(axis=0)
+    squares[piece.blocks] = piece.partition.block_sums(lengths)
+    return _PieceSums(sums, counts, squares, mean)
+
+
+def _moments_of_pieces(pieces: list[_PieceSums], p: Partition) -> _Moments:
+    """Join the sums of all pieces of some rows."""
+    sums = np.sum([piece.sums for piece in pieces], axis=0)
+    mean = np.concatenate([piece.mean for piece in pieces])
+    rest = np.sum([piece.squares for piece in pieces], axis=0)
+    for piece in pieces:  # add the deviations of their means (Chan, Golub and LeVeque, 1983)
+        deviations = piece.sums / np.maximum(piece.counts, 1) - sums / p.sizes
+        rest += piece.counts * (np.abs(deviations) ** 2).sum(axis=0)
+    means = pair.coordinates(sums, p.sizes)
+    between = means.T @ means.conj()
+    raw = rest + np.real(np.diagonal(between))
+    if len(mean):
+        raw += len(means) * p.block_sums(np.abs(mean) ** 2)
+    between = without_rounding(between, np.where(p.sizes > 1, raw, 0))
+    rest = without_rounding(rest, raw)
+    return _Moments(between, rest, mean if len(mean) else None, len(means))
+
+
+def _joined(parts: list[_Moments], p: Partition) -> _Moments:
+    """Join the moments of several chunks of rows."""
+    n_samples = sum(part.n_samples for part in parts)
+    if parts[0].mean is None:
+        total = parts[0].on(p)
+        for part in parts[1:]:
+            total += part.on(p)
+        return _Moments(total.between, total.rest, None, n_samples)
+    first, *others = (
+        CentredMoments(part.on(p), part.mean, float(part.n_samples))
+        for part in parts
+        if part.mean is not None
+    )
+    for other in others:
+        first += other
+    return _Moments(first.moments.between, first.moments.rest, first.mean, n_samples)
+
+
+def _check_chunk(chunk: Any, first_row: int, first_column: int, options: Options) -> None:
+    refuse_sparse_samples(without_sparsity(chunk))
+    entry = first_non_finite(chunk) if options.check_finite else None
+    if entry is not None:
+        refuse_non_finite_samples((first_row + entry[0], first_column + entry[1]))

@@ -1,0 +1,151 @@
+"""DenseMatrix: an array, summed over blocks chunk by chunk."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from blockmat.blocks.checks import Array, accumulator_dtype, first_non_finite, working_dtype
+from blockmat.blocks.geometry import Pairing
+from blockmat.blocks.partition import Partition
+from blockmat.blocks.segments import Segments, segments, shared_ranges
+from blockmat.blocks.threads import run
+from blockmat.cores.scale import largest_of, times_power
+from blockmat.sources.chunks import tracked_chunks
+from blockmat.sources.source import Approximation, Options, Residual
+from blockmat.sources.stored import StoredMatrix
+
+_ROWS_IN_SEGMENT = 32  # of one block, added up before their columns are
+
+
+class DenseMatrix(StoredMatrix):
+    """An array of any supported dtype and layout.
+
+    Parameters
+    ----------
+    array : ndarray, shape (m, n)
+        The matrix; a `numpy.memmap` may be larger than memory.
+    """
+
+    def __init__(self, array: Array) -> None:
+        self._array = array
+        self.shape, self.dtype = array.shape, working_dtype(array.dtype, "source")
+        self._is_by_columns = array.flags.f_contiguous and not array.flags.c_contiguous
+
+    @property
+    def _transposed(self) -> "DenseMatrix":
+        return DenseMatrix(self._array.T)
+
+    def first_non_finite(self) -> tuple[int, ...] | None:
+        """Return the row and column of the first NaN or infinity, if there is one."""
+        return first_non_finite(self._array)
+
+    def entries(self, dtype: Any) -> Array:
+        """Return the array in the given dtype, without a needless copy."""
+        return self._array.astype(dtype, copy=False)
+
+    def block_sums(
+        self,
+        rows: Partition,
+        cols: Partition,
+        pairing: Pairing | None = None,
+        progress: bool | None = False,
+        factor: float = 1.0,
+    ) -> tuple[Array, Array]:
+        """Sum the matrix times a factor over every block, and over the paired entries."""
+        pairing = Pairing.empty(rows.n_blocks) if pairing is None else pairing
+        if self._is_by_columns:
+            sums, paired = self._transposed.block_sums(cols, rows, pairing, progress, factor)
+            return sums.T, pairing.transposed(paired)
+        total: tuple[Array, Array] | None = None
+        for first, chunk in tracked_chunks(self._array, self.dtype, progress, "fit"):
+            scaled = chunk if factor == 1 else chunk * factor
+            part = _sums_of_chunk(scaled, first, rows, cols, pairing)
+            if total is None:
+                total = part
+            else:
+                for sums, more in zip(total, part, strict=True):
+                    sums += more
+        assert total is not None  # a partition has at least one row
+        return total
+
+    def residual(self, A: Approximation, options: Options) -> Residual:
+        """Return the distance to a block-constant matrix, from the entries."""
+        if self._is_by_columns:
+            return self._transposed.residual(A.T, options)
+        chunks = partial(
+            tracked_chunks, self._array, self.dtype, options.progress, "approximation_error"
+        )
+
+        def norms(exponent: int) -> tuple[float, float]:
+            values, extra = A.numbers(self.dtype, exponent)
+            squares = np.zeros(2)
+            for first, chunk in chunks():
+                squares += _squared_norms(times_power(chunk, -exponent), first, A, values, extra)
+            difference, norm = np.sqrt(squares)
+            return float(difference), float(norm)
+
+        return Residual(norms, lambda: max(largest_of(chunk) for _, chunk in chunks()))
+
+
+def _sums_of_chunk(
+    chunk: Array, first: int, rows: Partition, cols: Partition, pairing: Pairing
+) -> tuple[Array, Array]:
+    """Return the block sums and paired sums of rows ``first, first + 1, ...`` of a matrix."""
+    from blockmat.sources import kernels
+
+    dtype = accumulator_dtype(chunk.dtype)
+    order, (bounds, blocks, starts) = _row_segments(rows, first, len(chunk))
+    n_mates = np.diff(pairing.first_mate)
+    sums = np.empty((len(blocks), cols.n_blocks), dtype=dtype)
+    paired = np.empty((len(blocks), n_mates.max()), dtype=dtype)
+    arguments = (
+        chunk, order, bounds, cols.offsets, cols.codes, first, blocks,
+        rows.positions, cols.order, cols.offsets, pairing.first_mate, pairing.mates, sums, paired,
+    )  # fmt: skip
+    run(kernels.sum_dense, arguments, shared_ranges(bounds, chunk.size))
+    counts = np.diff(starts)
+    is_mate = np.arange(paired.shape[1]) < n_mates[:, None]
+    return _sums_of_runs(sums, counts), _sums_of_runs(paired, counts)[is_mate]
+
+
+def _squared_norms(
+    chunk: Array, first: int, A: Approximation, values: Array, extra: Array
+) -> Array:
+    """Return the squared norms of some rows less those of A, and of these rows."""
+    from blockmat.sources import kernels
+
+    p, pairing = A.partition, A.pairing
+    order, (bounds, blocks, _) = _row_segments(p, first, len(chunk))
+    norms = np.empty((len(blocks), 2))
+    arguments = (
+        chunk, order, bounds, p.labels, first, blocks, p.positions,
+        p.order, p.offsets, pairing.first_mate, pairing.mates, values, extra, norms,
+    )  # fmt: skip
+    run(kernels.sum_dense_residual, arguments, shared_ranges(bounds, chunk.size))
+    total: Array = norms.sum(axis=0)
+    return total
+
+
+def _row_segments(p: Partition, first: int, n_rows: int) -> tuple[Array, Segments]:
+    """Sort rows ``first : first + n_rows`` by block, and cut the blocks into segments.
+
+    Returns the rows, counted from `first`, and the segments in that order.
+    """
+    labels = p.labels[first : first + n_rows]
+    order = np.arange(n_rows) if p.is_contiguous else np.argsort(labels, kind="stable")
+    return order, segments(np.bincount(labels, minlength=p.n_blocks), _ROWS_IN_SEGMENT)
+
+
+def _sums_of_runs(x: Array, counts: Array) -> Array:
+    """Sum the first counts[0] rows of x, the next counts[1] rows and so on, a few at a time."""
+    present = np.flatnonzero(counts)
+    n_absent, counts = len(counts) - len(present), counts[present]
+    while counts.max() > 1:
+        x = np.add.reduceat(x, segments(counts, _ROWS_IN_SEGMENT).bounds[:-1], axis=0)
+        counts = -(-counts // _ROWS_IN_SEGMENT)
+    if not n_absent:
+        return x
+    sums = np.zeros((n_absent + len(present), x.shape[1]), dtype=x.dtype)
+    sums[present] = x
+    return sums

@@ -1,0 +1,96 @@
+"""SparseMatrix: a SciPy sparse matrix of any format, read entry by entry."""
+
+from typing import Any
+
+import numpy as np
+
+from blockmat.blocks.checks import Array, accumulator_dtype, first_non_finite, working_dtype
+from blockmat.blocks.geometry import Pairing
+from blockmat.blocks.partition import Partition
+from blockmat.cores.scale import largest_of, times_power
+from blockmat.sources.source import Approximation, Options, Residual
+from blockmat.sources.stored import StoredMatrix
+
+
+class SparseMatrix(StoredMatrix):
+    """A sparse matrix. Entries that are stored twice are added up.
+
+    Parameters
+    ----------
+    matrix : sparse matrix or sparse array, shape (m, n)
+        In any format and of any supported dtype.
+    """
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = matrix
+        self.shape, self.dtype = matrix.shape, working_dtype(matrix.dtype, "source")
+
+    def first_non_finite(self) -> tuple[int, ...] | None:
+        """Return the row and column of the first NaN or infinity, if there is one."""
+        return first_non_finite(self._matrix)
+
+    def entries(self, dtype: Any) -> Any:
+        """Return a copy in CSR format and the given dtype."""
+        return self._matrix.tocsr().astype(dtype)
+
+    def block_sums(
+        self,
+        rows: Partition,
+        cols: Partition,
+        pairing: Pairing | None = None,
+        progress: bool | None = False,
+        factor: float = 1.0,
+    ) -> tuple[Array, Array]:
+        """Sum the matrix times a factor over every block, and over the paired entries."""
+        from blockmat.sources import kernels
+
+        pairing = Pairing.empty(rows.n_blocks) if pairing is None else pairing
+        i, j, data = self._coordinates(self._matrix.tocoo())
+        data = data if factor == 1 else data * factor
+        dtype = accumulator_dtype(self.dtype)
+        sums = np.zeros((rows.n_blocks, cols.n_blocks), dtype=dtype)
+        paired = np.zeros(len(pairing.mates), dtype=dtype)
+        kernels.add_sparse(
+            i, j, data, rows.labels, cols.labels, rows.positions,
+            pairing.classes, pairing.ranks, pairing.first_mate, sums, paired,
+        )  # fmt: skip
+        return sums, paired
+
+    def _coordinates(self, coo: Any) -> tuple[Array, Array, Array]:
+        """Return the rows, columns and numbers of the stored entries."""
+        return coo.row, coo.col, coo.data.astype(self.dtype, copy=False)
+
+    def residual(self, A: Approximation, options: Options) -> Residual:
+        """Return the distance to a block-constant matrix, from stored entries and counts of others."""
+        merged = self._matrix.tocoo(copy=True)
+        merged.sum_duplicates()
+
+        def norms(exponent: int) -> tuple[float, float]:
+            i, j, data = self._coordinates(merged)
+            return _norms(i, j, times_power(data, -exponent), A, *A.numbers(self.dtype, exponent))
+
+        return Residual(norms, lambda: largest_of(merged.data))
+
+
+def _norms(
+    i: Array, j: Array, data: Array, A: Approximation, values: Array, extra: Array
+) -> tuple[float, float]:
+    """Return the norms of a sparse matrix less A, and of that matrix."""
+    from blockmat.sources import kernels
+
+    p, pairing = A.partition, A.pairing
+    squares, stored = np.zeros(2), np.zeros((p.n_blocks, p.n_blocks), dtype=np.intp)
+    stored_pairs = np.zeros(len(pairing.mates), dtype=np.intp)
+    kernels.add_sparse_residual(
+        i, j, data, p.labels, p.positions, pairing.classes, pairing.ranks,
+        pairing.first_mate, values, extra, squares, stored, stored_pairs,
+    )  # fmt: skip
+    # Entries that are not stored are zero, and differ from A by its number. They are counted: the
+    # norm of A less that of its stored entries would cancel.
+    rows, mates = pairing.rows, pairing.mates
+    missing = np.multiply.outer(p.sizes, p.sizes) - stored
+    missing[rows, mates] -= p.sizes[rows]
+    elsewhere = (missing * np.abs(values) ** 2).sum()
+    paired = np.abs(values[rows, mates] + extra) ** 2
+    elsewhere += ((p.sizes[rows] - stored_pairs) * paired).sum()
+    return float(np.sqrt(squares[0] + elsewhere)), float(np.sqrt(squares[1]))
