@@ -12,9 +12,11 @@ from tests.test_optim import dense_root
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from blockmat.optim import _torch_between as between  # noqa: E402
-from blockmat.optim import _torch_symmetric as symmetric  # noqa: E402
-from blockmat.optim.torch import BlockAdaGrad  # noqa: E402
+from blockmat.optim.torch import (
+    BlockAdaGrad,
+    between,
+    symmetric,
+)
 
 LABELS = {
     "rows": lambda m, n: np.arange(m * n) // n,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from blockmat.exceptions import ShapeError
-from blockmat.optim._torch_symmetric import Decomposition
+from blockmat.optim.torch.symmetric import Decomposition
 
 Decompose = Callable[[Sequence[Tensor]], list[Decomposition | None]]
 

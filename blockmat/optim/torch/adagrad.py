@@ -8,17 +8,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from blockmat._validation import missing_extra
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
 from blockmat.exceptions import DtypeError, NonFiniteError
-
-try:
-    import torch
-    from torch import Tensor, nn
-    from torch.optim import Optimizer
-except ImportError as error:
-    raise missing_extra("torch", "torch", "blockmat.optim.torch") from error
-
-from blockmat.optim._torch_layout import (
+from blockmat.optim.torch.blocks import (
     DIAGONAL,
     ROW_SCALARS,
     SHORTER,
@@ -28,9 +23,9 @@ from blockmat.optim._torch_layout import (
     n_blocks,
     resolve,
 )
-from blockmat.optim._torch_shards import like_parameter, local, shards_of
-from blockmat.optim._torch_symmetric import decompose
-from blockmat.optim._torch_updates import VectorStep, WeightStep
+from blockmat.optim.torch.sharded import like_parameter, local, shards_of
+from blockmat.optim.torch.symmetric import decompose
+from blockmat.optim.torch.weights import VectorStep, WeightStep
 
 __all__ = ["BlockAdaGrad"]
 

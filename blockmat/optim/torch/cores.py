@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockmat.optim import _torch_between as between
-from blockmat.optim import _torch_symmetric as symmetric
 from blockmat.optim._schedule import signal_share
-from blockmat.optim._torch_symmetric import Decomposition
+from blockmat.optim.torch import between, symmetric
+from blockmat.optim.torch.symmetric import Decomposition
 
 Sizes = int | Tensor  # the number of members of every block, or of each (k,)
 

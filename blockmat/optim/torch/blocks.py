@@ -30,6 +30,7 @@ class Roles:
 
     @classmethod
     def of(cls, module: nn.Module | None) -> "Roles":
+        """Read them from a module, or none without one."""
         modules = [] if module is None else list(module.modules())
         embeddings = (nn.Embedding, nn.EmbeddingBag)
         linear = [id(m.weight) for m in modules if isinstance(m, nn.Linear)]

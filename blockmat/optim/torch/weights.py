@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 
 from blockmat.exceptions import DtypeError
-from blockmat.optim import _torch_between as between
-from blockmat.optim import _torch_cores as cores
 from blockmat.optim._schedule import factors, refresh_is_due, total_weight
-from blockmat.optim._torch_layout import COLUMNS, ROWS, Layout
-from blockmat.optim._torch_shards import local, shards_of
-from blockmat.optim._torch_symmetric import Decomposition, damped_inverse_root
+from blockmat.optim.torch import between, cores
+from blockmat.optim.torch.blocks import COLUMNS, ROWS, Layout
+from blockmat.optim.torch.sharded import local, shards_of
+from blockmat.optim.torch.symmetric import Decomposition, damped_inverse_root
 
 _EPS = 1e-10  # added to the roots of single numbers, as torch.optim.Adagrad does
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockmat.optim import _torch_symmetric as symmetric
-from blockmat.optim._torch_symmetric import compose, damped_inverse_root
+from blockmat.optim.torch import symmetric
+from blockmat.optim.torch.symmetric import compose, damped_inverse_root
 
 State = dict[str, Any]
 

@@ -1,0 +1,15 @@
+"""The optimizer for PyTorch; it may import ``blockmat.blocks``, ``blockmat.cores`` and ``torch``.
+
+Needs the ``torch`` extra.
+"""
+
+from blockmat._validation import missing_extra
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise missing_extra("torch", "torch", "blockmat.optim.torch") from error
+
+from blockmat.optim.torch.adagrad import BlockAdaGrad
+
+__all__ = ["BlockAdaGrad"]
