@@ -1,9 +1,9 @@
-"""The between core of one weight in PyTorch: a weighted sum of outer products.
+"""The between core of a weight, a weighted sum of outer products: as vectors or as a matrix.
 
-As long as they are at most half as many as the blocks, the vectors are kept: eigenvectors
-as of the last root, and what was added since. The decomposition of their small Gram matrix
-is then all that the inverse square root needs, because the core is zero away from their
-span. With more, three quarters of the k x k matrix are kept.
+`VectorCore` stores the vectors while they are at most half as many as the blocks. Its root comes
+from the decomposition of their small Gram matrix, because the core is zero outside their span.
+`DenseCore` stores three quarters of the matrix. Both read and write the dictionary that a
+checkpoint saves, and have the same methods.
 """
 
 import math
@@ -13,103 +13,180 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockmat.optim.torch import symmetric
-from blockmat.optim.torch.symmetric import compose, damped_inverse_root
+from blockmat.optim.torch.symmetric import Symmetric, compose, damped_inverse_root
 
 State = dict[str, Any]
 
 
-def new(k: int, dtype: torch.dtype, device: torch.device) -> State:
-    """Return a core of zeros, with a root of zeros."""
-    zeros = partial(torch.zeros, dtype=dtype, device=device)
-    return {"vectors": zeros(k, 0), "weights": zeros(0), "scale": zeros(()), "change": zeros(0)}
+class VectorCore:
+    """The sum of ``weights[i] * outer(vectors[:, i], vectors[:, i])``, with few vectors.
 
-
-def add(state: State, vector: Tensor, weight: float, decay: float) -> None:
-    """Multiply the core by `decay` and add ``weight * vector @ vector.T``, for vector (k,)."""
-    if "vectors" not in state:
-        symmetric.add_products(state["lower"], vector.unsqueeze(1), weight, decay)
-        return
-    length = vector.norm()
-    unit = torch.where(length > 0, vector / length, 0)
-    state["weights"] = torch.cat([state["weights"] * decay, weight * length.square().view(1)])
-    state["vectors"] = torch.cat([state["vectors"], unit.unsqueeze(1)], dim=1)
-    k, n_vectors = state["vectors"].shape
-    if n_vectors > k // 2:
-        make_dense(state)
-
-
-def make_dense(state: State) -> None:
-    """Go over from vectors to the k x k matrix and its root."""
-    vectors, weights, scale, change = (
-        state.pop(name) for name in ("vectors", "weights", "scale", "change")
-    )
-    state["lower"] = symmetric.lower_zeros(len(vectors), vectors.dtype, vectors.device)
-    symmetric.add_products(state["lower"], vectors * weights.sqrt(), 1, 1)
-    state["root"] = compose(change, vectors[:, : len(change)])
-    state["root"].diagonal().add_(scale)
-
-
-def dense(state: State) -> Tensor:
-    """Return the core, (k, k), of which only the lower triangle is right."""
-    if "lower" in state:
-        return symmetric.full(state["lower"])
-    return compose(state["weights"], state["vectors"])
-
-
-def diagonal(state: State) -> Tensor:
-    """Return the diagonal of the core, (k,)."""
-    if "lower" in state:
-        return symmetric.diagonal(state["lower"])
-    squares: Tensor = state["vectors"].square() @ state["weights"]
-    return squares
-
-
-def to_decompose(state: State) -> Tensor:
-    """Return the symmetric matrix whose eigenvalues and eigenvectors `keep_root` wants.
-
-    Its eigenvalues are those of the core, but for zeros.
+    Parameters
+    ----------
+    state : dict
+        ``vectors`` (k, r) of length 1, their ``weights`` (r,), and the root: ``scale`` times the
+        identity plus the first vectors with the weights ``change``. After the root was renewed,
+        all vectors are eigenvectors of the core.
     """
-    if "lower" in state:
-        return dense(state)
-    scaled = state["vectors"] * state["weights"].sqrt()
-    gram: Tensor = scaled.T @ scaled
-    return gram
 
+    def __init__(self, state: State) -> None:
+        self.state = state
 
-def keep_root(
-    state: State, values: Tensor, basis: Tensor, damping: float, scale: float | Tensor
-) -> None:
-    """Keep `scale` times the damped inverse square root, from the decomposition.
+    @staticmethod
+    def zeros(k: int, dtype: torch.dtype, device: torch.device) -> State:
+        """Return the state of a core of zeros, with a root of zeros."""
+        zeros = partial(torch.zeros, dtype=dtype, device=device)
+        return {"vectors": zeros(k, 0), "weights": zeros(0), "scale": zeros(()), "change": zeros(0)}
 
-    With vectors V, weights W and the Gram matrix Q diag(w) Q^T of V W^(1/2), the core is
-    E diag(w) E^T for its eigenvectors E = V W^(1/2) Q diag(w)^(-1/2), and the root, with s for
-    the damping, s^(-1/2) I + E diag((w + s)^(-1/2) - s^(-1/2)) E^T. Eigenvalues that are zero
-    but for rounding are left out.
-    """
-    if "lower" in state:
-        state["root"].copy_(compose(damped_inverse_root(values, damping) * scale, basis))
-        return
-    is_kept = values > torch.finfo(values.dtype).eps * values.amax()
-    w = values[is_kept]
-    to_eigenvectors = basis[:, is_kept] * w.rsqrt()
-    state["vectors"] = (state["vectors"] * state["weights"].sqrt()) @ to_eigenvectors
-    state["weights"] = w
-    if not len(w):
-        state["scale"], state["change"] = torch.zeros_like(state["scale"]), w
-        return
-    relative = w / w.amax()
-    near, far = math.sqrt(damping), (relative + damping).sqrt()
-    factor = scale * w.amax().rsqrt()
-    state["scale"] = factor / near
-    state["change"] = factor * -relative / (near * far * (near + far))  # without cancellation
+    @staticmethod
+    def shapes(k: int, state: Any) -> dict[str, Any]:
+        """Return the shapes of a state that has so many weights, for a check of checkpoints."""
+        parts = state if isinstance(state, dict) else {}
+        n_vectors, n_changes = (
+            len(t) if isinstance(t := parts.get(name), Tensor) and t.ndim == 1 else 0
+            for name in ("weights", "change")
+        )
+        return {
+            "vectors": (k, n_vectors), "weights": (n_vectors,), "scale": (),
+            "change": (min(n_changes, n_vectors),),
+        }  # fmt: skip
 
+    def add(self, vector: Tensor, weight: float, decay: float) -> "VectorCore | DenseCore":
+        """Multiply the core by `decay`, then add ``weight * outer(vector, vector)``.
 
-def apply_root(state: State, vector: Tensor) -> Tensor:
-    """Return the root times a vector (k,)."""
-    if "lower" in state:
-        result: Tensor = state["root"] @ vector
-    else:
+        Return the core to use from now on, which is a `DenseCore` once there are too many vectors.
+        """
+        state = self.state
+        length = vector.norm()
+        unit = torch.where(length > 0, vector / length, 0)
+        state["weights"] = torch.cat([state["weights"] * decay, weight * length.square().view(1)])
+        state["vectors"] = torch.cat([state["vectors"], unit.unsqueeze(1)], dim=1)
+        k, n_vectors = state["vectors"].shape
+        return self.to_dense_core() if n_vectors > k // 2 else self
+
+    def to_dense_core(self) -> "DenseCore":
+        """Replace the vectors by the matrix and its root."""
+        vectors, weights, scale, change = (
+            self.state.pop(name) for name in ("vectors", "weights", "scale", "change")
+        )
+        lower = Symmetric.zeros(len(vectors), vectors.dtype, vectors.device)
+        lower.add_products(vectors * weights.sqrt(), 1, 1)
+        self.state["lower"] = lower.quarters
+        self.state["root"] = compose(change, vectors[:, : len(change)])
+        self.state["root"].diagonal().add_(scale)
+        return DenseCore(self.state)
+
+    def lower_triangle(self) -> Tensor:
+        """Return a matrix (k, k) whose lower triangle is that of the core."""
+        return compose(self.state["weights"], self.state["vectors"])
+
+    def diagonal(self) -> Tensor:
+        """Return the diagonal of the core, (k,)."""
+        squares: Tensor = self.state["vectors"].square() @ self.state["weights"]
+        return squares
+
+    def to_decompose(self) -> Tensor:
+        """Return the Gram matrix of the weighted vectors; it has the core's nonzero eigenvalues."""
+        scaled = self._scaled()
+        gram: Tensor = scaled.T @ scaled
+        return gram
+
+    def keep_root(
+        self, values: Tensor, basis: Tensor, damping: float, scale: float | Tensor
+    ) -> None:
+        """Store `scale` times the damped inverse square root, from the decomposed Gram matrix.
+
+        For vectors V, weights W and the Gram matrix Q diag(w) Q^T of V W^(1/2), the core is
+        E diag(w) E^T with its eigenvectors E = V W^(1/2) Q diag(w)^(-1/2). The root, with the
+        damping s, is s^(-1/2) I + E diag((w + s)^(-1/2) - s^(-1/2)) E^T. Eigenvalues that are
+        zero except for rounding are dropped.
+        """
+        state = self.state
+        is_kept = values > torch.finfo(values.dtype).eps * values.amax()
+        w = values[is_kept]
+        to_eigenvectors = basis[:, is_kept] * w.rsqrt()
+        state["vectors"] = self._scaled() @ to_eigenvectors
+        state["weights"] = w
+        if not len(w):
+            state["scale"], state["change"] = torch.zeros_like(state["scale"]), w
+            return
+        relative = w / w.amax()
+        near, far = math.sqrt(damping), (relative + damping).sqrt()
+        factor = scale * w.amax().rsqrt()
+        state["scale"] = factor / near
+        state["change"] = factor * -relative / (near * far * (near + far))  # no cancellation
+
+    def apply_root(self, vector: Tensor) -> Tensor:
+        """Return the root times a vector (k,)."""
+        state = self.state
         some = state["vectors"][:, : len(state["change"])]
-        result = state["scale"] * vector + some @ (state["change"] * (some.T @ vector))
-    return result
+        result: Tensor = state["scale"] * vector + some @ (state["change"] * (some.T @ vector))
+        return result
+
+    def _scaled(self) -> Tensor:
+        scaled: Tensor = self.state["vectors"] * self.state["weights"].sqrt()
+        return scaled
+
+
+class DenseCore:
+    """The same sum as a matrix.
+
+    Parameters
+    ----------
+    state : dict
+        The quarters ``lower`` of the matrix, see `Symmetric`, and its ``root`` (k, k).
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.matrix = Symmetric(state["lower"])
+
+    @staticmethod
+    def shapes(k: int) -> dict[str, Any]:
+        """Return the shapes of the state, for a check of checkpoints."""
+        return {"lower": Symmetric.shapes(k), "root": (k, k)}
+
+    def add(self, vector: Tensor, weight: float, decay: float) -> "DenseCore":
+        """Multiply the core by `decay`, then add ``weight * outer(vector, vector)``."""
+        self.matrix.add_products(vector.unsqueeze(1), weight, decay)
+        return self
+
+    def to_dense_core(self) -> "DenseCore":
+        """Return this core."""
+        return self
+
+    def lower_triangle(self) -> Tensor:
+        """Return a matrix (k, k) whose lower triangle is that of the core."""
+        return self.matrix.lower_triangle()
+
+    def diagonal(self) -> Tensor:
+        """Return the diagonal of the core, (k,)."""
+        return self.matrix.diagonal()
+
+    def to_decompose(self) -> Tensor:
+        """Return the lower triangle of the core."""
+        return self.matrix.lower_triangle()
+
+    def keep_root(
+        self, values: Tensor, basis: Tensor, damping: float, scale: float | Tensor
+    ) -> None:
+        """Store `scale` times the damped inverse square root, from the decomposed core."""
+        self.state["root"].copy_(compose(damped_inverse_root(values, damping) * scale, basis))
+
+    def apply_root(self, vector: Tensor) -> Tensor:
+        """Return the root times a vector (k,)."""
+        result: Tensor = self.state["root"] @ vector
+        return result
+
+
+BetweenCore = VectorCore | DenseCore
+
+
+def is_dense(state: Any) -> bool:
+    """Return whether a state, which may be damaged, is that of a `DenseCore`."""
+    return isinstance(state, dict) and "lower" in state
+
+
+def between_core(state: State) -> BetweenCore:
+    """Return the core whose state this is."""
+    return DenseCore(state) if is_dense(state) else VectorCore(state)

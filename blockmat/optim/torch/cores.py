@@ -1,136 +1,98 @@
-"""The cores of one weight matrix in PyTorch: their sums, roots and application.
+"""The two cores of one weight: their sums, their roots, and the roots times a gradient.
 
-A weight whose k blocks have m members each is seen as a matrix (k, m), one block per row.
-Its between core is the sum of outer products of block sums; its within core is known from
-the squares of the blocks ("mean") or from all their products ("aligned").
+A weight with k blocks of m members is seen as a matrix (k, m), with one block per row. The
+between core is the sum of the outer products of block sums, and the within core is computed from
+sums of squares and products of the blocks.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from blockmat.optim._schedule import signal_share
-from blockmat.optim.torch import between, symmetric
+from blockmat.optim.torch.between import VectorCore, between_core
 from blockmat.optim.torch.symmetric import Decomposition
-
-Sizes = int | Tensor  # the number of members of every block, or of each (k,)
-
-
-def new_cores(k: int, aligned: bool, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
-    """Return the state of a weight that has seen no gradient: all zeros."""
-    zeros = partial(torch.zeros, dtype=dtype, device=device)
-    return {
-        "between": between.new(k, dtype, device),
-        "within": symmetric.lower_zeros(k, dtype, device) if aligned else zeros(k),
-        "within_root": zeros(k, k) if aligned else zeros(k),
-    }
+from blockmat.optim.torch.within import BlockProducts, Sizes, WithinCore
 
 
-def add_products(
-    state: dict[str, Any], parts: Iterable[Tensor], weight: float, decay: float
-) -> None:
-    """Add the products of the blocks of a gradient, given as parts (k, m_i)."""
-    for part in parts:
-        symmetric.add_products(state["within"], part, weight, decay)
-        decay = 1
+class Cores:
+    """The between and within core of one weight.
 
-
-def add_products_of_shards(
-    state: dict[str, Any], own: Iterable[Tensor], common: Iterable[Tensor],
-    weight: float, decay: float, add_up: Callable[[Tensor], Tensor],
-) -> None:  # fmt: skip
-    """Do what `add_products` does with members of which each rank has some, and all have others.
-
-    Between ranks only products of own members are added up.
+    Parameters
+    ----------
+    state : dict
+        What a checkpoint saves of the weight. The cores change it.
+    within : type
+        The class of the within core.
+    sizes : int or Tensor
+        The number of members of every block, or of each block (k,).
     """
-    within = state["within"]
-    products = [torch.zeros_like(quarter) for quarter in within]
-    for part in own:
-        symmetric.add_products(products, part, 1, 1)
-    for total, product in zip(within, products, strict=True):
-        total.mul_(decay).add_(add_up(product), alpha=weight)
-    add_products(state, common, weight, 1)
+
+    def __init__(self, state: dict[str, Any], within: type[WithinCore], sizes: Sizes) -> None:
+        self.between = between_core(state["between"])
+        self.within = within(state["within"], state["within_root"])
+        self.sizes = sizes
+        self.size_roots = sizes.sqrt() if isinstance(sizes, Tensor) else math.sqrt(sizes)
+
+    @staticmethod
+    def zeros(
+        k: int, within: type[WithinCore], dtype: torch.dtype, device: torch.device
+    ) -> dict[str, Any]:
+        """Return the state of cores of zeros."""
+        return {"between": VectorCore.zeros(k, dtype, device), **within.zeros(k, dtype, device)}
+
+    def add(self, sums: Tensor, gradient: BlockProducts, weight: float, decay: float) -> None:
+        """Multiply the cores by `decay`, then add `weight` times those of a gradient.
+
+        The block sums of the gradient are `sums`, (k,).
+        """
+        self.between = self.between.add(sums / self.size_roots, weight, decay)
+        self.within.add(gradient, weight, decay)
+
+    def to_decompose(self) -> list[Tensor]:
+        """Return the symmetric matrices that `keep_roots` needs decomposed."""
+        own = self.between.to_decompose()
+        return [own, *self.within.to_decompose(self.between, self.sizes)]
+
+    def keep_roots(
+        self, found: Sequence[Decomposition], damping: float, scale: float, eps: float
+    ) -> None:
+        """Store `scale` times the damped inverse square roots, from the decompositions.
+
+        The root of a core of rounding is made shorter; gradients are rounded to `eps`. The
+        damping is at least the rounding of the eigenvalues.
+        """
+        own, *others = found
+        damping = max(damping, torch.finfo(own[0].dtype).eps)
+        energy = (self.within.diagonal() / self.sizes).amax()
+        self.between.keep_root(*own, damping, scale * _signal(own[0], energy, eps))
+        values, root = self.within.root_of(others, self.between, self.sizes, damping)
+        self.within.root.copy_(root * (scale * _signal(values, energy, eps)))
+
+    def precondition(
+        self,
+        sums: Tensor,
+        parts: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        scale: float,
+        blocks: slice,
+    ) -> None:
+        """Add `scale` times the root of the matrix times a gradient to targets.
+
+        The gradient is given by its block `sums` (k,) and by `parts` (k, m_i) of its members.
+        Parts and targets have only the rows `blocks`.
+        """
+        means = sums / self.size_roots
+        difference = self.between.apply_root(means) - self.within.apply_root(means)
+        shift = (difference / self.size_roots)[blocks].unsqueeze(1)
+        for part, target in zip(parts, targets, strict=True):
+            self.within.add_root_times(part, target, scale, blocks)
+            target.add_(shift, alpha=scale)
 
 
-def to_decompose(state: dict[str, Any], sizes: Sizes) -> list[Tensor]:
-    """Return what has to be decomposed: of the between core, and the within core if dense."""
-    own = between.to_decompose(state["between"])
-    if not isinstance(state["within"], list):
-        return [own]
-    assert isinstance(sizes, int)  # aligned blocks have one size
-    squares = symmetric.full(state["within"])
-    if sizes == 1:  # nothing deviates from the mean of one
-        return [own, torch.zeros_like(squares)]
-    return [own, (squares - between.dense(state["between"])) / (sizes - 1)]
-
-
-def keep_roots(
-    state: dict[str, Any], found: Sequence[Decomposition], sizes: Sizes,
-    damping: float, scale: float, eps: float,
-) -> None:  # fmt: skip
-    """Keep the roots, times `scale`, from the decompositions of what is to be decomposed.
-
-    Gradients are rounded to `eps`. Eigenvalues are right to no more than their dtype's share of
-    the largest, so the damping is no smaller.
-    """
-    own, *dense = found
-    damping = max(damping, torch.finfo(own[0].dtype).eps)
-    squares = diagonal(state)
-    energy = (squares / sizes).amax()
-    between.keep_root(state["between"], *own, damping, scale * _share(own[0], energy, eps))
-    if dense:
-        values, vectors = dense[0]
-        root = symmetric.compose(symmetric.damped_inverse_root(values, damping), vectors)
-    else:
-        several = torch.as_tensor(sizes, device=squares.device) > 1
-        rest = squares - between.diagonal(state["between"])
-        values = torch.where(several, rest / (sizes - 1), 0)
-        root = symmetric.damped_inverse_root(values, damping)
-    state["within_root"].copy_(root * (scale * _share(values, energy, eps)))
-
-
-def diagonal(state: dict[str, Any]) -> Tensor:
-    """Return the sums of squares of the blocks, (k,)."""
-    within = state["within"]
-    return symmetric.diagonal(within) if isinstance(within, list) else within
-
-
-def _share(values: Tensor, energy: Tensor, eps: float) -> Tensor:
+def _signal(values: Tensor, energy: Tensor, eps: float) -> Tensor:
     largest = values.amax()
     return torch.where(largest > 0, signal_share(largest, energy, eps), 0)
-
-
-def precondition(
-    state: dict[str, Any], sums: Tensor, sizes: Sizes,
-    pairs: Iterable[tuple[Tensor, Tensor]], scale: float, blocks: slice = slice(None),
-) -> None:  # fmt: skip
-    """Add `scale` times the root of the matrix times a gradient to targets.
-
-    Both are given as parts (k, m_i), or those rows of them that are some `blocks`: pairs of the
-    gradient's part and its target.
-    """
-    root, within_root = root_of(sizes), state["within_root"]
-    means = sums / root
-    of_means = within_root * means if within_root.ndim == 1 else within_root @ means
-    shift = ((between.apply_root(state["between"], means) - of_means) / root)[blocks].unsqueeze(1)
-    for gradient, target in pairs:
-        if within_root.ndim == 1:
-            target.addcmul_(gradient, within_root[blocks].unsqueeze(1), value=scale)
-        else:
-            target.addmm_(within_root, gradient, alpha=scale)
-        target.add_(shift, alpha=scale)
-
-
-def row_squares(part: Tensor) -> Tensor:
-    """Return the sums of squares of the rows of a part, (k,)."""
-    squares: Tensor = torch.linalg.vector_norm(part, dim=1).square_()
-    return squares
-
-
-def root_of(sizes: Sizes) -> Any:
-    """Return the square roots of the numbers of members."""
-    return sizes.sqrt() if isinstance(sizes, Tensor) else math.sqrt(sizes)

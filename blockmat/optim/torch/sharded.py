@@ -1,152 +1,298 @@
-"""Parameters that `torch.distributed.fsdp.fully_shard` has cut along their first dimension.
+"""Parameters and weights that `torch.distributed.fsdp.fully_shard` has cut along their rows.
 
-A weight whose blocks are its columns has some members of every block on each rank. One whose
-blocks are its rows is cut anew for a step, along its columns, so that the same holds, unless
-nothing but numbers of single blocks is needed ("mean"). Sums over members are then sums over
-ranks, of size k and k x k.
+If every rank has some members of all blocks (`CutMembers`), sums over members are sums over ranks
+of size k and k x k. This holds where blocks are columns. Where they are rows, the weight is cut
+along its columns for the step instead. This exchange is left out (`CutBlocks`) if only numbers of
+single blocks are needed, which is so for "mean".
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from blockmat.exceptions import ShapeError
-from blockmat.optim.torch.symmetric import Decomposition
-
-Decompose = Callable[[Sequence[Tensor]], list[Decomposition | None]]
-
-
-def is_sharded(x: Any) -> bool:
-    """Whether x is a DTensor, told without importing what defines it."""
-    return isinstance(x, Tensor) and hasattr(x, "device_mesh")
-
-
-def local(x: Tensor) -> Tensor:
-    """Return what this rank has of a tensor."""
-    return x.to_local() if is_sharded(x) else x  # type: ignore[attr-defined]
+from blockmat.optim.torch.layout import BiasLayout, Layout
+from blockmat.optim.torch.ranks import Alone, Ranks, is_sharded
+from blockmat.optim.torch.symmetric import Symmetric
+from blockmat.optim.torch.weight import (
+    MemberLayout,
+    Parameter,
+    Parts,
+    Weight,
+    length_of,
+    row_squares,
+)
 
 
-def shards_of(p: Tensor) -> "Shards | None":
-    """Return how a parameter is cut, or None if it is whole."""
-    return Shards(p) if is_sharded(p) else None
-
-
-class Shards:
-    """How a parameter is cut, and what its ranks do together.
+class ShardedParameter:
+    """A parameter cut along its first dimension over the ranks of a mesh of one dimension.
 
     Parameters
     ----------
     p : DTensor
-        Cut along its first dimension, over the ranks of a mesh of one dimension.
+        The parameter.
     """
 
     def __init__(self, p: Any) -> None:
         from torch.distributed.tensor import DTensor, Shard
 
-        self.mesh, self.shape = p.device_mesh, p.shape
         if tuple(p.placements) != (Shard(0),):
             raise ShapeError(
                 f"a parameter of shape {tuple(p.shape)} is placed as {tuple(p.placements)}; expected "
                 f"one that is whole, or cut along its first dimension over a mesh of one"
             )
+        self.whole, self.own = p, p.to_local()
+        self.ranks: Alone | Ranks = Ranks(p.device_mesh)
+        self.mesh = p.device_mesh
+        self.n_rows, self.n_columns = p.shape[0], math.prod(p.shape[1:])
         self._tensor = DTensor
-        self._rows, self._cols = (Shard(0),), (Shard(1),)
-        self.n_rows = p.shape[0]
-        self.n_cols = math.prod(p.shape[1:])
-        self.n_own = p.to_local().shape[0]
-        self.n_ranks = self.mesh.size()
+        self._rows, self._columns = (Shard(0),), (Shard(1),)
 
-    def add_up(self, x: Tensor) -> Tensor:
-        """Return the sum over ranks, the same on all."""
-        torch.distributed.all_reduce(x, group=self.mesh.get_group())
-        return x
+    @property
+    def own_gradient(self) -> Tensor:
+        """The own rows of the gradient."""
+        return self.local(self.whole.grad)
 
-    def divided(self, matrices: list[Tensor], decompose: Decompose) -> list[Decomposition | None]:
-        """Decompose matrices that all ranks have, each rank some of them, and exchange the results.
+    def local(self, x: Any) -> Tensor:
+        """Return the own rows of a tensor like the parameter."""
+        own: Tensor = x.to_local()
+        return own
 
-        A matrix goes to the rank with the least work so far, the largest ones first.
-        """
-        own_rank, group = self.mesh.get_local_rank(), self.mesh.get_group()
-        work, owners = [0] * self.n_ranks, [0] * len(matrices)
-        for i in sorted(range(len(matrices)), key=lambda i: -len(matrices[i])):
-            owners[i] = work.index(min(work))
-            work[owners[i]] += len(matrices[i]) ** 3
-        mine = [i for i, owner in enumerate(owners) if owner == own_rank]
-        computed = dict(zip(mine, decompose([matrices[i] for i in mine]), strict=True))
-        found: list[Decomposition | None] = []
-        for i, (matrix, owner) in enumerate(zip(matrices, owners, strict=True)):
-            joined = matrix.new_full((len(matrix) + 1, len(matrix)), math.nan)
-            pair = computed.get(i)
-            if pair is not None:
-                joined[0], joined[1:] = pair
-            source = torch.distributed.get_global_rank(group, owner)
-            torch.distributed.broadcast(joined, source, group=group)
-            failed = bool(joined.isnan().any())
-            found.append(None if failed else (joined[0], joined[1:]))
-        return found
+    def wrapped(self, own: Tensor) -> Tensor:
+        """Return the tensor of which this rank has the rows `own`."""
+        return self._cut(own, self._rows, (self.n_rows, *own.shape[1:]))
 
-    def matrix(self, x: Tensor) -> Tensor:
-        """Return own rows as a matrix (n_own, n_cols)."""
-        return x.reshape(self.n_own, self.n_cols)
+    def restored(self, x: Tensor) -> Tensor:
+        """Return a tensor that may be whole, cut as the parameter is."""
+        return x if is_sharded(x) else self.wrapped(self.own_part(x).clone())
 
-    def _placed(self, x: Tensor, placements: Any) -> Any:
-        size = torch.Size((self.n_rows, self.n_cols))
-        return self._tensor.from_local(
-            x.contiguous(), self.mesh, placements, run_check=False, shape=size, stride=(size[1], 1)
-        )
-
-    def own_columns(self, x: Tensor) -> Tensor:
-        """Exchange own rows (n_own, n_cols) for own columns (n_rows, some)."""
-        cut: Tensor = self._placed(x, self._rows).redistribute(placements=self._cols).to_local()
-        return cut
-
-    def own_rows(self, x: Tensor) -> Tensor:
-        """Exchange own columns for own rows."""
-        cut: Tensor = self._placed(x, self._cols).redistribute(placements=self._rows).to_local()
-        return cut
-
-    def own_members(self, of_columns: bool) -> slice:
-        """Return which members of each block this rank has.
-
-        Blocks that are columns have a member in each row; those that are rows, in each column.
-        """
-        n = self.n_rows if of_columns else self.n_cols
-        size = -(-n // self.n_ranks)
+    def own_members(self, n: int) -> slice:
+        """Return which of n members this rank has of each block."""
+        size = -(-n // self.mesh.size())
         first = min(size * self.mesh.get_local_rank(), n)
         return slice(first, min(first + size, n))
 
-    def whole(self, x: Tensor) -> Tensor:
-        """Return the whole of a vector of own entries."""
-        size = torch.Size((self.n_rows,))
-        cut = self._tensor.from_local(
-            x, self.mesh, self._rows, run_check=False, shape=size, stride=(1,)
-        )
-        full: Tensor = cut.full_tensor()
-        return full
-
     def own_part(self, x: Tensor) -> Tensor:
         """Return the own rows of a whole tensor."""
-        return x[self.own_members(of_columns=True)]
+        return x[self.own_members(self.n_rows)]
 
-    def wrapped(self, x: Tensor) -> Tensor:
-        """Return a DTensor of what this rank has, cut as the parameter is."""
-        size = torch.Size((self.n_rows, *x.shape[1:]))
-        stride = torch.empty(size, device="meta").stride()
+    def gathered(self, own: Tensor) -> Tensor:
+        """Return the whole of a vector with one entry per row."""
+        whole: Tensor = self._cut(own, self._rows, (self.n_rows,)).full_tensor()  # type: ignore[attr-defined]
+        return whole
+
+    def own_rows_to_columns(self, x: Tensor) -> Tensor:
+        """Exchange own rows (n_own, n_columns) for own columns (n_rows, some)."""
+        return self._exchanged(x, self._rows, self._columns)
+
+    def own_columns_to_rows(self, x: Tensor) -> Tensor:
+        """Exchange own columns for own rows."""
+        return self._exchanged(x, self._columns, self._rows)
+
+    def _exchanged(self, x: Tensor, before: Any, after: Any) -> Tensor:
+        cut: Any = self._cut(x.contiguous(), before, (self.n_rows, self.n_columns))
+        own: Tensor = cut.redistribute(placements=after).to_local()
+        return own
+
+    def _cut(self, own: Tensor, placements: Any, size: Sequence[int]) -> Tensor:
+        shape = torch.Size(size)
+        stride = torch.empty(shape, device="meta").stride()
         cut: Tensor = self._tensor.from_local(
-            x, self.mesh, self._rows, run_check=False, shape=size, stride=stride
+            own, self.mesh, placements, run_check=False, shape=shape, stride=stride
         )
         return cut
 
 
-def like_parameter(x: Tensor, p: Tensor) -> Tensor:
-    """Return a tensor of the rows of a parameter as this rank has it: whole, or cut as p is."""
-    if is_sharded(x) and not is_sharded(p):
-        full: Tensor = x.full_tensor()  # type: ignore[attr-defined]
-        return full
-    shards = shards_of(p)
-    if shards is None or is_sharded(x):
-        return x
-    return shards.wrapped(shards.own_part(x).clone())
+class _OwnRows:
+    """The own rows of a weight, as blocks or (transposed) as members of blocks."""
+
+    def __init__(self, p: ShardedParameter, is_transposed: bool) -> None:
+        self.shape, self.n_columns = p.own.shape, p.n_columns
+        self.is_transposed = is_transposed
+
+    def blocks(self, x: Tensor) -> Tensor:
+        rows = x.reshape(self.shape[0], self.n_columns)
+        return rows.T if self.is_transposed else rows
+
+    def entries(self, blocks: Tensor) -> Tensor:
+        return (blocks.T if self.is_transposed else blocks).reshape(self.shape)
+
+
+class _OwnColumns:
+    """Own columns of a weight, for which own rows are exchanged."""
+
+    def __init__(self, p: ShardedParameter) -> None:
+        self.p = p
+
+    def blocks(self, x: Tensor) -> Tensor:
+        return self.p.own_rows_to_columns(x.reshape(self.p.own.shape[0], self.p.n_columns))
+
+    def entries(self, blocks: Tensor) -> Tensor:
+        return self.p.own_columns_to_rows(blocks).reshape(self.p.own.shape)
+
+
+class _GatheredBias:
+    """The whole of a bias, which is cut as its weight is."""
+
+    def __init__(self, p: ShardedParameter) -> None:
+        self.p = p
+
+    def blocks(self, x: Tensor) -> Tensor:
+        return self.p.gathered(x).unsqueeze(1)
+
+    def entries(self, blocks: Tensor) -> Tensor:
+        return self.p.own_part(blocks.squeeze(1))
+
+
+class CutMembers(Weight):
+    """A weight of which each rank has some members of all blocks; all ranks gather the bias.
+
+    Parameters
+    ----------
+    weight : ShardedParameter
+        The weight. It or the bias has a gradient.
+    bias : Parameter or None
+        The bias.
+    layout : Layout
+        The blocks of the weight, which are its rows or columns.
+    """
+
+    def __init__(self, weight: ShardedParameter, bias: Parameter | None, layout: Layout) -> None:
+        assert isinstance(layout.sizes, int)  # blocks with labels are refused
+        self.n_members = layout.sizes
+        self.own_members = weight.own_members(self.n_members)
+        own: MemberLayout = _OwnRows(weight, is_transposed=True)
+        if layout.blocks_are_rows:
+            own = _OwnColumns(weight)
+        width = self.own_members.stop - self.own_members.start
+        layouts = (own, _GatheredBias(weight))
+        super().__init__(weight, bias, layouts, layout.n_blocks, self.n_members, width)
+        self.ranks = weight.ranks
+
+    def split(self, parts: Parts) -> tuple[Parts, Parts]:
+        """Return the part of the weight, which is own, and that of the bias, which is common."""
+        pairs = list(zip(parts, self.members, strict=True))
+        own = [part for part, member in pairs if member is not self.bias]
+        return own, [part for part, member in pairs if member is self.bias]
+
+    def split_joined(self, joined: Tensor) -> tuple[Parts, Parts]:
+        """Return the columns of the weight, which are own, and that of the bias."""
+        if self.bias is None:
+            return [joined], []
+        return [joined[:, :-1]], [joined[:, -1:]]
+
+    def block_sums(self, own: Parts, common: Parts) -> Tensor:
+        """Return the sums of all blocks over their members, (k,)."""
+        sums = (own or common)[0].new_zeros(self.n_blocks)
+        for part in own:
+            sums += part.sum(1)
+        sums = self.ranks.add_up(sums)
+        for part in common:
+            sums += part.sum(1)
+        return sums
+
+    def block_squares(self, own: Parts, common: Parts) -> Tensor:
+        """Return the sums of squares of all blocks, (k,)."""
+        squares = (own or common)[0].new_zeros(self.n_blocks)
+        for part in own:
+            squares += row_squares(part)
+        squares = self.ranks.add_up(squares)
+        for part in common:
+            squares += row_squares(part)
+        return squares
+
+    def add_products(
+        self, total: Symmetric, own: Parts, common: Parts, weight: float, decay: float
+    ) -> None:
+        """Multiply a matrix by `decay`, then add `weight` times the products of all blocks.
+
+        Only products of own members are added up over ranks.
+        """
+        products = Symmetric([torch.zeros_like(quarter) for quarter in total.quarters])
+        for part in own:
+            products.add_products(part, 1, 1)
+        for quarter, product in zip(total.quarters, products.quarters, strict=True):
+            quarter.mul_(decay).add_(self.ranks.add_up(product), alpha=weight)
+        for part in common:
+            total.add_products(part, weight, 1)
+
+    def length(self, own: Parts, common: Parts, dtype: torch.dtype) -> Tensor:
+        """Return the Euclidean length of all parts together."""
+        squares = self.ranks.add_up(length_of(own, dtype).square())
+        if common:
+            squares = squares + length_of(common, dtype).square()
+        return squares.sqrt()
+
+    def of_all_members(self, own: Tensor) -> Tensor:
+        """Return a vector of all members, from its entries for own members and the bias."""
+        every = own.new_zeros(self.n_members)
+        every[self.own_members] = own[: self.width]
+        return torch.cat([self.ranks.add_up(every), own[self.width :]])
+
+    def of_own_members(self, every: Tensor) -> Tensor:
+        """Return the entries of a vector of all members for own members and the bias."""
+        return torch.cat([every[self.own_members], every[self.n_members :]])
+
+
+class CutBlocks(Weight):
+    """A weight, with its bias, of which each rank has some blocks with all their members.
+
+    Parameters
+    ----------
+    weight : ShardedParameter
+        The weight. It or the bias has a gradient.
+    bias : Parameter or None
+        The bias.
+    layout : Layout
+        The blocks of the weight, which are its rows.
+    """
+
+    def __init__(self, weight: ShardedParameter, bias: Parameter | None, layout: Layout) -> None:
+        assert isinstance(layout.sizes, int)  # blocks with labels are refused
+        layouts = (_OwnRows(weight, is_transposed=False), BiasLayout())
+        super().__init__(weight, bias, layouts, layout.n_blocks, layout.sizes, layout.sizes)
+        self.ranks = weight.ranks
+        self.own_blocks = weight.own_members(self.n_blocks)
+
+    def split(self, parts: Parts) -> tuple[Parts, Parts]:
+        """Return all parts as own ones."""
+        return parts, []
+
+    def split_joined(self, joined: Tensor) -> tuple[Parts, Parts]:
+        """Return it as an own part."""
+        return [joined], []
+
+    def block_sums(self, own: Parts, common: Parts) -> Tensor:
+        """Return the sums of all blocks over their members, (k,)."""
+        return self._of_all_blocks([part.sum(1) for part in own])
+
+    def block_squares(self, own: Parts, common: Parts) -> Tensor:
+        """Return the sums of squares of all blocks, (k,)."""
+        return self._of_all_blocks([row_squares(part) for part in own])
+
+    def _of_all_blocks(self, numbers: list[Tensor]) -> Tensor:
+        every = numbers[0].new_zeros(self.n_blocks)
+        for own in numbers:
+            every[self.own_blocks] += own
+        return self.ranks.add_up(every)
+
+    def add_products(
+        self, total: Symmetric, own: Parts, common: Parts, weight: float, decay: float
+    ) -> None:
+        """Raise, because no rank has the products of blocks of different ranks."""
+        raise NotImplementedError
+
+    def length(self, own: Parts, common: Parts, dtype: torch.dtype) -> Tensor:
+        """Return the Euclidean length of all parts together."""
+        return self.ranks.add_up(length_of(own, dtype).square()).sqrt()
+
+    def of_all_members(self, own: Tensor) -> Tensor:
+        """Return the sum over ranks of a vector of all members, computed from own blocks."""
+        return self.ranks.add_up(own)
+
+    def of_own_members(self, every: Tensor) -> Tensor:
+        """Return the vector: a block has all its members."""
+        return every

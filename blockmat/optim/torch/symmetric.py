@@ -1,4 +1,4 @@
-"""Symmetric k x k matrices in PyTorch: three quarters kept, decomposed in batches."""
+"""Symmetric k x k matrices: three of four quarters are stored, and many are decomposed at once."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,47 +9,59 @@ from torch import Tensor
 Decomposition = tuple[Tensor, Tensor]  # eigenvalues (k,) and eigenvectors (k, k)
 
 
-def lower_zeros(k: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Return a symmetric k x k matrix of zeros, kept as three of its four quarters.
+class Symmetric:
+    """A symmetric matrix (k, k) that stores three of its four quarters.
 
-    They are the upper left one, and the lower half of all rows: 3/4 of the memory, and
-    of the work of adding products.
+    This takes 3/4 of the memory of the whole matrix, and adding products takes 3/4 of the work.
+
+    Parameters
+    ----------
+    quarters : list of Tensor
+        The upper left quarter, (h, h) with ``h = k // 2``, and the lower half, (k - h, k). The
+        methods change them in place.
     """
-    half = k // 2
-    zeros = partial(torch.zeros, dtype=dtype, device=device)
-    return [zeros(half, half), zeros(k - half, k)]
 
+    def __init__(self, quarters: list[Tensor]) -> None:
+        self.quarters = quarters
+        self.top, self.bottom = quarters
 
-def add_products(lower: list[Tensor], x: Tensor, weight: float, decay: float) -> None:
-    """Multiply a symmetric matrix by `decay` and add ``weight * x @ x.T``, for x (k, c)."""
-    top, bottom = lower
-    half = len(top)
-    top.addmm_(x[:half], x[:half].T, beta=decay, alpha=weight)
-    bottom.addmm_(x[half:], x.T, beta=decay, alpha=weight)
+    @classmethod
+    def zeros(cls, k: int, dtype: torch.dtype, device: torch.device) -> "Symmetric":
+        """Return a matrix of zeros."""
+        zeros = partial(torch.zeros, dtype=dtype, device=device)
+        return cls([zeros(*shape) for shape in cls.shapes(k)])
 
+    @staticmethod
+    def shapes(k: int) -> list[tuple[int, int]]:
+        """Return the shapes of the quarters."""
+        half = k // 2
+        return [(half, half), (k - half, k)]
 
-def full(lower: list[Tensor]) -> Tensor:
-    """Return the k x k matrix, of which only the lower triangle is right."""
-    top, bottom = lower
-    half, k = len(top), bottom.shape[1]
-    matrix = bottom.new_zeros(k, k)
-    matrix[:half, :half] = top
-    matrix[half:] = bottom
-    return matrix
+    def add_products(self, x: Tensor, weight: float, decay: float) -> None:
+        """Multiply the matrix by `decay`, then add ``weight * x @ x.T`` for x of shape (k, c)."""
+        half = len(self.top)
+        self.top.addmm_(x[:half], x[:half].T, beta=decay, alpha=weight)
+        self.bottom.addmm_(x[half:], x.T, beta=decay, alpha=weight)
 
+    def lower_triangle(self) -> Tensor:
+        """Return a matrix (k, k) whose lower triangle is correct; the rest is undefined."""
+        half, k = len(self.top), self.bottom.shape[1]
+        matrix = self.bottom.new_zeros(k, k)
+        matrix[:half, :half] = self.top
+        matrix[half:] = self.bottom
+        return matrix
 
-def diagonal(lower: list[Tensor]) -> Tensor:
-    """Return the diagonal of the k x k matrix."""
-    top, bottom = lower
-    return torch.cat([top.diagonal(), bottom.diagonal(offset=len(top))])
+    def diagonal(self) -> Tensor:
+        """Return the diagonal, (k,)."""
+        return torch.cat([self.top.diagonal(), self.bottom.diagonal(offset=len(self.top))])
 
 
 def decompose(matrices: Sequence[Tensor]) -> list[Decomposition | None]:
     """Return the eigenvalues and eigenvectors of symmetric matrices.
 
-    Those of one size are decomposed in one call. Only their lower triangles are read. A
-    decomposition that fails is tried again in double precision, and is None if that
-    fails too.
+    Only the lower triangles are read. Matrices of the same size are decomposed in one call. If
+    that call fails, each of them is decomposed in double precision, and the result is None for a
+    matrix that fails again.
     """
     found: list[Decomposition | None] = [None] * len(matrices)
     alike: dict[tuple[object, ...], list[int]] = {}
