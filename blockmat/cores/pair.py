@@ -1,0 +1,293 @@
+"""The formulas of the canonical pair, for arrays of NumPy, PyTorch and any other library.
+
+They follow :ref:`theory-pair`, whose notation is in brackets, and share these arguments, which
+may have the same leading batch axes:
+
+- ``between`` (..., k, k): what a matrix does to block means [M];
+- ``within``: what it does to deviations from them, (..., k) [d], or (..., k, k) for aligned
+  blocks [D]. It is aligned if it has as many axes as ``between``;
+- ``sizes`` [n]: the number of members of each block, (k,), or one Python number for all blocks.
+  The dtype must be the real dtype of the other arguments, because NumPy makes float64 of float32
+  and integers. Integers will do where NumPy works in double precision.
+
+The number of blocks is k, and a vector of length n has k block sums.
+"""
+
+from typing import Any, TypeAlias
+
+from array_api_compat import array_namespace, device
+
+Array: TypeAlias = Any  # of any library that follows the array API standard
+Sizes: TypeAlias = Any  # an array (k,), or an int
+Pair: TypeAlias = tuple[Array, Array]  # between and within
+
+
+# Geometry
+
+
+def root(sizes: Sizes) -> Any:
+    """Return the lengths of the block indicators: ``sqrt(n_b)``."""
+    return sizes**0.5
+
+
+def outer_root(rows: Sizes, columns: Sizes | None = None) -> Any:
+    """Return ``sqrt(n_a n_b)`` for every block (a, b), of a square or rectangular partition."""
+    columns = rows if columns is None else columns
+    if _is_number(rows) and _is_number(columns):
+        return root(rows * columns)
+    return _column(root(rows)) * _row(root(columns))
+
+
+def coordinates(sums: Array, sizes: Sizes) -> Array:
+    """Return the coordinates ``U^H x`` of a vector from its block sums (..., k): ``s / sqrt(n)``.
+
+    They are what `between` acts on (:ref:`theory-pair`).
+    """
+    return sums / root(sizes)
+
+
+def multiplicity_sum(x: Array, sizes: Sizes) -> Array:
+    """Return the sum of x (..., k) with each number as often as it occurs: ``n_b - 1`` times.
+
+    The deviations from the mean of block b have ``n_b - 1`` dimensions (:ref:`theory-pair`).
+    """
+    return array_namespace(x).sum(x * (sizes - 1), axis=-1)
+
+
+# Numbers in the blocks
+
+
+def values(between: Array, within: Array, sizes: Sizes) -> Array:
+    """Return the number in each block, off its diagonal: ``(M - D) / sqrt(n_a n_b)``.
+
+    A product adds as much to every member of block a per unit of the sum over block b
+    (:ref:`theory-pair`).
+    """
+    return (between - as_square(between, within)) / outer_root(sizes)
+
+
+def diagonal_values(between: Array, within: Array, sizes: Sizes) -> Array:
+    """Return the number on the diagonal of each block: (..., k), or (..., k, k) if aligned.
+
+    It is ``(M_bb - d_b) / n_b + d_b`` (:ref:`theory-pair`).
+    """
+    if is_aligned(between, within):
+        return values(between, within, sizes) + within
+    return (diagonal(between) - within) / sizes + within
+
+
+def between_of_values(values: Array, within: Array, sizes: Sizes) -> Array:
+    """Return M from the numbers in the blocks off their diagonals: the inverse of `values`."""
+    return values * outer_root(sizes) + as_square(values, within)
+
+
+def pair_of_values(values: Array, diagonal_values: Array, sizes: Sizes) -> Pair:
+    """Return the pair from the numbers off and on the diagonals: :ref:`theory-pair` backwards."""
+    aligned = is_aligned(values, diagonal_values)
+    within = diagonal_values - (values if aligned else diagonal(values))
+    return between_of_values(values, within, sizes), within
+
+
+# Projection
+
+
+def between_of_sums(sums: Array, rows: Sizes, columns: Sizes | None = None) -> Array:
+    """Return M of the projection from the sums of the blocks: ``s_ab / sqrt(n_a n_b)``.
+
+    See :ref:`theory-projection`; with `columns`, of a rectangular matrix
+    (:ref:`theory-rectangular`).
+    """
+    columns = rows if columns is None else columns
+    return sums / _column(root(rows)) / _row(root(columns))
+
+
+def within_of_traces(
+    traces: Array, between: Array, sizes: Sizes, rounding: Array | float | None = None
+) -> Array:
+    """Return d of the projection from the traces: ``(t_b - M_bb) / (n_b - 1)``.
+
+    Traces (..., k, k) of paired entries give D. A difference that is at most `rounding` (a number
+    for each block or all) times ``|t_b| + |M_bb|`` counts as zero. See :ref:`theory-projection`.
+    """
+    aligned = is_aligned(between, traces)
+    taken = between if aligned else diagonal(between)
+    rest = traces - taken
+    if rounding is not None:
+        is_rounding = abs(rest) <= rounding * (abs(traces) + abs(taken))
+        rest = array_namespace(rest).where(is_rounding, 0, rest)
+    return within_of_rest(rest, sizes, aligned)
+
+
+def within_of_rest(rest: Array, sizes: Sizes, aligned: bool = False) -> Array:
+    """Return d from the sums of squared deviations from block means: ``rest_b / (n_b - 1)``.
+
+    It is zero in blocks of one member, which have no deviations, and D is zero between blocks of
+    different sizes (:ref:`theory-aligned`). `rest` is (..., k), or (..., k, k) if aligned.
+    """
+    if _is_number(sizes):
+        return _if_several(rest, 0, sizes) / max(sizes - 1, 1)
+    size = _column(sizes) if aligned else sizes
+    if aligned:
+        rest = array_namespace(rest).where(size == _row(sizes), rest, 0)
+    return _if_several(rest, 0, size) / _if_several(size - 1, 1, size)
+
+
+def pair_of_outer_product(sums: Array, squares: Array, sizes: Sizes) -> Pair:
+    """Return the projection of ``x x^H`` from the block sums of x and of its squared magnitudes.
+
+    It is ``M = (U^H x) (U^H x)^H`` and ``d_b = (squares_b - M_bb) / (n_b - 1)``
+    (:ref:`theory-adagrad`).
+    """
+    means = coordinates(sums, sizes)
+    within = within_of_rest(squares - abs(means) ** 2, sizes)
+    return _column(means) * _row(_conjugate(means)), within
+
+
+# Products
+
+
+def lift(image: Array, within: Array, means: Array, sizes: Sizes) -> Array:
+    """Return what a product adds to ``within`` times x: one number for each block, (..., k).
+
+    It is ``(M s - d s) / sqrt(n)`` for ``means``, the `coordinates` s of x, and ``image``, which is
+    M s or any other function of s (:ref:`theory-pair`).
+    """
+    return (image - apply_within(within, means)) / root(sizes)
+
+
+def apply_within(within: Array, x: Array) -> Array:
+    """Return d or D times vectors (..., k); D has one axis more than they."""
+    if within.ndim <= x.ndim:
+        return within * x
+    return within @ x if x.ndim == 1 else (within @ x[..., None])[..., 0]
+
+
+def add(a: Pair, b: Pair) -> Pair:
+    """Return the pair of a sum, which is aligned if one of them is (:ref:`theory-pair`)."""
+    (M, d), (N, e) = a, b
+    if is_aligned(M, d) != is_aligned(N, e):
+        d, e = as_square(M, d), as_square(N, e)
+    return M + N, d + e
+
+
+def multiply(a: Pair, b: Pair) -> Pair:
+    """Return the pair of a product, which is aligned if one of them is (:ref:`theory-pair`)."""
+    (M, d), (N, e) = a, b
+    if is_aligned(M, d):
+        within = d @ e if is_aligned(N, e) else d * _row(e)
+    else:
+        within = _column(d) * e if is_aligned(N, e) else d * e
+    return M @ N, within
+
+
+# Functions
+
+
+def compose(values: Array, vectors: Array) -> Array:
+    """Return ``V diag(w) V^H`` for values w (..., r) and vectors V (..., k, r).
+
+    It is a function of a Hermitian core, for w that function of its eigenvalues
+    (:ref:`theory-functions`).
+    """
+    adjoint = _conjugate(array_namespace(vectors).matrix_transpose(vectors))
+    return (vectors * _row(values)) @ adjoint
+
+
+def damped_inverse_root(eigenvalues: Array, damping: float) -> Array:
+    """Return ``(w + damping * max w)^(-1/2)``, or 0 if all w (..., k) are 0.
+
+    Each core has its own maximum (:ref:`theory-adagrad`). Negative w count as 0.
+    """
+    xp = array_namespace(eigenvalues)
+    w = xp.where(eigenvalues < 0, 0, eigenvalues)
+    damped = w + damping * xp.max(w, axis=-1, keepdims=True)
+    return xp.where(damped > 0, damped, xp.inf) ** -0.5
+
+
+def signal_share(largest: Array, energy: Array, eps: float) -> Array:
+    """Return ``w / (w + eps e)``: a root times this does not amplify the rounding of gradients.
+
+    w is the largest eigenvalue of a core, e the largest mean square of the entries of a block,
+    summed as the core is, and eps the spacing of their numbers at 1. It is 0 if w is not positive
+    (:ref:`theory-adagrad`).
+    """
+    xp = array_namespace(largest)
+    is_positive = largest > 0
+    return xp.where(is_positive, largest, 0) / xp.where(is_positive, largest + eps * energy, 1)
+
+
+def log_abs_det(eigenvalues: Array, within: Array, sizes: Sizes) -> Array:
+    """Return ``sum log |w| + sum (n_b - 1) log |d_b|`` for the eigenvalues w of M.
+
+    For aligned blocks of one size, give the eigenvalues of D as `within`
+    (:ref:`theory-pair`).
+    """
+    xp = array_namespace(eigenvalues)
+    logs = xp.log(_if_several(abs(within), 1, sizes))
+    return xp.sum(xp.log(abs(eigenvalues)), axis=-1) + multiplicity_sum(logs, sizes)
+
+
+def trace(between: Array, within: Array, sizes: Sizes) -> Array:
+    """Return ``tr M + sum (n_b - 1) d_b`` (:ref:`theory-pair`)."""
+    xp = array_namespace(between)
+    own = diagonal(within) if is_aligned(between, within) else within
+    return xp.sum(diagonal(between), axis=-1) + multiplicity_sum(own, sizes)
+
+
+def squared_norm(between: Array, within: Array, sizes: Sizes) -> Array:
+    """Return the square of the Frobenius norm: ``sum |M_ab|^2 + sum (n_b - 1) |d_b|^2``.
+
+    For aligned blocks the last are ``(n_a - 1) |D_ab|^2`` (:ref:`theory-aligned`).
+    """
+    xp = array_namespace(between)
+    squares = abs(within) ** 2
+    if is_aligned(between, within):
+        squares = xp.sum(squares, axis=-1)
+    return xp.sum(abs(between) ** 2, axis=(-2, -1)) + multiplicity_sum(squares, sizes)
+
+
+# The shape of a pair
+
+
+def is_aligned(between: Array, within: Array) -> bool:
+    """Tell whether `within` is a matrix D: it has as many axes as `between`."""
+    return bool(within.ndim == between.ndim)
+
+
+def as_square(between: Array, within: Array) -> Array:
+    """Return D, or d on the diagonal of zeros, (..., k, k)."""
+    if is_aligned(between, within):
+        return within
+    xp = array_namespace(within)
+    eye = xp.eye(within.shape[-1], dtype=xp.bool, device=device(within))
+    return xp.where(eye, _row(within), 0)
+
+
+def diagonal(x: Array) -> Array:
+    """Return the diagonal of a core (..., k, k)."""
+    return array_namespace(x).linalg.diagonal(x)
+
+
+def _is_number(sizes: Sizes) -> bool:
+    return isinstance(sizes, int | float)
+
+
+def _if_several(x: Array, other: float, sizes: Sizes) -> Array:
+    """Return x for blocks of several members, and `other` for those of one."""
+    xp = array_namespace(x)
+    if _is_number(sizes):
+        return x if sizes > 1 else xp.full_like(x, other)
+    return xp.where(sizes > 1, x, other)
+
+
+def _column(x: Any) -> Any:
+    return x if _is_number(x) else x[..., :, None]
+
+
+def _row(x: Any) -> Any:
+    return x if _is_number(x) else x[..., None, :]
+
+
+def _conjugate(x: Array) -> Array:
+    xp = array_namespace(x)
+    return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x
