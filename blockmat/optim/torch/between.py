@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockmat.optim.torch.symmetric import Symmetric, compose, damped_inverse_root
+from blockmat.cores import pair
+from blockmat.optim.torch.symmetric import Symmetric
 
 State = dict[str, Any]
 
@@ -72,13 +73,14 @@ class VectorCore:
         lower = Symmetric.zeros(len(vectors), vectors.dtype, vectors.device)
         lower.add_products(vectors * weights.sqrt(), 1, 1)
         self.state["lower"] = lower.quarters
-        self.state["root"] = compose(change, vectors[:, : len(change)])
+        self.state["root"] = pair.compose(change, vectors[:, : len(change)])
         self.state["root"].diagonal().add_(scale)
         return DenseCore(self.state)
 
     def lower_triangle(self) -> Tensor:
         """Return a matrix (k, k) whose lower triangle is that of the core."""
-        return compose(self.state["weights"], self.state["vectors"])
+        matrix: Tensor = pair.compose(self.state["weights"], self.state["vectors"])
+        return matrix
 
     def diagonal(self) -> Tensor:
         """Return the diagonal of the core, (k,)."""
@@ -171,7 +173,9 @@ class DenseCore:
         self, values: Tensor, basis: Tensor, damping: float, scale: float | Tensor
     ) -> None:
         """Store `scale` times the damped inverse square root, from the decomposed core."""
-        self.state["root"].copy_(compose(damped_inverse_root(values, damping) * scale, basis))
+        self.state["root"].copy_(
+            pair.compose(pair.damped_inverse_root(values, damping) * scale, basis)
+        )
 
     def apply_root(self, vector: Tensor) -> Tensor:
         """Return the root times a vector (k,)."""

@@ -5,14 +5,13 @@ between core is the sum of the outer products of block sums, and the within core
 sums of squares and products of the blocks.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from blockmat.optim._schedule import signal_share
+from blockmat.cores import pair
 from blockmat.optim.torch.between import VectorCore, between_core
 from blockmat.optim.torch.symmetric import Decomposition
 from blockmat.optim.torch.within import BlockProducts, Sizes, WithinCore
@@ -35,7 +34,6 @@ class Cores:
         self.between = between_core(state["between"])
         self.within = within(state["within"], state["within_root"])
         self.sizes = sizes
-        self.size_roots = sizes.sqrt() if isinstance(sizes, Tensor) else math.sqrt(sizes)
 
     @staticmethod
     def zeros(
@@ -49,7 +47,7 @@ class Cores:
 
         The block sums of the gradient are `sums`, (k,).
         """
-        self.between = self.between.add(sums / self.size_roots, weight, decay)
+        self.between = self.between.add(pair.coordinates(sums, self.sizes), weight, decay)
         self.within.add(gradient, weight, decay)
 
     def to_decompose(self) -> list[Tensor]:
@@ -68,9 +66,9 @@ class Cores:
         own, *others = found
         damping = max(damping, torch.finfo(own[0].dtype).eps)
         energy = (self.within.diagonal() / self.sizes).amax()
-        self.between.keep_root(*own, damping, scale * _signal(own[0], energy, eps))
+        self.between.keep_root(*own, damping, scale * pair.signal_share(own[0].amax(), energy, eps))
         values, root = self.within.root_of(others, self.between, self.sizes, damping)
-        self.within.root.copy_(root * (scale * _signal(values, energy, eps)))
+        self.within.root.copy_(root * (scale * pair.signal_share(values.amax(), energy, eps)))
 
     def precondition(
         self,
@@ -85,14 +83,9 @@ class Cores:
         The gradient is given by its block `sums` (k,) and by `parts` (k, m_i) of its members.
         Parts and targets have only the rows `blocks`.
         """
-        means = sums / self.size_roots
-        difference = self.between.apply_root(means) - self.within.apply_root(means)
-        shift = (difference / self.size_roots)[blocks].unsqueeze(1)
+        means = pair.coordinates(sums, self.sizes)
+        image = self.between.apply_root(means)
+        shift = pair.lift(image, self.within.root, means, self.sizes)[blocks].unsqueeze(1)
         for part, target in zip(parts, targets, strict=True):
             self.within.add_root_times(part, target, scale, blocks)
             target.add_(shift, alpha=scale)
-
-
-def _signal(values: Tensor, energy: Tensor, eps: float) -> Tensor:
-    largest = values.amax()
-    return torch.where(largest > 0, signal_share(largest, energy, eps), 0)

@@ -7,17 +7,19 @@ overflow. Only then does it call `scale`, which may change the state.
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from blockmat.cores import pair
 from blockmat.optim._schedule import factors, total_weight
 from blockmat.optim.torch.cores import Cores
 from blockmat.optim.torch.due import Due
-from blockmat.optim.torch.symmetric import Symmetric, damped_inverse_root
+from blockmat.optim.torch.symmetric import Symmetric
 from blockmat.optim.torch.weight import Parts, Weight
 
 
 class PlainGradient:
-    """A gradient as it is, of "mean" and "aligned".
+    """A gradient as it is, for "mean" and "aligned".
 
     Parameters
     ----------
@@ -32,14 +34,19 @@ class PlainGradient:
 
     Attributes
     ----------
+    parts : list of Tensor
+        The parts of the gradient to precondition.
     sums : Tensor
-        The block sums, (k,).
+        Their block sums, (k,).
+    squares : Tensor
+        Their sums of squares of each block, (k,); only if the step adds them to the cores.
     """
+
+    sums: Tensor
+    squares: Tensor
 
     def __init__(self, weight: Weight, parts: Parts, due: Due, group: dict[str, Any]) -> None:
         self.weight, self.parts, self.due, self.group = weight, parts, due, group
-        self.sums = weight.block_sums(*weight.split(parts))
-        self._squares: Tensor | None = None
 
     @staticmethod
     def shapes(n_members: int) -> dict[str, Any]:
@@ -51,24 +58,20 @@ class PlainGradient:
         """Whether the update can be added to the parameter as it is computed."""
         return self.weight.adds_in_place
 
-    @property
-    def squares(self) -> Tensor:
-        """The sum of squares of each block, (k,)."""
-        if self._squares is None:
-            self._squares = self.weight.block_squares(*self.split(self.parts))
-        return self._squares
-
     def bound(self, cores: Cores, state: dict[str, Any]) -> Tensor:
         """Return numbers that are finite if all that the step adds up is, with the damping.
 
         No eigenvalue of a core and no product of block sums is larger than the sum of all squares.
         """
+        own, common = self.split(self.parts)
+        self.sums = self.weight.block_sums(own, common)
         if self.due.statistics:
-            total = (self.due.added * self.squares + self.due.kept * cores.within.diagonal()).sum()
+            self.squares = self.weight.block_squares(own, common)
+            totals = self.due.added * self.squares + self.due.kept * cores.within.diagonal()
         else:
-            total = (self.sums.square() / self.weight.sizes).sum()
-        bound: Tensor = (1 + self.group["damping"]) * total
-        return bound.view(1)
+            totals = self.sums.square() / self.weight.sizes
+        bound = (1 + self.group["damping"]) * totals.sum()
+        return torch.cat([self.sums, bound.view(1)])
 
     def scale(self, state: dict[str, Any]) -> None:
         """Leave the gradient as it is."""
@@ -105,7 +108,7 @@ class ScaledGradient(PlainGradient):
     def bound(self, cores: Cores, state: dict[str, Any]) -> Tensor:
         """Return numbers that are finite if all that the step adds up is, with the damping.
 
-        A gradient with scaled columns has no large squares, so these are those of its columns.
+        These are the sums of squares of the columns. After scaling no square is large.
         """
         self.parts = [self.weight.side_by_side(self.parts)]
         squares = self.weight.of_all_members(self.parts[0].square().sum(0))
@@ -121,7 +124,9 @@ class ScaledGradient(PlainGradient):
         state["columns"] = self.columns
         decay, step = self.group["decay"], self.due.step
         n_steps = step if decay is None else total_weight(decay, step)
-        roots = self.weight.of_own_members(damped_inverse_root(self.columns, self.group["damping"]))
+        roots = self.weight.of_own_members(
+            pair.damped_inverse_root(self.columns, self.group["damping"])
+        )
         (joined,) = self.parts
         self.parts = [joined * (roots * math.sqrt(n_steps * self.weight.n_blocks))]
         self.sums = self.weight.block_sums(*self.split(self.parts))

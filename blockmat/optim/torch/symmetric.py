@@ -84,15 +84,3 @@ def _eigh(matrices: Tensor) -> Decomposition | None:
         return None
     is_finite = torch.isfinite(values).all() & torch.isfinite(vectors).all()
     return (values, vectors) if bool(is_finite) else None
-
-
-def compose(values: Tensor, vectors: Tensor) -> Tensor:
-    """Return ``vectors @ diag(values) @ vectors.T``."""
-    return (vectors * values) @ vectors.T
-
-
-def damped_inverse_root(eigenvalues: Tensor, damping: float) -> Tensor:
-    """Return ``(w + damping * max w)^(-1/2)``, or 0 if all w are 0."""
-    w = eigenvalues.clamp(min=0)
-    shift = damping * w.amax()
-    return torch.where(shift > 0, (w + shift).rsqrt(), 0)

@@ -46,14 +46,14 @@ class WeightStep:
         self.gradients = weight.parts([gradient_of(p, group) for p in self.params])
         structure = STRUCTURES[group["structure"]]
         self.gradient = structure.gradient(weight, self.gradients, self.due, group)
-        self.dtype = self.gradient.sums.dtype
+        self.dtype = self.gradients[0].dtype
         self.saved = self.state  # or what it will be
         if "step" not in self.state:
-            like = self.gradient.sums
-            zeros = Cores.zeros(weight.n_blocks, structure.within, like.dtype, like.device)
+            device = self.gradients[0].device
+            zeros = Cores.zeros(weight.n_blocks, structure.within, self.dtype, device)
             self.saved = {"step": 0, "measured": 0, "refreshed": 0, **zeros}
         self.cores = Cores(self.saved, structure.within, weight.sizes)
-        self.checked = torch.cat([self.gradient.sums, self.gradient.bound(self.cores, self.state)])
+        self.checked = self.gradient.bound(self.cores, self.state)
 
     def measure(self) -> None:
         """Scale the gradient, and add it to the cores if it is their turn."""

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from blockmat.cores import pair
 from blockmat.optim.torch.between import BetweenCore
-from blockmat.optim.torch.symmetric import Decomposition, Symmetric, compose, damped_inverse_root
+from blockmat.optim.torch.symmetric import Decomposition, Symmetric
 
 Sizes = int | Tensor  # the number of members of every block, or of each block (k,)
 
@@ -71,14 +72,8 @@ class DiagonalWithin:
         self, found: Sequence[Decomposition], between: BetweenCore, sizes: Sizes, damping: float
     ) -> tuple[Tensor, Tensor]:
         """Return the eigenvalues of the core and its damped inverse square root."""
-        squares = self.squares
-        several = torch.as_tensor(sizes, device=squares.device) > 1
-        values = torch.where(several, (squares - between.diagonal()) / (sizes - 1), 0)
-        return values, damped_inverse_root(values, damping)
-
-    def apply_root(self, vector: Tensor) -> Tensor:
-        """Return the root times a vector (k,)."""
-        return self.root * vector
+        values = pair.within_of_rest(self.squares - between.diagonal(), sizes)
+        return values, pair.damped_inverse_root(values, damping)
 
     def add_root_times(self, part: Tensor, target: Tensor, scale: float, blocks: slice) -> None:
         """Add `scale` times the root times a part to a target; both have the rows `blocks`."""
@@ -125,21 +120,15 @@ class SquareWithin:
     def to_decompose(self, between: BetweenCore, sizes: Sizes) -> list[Tensor]:
         """Return the core, (k, k), of which only the lower triangle is correct."""
         assert isinstance(sizes, int)  # aligned blocks have the same size
-        products = self.products.lower_triangle()
-        if sizes == 1:  # a single member does not deviate from its mean
-            return [torch.zeros_like(products)]
-        return [(products - between.lower_triangle()) / (sizes - 1)]
+        rest = self.products.lower_triangle() - between.lower_triangle()
+        return [pair.within_of_rest(rest, sizes, aligned=True)]
 
     def root_of(
         self, found: Sequence[Decomposition], between: BetweenCore, sizes: Sizes, damping: float
     ) -> tuple[Tensor, Tensor]:
         """Return the eigenvalues of the core and its damped inverse square root."""
         ((values, vectors),) = found
-        return values, compose(damped_inverse_root(values, damping), vectors)
-
-    def apply_root(self, vector: Tensor) -> Tensor:
-        """Return the root times a vector (k,)."""
-        return self.root @ vector
+        return values, pair.compose(pair.damped_inverse_root(values, damping), vectors)
 
     def add_root_times(self, part: Tensor, target: Tensor, scale: float, blocks: slice) -> None:
         """Add `scale` times the root times a part to a target; both have all rows."""
