@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockmat.cores import pair
 from blockmat.optim._schedule import factors, total_weight
 from blockmat.optim.torch.cores import Cores
 from blockmat.optim.torch.due import Due
@@ -124,9 +123,7 @@ class ScaledGradient(PlainGradient):
         state["columns"] = self.columns
         decay, step = self.group["decay"], self.due.step
         n_steps = step if decay is None else total_weight(decay, step)
-        roots = self.weight.of_own_members(
-            pair.damped_inverse_root(self.columns, self.group["damping"])
-        )
+        roots = self.weight.of_own_members(_inverse_roots(self.columns, self.group["damping"]))
         (joined,) = self.parts
         self.parts = [joined * (roots * math.sqrt(n_steps * self.weight.n_blocks))]
         self.sums = self.weight.block_sums(*self.split(self.parts))
@@ -138,3 +135,12 @@ class ScaledGradient(PlainGradient):
     def separated(self, updates: Parts) -> Parts:
         """Return the parts of an update for each member with a gradient."""
         return self.weight.separated(updates[0])
+
+
+def _inverse_roots(squares: Tensor, damping: float) -> Tensor:
+    """Return `pair.damped_inverse_root` of numbers that are not negative.
+
+    It is computed at every step, and takes half the time in this form.
+    """
+    shift = damping * squares.amax()
+    return torch.where(shift > 0, (squares + shift).rsqrt(), 0)
