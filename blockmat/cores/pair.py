@@ -1,7 +1,7 @@
 """The formulas of the canonical pair, for arrays of NumPy, PyTorch and any other library.
 
-They follow :ref:`theory-pair`, whose notation is in brackets, and share these arguments, which
-may have the same leading batch axes:
+:ref:`theory-formulas` lists them. They share these arguments, which may have the same leading
+batch axes; the notation of :ref:`theory-pair` is in brackets:
 
 - ``between`` (..., k, k): what a matrix does to block means [M];
 - ``within``: what it does to deviations from them, (..., k) [d], or (..., k, k) for aligned

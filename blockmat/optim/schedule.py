@@ -1,7 +1,5 @@
 """When optimizers renew inverse square roots, and what a gradient counts."""
 
-from blockmat.cores.pair import signal_share as signal_share  # for _torch_cores
-
 
 def refresh_is_due(step: int, last: int, interval: int) -> bool:
     """Tell whether step number `step` (from 1) renews roots last renewed at step `last`.
