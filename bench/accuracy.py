@@ -10,7 +10,7 @@ import numpy as np
 import scipy.linalg
 
 import blockmat as bm
-from bench.harness import Row
+from bench.rows import Row
 from blockmat.testing import project_dense
 
 DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
@@ -116,26 +116,3 @@ def operations(A, D):
         "logm / cond": (A.logm(), function(np.log), cond),
         "funm(cos) / cond": (A.funm(np.cos), function(np.cos), cond),
     }
-
-
-def page(rows: list[Row]) -> str:
-    """The page of the documentation."""
-    lines = [
-        "# Accuracy",
-        "",
-        "The largest error of each operation against dense NumPy and SciPy, in units of the",
-        f"rounding eps of the dtype ({np.finfo(np.float32).eps:.2g} in single and "
-        f"{np.finfo(np.float64).eps:.2g} in double precision).",
-        f"Errors are in the Frobenius norm, relative to the dense result, over {len(SEEDS)} random",
-        f"matrices on each of {len(PARTITIONS)} partitions, aligned and not, with cores of condition",
-        f"number up to {CONDITION:.0f}. Where it says cond, they are also divided by the condition number.",
-        "",
-        "Measured by `python -m bench accuracy`, written by `python -m bench --write-docs`.",
-        "",
-        "| operation | " + " | ".join(map(name_of, DTYPES)) + " |",
-        "|---|" + "---|" * len(DTYPES),
-    ]
-    for row in rows:
-        errors = (row.notes[name_of(dtype)] for dtype in DTYPES)
-        lines.append(f"| {row.work} | " + " | ".join(f"{error:.2g}" for error in errors) + " |")
-    return "\n".join(lines) + "\n"

@@ -3,7 +3,7 @@
 import numpy as np
 
 import blockmat as bm
-from bench.harness import Row
+from bench.rows import Row
 from tests.extended import backward_error, equicorrelated, error_of_product, norm_of_matrix
 
 TITLE = "Backward errors, in units of the rounding eps of the dtype"
@@ -73,27 +73,3 @@ KINDS = {
     "ScaledBlockMatrix": scaled,
     "BlockPlusLowRank": low_rank,
 }
-
-
-def section(rows: list[Row]) -> str:
-    """The section of the page on accuracy."""
-    lines = [
-        "",
-        "## Backward errors",
-        "",
-        "The residual of `solve`, `|A x - b| / (|A| |x| + |b|)`, and the error of a product,",
-        "`|y - A x| / (|A| |x|)`, in units of eps: the largest over four right-hand sides (constant,",
-        "with sums of zero, noise far from zero, a unit vector). Blocks have correlation 1 - w within and",
-        "0.9 (1 - w) between them, so condition numbers reach n / w. `ScaledBlockMatrix` has scales",
-        "exp(N(0, 1)), `BlockPlusLowRank` three columns of 1000 N(0, 1). Each cell is solve / product,",
-        "measured by `python -m bench backward`.",
-        "",
-        "| matrix | " + " | ".join(f"w = {within:g}" for within in WITHIN) + " |",
-        "|---|" + "---|" * len(WITHIN),
-    ]
-    for row in rows:
-        cells = (
-            f"{row.notes[f'solve {w:g}']:.2g} / {row.notes[f'product {w:g}']:.2g}" for w in WITHIN
-        )
-        lines.append(f"| {row.work} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"

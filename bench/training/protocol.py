@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from bench.training.methods import METHODS, state_bytes
 from bench.training.workloads import WORKLOADS, make
@@ -180,9 +179,7 @@ def workers(jobs: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def tune(
-    trials: Trials, methods: Iterable[str], data: Path | None, jobs: int, console: Console
-) -> None:
+def tune(trials: Trials, methods: Iterable[str], data: Path | None, jobs: int) -> None:
     """Choose the learning rates."""
     with workers(jobs) as pool:
         waiting = configurations(methods)
@@ -195,12 +192,10 @@ def tune(
             for task in tasks:
                 trials.add(task.result())
             waiting = [own for own in waiting if next_tuning(trials.tuned(*own))]
-            console.print(f"{trials.name}: {len(tasks)} trials, {len(waiting)} methods go on")
+            print(f"{trials.name}: {len(tasks)} trials, {len(waiting)} methods go on")
 
 
-def run_fresh(
-    trials: Trials, methods: Iterable[str], data: Path | None, jobs: int, console: Console
-) -> None:
+def run_fresh(trials: Trials, methods: Iterable[str], data: Path | None, jobs: int) -> None:
     """Run the chosen learning rates with fresh seeds, methods in turns."""
     with workers(jobs) as pool:
         tasks = [
@@ -213,7 +208,7 @@ def run_fresh(
         ]
         for task in tasks:
             trials.add(task.result())
-    console.print(f"{trials.name}: {len(tasks)} fresh runs")
+    print(f"{trials.name}: {len(tasks)} fresh runs")
 
 
 def measure_memory(trials: Trials, methods: Iterable[str], data: Path | None, jobs: int) -> None:
