@@ -74,13 +74,15 @@ def fill(text: str, text_of: Callable[[str], str]) -> tuple[str, list[tuple[int,
 
 
 def _placed(text: str, mark: re.Match[str], text_of: Callable[[str], str]) -> str:
-    """What to write after a mark."""
+    """What to write after a mark; an `UnknownPlaceError` where Markdown would not read it as meant."""
     value = text_of(mark["address"])
     before = text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()]
     if not before.strip() and text[mark.end() :].startswith("\n"):
         return f"\n\n{value}\n\n"
     if "\n" in value:
         raise UnknownPlaceError(f"{mark['address']!r} is a table; its comment stands on a line of its own")
+    if before.lstrip().startswith("|"):
+        raise UnknownPlaceError(f"{mark['address']!r} is in a table, whose cells its | would split")
     if NOTHING.fullmatch(before):
         raise UnknownPlaceError(
             f"{mark['address']!r} begins a line, where Markdown takes a comment for a block; begin with a word"

@@ -254,7 +254,7 @@ def _numbers(found: list[Study]) -> dict[str, float]:
     steps = [study.step_ratio(DEFAULT) for study in found]
     times = [study.time_ratio(DEFAULT) for study in found]
     return {goal.figure: goal.value for goal in goals(found)} | {
-        "workloads": len(found),
+        "number of workloads": len(found),
         "workloads with fewer steps": sum(ratio < 1 for ratio in steps),
         "workloads with less time": sum(ratio < 1 for ratio in times),
         "time to target, worst workload": max(times),
