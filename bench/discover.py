@@ -78,7 +78,10 @@ def planted(case: str, correlations, sizes, n_samples: int, seeds) -> Row:
             if name in row.times:
                 row.times[name].append(elapsed)
     row.notes = {name: fmean(values) for name, values in scores.items()}
-    row.notes |= {"time / KMeans": 1 / row.ratio("KMeans"), "time / KMeans once": 1 / row.ratio("KMeans once")}
+    row.notes |= {
+        "time / KMeans": 1 / row.ratio("KMeans"),
+        "time / KMeans once": 1 / row.ratio("KMeans once"),
+    }
     best = max(row.notes[name] for name in ("KMeans", "Ward", "SpectralClustering"))
     if correlations == EASY:
         row.require("adjusted Rand index", row.notes["blockmat"], at_least=0.99)

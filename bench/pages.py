@@ -80,7 +80,9 @@ def _placed(text: str, mark: re.Match[str], text_of: Callable[[str], str]) -> st
     if not before.strip() and text[mark.end() :].startswith("\n"):
         return f"\n\n{value}\n\n"
     if "\n" in value:
-        raise UnknownPlaceError(f"{mark['address']!r} is a table; its comment stands on a line of its own")
+        raise UnknownPlaceError(
+            f"{mark['address']!r} is a table; its comment stands on a line of its own"
+        )
     if before.lstrip().startswith("|"):
         raise UnknownPlaceError(f"{mark['address']!r} is in a table, whose cells its | would split")
     if NOTHING.fullmatch(before):

@@ -44,7 +44,9 @@ def text_of(address: str) -> str:
             return report.text_of(parts)
         return _of_scenario(name, parts)
     except LookupError as error:
-        raise UnknownPlaceError(f"no result for {address!r}: {error.args[0]!r} is unknown") from error
+        raise UnknownPlaceError(
+            f"no result for {address!r}: {error.args[0]!r} is unknown"
+        ) from error
 
 
 def picture(name: str) -> bytes:
@@ -105,7 +107,10 @@ def _backward_errors(chosen: list[Row]) -> Table:
     """A column for each correlation, with the errors of solve and of the product in one cell."""
     names = [note.removeprefix("solve ") for note in chosen[0].notes if note.startswith("solve ")]
     cells = [
-        [row.work, *(f"{row.notes[f'solve {w}']:.2g} / {row.notes[f'product {w}']:.2g}" for w in names)]
+        [
+            row.work,
+            *(f"{row.notes[f'solve {w}']:.2g} / {row.notes[f'product {w}']:.2g}" for w in names),
+        ]
         for row in chosen
     ]
     return ["matrix", *(f"w = {w}" for w in names)], cells
@@ -119,4 +124,3 @@ def _machine(content: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['threads']} threads, {machine['system']}, "
         f"Python {machine['python']}, {versions}{quick}"
     )
-

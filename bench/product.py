@@ -58,7 +58,7 @@ def large(rng, n: int, k: int, quick: bool) -> list[Row]:
         rows.append(row)
         row = contest(
             f"A @ x, {name}", lambda: A @ x,
-            [limits.read(x), *labels, limits.read_write_new(x), *labels], 
+            [limits.read(x), *labels, limits.read_write_new(x), *labels],
             {"expert NumPy": expert(A, x), "scipy.sparse": experts.sparse_product(A, x)}, quick=quick,
         )  # fmt: skip
         row.require("limit / blockmat", row.ratio(LIMIT), at_least=wanted)
@@ -78,7 +78,7 @@ def single_precision(rng, n: int, k: int, quick: bool) -> Row:
     x32, y32 = x.astype(np.float32), np.ones(n, np.float32)
     row = contest(
         f"A.dot(x, out=y), n = {size}, k = {k}, contiguous, float32", lambda: B.dot(x32, out=y32),
-        [limits.read(x32), limits.read_write(x32, y32)], 
+        [limits.read(x32), limits.read_write(x32, y32)],
         {"float64": lambda: A.dot(x, out=y)}, quick=quick,
     )  # fmt: skip
     row.require("float64 / float32", row.ratio("float64"), at_least=2)

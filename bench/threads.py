@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-import blockmat as bm
 from bench.harness import contest
 from bench.product import consecutive, matrix, shuffled
 from bench.rows import Row
@@ -32,7 +31,9 @@ def measure(quick: bool) -> list[Row]:
                        "all threads": with_settings(product, shared_from=0)},
             )  # fmt: skip
             row.group, row.x = kind, n
-            row.notes["one thread / all threads"] = row.ratio("one thread") / row.ratio("all threads")
+            row.notes["one thread / all threads"] = row.ratio("one thread") / row.ratio(
+                "all threads"
+            )
             rows.append(row)
     return rows
 

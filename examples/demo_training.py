@@ -63,9 +63,7 @@ def main(arguments=None):
     _, of_diagonal = next(iter(best.values()))
     target = float(np.mean([r.losses[-1] for r in of_diagonal]))
     print(f"{'AdaGrad':<34}{'lr':>6}{'final':>17}{'steps to the':>16}{'seconds':>9}")
-    print(
-        f"{'':<34}{'':>6}{'validation loss':>17}{'diagonal loss':>16}{'in all':>9}"
-    )
+    print(f"{'':<34}{'':>6}{'validation loss':>17}{'diagonal loss':>16}{'in all':>9}")
     for name, (lr, runs) in best.items():
         curve = np.mean([r.losses for r in runs], axis=0)
         reached = EVERY * (1 + int(np.argmax(curve <= target)))

@@ -184,10 +184,18 @@ def at_a_glance(found: list[Study]) -> str:
 def of_workloads(found: list[Study]) -> str:
     """A table of the workloads, with the target of each and the time of diagonal AdaGrad."""
     rows = [
-        [s.name, WORKLOADS[s.name].title, f"{s.target:.4g}", str(s.steps), seconds(s.baseline.time_of_all)]
+        [
+            s.name,
+            WORKLOADS[s.name].title,
+            f"{s.target:.4g}",
+            str(s.steps),
+            seconds(s.baseline.time_of_all),
+        ]
         for s in found
     ]
-    return markdown(["workload", "data and network", "target loss", "steps", "time, diagonal"], rows)
+    return markdown(
+        ["workload", "data and network", "target loss", "steps", "time, diagonal"], rows
+    )
 
 
 SETTINGS = {
@@ -241,7 +249,12 @@ def text_of(address: list[str]) -> str:
 
 def _table_of_goals(found: list[Study]) -> str:
     rows = [
-        ["✓" if g.reached else "✗", g.figure, f"{g.value:.3g}", f"{'≥' if g.at_least else '≤'} {g.wanted:g}"]
+        [
+            "✓" if g.reached else "✗",
+            g.figure,
+            f"{g.value:.3g}",
+            f"{'≥' if g.at_least else '≤'} {g.wanted:g}",
+        ]
         for g in goals(found)
     ]
     return markdown(["", "figure", "measured", "goal"], rows)
