@@ -1,4 +1,4 @@
-"""Backward errors of solve and of products, by type, dtype, n and correlation."""
+"""Backward errors of solve and of products, per type, dtype, n and correlation."""
 
 import numpy as np
 
@@ -6,14 +6,15 @@ import blockmat as bm
 from bench.rows import Row
 from tests.extended import backward_error, equicorrelated, error_of_product, norm_of_matrix
 
-TITLE = "Backward errors, in units of the rounding eps of the dtype"
+TITLE = "Backward errors, in units of eps of the dtype"
+BY_GROUP = True
 
 DTYPES = (np.float32, np.float64)
 WITHIN = (0.5, 1e-2, 1e-6, 1e-12)  # one minus the correlation
 
 
 def measure(quick: bool) -> list[Row]:
-    """The largest errors over right-hand sides, two numbers for each correlation."""
+    """The largest errors over the right-hand sides: solve and product for each correlation."""
     rows = []
     for kind, make in KINDS.items():
         for n in (10**3, 10**5) if quick else (10**3, 10**6):

@@ -33,7 +33,7 @@ def measure(quick: bool) -> list[Row]:
 
 
 def estimators(sectors):
-    """Per name, a function from returns to a covariance matrix."""
+    """Functions from returns to a covariance matrix, by name."""
     return {
         "found blocks": lambda X: BlockCovariance().fit(X).covariance_,
         "found blocks, shrinkage cv": lambda X: BlockCovariance(shrinkage="cv").fit(X).covariance_,
@@ -112,7 +112,7 @@ def minimum_variance(covariance):
 
 
 def fits(quick: bool) -> list[Row]:
-    """Times to fit and to score, where nothing of size n x n is formed."""
+    """Times to fit and to score, without an n x n matrix."""
     n, k, n_samples = 1000 if quick else 4000, 20, 250
     X, labels = draw(EASY, (n // k,) * k, n_samples, 0)
     new, _ = draw(EASY, (n // k,) * k, n_samples, 1)
@@ -139,7 +139,7 @@ def fits(quick: bool) -> list[Row]:
 
 
 def checks() -> Row:
-    """Run scikit-learn's own checks of an estimator."""
+    """Run the checks of scikit-learn for estimators."""
     results = check_estimator(BlockCovariance(), on_skip=None, on_fail=None)
     counts = Counter(result["status"] for result in results)
     notes = {status: float(counts[status]) for status in ("passed", "failed", "skipped")}

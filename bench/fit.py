@@ -61,7 +61,7 @@ def in_memory(S, p: bm.Partition, work: str, quick: bool) -> Row:
 
 
 def on_disk(n: int, k: int, quick: bool) -> list[Row]:
-    """A matrix in a file, read from the disk and from the system's cache."""
+    """Fit a matrix in a file, read from the disk and from the page cache of the system."""
     size = 8 * n * n
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ def positive_definite(p: bm.Partition) -> bm.BlockConstantMatrix:
 
 
 def beside_lapack(n: int, k: int, quick: bool) -> list[Row]:
-    """Beside one LAPACK call for a k x k matrix."""
+    """Compare with one LAPACK call for a k x k matrix."""
     A = positive_definite(bm.Partition.uniform(k, n // k))
     M = np.array(A.between)
     b = np.random.default_rng(1).standard_normal(n)
@@ -64,7 +64,7 @@ def inverse_by_lu(M):
 
 
 def beside_dense(n: int, k: int, quick: bool) -> list[Row]:
-    """Beside LAPACK for the n x n matrix."""
+    """Compare with LAPACK for the n x n matrix."""
     A = positive_definite(bm.Partition.uniform(k, n // k))
     D = A.toarray()
     b = np.random.default_rng(1).standard_normal(n)

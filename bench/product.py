@@ -31,7 +31,7 @@ def matrix(p: bm.Partition, dtype=np.float64) -> bm.BlockConstantMatrix:
 
 
 def consecutive(n: int, k: int) -> bm.Partition:
-    """Blocks of unequal sizes, about n / k."""
+    """Contiguous blocks with unequal sizes around n / k."""
     rng = np.random.default_rng(2)
     return bm.Partition.from_sizes(1 + rng.multinomial(n - k, np.full(k, 1 / k)))
 

@@ -122,9 +122,9 @@ def _warm_up() -> None:
 
 
 def _without_scheduler(path: str, p: bm.Partition) -> tuple[float, float, float]:
-    """The times of two processes that share all chunks by themselves: reading, sums, and both.
+    """Times of two processes that share all chunks without a scheduler: to read, to sum, and both.
 
-    They wait for each other before each of the three. The third reads again, chunk by chunk.
+    They wait for each other before each of the three. The third reads all chunks again.
     """
     from multiprocessing import get_context
 
@@ -178,7 +178,7 @@ def _half_of_chunks(path: str, p: bm.Partition, half: int, barrier, results) -> 
 
 
 def on_disk(n: int) -> Row:
-    """Fit a zarr array on two processes; chunks that hold one number only take no space."""
+    """Fit a zarr array on two processes; chunks with a single value need no space on disk."""
     import dask.array as da
     import zarr
 
@@ -204,17 +204,17 @@ def on_disk(n: int) -> Row:
 
 
 def _peak_memory() -> float:
-    """The most memory that this process has ever had, in GB."""
+    """The peak memory of this process, in GB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024 / 1e9
-    raise OSError("/proc/self/status does not tell VmHWM")
+    raise OSError("/proc/self/status has no VmHWM")
 
 
 def sampled(m: int) -> list[Row]:
-    """Chunks in m rows by m columns of a matrix that is never there as a whole.
+    """Fit m x m chunks drawn at random from a matrix that is never stored.
 
-    Their places are drawn at random, and each chunk is made from a seed when it is needed.
+    Each chunk is generated from a seed when it is needed.
     """
     import dask.array as da
 
@@ -258,7 +258,7 @@ def _only_made(chunk):
 
 
 def predicted(workers: int, chunk: int, per_gb: float, read_per_gb: float, per_task: float) -> Row:
-    """What the measured speeds mean for 80 TB on other numbers of workers."""
+    """Hours for 80 TB on other numbers of workers, computed from the measured speeds."""
     n_tasks = (LARGE_N / chunk) ** 2
     gb = 8e-9 * LARGE_N**2
     hours = {
@@ -277,7 +277,7 @@ def predicted(workers: int, chunk: int, per_gb: float, read_per_gb: float, per_t
 
 
 def steps(name: str, quick: bool) -> Row | None:
-    """Times of a training step of two optimizers in the same two processes."""
+    """Times of a training step of three optimizers in the same two processes."""
     folder = data.folder()
     if name == "mlp" and (folder is None or not (folder / "mnist.npz").exists()):
         data.load("mnist.npz")
@@ -289,7 +289,7 @@ def steps(name: str, quick: bool) -> Row | None:
             for rank in range(2)
         ]  # fmt: skip
         if any(run.wait() for run in runs):
-            raise RuntimeError(f"training {name} in two processes has failed")
+            raise RuntimeError(f"training of {name} in two processes failed")
         times = json.loads((Path(place) / "times.json").read_text())
     notes = {key: 1e3 * value for key, value in times.items()}
     row = Row(f"{name}, milliseconds", notes=notes, group=STEPS)

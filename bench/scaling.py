@@ -86,7 +86,7 @@ def at_once(n: int, k: int) -> Row:
 
 
 def by_blocks(n: int, quick: bool) -> list[Row]:
-    """A.invsqrtm() @ x: few blocks, where passes over x dominate, to many, where k cubed does."""
+    """A.invsqrtm() @ x from few blocks, where passes over x dominate, to many, where k³ dominates."""
     rows = []
     for k in (10, 100, 500) if quick else (10, 30, 100, 300, 1000, 2000):
         A = positive_definite(bm.Partition.uniform(k, n // k))

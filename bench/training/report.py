@@ -1,4 +1,4 @@
-"""What the trials show: tables and numbers for the pages."""
+"""Tables and numbers of the trials for the pages."""
 
 import math
 import statistics
