@@ -1,4 +1,4 @@
-"""The command line: ``python -m blockmat demo | fit | info | apply``."""
+"""The command line: ``python -m blockmat fit | info | apply``."""
 
 import argparse
 import os
@@ -49,24 +49,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"blockmat {bm.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser(
-        "demo",
-        help="compress, invert and use a real kernel matrix of 1797 digits, and train on them",
-    )
-    demo.add_argument(
-        "--picture",
-        metavar="FILE",
-        default="blockmat-demo.png",
-        help="where to save the picture (default: %(default)s)",
-    )
-    demo.add_argument(
-        "--training-picture",
-        metavar="FILE",
-        default="blockmat-training.png",
-        help="where to save the picture of the training (default: %(default)s)",
-    )
-    demo.set_defaults(run=_demo)
-
     fit = commands.add_parser("fit", help="fit a matrix and save the result")
     fit.add_argument(
         "input", metavar="INPUT", type=Path,
@@ -105,13 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     apply.set_defaults(run=_apply)
     return parser
-
-
-def _demo(options: argparse.Namespace) -> None:
-    from blockmat import demo, demo_training
-
-    demo.run(options.picture)
-    demo_training.run(options.training_picture)
 
 
 def _fit(options: argparse.Namespace) -> None:

@@ -39,8 +39,6 @@ def test_import_loads_no_extra_and_no_kernel():
             "from blockmat.plot import plot_fit; plot_fit(np.eye(2), bm.fit(np.eye(2), [0, 0]))",
         ),
         ("torch", "torch", "import blockmat.optim.torch"),
-        ("torch", "demo", "import blockmat.demo_training"),
-        ("sklearn", "demo", "from blockmat.demo import digits_kernel; digits_kernel()"),
     ],
 )
 def test_a_missing_extra_is_named(blocked, extra, code):

@@ -1,4 +1,4 @@
-"""What trains: every method as a function from a model, a learning rate and a momentum."""
+"""The optimizers of the experiments: functions of a model, a learning rate and a momentum."""
 
 import math
 from collections.abc import Callable
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from blockmat.optim._torch_symmetric import compose, damped_inverse_root, decompose, full
+from blockmat.optim._torch_updates import WeightStep
 from torch import nn
 from torch.optim import SGD, Adam, Muon, Optimizer
 
 from blockmat.optim import _torch_between as between
-from blockmat.optim._torch_symmetric import compose, damped_inverse_root, decompose, full
-from blockmat.optim._torch_updates import WeightStep
 from blockmat.optim.torch import MAX_CHANGE, BlockAdaGrad, tensors_in
 
 FREE = {"max_change": math.inf}
 
 
 class DiagonalAdaGrad(Optimizer):
-    """torch.optim.Adagrad's foreach implementation with momentum, as lean as it can be."""
+    """The foreach implementation of torch.optim.Adagrad, with momentum and without further options."""
 
     def __init__(self, params: Any, lr: float, momentum: float) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
@@ -54,7 +54,7 @@ def _dense_between(job: WeightStep) -> dict[str, Any]:
 
 
 class DiagonalCore(BlockAdaGrad):
-    """The ablation: of the between core only the diagonal is used."""
+    """An ablation that uses only the diagonal of the between core."""
 
     def _renew_roots(self, jobs: list[WeightStep]) -> None:
         super()._renew_roots(jobs)
@@ -79,7 +79,7 @@ class OneSidedShampoo(BlockAdaGrad):
 
 
 class MuonAndAdam(Optimizer):
-    """torch.optim.Muon for hidden matrices and Adam for the rest, as its authors advise."""
+    """torch.optim.Muon for hidden matrices and Adam for the rest, as the authors of Muon advise."""
 
     def __init__(self, model: nn.Module, lr: float) -> None:
         outer = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
@@ -101,7 +101,7 @@ class MuonAndAdam(Optimizer):
 
 @dataclass(frozen=True)
 class Method:
-    """A method; those with momentum are run without it and with 0.9."""
+    """A method and the momenta that it runs with."""
 
     title: str
     make: Callable[[nn.Module, float, float], Optimizer]
@@ -109,7 +109,7 @@ class Method:
 
 
 def _named(optimizer: type[BlockAdaGrad], **options: Any) -> Callable[..., Optimizer]:
-    """For methods that treat all layers alike: names, and no roles of layers."""
+    """For methods that treat all layers alike; they get named parameters."""
 
     def make(model: nn.Module, lr: float, momentum: float) -> Optimizer:
         return optimizer(model.named_parameters(), lr=lr, momentum=momentum, **options)
@@ -118,7 +118,7 @@ def _named(optimizer: type[BlockAdaGrad], **options: Any) -> Callable[..., Optim
 
 
 def _model(optimizer: type[BlockAdaGrad], **options: Any) -> Callable[..., Optimizer]:
-    """For methods with the defaults: embeddings and the output layer are told apart."""
+    """For methods that treat embeddings and the output layer differently; they get the model."""
 
     def make(model: nn.Module, lr: float, momentum: float) -> Optimizer:
         return optimizer(model, lr=lr, momentum=momentum, **options)
@@ -145,7 +145,7 @@ def _muon(model: nn.Module, lr: float, momentum: float) -> Optimizer:
 METHODS = {
     "diagonal": Method("diagonal AdaGrad", _diagonal),
     "diagonal-bounded": Method(
-        "diagonal AdaGrad, bounded change",
+        "diagonal AdaGrad, bounded updates",
         _named(BlockAdaGrad, partition="diagonal", max_change=MAX_CHANGE),
         (0.9,),
     ),
@@ -161,7 +161,7 @@ METHODS = {
         "aligned, row grafting", _model(BlockAdaGrad, structure="aligned", grafting="row")
     ),
     "shampoo": Method("one-sided Shampoo", _model(OneSidedShampoo, structure="aligned")),
-    "scaled-free": Method("scaled, any change", _model(BlockAdaGrad, **FREE), (0.9,)),
+    "scaled-free": Method("scaled, no bound", _model(BlockAdaGrad, **FREE), (0.9,)),
     "scaled": Method("scaled (default)", _model(BlockAdaGrad)),
     "adam": Method("Adam", _adam, (0.9,)),
     "sgd": Method("SGD", _sgd, (0.9,)),
