@@ -61,7 +61,10 @@ def multiplicity_sum(x: Array, sizes: Sizes) -> Array:
 
     The deviations from the mean of block b have ``n_b - 1`` dimensions (:ref:`theory-pair`).
     """
-    return namespace(x).sum(x * (sizes - 1), axis=-1)
+    xp = namespace(x)
+    if _is_number(sizes):
+        return xp.sum(x * (sizes - 1), axis=-1)
+    return xp.matmul(x, sizes - 1)
 
 
 # Numbers in the blocks
@@ -150,7 +153,7 @@ def pair_of_outer_product(sums: Array, squares: Array, sizes: Sizes) -> Pair:
     (:ref:`theory-adagrad`).
     """
     means = coordinates(sums, sizes)
-    within = within_of_rest(squares - abs(means) ** 2, sizes)
+    within = within_of_rest(squares - _squares(means), sizes)
     return _column(means) * _row(_conjugate(means)), within
 
 
@@ -250,10 +253,10 @@ def squared_norm(between: Array, within: Array, sizes: Sizes) -> Array:
     For aligned blocks the last are ``(n_a - 1) |D_ab|^2`` (:ref:`theory-aligned`).
     """
     xp = namespace(between)
-    squares = abs(within) ** 2
+    squares = _squares(within)
     if is_aligned(between, within):
         squares = xp.sum(squares, axis=-1)
-    return xp.sum(abs(between) ** 2, axis=(-2, -1)) + multiplicity_sum(squares, sizes)
+    return xp.sum(_squares(between), axis=(-2, -1)) + multiplicity_sum(squares, sizes)
 
 
 # The shape of a pair
@@ -298,6 +301,13 @@ def _row(x: Any) -> Any:
     return x if _is_number(x) else x[..., None, :]
 
 
+def _is_complex(x: Array) -> bool:
+    return bool(namespace(x).isdtype(x.dtype, "complex floating"))
+
+
+def _squares(x: Array) -> Array:
+    return abs(x) ** 2 if _is_complex(x) else x**2
+
+
 def _conjugate(x: Array) -> Array:
-    xp = namespace(x)
-    return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x
+    return namespace(x).conj(x) if _is_complex(x) else x

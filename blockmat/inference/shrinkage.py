@@ -127,8 +127,7 @@ def spread_of(deviations: Array, p: Partition | None) -> Spread:
             single - squares, _beyond_rounding(squares - lengths.mean() ** 2 / n, squares)
         )
     means = pair.coordinates(p.block_sums(deviations, axis=1), p.sizes)
-    rest = p.block_sums(deviations**2, axis=1) - means**2
-    within = pair.within_of_rest(rest, p.sizes)
+    within = pair.within_of_rest(p.block_sums(deviations**2, axis=1) - means**2, p.sizes)
     projected = (means**2).sum(axis=1) ** 2 + pair.multiplicity_sum(within**2, p.sizes)
     between = means.T @ means / n_samples
     target = float(pair.squared_norm(between, within.mean(axis=0), p.sizes))
