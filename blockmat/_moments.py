@@ -9,6 +9,7 @@ from blockmat._blockwise import block_sums, pieces, shared_ranges, sum_of_parts
 from blockmat._sums import row_chunks
 from blockmat._threads import run
 from blockmat._validation import Array, accumulator_dtype, first_non_finite
+from blockmat.cores import pair
 from blockmat.exceptions import NonFiniteError
 from blockmat.partition import Partition
 
@@ -59,8 +60,7 @@ class Moments:
 
     def pair(self) -> tuple[Array, Array]:
         """Return the canonical pair of the projected sum."""
-        multiplicity = np.maximum(self.partition.sizes - 1, 1)
-        return self.between, (self.rest.T / multiplicity).T
+        return self.between, pair.within_of_rest(self.rest, self.partition.sizes, self.aligned)
 
 
 @dataclass
@@ -117,7 +117,7 @@ def outer_moments(x: Array, p: Partition, aligned: bool, size: Array | None = No
     `size` (n,) is the size of the numbers that x was computed from, by default its own.
     """
     double = x.astype(accumulator_dtype(x.dtype), copy=False)
-    means = block_sums(p, x) / np.sqrt(p.sizes)
+    means = pair.coordinates(block_sums(p, x), p.sizes)
     between = np.multiply.outer(means, means.conj())
     traces = block_sums(p, _squares(double))
     rest = _rest(double[None], None, p, aligned, traces, between)
@@ -153,7 +153,7 @@ def _moments_of_rows(
     means = sum_of_parts(parts)
     if check_finite and not np.isfinite(means).all():
         refuse_non_finite_samples(first_non_finite(X))
-    means /= np.sqrt(p.sizes)
+    means /= pair.root(p.sizes)
     with np.errstate(over="ignore", invalid="ignore"):  # which the caller looks at
         between = means.T @ means.conj()
         traces = block_sums(p, squares)
@@ -248,15 +248,7 @@ def within_from_sums(p: Partition, between: Array, traces: Array) -> Array:
     What is left of a difference that has cancelled to rounding is rounding, and set
     to zero: a constant block has no deviations, not a random tiny one.
     """
-    if traces.ndim == 1:
-        taken, multiplicity, square = np.diagonal(between), p.sizes - 1, p.sizes > 1
-    else:
-        taken, multiplicity = between, np.broadcast_to(p.sizes - 1, traces.shape)
-        square = (p.sizes[:, None] == p.sizes) & (p.sizes > 1)
+    rounding = 16 * np.finfo(np.float64).eps * pair.root(p.sizes)
     with np.errstate(invalid="ignore"):  # infinite sums, which the caller may allow
-        rest = traces - taken
-    rounding = 16 * np.finfo(np.float64).eps * np.sqrt(p.sizes) * (np.abs(traces) + np.abs(taken))
-    keep = square & ~(np.abs(rest) <= rounding)
-    within = np.zeros(traces.shape, dtype=np.result_type(between, traces))
-    np.divide(rest, multiplicity, out=within, where=keep)
+        within: Array = pair.within_of_traces(traces, between, p.sizes, rounding)
     return within

@@ -10,6 +10,7 @@ from blockmat._scale import in_range
 from blockmat._similarity import Standardized, same_products, standardize
 from blockmat._sums import as_real_samples
 from blockmat._validation import Array
+from blockmat.cores import pair
 from blockmat.fitting import fit_samples
 from blockmat.partition import Partition, as_partition
 
@@ -125,12 +126,11 @@ def spread_of(deviations: Array, p: Partition | None) -> Spread:
         return Spread(
             single - squares, _beyond_rounding(squares - lengths.mean() ** 2 / n, squares)
         )
-    several = np.maximum(p.sizes - 1, 1)
-    means = p.block_sums(deviations, axis=1) / np.sqrt(p.sizes)
-    within = np.where(p.sizes > 1, (p.block_sums(deviations**2, axis=1) - means**2) / several, 0)
-    projected = (means**2).sum(axis=1) ** 2 + within**2 @ (p.sizes - 1)
+    means = pair.coordinates(p.block_sums(deviations, axis=1), p.sizes)
+    within = pair.within_of_rest(p.block_sums(deviations**2, axis=1) - means**2, p.sizes)
+    projected = (means**2).sum(axis=1) ** 2 + pair.multiplicity_sum(within**2, p.sizes)
     between = means.T @ means / n_samples
-    target = float((between**2).sum() + within.mean(axis=0) ** 2 @ (p.sizes - 1))
+    target = float(pair.squared_norm(between, within.mean(axis=0), p.sizes))
     distance = _beyond_rounding(squares - target, squares)
     return Spread(max(single - float(projected.mean()) - distance, 0.0), distance)
 

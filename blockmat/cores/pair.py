@@ -21,6 +21,16 @@ Array: TypeAlias = Any  # of any library that follows the array API standard
 Sizes: TypeAlias = Any  # an array (k,), or an int
 Pair: TypeAlias = tuple[Array, Array]  # between and within
 
+_namespaces: dict[type, Any] = {}
+
+
+def namespace(x: Array) -> Any:
+    """Return the functions of the array's library, found once for each type of arrays."""
+    found = _namespaces.get(type(x))
+    if found is None:
+        found = _namespaces[type(x)] = array_namespace(x)
+    return found
+
 
 # Geometry
 
@@ -51,7 +61,10 @@ def multiplicity_sum(x: Array, sizes: Sizes) -> Array:
 
     The deviations from the mean of block b have ``n_b - 1`` dimensions (:ref:`theory-pair`).
     """
-    return array_namespace(x).sum(x * (sizes - 1), axis=-1)
+    xp = namespace(x)
+    if _is_number(sizes):
+        return xp.sum(x, axis=-1) * (sizes - 1)
+    return xp.matmul(x, sizes - 1)
 
 
 # Numbers in the blocks
@@ -114,7 +127,7 @@ def within_of_traces(
     rest = traces - taken
     if rounding is not None:
         is_rounding = abs(rest) <= rounding * (abs(traces) + abs(taken))
-        rest = array_namespace(rest).where(is_rounding, 0, rest)
+        rest = namespace(rest).where(is_rounding, 0, rest)
     return within_of_rest(rest, sizes, aligned)
 
 
@@ -126,10 +139,11 @@ def within_of_rest(rest: Array, sizes: Sizes, aligned: bool = False) -> Array:
     """
     if _is_number(sizes):
         return _if_several(rest, 0, sizes) / max(sizes - 1, 1)
-    size = _column(sizes) if aligned else sizes
+    xp, size = namespace(rest), _column(sizes) if aligned else sizes
+    exists = size > 1
     if aligned:
-        rest = array_namespace(rest).where(size == _row(sizes), rest, 0)
-    return _if_several(rest, 0, size) / _if_several(size - 1, 1, size)
+        exists = exists & (size == _row(sizes))
+    return xp.where(exists, rest, 0) / xp.where(exists, size - 1, 1)
 
 
 def pair_of_outer_product(sums: Array, squares: Array, sizes: Sizes) -> Pair:
@@ -139,7 +153,7 @@ def pair_of_outer_product(sums: Array, squares: Array, sizes: Sizes) -> Pair:
     (:ref:`theory-adagrad`).
     """
     means = coordinates(sums, sizes)
-    within = within_of_rest(squares - abs(means) ** 2, sizes)
+    within = within_of_rest(squares - _squares(means), sizes)
     return _column(means) * _row(_conjugate(means)), within
 
 
@@ -189,7 +203,7 @@ def compose(values: Array, vectors: Array) -> Array:
     It is a function of a Hermitian core, for w that function of its eigenvalues
     (:ref:`theory-functions`).
     """
-    adjoint = _conjugate(array_namespace(vectors).matrix_transpose(vectors))
+    adjoint = _conjugate(namespace(vectors).matrix_transpose(vectors))
     return (vectors * _row(values)) @ adjoint
 
 
@@ -198,7 +212,7 @@ def damped_inverse_root(eigenvalues: Array, damping: float) -> Array:
 
     Each core has its own maximum (:ref:`theory-adagrad`). Negative w count as 0.
     """
-    xp = array_namespace(eigenvalues)
+    xp = namespace(eigenvalues)
     w = xp.where(eigenvalues < 0, 0, eigenvalues)
     damped = w + damping * xp.max(w, axis=-1, keepdims=True)
     return xp.where(damped > 0, damped, xp.inf) ** -0.5
@@ -211,9 +225,8 @@ def signal_share(largest: Array, energy: Array, eps: float) -> Array:
     summed as the core is, and eps the spacing of their numbers at 1. It is 0 if w is not positive
     (:ref:`theory-adagrad`).
     """
-    xp = array_namespace(largest)
-    is_positive = largest > 0
-    return xp.where(is_positive, largest, 0) / xp.where(is_positive, largest + eps * energy, 1)
+    xp = namespace(largest)
+    return largest / xp.where(largest > 0, largest + eps * energy, xp.inf)
 
 
 def log_abs_det(eigenvalues: Array, within: Array, sizes: Sizes) -> Array:
@@ -222,14 +235,14 @@ def log_abs_det(eigenvalues: Array, within: Array, sizes: Sizes) -> Array:
     For aligned blocks of one size, give the eigenvalues of D as `within`
     (:ref:`theory-pair`).
     """
-    xp = array_namespace(eigenvalues)
+    xp = namespace(eigenvalues)
     logs = xp.log(_if_several(abs(within), 1, sizes))
     return xp.sum(xp.log(abs(eigenvalues)), axis=-1) + multiplicity_sum(logs, sizes)
 
 
 def trace(between: Array, within: Array, sizes: Sizes) -> Array:
     """Return ``tr M + sum (n_b - 1) d_b`` (:ref:`theory-pair`)."""
-    xp = array_namespace(between)
+    xp = namespace(between)
     own = diagonal(within) if is_aligned(between, within) else within
     return xp.sum(diagonal(between), axis=-1) + multiplicity_sum(own, sizes)
 
@@ -239,11 +252,11 @@ def squared_norm(between: Array, within: Array, sizes: Sizes) -> Array:
 
     For aligned blocks the last are ``(n_a - 1) |D_ab|^2`` (:ref:`theory-aligned`).
     """
-    xp = array_namespace(between)
-    squares = abs(within) ** 2
+    xp = namespace(between)
+    squares = _squares(within)
     if is_aligned(between, within):
         squares = xp.sum(squares, axis=-1)
-    return xp.sum(abs(between) ** 2, axis=(-2, -1)) + multiplicity_sum(squares, sizes)
+    return xp.sum(_squares(between), axis=(-2, -1)) + multiplicity_sum(squares, sizes)
 
 
 # The shape of a pair
@@ -258,14 +271,14 @@ def as_square(between: Array, within: Array) -> Array:
     """Return D, or d on the diagonal of zeros, (..., k, k)."""
     if is_aligned(between, within):
         return within
-    xp = array_namespace(within)
+    xp = namespace(within)
     eye = xp.eye(within.shape[-1], dtype=xp.bool, device=device(within))
     return xp.where(eye, _row(within), 0)
 
 
 def diagonal(x: Array) -> Array:
     """Return the diagonal of a core (..., k, k)."""
-    return array_namespace(x).linalg.diagonal(x)
+    return namespace(x).linalg.diagonal(x)
 
 
 def _is_number(sizes: Sizes) -> bool:
@@ -274,7 +287,7 @@ def _is_number(sizes: Sizes) -> bool:
 
 def _if_several(x: Array, other: float, sizes: Sizes) -> Array:
     """Return x for blocks of several members, and `other` for those of one."""
-    xp = array_namespace(x)
+    xp = namespace(x)
     if _is_number(sizes):
         return x if sizes > 1 else xp.full_like(x, other)
     return xp.where(sizes > 1, x, other)
@@ -288,6 +301,13 @@ def _row(x: Any) -> Any:
     return x if _is_number(x) else x[..., None, :]
 
 
+def _is_complex(x: Array) -> bool:
+    return bool(namespace(x).isdtype(x.dtype, "complex floating"))
+
+
+def _squares(x: Array) -> Array:
+    return abs(x) ** 2 if _is_complex(x) else x**2
+
+
 def _conjugate(x: Array) -> Array:
-    xp = array_namespace(x)
-    return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x
+    return namespace(x).conj(x) if _is_complex(x) else x

@@ -1,6 +1,6 @@
-"""When optimizers renew inverse square roots, what a gradient counts, and what is rounding."""
+"""When optimizers renew inverse square roots, and what a gradient counts."""
 
-from typing import Any
+from blockmat.cores.pair import signal_share as signal_share  # for _torch_cores
 
 
 def refresh_is_due(step: int, last: int, interval: int) -> bool:
@@ -21,27 +21,3 @@ def factors(decay: float | None, gap: int) -> tuple[float, float]:
 def total_weight(decay: float | None, step: int) -> float:
     """Return the sum of the weights in an exponential average, and 1 for a sum."""
     return 1.0 if decay is None else 1 - decay**step
-
-
-def signal_share(largest: Any, energy: Any, eps: float) -> Any:
-    """Return what the root of a core is multiplied by, so that it does not amplify rounding.
-
-    Rounding moves each entry of a gradient by some eps of its size. So a core that is zero in
-    exact arithmetic, such as the block sums of a weight behind a LayerNorm, has a largest
-    eigenvalue w of some eps^2 of the energy e, the largest mean square of the entries of a
-    block. Its inverse root would make updates of it as long as those of gradients. The factor
-    ``w / (w + eps e)`` makes these c^2 eps as long where rounding is c eps of the entries, and
-    changes a core that has a thousandth of the energy, a share far below what networks have
-    without such a symmetry, by 1000 eps. The floor, eps, is as far above rounding, eps^2, as
-    it is below 1.
-
-    Parameters
-    ----------
-    largest : float or Tensor
-        The largest eigenvalue of the core, positive.
-    energy : float or Tensor
-        The largest mean square of the entries of a block, summed as the core is.
-    eps : float
-        The spacing of the gradient's numbers at 1.
-    """
-    return largest / (largest + eps * energy)

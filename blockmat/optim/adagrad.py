@@ -1,15 +1,17 @@
 """BlockAdaGrad: full-matrix AdaGrad with a block-constant matrix, for NumPy arrays."""
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
 
 from blockmat._validation import Array, accumulator_dtype, as_count, as_numeric, check_finite
 from blockmat.accumulator import BlockAccumulator
+from blockmat.cores import pair
 from blockmat.exceptions import DtypeError, NonFiniteError, PartitionMismatchError, ShapeError
 from blockmat.matrix import BlockConstantMatrix
-from blockmat.optim._schedule import factors, refresh_is_due, signal_share, total_weight
+from blockmat.optim._schedule import factors, refresh_is_due, total_weight
 from blockmat.partition import Partition, as_partition
 
 __all__ = ["BlockAdaGrad"]
@@ -317,21 +319,19 @@ class _Slot:
 
     def renew_root(self, damping: float, weight: float, dtype: np.dtype[Any]) -> None:
         matrix = self.accumulator.matrix()
-        eps, most = float(np.finfo(dtype).eps), float(np.finfo(dtype).max)
+        info = np.finfo(dtype)
+        damping = max(damping, float(info.eps))
         if matrix.dtype.kind == "c":
             dtype = np.result_type(dtype, np.complex64)
         energy = _largest_mean_square(matrix)
 
-        def damped_inverse_root(w: Array) -> Array:
-            w = np.maximum(w, 0)
-            largest = np.max(w)
-            if not largest > 0:
-                return np.zeros_like(w)
-            scale = np.sqrt(weight) * signal_share(largest, energy, eps)
-            root: Array = scale * (w + max(damping, eps) * largest) ** -0.5
-            return root.clip(max=most)
+        def root_of(w: Array) -> Array:
+            scale = math.sqrt(weight) * pair.signal_share(w.max(), energy, float(info.eps))
+            root: Array = np.minimum(scale * pair.damped_inverse_root(w, damping), info.max)
+            return root
 
-        self.root = matrix.funm(damped_inverse_root).astype(dtype)
+        root = matrix.funm(root_of)
+        self.root = root if root.dtype == dtype else root.astype(dtype)
 
     def direction(self, g: Array, momentum: float) -> Array:
         update = self.root @ g
@@ -382,5 +382,6 @@ def _sum_of_squares(g: Array) -> float:
 
 def _largest_mean_square(matrix: BlockConstantMatrix) -> float:
     """Return the largest of the means of the diagonal over each block."""
-    values = matrix.diagonal_values
-    return float(np.max(np.real(np.diagonal(values) if values.ndim == 2 else values)))
+    within = np.diagonal(matrix.within) if matrix.is_aligned else matrix.within
+    means = pair.diagonal_values(matrix.between, within, matrix.partition.sizes)
+    return float(means.real.max())
