@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from blockmat.optim._torch_symmetric import compose, damped_inverse_root, decompose, full
-from blockmat.optim._torch_updates import WeightStep
 from torch import nn
 from torch.optim import SGD, Adam, Muon, Optimizer
 
-from blockmat.optim import _torch_between as between
-from blockmat.optim.torch import MAX_CHANGE, BlockAdaGrad, tensors_in
+from blockmat.cores import pair
+from blockmat.optim.torch import BlockAdaGrad
+from blockmat.optim.torch.between import DenseCore
+from blockmat.optim.torch.checkpoint import tensors_in
+from blockmat.optim.torch.structure import STRUCTURES
+from blockmat.optim.torch.symmetric import decompose
+from blockmat.optim.torch.weight_step import WeightStep
 
 FREE = {"max_change": math.inf}
 
@@ -46,36 +49,39 @@ class DiagonalAdaGrad(Optimizer):
             torch._foreach_add_(params, buffers, alpha=-group["lr"])
 
 
-def _dense_between(job: WeightStep) -> dict[str, Any]:
-    state: dict[str, Any] = job.state["between"]
-    if "vectors" in state:
-        between.make_dense(state)
-    return state
+def _dense_between(step: WeightStep) -> DenseCore:
+    """Go over to the k x k matrix of the between core, and return it."""
+    step.cores.between = step.cores.between.to_dense_core()
+    return step.cores.between
 
 
 class DiagonalCore(BlockAdaGrad):
     """An ablation that uses only the diagonal of the between core."""
 
-    def _renew_roots(self, jobs: list[WeightStep]) -> None:
-        super()._renew_roots(jobs)
-        for job in jobs:
-            state = _dense_between(job)
-            diagonal = damped_inverse_root(between.diagonal(state), job.group["damping"])
-            state["root"] = torch.diag(diagonal)
+    def _renew_roots(self, weights: list[WeightStep]) -> None:
+        super()._renew_roots(weights)
+        for step in weights:
+            core = _dense_between(step)
+            diagonal = pair.damped_inverse_root(core.diagonal(), step.group["damping"])
+            core.state["root"] = torch.diag(diagonal)
 
 
 class OneSidedShampoo(BlockAdaGrad):
     """Aligned blocks without the mean direction: both cores are the sum of G G^T."""
 
-    def _renew_roots(self, jobs: list[WeightStep]) -> None:
-        found = decompose([full(job.state["within"]) / job.sizes for job in jobs])
-        for job, pair in zip(jobs, found, strict=True):
-            if pair is not None:
-                values, vectors = pair
-                root = compose(damped_inverse_root(values, job.group["damping"]), vectors)
-                for state, name in ((_dense_between(job), "root"), (job.state, "within_root")):
-                    state[name] = root
-                job.state["refreshed"] = job.step
+    def _renew_roots(self, weights: list[WeightStep]) -> None:
+        products = [step.cores.within.products.lower_triangle() for step in weights]
+        found = decompose(
+            [p / step.weight.sizes for p, step in zip(products, weights, strict=True)]
+        )
+        for step, decomposition in zip(weights, found, strict=True):
+            if decomposition is not None:
+                values, vectors = decomposition
+                factors = pair.damped_inverse_root(values, step.group["damping"])
+                root = pair.compose(factors, vectors)
+                _dense_between(step).state["root"] = root
+                step.cores.within.root = step.state["within_root"] = root
+                step.state["refreshed"] = step.due.step
 
 
 class MuonAndAdam(Optimizer):
@@ -146,7 +152,7 @@ METHODS = {
     "diagonal": Method("diagonal AdaGrad", _diagonal),
     "diagonal-bounded": Method(
         "diagonal AdaGrad, bounded updates",
-        _named(BlockAdaGrad, partition="diagonal", max_change=MAX_CHANGE),
+        _named(BlockAdaGrad, partition="diagonal", max_change=STRUCTURES["scaled"].max_change),
         (0.9,),
     ),
     "row": Method("one number per row", _named(BlockAdaGrad, **FREE, partition="row scalars")),

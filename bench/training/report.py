@@ -25,7 +25,7 @@ from bench.training.protocol import (
     final_loss,
 )
 from bench.training.workloads import VALIDATION, WORKLOADS
-from blockmat.optim.torch import MAX_CHANGE
+from blockmat.optim.torch.structure import STRUCTURES
 
 STEPS_GOAL, SECONDS_GOAL = 0.6, 1.0
 
@@ -212,7 +212,7 @@ SETTINGS = {
     "validations in a mean": SMOOTH,
     "steps in a mean": SMOOTH * EVERY,
     "factor of a near loss": NEAR,
-    "largest change": MAX_CHANGE,
+    "largest change": STRUCTURES["scaled"].max_change,
 }
 
 
