@@ -34,8 +34,6 @@ def test_the_pages_have_places():
 def test_every_stored_result_stands_in_a_page():
     text = "".join(path.read_text(encoding="utf-8") for path in pages.pages())
     for path in rows.RESULTS.glob("*.json"):
-        if path.stem == "demo":  # for README
-            continue
         assert f"<!-- bench: {path.stem} | " in text, path.name
         _, found = rows.load(path.stem)
         whole = re.search(rf"<!-- bench: {path.stem} \| (times|values) -->", text)
