@@ -1,4 +1,4 @@
-"""The optimizer for PyTorch; it may import ``blockmat.blocks``, ``blockmat.cores`` and ``torch``.
+"""The optimizer for PyTorch; it may import blocks, cores, the schedule of `blockmat.optim`, and torch.
 
 Needs the ``torch`` extra.
 """
