@@ -63,7 +63,7 @@ def multiplicity_sum(x: Array, sizes: Sizes) -> Array:
     """
     xp = namespace(x)
     if _is_number(sizes):
-        return xp.sum(x, axis=-1) * (sizes - 1)
+        return xp.sum(x * (sizes - 1), axis=-1)
     return xp.matmul(x, sizes - 1)
 
 
