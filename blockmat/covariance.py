@@ -14,8 +14,8 @@ from blockmat.blocks.extras import missing_extra
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import ShapeError
-from blockmat.finding.partition import find_partition
-from blockmat.finding.standardize import Standardized, same_products, standardize
+from blockmat.finding.find_partition import find_partition
+from blockmat.finding.standardize import Standardized, compress_rows, standardize
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import squared_distances
 from blockmat.inference.likelihood import log_likelihood, require_estimate
@@ -271,7 +271,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if shrinkage == 1:
             return model
         weight = float(np.sqrt((1 - shrinkage) / len(Z)))
-        return BlockPlusLowRank(model, weight * (same_products(Z) * scale).T)
+        return BlockPlusLowRank(model, weight * (compress_rows(Z) * scale).T)
 
     @property
     def covariance_(self) -> Array:

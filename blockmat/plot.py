@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 from blockmat.blocks.checks import Array
 from blockmat.blocks.extras import import_extra
 from blockmat.blocks.partition import Partition
-from blockmat.finding.partition import PartitionPath
+from blockmat.finding.partition_path import PartitionPath
 from blockmat.matrices.block_constant import BlockConstantMatrix, square_within
 from blockmat.matrices.scaled import ScaledBlockMatrix
 

@@ -8,9 +8,9 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range
-from blockmat.finding.standardize import Standardized, same_products, standardize
+from blockmat.finding.standardize import Standardized, compress_rows, standardize
 from blockmat.fitting.fit_samples import fit_samples
-from blockmat.fitting.held_out import each, folds, squared_distances
+from blockmat.fitting.held_out import map_in_threads, squared_distances, train_test_folds
 from blockmat.sources.samples import as_real_samples
 
 __all__ = ["optimal_shrinkage"]
@@ -95,7 +95,7 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     named = X
     X = as_real_samples(X, 2)
     p = None if partition is None else as_partition(partition, X.shape[1], source=named)
-    deviations, _ = in_range(standardize(X, not assume_centered, scaled=False).deviations)
+    deviations, _ = in_range(standardize(X, not assume_centered, unit_variance=False).deviations)
     spread = spread_of(deviations, p)
     if spread.distance <= 0:
         return 0.0 if p is None else 1.0
@@ -160,8 +160,13 @@ def cross_fitted_shrinkage(
         return found.noise, found.distance - found.noise / len(fold)
 
     deviations, _ = in_range(deviations.astype(np.float64, copy=False))
-    pairs = ((rest, fold) for (rest, _), (_, fold) in zip(folds(X), folds(deviations), strict=True))
-    noise, signal = np.mean(each(measure, pairs, n_jobs), axis=0)
+    pairs = (
+        (rest, fold)
+        for (rest, _), (_, fold) in zip(
+            train_test_folds(X), train_test_folds(deviations), strict=True
+        )
+    )
+    noise, signal = np.mean(map_in_threads(measure, pairs, n_jobs), axis=0)
     noise /= len(X)
     total = noise + max(signal, 0.0)
     return float(noise / total) if total > 0 else 1.0
@@ -178,7 +183,7 @@ def likelihood_shrinkage(
         return _HeldOut(standardize(rest), find(rest), fold)
 
     X, _ = in_range(X)
-    held_out: list[_HeldOut] = each(hold_out, folds(X), n_jobs)
+    held_out: list[_HeldOut] = map_in_threads(hold_out, train_test_folds(X), n_jobs)
 
     def loss(shrinkage: float) -> float:
         return sum(fold(shrinkage) for fold in held_out)
@@ -201,7 +206,7 @@ class _HeldOut:
         self.n_samples, self.n = Z.shape
         new = (fold - rest.location) / rest.scale
         target = fit_samples(Z, p, ddof=0, assume_centered=True)
-        Z = same_products(Z)
+        Z = compress_rows(Z)
         solved = target.solve(Z.T)
         values, vectors = np.linalg.eigh(Z @ solved)
         self.n_new = len(new)
