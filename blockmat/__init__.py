@@ -1,4 +1,4 @@
-"""Block-constant matrices: exact inverses and matrix functions at O(n + k^3)."""
+"""Block-constant matrices: exact inverses and matrix functions in O(n + k^3)."""
 
 from blockmat import optim
 from blockmat.blocks.partition import Partition
