@@ -73,12 +73,8 @@ def cocluster(
 
     Raises
     ------
-    ShapeError
-        If the source is not 2-d.
-    DtypeError
-        If it is not real numbers.
-    NonFiniteError
-        If it contains NaN or infinity.
+    ShapeError, DtypeError, NonFiniteError
+        If the source is not 2-d, real and finite.
     ValueError
         If a number of blocks is below 1 or above the number of rows or columns.
 

@@ -1,7 +1,4 @@
-"""Criteria that compare numbers of blocks; the lowest value is best.
-
-They are derived in :ref:`theory-blocks`.
-"""
+"""Criteria that compare numbers of blocks, derived in :ref:`theory-blocks`."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -28,29 +25,22 @@ class Criterion(Protocol):
 
 
 class InformationCriterion:
-    """The Bayesian information criterion, or with the labels the integrated completed likelihood.
+    """The Bayesian information criterion.
 
-    Parameters
-    ----------
-    objective : Objective
-        What the partitions minimize.
-    with_labels : bool
-        Whether the deviance of the labels is added.
-    contiguous : bool
-        Whether blocks are intervals.
+    With the deviance of the labels it is the integrated completed likelihood.
     """
 
     def __init__(self, objective: Objective, with_labels: bool, contiguous: bool) -> None:
         self.objective, self.with_labels, self.contiguous = objective, with_labels, contiguous
 
     def value(self, solution: Solution) -> float:
-        """Return the criterion, for samples with the small-sample correction."""
+        """Return the value of a partition."""
         value = _bayesian_information(solution, self.objective)
         return value + (_label_deviance(solution, self.contiguous) if self.with_labels else 0.0)
 
 
 def _bayesian_information(solution: Solution, objective: Objective) -> float:
-    """Return the deviance plus log T for each parameter; for samples with their correction."""
+    """Return the deviance plus log T for each parameter; samples have a small-sample correction."""
     p = in_order(solution.blocks.labels)
     q = n_parameters(p)
     criterion = objective.deviance(solution.blocks) + np.log(objective.n_observations) * q
@@ -86,17 +76,7 @@ def _label_deviance(solution: Solution, contiguous: bool) -> float:
 
 
 class HeldOutDeviance:
-    """The deviance of each fifth of the samples under the blocks found in the other samples.
-
-    Parameters
-    ----------
-    X : ndarray, shape (T, n)
-        The samples.
-    make_search : callable
-        Returns the search for a similarity and an objective.
-    n_jobs : int or None
-        How many threads share the folds.
-    """
+    """The deviance of each fifth of the samples under the model of the other samples."""
 
     def __init__(
         self,
@@ -119,17 +99,7 @@ class HeldOutDeviance:
 
 
 class HeldOutFold:
-    """Test samples, and the search for blocks in the training samples.
-
-    Parameters
-    ----------
-    train : Correlation
-        The training samples.
-    test : ndarray, shape (T, n)
-        The test samples.
-    search : PartitionSearch
-        Finds blocks in the training samples.
-    """
+    """Test samples (T, n), and the search for blocks in the training samples."""
 
     def __init__(self, train: Correlation, test: Array, search: PartitionSearch) -> None:
         self.train, self.search = train, search
@@ -137,7 +107,7 @@ class HeldOutFold:
         self.test = compress_rows((test - train.location) / train.scale)
 
     def deviance(self, k: int) -> float:
-        """Return the deviance of the test samples; infinity if the model of k blocks is singular."""
+        """Return the deviance under the model of k blocks; infinity if that is singular."""
         found = self.search.find(k)
         signs = np.ones(self.train.n) if found.signs is None else found.signs
         Z = self.train.factor * np.sqrt(len(self.train.factor)) * signs

@@ -94,18 +94,13 @@ def find_partition(
     Raises
     ------
     ShapeError
-        If a matrix is not square or samples are not 2-d.
-    DtypeError
-        If the source is not real numbers.
-    NonFiniteError
-        If it contains NaN or infinity.
-    NotHermitianError
-        If a matrix is not symmetric.
+        If a matrix is not square, or samples are not 2-d.
+    DtypeError, NonFiniteError, NotHermitianError
+        If the source is not real and finite, or a matrix is not symmetric.
     ValueError
-        If there are fewer than 3 samples, samples are a symmetric matrix, a column of them is
-        constant, a DataFrame has its rows in another order than its columns, a number of
-        blocks is below 1, above n or, for T samples, above T - 2, or the criterion is unknown,
-        or is "cv" without samples or with fewer than 6.
+        If there are fewer than 3 samples (6 for "cv"), samples are a symmetric matrix or have a
+        constant column, a DataFrame has its rows in another order than its columns, a number
+        of blocks is below 1 or too large, or the criterion is unknown or needs samples.
     MissingExtraError
         If ruptures is not installed, for contiguous blocks.
 

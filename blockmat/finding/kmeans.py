@@ -34,20 +34,8 @@ def refine(
 ) -> Solution:
     """Move all variables at once between k blocks, as long as the loss falls.
 
-    Parameters
-    ----------
-    similarity : Similarity
-        The similarity of the variables.
-    labels : ndarray of int, shape (n,)
-        The blocks to start from.
-    k : int
-        The number of blocks.
-    objective : Objective
-        What to minimize.
-    assign : callable, optional
-        Chooses the blocks by their costs; by default `cheapest`.
-    signs : ndarray, shape (n,), optional
-        The signs to start from. If they are given, signs change as well.
+    `labels` (n,) are the blocks to start from, and `assign` chooses blocks by their costs; by
+    default it is `cheapest`. If `signs` (n,) are given, signs change as well.
     """
     assign = assign or cheapest
     best = _solution(similarity, objective, labels, k, signs)

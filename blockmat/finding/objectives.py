@@ -78,17 +78,7 @@ class Objective(Protocol):
 
 
 class FrobeniusLoss:
-    """The squared distance of a matrix to its block-constant fit.
-
-    Parameters
-    ----------
-    squared_norm : float
-        The squared Frobenius norm of the matrix.
-    n : int
-        The number of rows.
-    exponent : int
-        The matrix is in units of ``2**exponent``.
-    """
+    """The squared distance of a matrix (n, n), in units of ``2**exponent``, to its fit."""
 
     def __init__(self, squared_norm: float, n: int, exponent: int = 0) -> None:
         self.squared_norm, self.exponent = squared_norm, exponent
@@ -118,13 +108,7 @@ class FrobeniusLoss:
 
 
 class GaussianLoss:
-    """Minus twice the Gaussian log-likelihood of standardized samples, per sample.
-
-    Parameters
-    ----------
-    n_samples : int
-        The number of samples.
-    """
+    """Minus twice the Gaussian log-likelihood of standardized samples, per sample."""
 
     def __init__(self, n_samples: int) -> None:
         self.n_observations = float(n_samples)

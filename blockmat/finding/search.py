@@ -17,22 +17,8 @@ _MIN_RANK = 20  # coordinates of the points to start from; more if there are mor
 class PartitionSearch:
     """Finds partitions of the same variables into any number of blocks up to `k_max`.
 
-    The points and their clusterings, from which block k-means starts, are computed once.
-
-    Parameters
-    ----------
-    similarity : Similarity
-        The similarity of the variables.
-    objective : Objective
-        What to minimize.
-    k_max : int
-        The largest number of blocks.
-    contiguous : bool
-        Whether blocks are intervals.
-    signs : bool
-        Whether variables may change their signs.
-    random_state : None, int or numpy.random.Generator
-        For random projections and k-means.
+    The points and their clusterings, from which block k-means starts, are computed once. With
+    `contiguous` blocks are intervals, and with `signs` variables may change their signs.
     """
 
     def __init__(

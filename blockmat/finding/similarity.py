@@ -60,11 +60,6 @@ class SymmetricMatrix:
     """A symmetric matrix that is given, dense or sparse.
 
     It is stored in units of ``2**exponent``, so that squares neither overflow nor underflow.
-
-    Parameters
-    ----------
-    source : array_like or sparse matrix, shape (n, n)
-        Real, finite and symmetric.
     """
 
     def __init__(self, source: Any) -> None:
@@ -101,7 +96,7 @@ class SymmetricMatrix:
         return row_sums(self.matrix, p)
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
-        """Return the rows, or random projections of long rows."""
+        """Return a point for each variable: its row, or a random projection of a long row."""
         return row_points(self.matrix, rank, rng)
 
     def with_signs(self, signs: Array) -> "SymmetricMatrix":
@@ -126,14 +121,9 @@ def _is_symmetric(matrix: Any, relative: float) -> bool:
 
 
 class Correlation:
-    """The correlation matrix ``F^T F`` of samples, kept as its factor F.
+    """The correlation matrix ``F^T F`` of samples (T, n), kept as its factor F.
 
     F has at most as many rows as columns, and columns of length 1.
-
-    Parameters
-    ----------
-    X : array_like, shape (T, n)
-        One sample per row, at least 3 of them, and no constant column.
     """
 
     def __init__(self, X: Any) -> None:
@@ -151,8 +141,7 @@ class Correlation:
     def points(self, rank: int, rng: np.random.Generator) -> Array:
         """Return the coordinates of the variables along the leading principal components.
 
-        The median of the components' variances estimates the variance of noise, which is
-        subtracted from each of them.
+        The median of their variances estimates that of noise, and is subtracted from each.
         """
         values, vectors = np.linalg.eigh(self.factor @ self.factor.T)
         tiny = np.finfo(np.float64).tiny

@@ -28,16 +28,7 @@ def standardize(
 ) -> Standardized:
     """Subtract the mean of each column and divide by its standard deviation, in double precision.
 
-    Parameters
-    ----------
-    X : ndarray, shape (T, n)
-        One sample per row.
-    centre : bool, default True
-        Whether to subtract the means.
-    unit_variance : bool, default True
-        Whether to divide by the standard deviations. Then a constant column is an error.
-    hint : str, default ""
-        The end of the error message for a constant column.
+    With `unit_variance` a constant column is an error, whose message ends in `hint`.
     """
     low, high = (np.asarray(f(X, axis=0), dtype=np.float64) for f in (np.min, np.max))
     if not centre:
@@ -71,10 +62,7 @@ def standardize(
 
 
 def sum_of_squares(x: Array) -> float:
-    """Return the sum of the squares of all entries, added pairwise.
-
-    The rounding of `numpy.linalg.norm` grows with the number of entries.
-    """
+    """Return the sum of all squares, added pairwise; the rounding of a norm grows with n."""
     n_parts = max(1, min(len(x), x.size // _AT_A_TIME))
     parts = (np.square(part, dtype=np.float64).sum() for part in np.array_split(x, n_parts))
     return math.fsum(parts)

@@ -31,15 +31,6 @@ class WardTree:
 
     The leaves of the tree are the points or, of more than 2000 points, groups of them: equal
     points or, if too many points differ, the clusters of k-means.
-
-    Parameters
-    ----------
-    points : ndarray, shape (n, r)
-        The points.
-    k_max : int
-        The largest number of clusters that will be asked for.
-    rng : numpy.random.Generator
-        Chooses where k-means starts.
     """
 
     def __init__(self, points: Array, k_max: int, rng: np.random.Generator) -> None:
@@ -101,13 +92,7 @@ def _fill_missing(labels: Array, k: int) -> Array:
 
 
 class ChangePoints:
-    """The intervals of points with the smallest sum of squared distances to their means.
-
-    Parameters
-    ----------
-    points : ndarray, shape (n, r)
-        The points, in the order of the variables.
-    """
+    """The intervals of points with the smallest sum of squared distances to their means."""
 
     def __init__(self, points: Array) -> None:
         ruptures = import_extra("ruptures", "discover", "contiguous=True")

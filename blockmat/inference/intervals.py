@@ -58,10 +58,8 @@ def confidence_intervals(
     ------
     TypeError
         If `A` is not a BlockConstantMatrix, or `df` not an integer.
-    DtypeError
-        If `A` is complex.
-    NotHermitianError
-        If `A` is not symmetric.
+    DtypeError, NotHermitianError
+        If `A` is complex, or not symmetric.
     ValueError
         If `A` is aligned, `df` is below 1, or `level` is not between 0 and 1.
 

@@ -69,10 +69,8 @@ def log_likelihood(
         If the shapes of `X`, `covariance` and `mean` do not match.
     DtypeError
         If `X` is not real.
-    SingularMatrixError
-        If the covariance matrix is singular.
-    IndefiniteMatrixError
-        If its determinant is negative.
+    SingularMatrixError, IndefiniteMatrixError
+        If the covariance matrix is singular, or its determinant is negative.
 
     Notes
     -----
@@ -123,15 +121,9 @@ def kl_divergence(
         If `A` or `B` is of another class.
     ShapeError
         If they have different sizes.
-    DtypeError
-        If one is complex.
-    NotHermitianError
-        If one is not symmetric.
-    SingularMatrixError
-        If one is singular.
-    IndefiniteMatrixError
-        If one has a negative eigenvalue, or is a BlockPlusLowRank whose base is not positive
-        definite.
+    DtypeError, NotHermitianError, SingularMatrixError, IndefiniteMatrixError
+        If one is not real, symmetric and positive definite, or the base of a BlockPlusLowRank
+        is not positive definite.
 
     Notes
     -----

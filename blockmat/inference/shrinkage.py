@@ -45,10 +45,8 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     ------
     ShapeError
         If `X` is not 2-d, or the partition has another number of variables.
-    DtypeError
-        If `X` is not real.
-    NonFiniteError
-        If it contains NaN or infinity.
+    DtypeError, NonFiniteError
+        If `X` is not real and finite.
     ValueError
         If there are fewer than 2 samples, or `X` is a symmetric matrix.
 
@@ -191,15 +189,6 @@ class DevianceByShrinkage:
 
     With F the fit and Z the training samples, ``(1 - s) Z^T Z / T + s F = s (F + c Z^T Z)``. One
     eigendecomposition of ``Z F^-1 Z^T`` gives the inverse and the determinant for every c.
-
-    Parameters
-    ----------
-    train : Standardized
-        The training samples, standardized.
-    p : Partition
-        The blocks of the fit.
-    test : ndarray, shape (T, n)
-        The test samples.
     """
 
     def __init__(self, train: Standardized, p: Partition, test: Array) -> None:
