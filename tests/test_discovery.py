@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
-from blockmat.finding import criteria, partition_path, similarity, starts
+from blockmat.finding import criteria, partition_path, search, similarity, starts
 from blockmat.finding.kmeans import cheapest_intervals, refine
 from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, block_statistics
 from blockmat.finding.similarity import Correlation, SymmetricMatrix
@@ -235,6 +235,16 @@ def test_a_number_of_blocks_between_those_tried_first_is_found():
     path = bm.partition_path(A, max_blocks=30)
     assert path.best.n_blocks == 12
     assert {11, 13} <= set(path.n_blocks.tolist())
+
+
+def test_each_number_of_blocks_is_searched_once(monkeypatch):
+    numbers, find = [], search.PartitionSearch.find
+    monkeypatch.setattr(
+        search.PartitionSearch, "find", lambda self, k: numbers.append(k) or find(self, k)
+    )
+    A, _ = planted_matrix((9,) * 12)
+    path = bm.partition_path(A, max_blocks=30)
+    assert sorted(numbers) == path.n_blocks.tolist()
 
 
 def test_many_variables_are_condensed_and_the_seed_decides():
