@@ -159,7 +159,9 @@ def test_the_held_out_likelihood_is_the_dense_one(value):
     S = Z.T @ Z / len(Z)
     A = (1 - value) * S + value * project_dense(S, p)
     expected = 10 * np.linalg.slogdet(A)[1] + np.trace(new @ np.linalg.solve(A, new.T))
-    assert shrinkage._HeldOut(standardized, p, X[:10])(value) == pytest.approx(expected)
+    assert shrinkage.DevianceByShrinkage(standardized, p, X[:10]).at(value) == pytest.approx(
+        expected
+    )
 
 
 def test_cross_validated_shrinkage_has_the_highest_held_out_likelihood():
