@@ -15,11 +15,22 @@ The number of blocks is k, and a vector of length n has k block sums.
 
 from typing import Any, TypeAlias
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 Array: TypeAlias = Any  # of any library that follows the array API standard
 Sizes: TypeAlias = Any  # an array (k,), or an int
 Pair: TypeAlias = tuple[Array, Array]  # between and within
+
+_namespaces: dict[type, Any] = {}
+
+
+def namespace(x: Array) -> Any:
+    """Return the functions of the array's library, found once for each type of arrays."""
+    found = _namespaces.get(type(x))
+    if found is None:
+        found = _namespaces[type(x)] = array_namespace(x)
+    return found
 
 
 # Geometry
@@ -32,10 +43,10 @@ def root(sizes: Sizes) -> Any:
 
 def outer_root(rows: Sizes, columns: Sizes | None = None) -> Any:
     """Return ``sqrt(n_a n_b)`` for every block (a, b), of a square or rectangular partition."""
-    columns = rows if columns is None else columns
-    if _is_number(rows) and _is_number(columns):
-        return root(rows * columns)
-    return _column(root(rows)) * _row(root(columns))
+    if _is_number(rows) and (columns is None or _is_number(columns)):
+        return root(rows * (rows if columns is None else columns))
+    left = root(rows)
+    return _column(left) * _row(left if columns is None else root(columns))
 
 
 def coordinates(sums: Array, sizes: Sizes) -> Array:
@@ -51,7 +62,7 @@ def multiplicity_sum(x: Array, sizes: Sizes) -> Array:
 
     The deviations from the mean of block b have ``n_b - 1`` dimensions (:ref:`theory-pair`).
     """
-    return array_namespace(x).sum(x * (sizes - 1), axis=-1)
+    return namespace(x).sum(x * (sizes - 1), axis=-1)
 
 
 # Numbers in the blocks
@@ -61,9 +72,10 @@ def values(between: Array, within: Array, sizes: Sizes) -> Array:
     """Return the number in each block, off its diagonal: ``(M - D) / sqrt(n_a n_b)``.
 
     A product adds as much to every member of block a per unit of the sum over block b
-    (:ref:`theory-pair`).
+    (:ref:`theory-pair`). Roots of sizes are rounded once, to the precision of `between`.
     """
-    return (between - as_square(between, within)) / outer_root(sizes)
+    roots = _in_precision_of(between, outer_root(sizes))
+    return (between - as_square(between, within)) / roots
 
 
 def diagonal_values(between: Array, within: Array, sizes: Sizes) -> Array:
@@ -73,7 +85,7 @@ def diagonal_values(between: Array, within: Array, sizes: Sizes) -> Array:
     """
     if is_aligned(between, within):
         return values(between, within, sizes) + within
-    return (diagonal(between) - within) / sizes + within
+    return (diagonal(between) - within) / _in_precision_of(between, sizes) + within
 
 
 def between_of_values(values: Array, within: Array, sizes: Sizes) -> Array:
@@ -114,7 +126,7 @@ def within_of_traces(
     rest = traces - taken
     if rounding is not None:
         is_rounding = abs(rest) <= rounding * (abs(traces) + abs(taken))
-        rest = array_namespace(rest).where(is_rounding, 0, rest)
+        rest = namespace(rest).where(is_rounding, 0, rest)
     return within_of_rest(rest, sizes, aligned)
 
 
@@ -126,10 +138,11 @@ def within_of_rest(rest: Array, sizes: Sizes, aligned: bool = False) -> Array:
     """
     if _is_number(sizes):
         return _if_several(rest, 0, sizes) / max(sizes - 1, 1)
-    size = _column(sizes) if aligned else sizes
+    xp, size = namespace(rest), _column(sizes) if aligned else sizes
+    exists = size > 1
     if aligned:
-        rest = array_namespace(rest).where(size == _row(sizes), rest, 0)
-    return _if_several(rest, 0, size) / _if_several(size - 1, 1, size)
+        exists = exists & (size == _row(sizes))
+    return xp.where(exists, rest, 0) / xp.where(exists, size - 1, 1)
 
 
 def pair_of_outer_product(sums: Array, squares: Array, sizes: Sizes) -> Pair:
@@ -189,7 +202,7 @@ def compose(values: Array, vectors: Array) -> Array:
     It is a function of a Hermitian core, for w that function of its eigenvalues
     (:ref:`theory-functions`).
     """
-    adjoint = _conjugate(array_namespace(vectors).matrix_transpose(vectors))
+    adjoint = _conjugate(namespace(vectors).matrix_transpose(vectors))
     return (vectors * _row(values)) @ adjoint
 
 
@@ -198,7 +211,7 @@ def damped_inverse_root(eigenvalues: Array, damping: float) -> Array:
 
     Each core has its own maximum (:ref:`theory-adagrad`). Negative w count as 0.
     """
-    xp = array_namespace(eigenvalues)
+    xp = namespace(eigenvalues)
     w = xp.where(eigenvalues < 0, 0, eigenvalues)
     damped = w + damping * xp.max(w, axis=-1, keepdims=True)
     return xp.where(damped > 0, damped, xp.inf) ** -0.5
@@ -211,9 +224,8 @@ def signal_share(largest: Array, energy: Array, eps: float) -> Array:
     summed as the core is, and eps the spacing of their numbers at 1. It is 0 if w is not positive
     (:ref:`theory-adagrad`).
     """
-    xp = array_namespace(largest)
-    is_positive = largest > 0
-    return xp.where(is_positive, largest, 0) / xp.where(is_positive, largest + eps * energy, 1)
+    xp = namespace(largest)
+    return largest / xp.where(largest > 0, largest + eps * energy, xp.inf)
 
 
 def log_abs_det(eigenvalues: Array, within: Array, sizes: Sizes) -> Array:
@@ -222,14 +234,14 @@ def log_abs_det(eigenvalues: Array, within: Array, sizes: Sizes) -> Array:
     For aligned blocks of one size, give the eigenvalues of D as `within`
     (:ref:`theory-pair`).
     """
-    xp = array_namespace(eigenvalues)
+    xp = namespace(eigenvalues)
     logs = xp.log(_if_several(abs(within), 1, sizes))
     return xp.sum(xp.log(abs(eigenvalues)), axis=-1) + multiplicity_sum(logs, sizes)
 
 
 def trace(between: Array, within: Array, sizes: Sizes) -> Array:
     """Return ``tr M + sum (n_b - 1) d_b`` (:ref:`theory-pair`)."""
-    xp = array_namespace(between)
+    xp = namespace(between)
     own = diagonal(within) if is_aligned(between, within) else within
     return xp.sum(diagonal(between), axis=-1) + multiplicity_sum(own, sizes)
 
@@ -239,7 +251,7 @@ def squared_norm(between: Array, within: Array, sizes: Sizes) -> Array:
 
     For aligned blocks the last are ``(n_a - 1) |D_ab|^2`` (:ref:`theory-aligned`).
     """
-    xp = array_namespace(between)
+    xp = namespace(between)
     squares = abs(within) ** 2
     if is_aligned(between, within):
         squares = xp.sum(squares, axis=-1)
@@ -258,14 +270,16 @@ def as_square(between: Array, within: Array) -> Array:
     """Return D, or d on the diagonal of zeros, (..., k, k)."""
     if is_aligned(between, within):
         return within
-    xp = array_namespace(within)
+    if within.ndim == 1 and isinstance(within, np.ndarray):
+        return np.diag(within)  # the same, in a quarter of the time
+    xp = namespace(within)
     eye = xp.eye(within.shape[-1], dtype=xp.bool, device=device(within))
     return xp.where(eye, _row(within), 0)
 
 
 def diagonal(x: Array) -> Array:
     """Return the diagonal of a core (..., k, k)."""
-    return array_namespace(x).linalg.diagonal(x)
+    return namespace(x).linalg.diagonal(x)
 
 
 def _is_number(sizes: Sizes) -> bool:
@@ -274,10 +288,19 @@ def _is_number(sizes: Sizes) -> bool:
 
 def _if_several(x: Array, other: float, sizes: Sizes) -> Array:
     """Return x for blocks of several members, and `other` for those of one."""
-    xp = array_namespace(x)
+    xp = namespace(x)
     if _is_number(sizes):
         return x if sizes > 1 else xp.full_like(x, other)
     return xp.where(sizes > 1, x, other)
+
+
+def _in_precision_of(x: Array, geometry: Any) -> Any:
+    """Return sizes, or roots of them, in the real dtype of x: float32 numbers stay float32."""
+    if _is_number(geometry) or geometry.dtype == x.dtype:
+        return geometry
+    xp = namespace(x)
+    is_complex = xp.isdtype(x.dtype, "complex floating")
+    return xp.astype(geometry, xp.real(x).dtype if is_complex else x.dtype, copy=False)
 
 
 def _column(x: Any) -> Any:
@@ -289,5 +312,5 @@ def _row(x: Any) -> Any:
 
 
 def _conjugate(x: Array) -> Array:
-    xp = array_namespace(x)
+    xp = namespace(x)
     return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x

@@ -1,6 +1,5 @@
 """BlockConstantMatrix: the canonical pair (between, within) and its algebra."""
 
-import operator
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from os import PathLike
@@ -20,8 +19,9 @@ from blockmat.blocks.checks import check_finite as require_finite
 from blockmat.blocks.chunked import checked
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, centres, multiply, multiply_add
-from blockmat.cores import factors, functions, products
+from blockmat.cores import factors, functions, pair, products
 from blockmat.cores.core import Core
+from blockmat.cores.scale import exponent_of, largest_of, times_power
 from blockmat.exceptions import (
     IndefiniteMatrixError,
     NotHermitianError,
@@ -216,13 +216,12 @@ class BlockConstantMatrix(MatrixFunctions):
         require_finite(values, "values")
         require_finite(diagonal, "diagonal")
         dtype = np.result_type(values, diagonal)
-        own = np.diagonal(values) if diagonal.ndim == 1 else values
-        second = np.subtract(diagonal, own, dtype=dtype)
-        between = values * _outer_root(partition) + _as_square(second)
+        values, diagonal = (x.astype(dtype, copy=False) for x in (values, diagonal))
+        between, within = pair.pair_of_values(values, diagonal, partition.sizes)
         # A sum over a block that cancels to the rounding of its numbers is zero.
-        cancelled = np.abs(between) <= 2 * np.finfo(dtype).eps * np.abs(_as_square(second))
-        between[cancelled] = 0
-        return cls(partition, between.astype(dtype, copy=False), second)
+        size = np.abs(pair.as_square(between, within))
+        between[np.abs(between) <= 2 * np.finfo(dtype).eps * size] = 0
+        return cls(partition, between.astype(dtype, copy=False), within)
 
     @classmethod
     def identity(
@@ -274,7 +273,7 @@ class BlockConstantMatrix(MatrixFunctions):
     @property
     def is_aligned(self) -> bool:
         """Whether `within` is a matrix, for two numbers in every square block."""
-        return bool(self._within.ndim == 2)
+        return pair.is_aligned(self._between, self._within)
 
     @property
     def values(self) -> Array:
@@ -282,25 +281,15 @@ class BlockConstantMatrix(MatrixFunctions):
 
         In a 1 x 1 block, which has only the paired entry, it is that entry.
         """
-        return (self._between - self._square_within) / self._real(_outer_root(self.partition))
+        return self._of_pair(pair.values)
 
     @property
     def diagonal_values(self) -> Array:
         """The number on the paired entries of each block: (k,), or (k, k) if aligned."""
-        if self.is_aligned:
-            return self.values + self._within
-        return (np.diagonal(self._between) - self._within) / self._real(
-            self.partition.sizes
-        ) + self._within
+        return self._of_pair(pair.diagonal_values)
 
-    @property
-    def _square_within(self) -> Array:
-        """The within numbers as a (k, k) matrix, aligned or not."""
-        return _as_square(self._within)
-
-    def _real(self, x: Array) -> Array:
-        """Convert k-sized geometry to this matrix's precision, to keep its dtype."""
-        return x.astype(real_dtype(self.dtype))
+    def _of_pair(self, formula: Callable[[Array, Array, Array], Array]) -> Array:
+        return formula(self._between, self._within, self.partition.sizes.astype(np.float64))
 
     @property
     def nbytes(self) -> int:
@@ -366,8 +355,10 @@ class BlockConstantMatrix(MatrixFunctions):
     @cached_property
     def _coefficients(self) -> Array:
         """What a product adds to block a per unit of the sum over block b: `values`, in double."""
-        double = accumulator_dtype(self.dtype)
-        return (self._between.astype(double) - self._square_within) / _outer_root(self.partition)
+        double = self._between.astype(accumulator_dtype(self.dtype))
+        sizes = self.partition.sizes.astype(np.float64)
+        coefficients: Array = pair.values(double, self._within, sizes)
+        return coefficients
 
     def _lift(self, x: Array, within: Array, shift: Array, out: Array | None = None) -> Array:
         """Return `within` applied to x, plus the number or row of `shift` of each block."""
@@ -388,9 +379,18 @@ class BlockConstantMatrix(MatrixFunctions):
         out[...] = result
         return out
 
+    def _frobenius_norm(self) -> float:
+        double = accumulator_dtype(self.dtype)
+        exponent = exponent_of(max(largest_of(self._between), largest_of(self._within)))
+        between, within = (
+            times_power(x.astype(double), -exponent) for x in (self._between, self._within)
+        )
+        squares = pair.squared_norm(between, within, self.partition.sizes)
+        return float(times_power(np.sqrt(squares), exponent))
+
     def _absolute_sums(self, of_columns: bool) -> Array:
         values = np.abs(self.values)
-        paired = np.abs(self.values + self._square_within)
+        paired = np.abs(self.values + pair.as_square(self._between, self._within))
         if of_columns:
             values, paired = values.T, paired.T
         sums: Array = values @ self.partition.sizes + (paired - values).sum(axis=1)
@@ -405,13 +405,13 @@ class BlockConstantMatrix(MatrixFunctions):
         if not isinstance(other, BlockConstantMatrix):
             return product_from_left(other, self)
         self._require_same_blocks(other)
-        return self._combine(other, operator.matmul, _multiply_within)
+        return self._combine(other, pair.multiply)
 
     def _sum(self, other: BlockOperator) -> BlockOperator | None:
         if not isinstance(other, BlockConstantMatrix):
             return None
         self._require_same_blocks(other)
-        return self._combine(other, operator.add, _add_within)
+        return self._combine(other, pair.add)
 
     def _require_same_blocks(self, other: "BlockConstantMatrix") -> None:
         if not self.partition.same_blocks(other.partition):
@@ -423,17 +423,11 @@ class BlockConstantMatrix(MatrixFunctions):
             )
 
     def _combine(
-        self,
-        other: "BlockConstantMatrix",
-        between: Callable[[Array, Array], Array],
-        within: Callable[[Array, Array], Array],
+        self, other: "BlockConstantMatrix", formula: Callable[[pair.Pair, pair.Pair], pair.Pair]
     ) -> "BlockConstantMatrix":
-        return self._trusted(
-            self.partition,
-            between(self._between, other._between),
-            within(self._within, other._within),
-            np.result_type(self.dtype, other.dtype),
-        )
+        between, within = formula((self._between, self._within), (other._between, other._within))
+        dtype = np.result_type(self.dtype, other.dtype)
+        return self._trusted(self.partition, between, within, dtype)
 
     def _adjoint(self) -> "BlockConstantMatrix":
         return self._trusted(
@@ -526,7 +520,7 @@ class BlockConstantMatrix(MatrixFunctions):
         parents = self.partition.labels[fine.order[fine.offsets[:-1]]]
         within = _refined_within(self._within, self.partition, fine, parents)
         values = self.values[np.ix_(parents, parents)]
-        between = values * _outer_root(fine) + _as_square(within)
+        between = pair.between_of_values(values, within, fine.sizes)
         return self._trusted(fine, between, _without_singletons(fine, within), self.dtype)
 
     # Solving
@@ -569,9 +563,8 @@ class BlockConstantMatrix(MatrixFunctions):
         # Means of blocks and deviations from them are solved for apart. What rounding leaves of
         # the deviations' mean would be lengthened by the largest inverse, so it is computed as
         # small as it is: from deviations from a centre.
-        centre = centres(p, b)
+        centre, root = centres(p, b), pair.root(p.sizes)
         mean = (block_sums(p, b, centre).T / p.sizes).T
-        root = np.sqrt(p.sizes)
         solved = (between.solve(((centre + mean).T * root).T).T / root).T
         if self.is_aligned:
             deviations = multiply_add(p, b, np.ones(p.n_blocks), -mean, centre=centre)
@@ -612,8 +605,7 @@ class BlockConstantMatrix(MatrixFunctions):
         >>> bm.BlockConstantMatrix.from_values([0, 0], [[1]], [2]).trace()
         np.float64(4.0)
         """
-        d = np.diagonal(self._within) if self.is_aligned else self._within
-        return self.dtype.type(np.trace(self._between) + np.sum((self.partition.sizes - 1) * d))
+        return self.dtype.type(self._of_pair(pair.trace))
 
     def as_covariance(self) -> "Covariance":
         """View a real positive semi-definite matrix as a covariance for scipy.stats.
@@ -758,20 +750,10 @@ def _restore(
     return cls(partition, between, within, check_finite=False)
 
 
-def _outer_root(p: Partition) -> Array:
-    """``sqrt(n_a n_b)`` for every block (a, b)."""
-    root = np.sqrt(p.sizes)
-    return np.multiply.outer(root, root)
-
-
 def _in_precision_of(x: Array, dtype: Any) -> Array:
     """Round to single precision if `dtype` is single, keeping real numbers real."""
     kept: Array = x.astype(dtype if x.dtype.kind == "c" else real_dtype(dtype), copy=False)
     return kept
-
-
-def _as_square(within: Array) -> Array:
-    return within if within.ndim == 2 else np.diag(within)
 
 
 def _without_singletons(p: Partition, within: Array) -> Array:
@@ -789,19 +771,6 @@ def _without_singletons(p: Partition, within: Array) -> Array:
         )
     within[np.ix_(single, single)] = 0
     return within
-
-
-def _add_within(a: Array, b: Array) -> Array:
-    return a + b if a.ndim == b.ndim else _as_square(a) + _as_square(b)
-
-
-def _multiply_within(a: Array, b: Array) -> Array:
-    if a.ndim == b.ndim == 2:
-        product: Array = a @ b
-        return product
-    if a.ndim == b.ndim:
-        return a * b
-    return a[:, None] * b if a.ndim == 1 else a * b
 
 
 def _refined_within(within: Array, coarse: Partition, fine: Partition, parents: Array) -> Array:
@@ -825,4 +794,5 @@ def _refined_within(within: Array, coarse: Partition, fine: Partition, parents: 
 
 def square_within(A: BlockConstantMatrix) -> Array:
     """Return the within numbers of a matrix as (k, k), aligned or not."""
-    return A._square_within
+    square: Array = pair.as_square(A.between, A.within)
+    return square

@@ -26,6 +26,10 @@ class DirectSum(WhiteningOperator):
         """The blocks."""
 
     @abstractmethod
+    def _frobenius_norm(self) -> float:
+        """Return the root of the sum of the squared magnitudes of all entries."""
+
+    @abstractmethod
     def _absolute_sums(self, of_columns: bool) -> Array:
         """Return a sum of magnitudes of entries for each block: of one of its columns, or rows."""
 

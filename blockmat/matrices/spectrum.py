@@ -9,7 +9,6 @@ import numpy as np
 from blockmat.blocks.checks import Array, accumulator_dtype, real_dtype
 from blockmat.cores import factors, rank, spectrum
 from blockmat.cores.core import Core, require_hermitian
-from blockmat.cores.scale import exponent_of, largest_of, times_power
 from blockmat.matrices.direct_sum import DirectSum
 from blockmat.matrices.eigenvectors import BlockEigh, decompose
 
@@ -178,12 +177,7 @@ class Spectrum(DirectSum):
         """
         real = real_dtype(self.dtype)
         if ord in (None, "fro"):
-            exponent = exponent_of(max(largest_of(core.values) for core in self._cores))
-            squares = [
-                np.sum((np.abs(times_power(core.values, -exponent)) ** 2).T * core.multiplicity)
-                for core in self._cores
-            ]
-            return real.type(times_power(np.sqrt(sum(squares)), exponent))
+            return real.type(self._frobenius_norm())
         if ord in ("nuc", 2, -2):
             values, multiplicities = self.svdvals()
             if ord == "nuc":
