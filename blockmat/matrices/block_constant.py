@@ -10,7 +10,6 @@ import numpy as np
 from blockmat.blocks.checks import (
     Array,
     accumulator_dtype,
-    as_numeric,
     frozen,
     real_dtype,
     working_dtype,
@@ -29,10 +28,11 @@ from blockmat.exceptions import (
     ShapeError,
 )
 from blockmat.matrices.archive import Archive, write_archive
+from blockmat.matrices.checks import as_numbers_of_blocks
 from blockmat.matrices.chunked import product as chunked_product
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.matrix_functions import MatrixFunctions
-from blockmat.matrices.operator import BlockOperator, product_from_left
+from blockmat.matrices.operator import BlockOperator, product_from_left, written_to
 
 if TYPE_CHECKING:
     from scipy.stats import Covariance
@@ -133,16 +133,10 @@ class BlockConstantMatrix(MatrixFunctions):
     ) -> None:
         partition = as_partition(partition)
         k = partition.n_blocks
-        between = as_numeric(between, "between", (2,))
-        if between.shape != (k, k):
-            raise ShapeError(f"between has shape {between.shape}; expected {(k, k)} for {k} blocks")
+        between = as_numbers_of_blocks(between, "between", k)
         if within is None:
             within = np.zeros(k, dtype=between.dtype)
-        within = as_numeric(within, "within", (1, 2))
-        if within.shape not in ((k,), (k, k)):
-            raise ShapeError(
-                f"within has shape {within.shape}; expected {(k,)} or {(k, k)} for {k} blocks"
-            )
+        within = as_numbers_of_blocks(within, "within", k, (1, 2))
         if check_finite:
             require_finite(between, "between")
             require_finite(within, "within")
@@ -203,16 +197,10 @@ class BlockConstantMatrix(MatrixFunctions):
         """
         partition = as_partition(partition)
         k = partition.n_blocks
-        values = as_numeric(values, "values", (2,))
-        if values.shape != (k, k):
-            raise ShapeError(f"values has shape {values.shape}; expected {(k, k)} for {k} blocks")
+        values = as_numbers_of_blocks(values, "values", k)
         if diagonal is None:
             diagonal = np.diagonal(values)
-        diagonal = as_numeric(diagonal, "diagonal", (1, 2))
-        if diagonal.shape not in ((k,), (k, k)):
-            raise ShapeError(
-                f"diagonal has shape {diagonal.shape}; expected {(k,)} or {(k, k)} for {k} blocks"
-            )
+        diagonal = as_numbers_of_blocks(diagonal, "diagonal", k, (1, 2))
         require_finite(values, "values")
         require_finite(diagonal, "diagonal")
         dtype = np.result_type(values, diagonal)
@@ -374,10 +362,7 @@ class BlockConstantMatrix(MatrixFunctions):
                 products.add_product(square, x[span].reshape(shape), result[span].reshape(shape))
             else:
                 result[rows] += np.tensordot(square, x[rows], 1)
-        if out is None:
-            return result
-        out[...] = result
-        return out
+        return written_to(out, result)
 
     def _frobenius_norm(self) -> float:
         double = accumulator_dtype(self.dtype)

@@ -10,7 +10,6 @@ from scipy.sparse.linalg import LinearOperator
 from blockmat.blocks.checks import (
     Array,
     accumulator_dtype,
-    as_numeric,
     frozen,
     real_dtype,
     working_dtype,
@@ -23,8 +22,9 @@ from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import PartitionMismatchError, ShapeError
 from blockmat.matrices.archive import Archive, write_archive
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.checks import as_matrix_of_shape
 from blockmat.matrices.html import matrix_to_html
-from blockmat.matrices.operator import BlockOperator
+from blockmat.matrices.operator import BlockOperator, written_to
 from blockmat.sources.sums import as_source, matrix_sums, operator_core, require_finite_blocks
 
 __all__ = ["BlockRectangularMatrix"]
@@ -83,11 +83,7 @@ class BlockRectangularMatrix(BlockOperator):
         self, row_partition: Any, col_partition: Any, between: Any, *, check_finite: bool = True
     ) -> None:
         rows, cols = as_partition(row_partition), as_partition(col_partition)
-        between = as_numeric(between, "between", (2,))
-        if between.shape != (rows.n_blocks, cols.n_blocks):
-            raise ShapeError(
-                f"between has shape {between.shape}; expected {(rows.n_blocks, cols.n_blocks)}"
-            )
+        between = as_matrix_of_shape(between, "between", (rows.n_blocks, cols.n_blocks))
         if check_finite:
             require_finite(between, "between")
         self._set(rows, cols, np.array(between))
@@ -136,11 +132,7 @@ class BlockRectangularMatrix(BlockOperator):
                [3.]])
         """
         rows, cols = as_partition(row_partition), as_partition(col_partition)
-        values = as_numeric(values, "values", (2,))
-        if values.shape != (rows.n_blocks, cols.n_blocks):
-            raise ShapeError(
-                f"values has shape {values.shape}; expected {(rows.n_blocks, cols.n_blocks)}"
-            )
+        values = as_matrix_of_shape(values, "values", (rows.n_blocks, cols.n_blocks))
         between = values * pair.outer_root(rows.sizes, cols.sizes)
         return cls(rows, cols, between.astype(values.dtype, copy=False))
 
@@ -339,10 +331,7 @@ class BlockRectangularMatrix(BlockOperator):
         means = pair.coordinates(block_sums(self._cols, x).T, self._cols.sizes).T
         lifted = ((self._between @ means).T / pair.root(self._rows.sizes)).T
         result = self._rows.expand(lifted.astype(np.result_type(self.dtype, x)))
-        if out is None:
-            return result
-        out[...] = result
-        return out
+        return written_to(out, result)
 
     def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> "BlockRectangularMatrix":
         return self._trusted(self._rows, self._cols, f(self._between), dtype)
