@@ -9,7 +9,7 @@ import scipy.linalg
 
 from blockmat.blocks.checks import Array
 from blockmat.cores.core import EPS, Core, hermitian_part, with_values
-from blockmat.cores.factors import factorised, inv, require_nonzero
+from blockmat.cores.factors import factorize, inv, require_nonzero
 from blockmat.cores.products import reassemble
 from blockmat.cores.rank import balance, count_nonzero, rank, signs
 from blockmat.cores.scale import largest_of, times_power
@@ -124,7 +124,7 @@ def _refuse_singular(core: Core, w: Array, sign: Array, operation: str) -> None:
         require_nonzero(core, operation)
         return
     if not sign.all():
-        factorised(core, operation)
+        factorize(core, operation)
     if not sign.all() or (np.sign(w) != sign).any():
         raise SingularMatrixError(
             f"{operation} needs an invertible matrix, and {core.describe()} has eigenvalues "
@@ -174,7 +174,7 @@ def log(core: Core) -> Array:
         w, v = eigh(core) if core.is_hermitian else (core.values, None)
         w = _domain_of_power(core, w, -1, "logm")
         return np.log(w) if core.is_diagonal else reassemble(v, np.log(w))
-    factorised(core, "logm")
+    factorize(core, "logm")
     values, exponent = _near_one(core)
     logarithm: Array = _principal(core, scipy.linalg.logm(values), "logm")
     logarithm = logarithm + exponent * np.log(2) * np.eye(len(values))

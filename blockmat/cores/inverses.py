@@ -5,7 +5,7 @@ import scipy.linalg
 
 from blockmat.blocks.checks import Array
 from blockmat.cores.core import EPS, ROUNDING, Core
-from blockmat.cores.factors import factors_of, is_singular
+from blockmat.cores.factors import cholesky_or_lu, is_singular
 from blockmat.cores.products import reassemble
 from blockmat.cores.rank import balance, count_nonzero, is_nonzero
 from blockmat.cores.spectrum import dense_eigh
@@ -35,7 +35,7 @@ def pinv(core: Core, cutoff: float | None) -> Array:
         keep = size > cutoff if cutoff is not None else is_nonzero(core)
         return np.divide(1, core.values, out=np.zeros_like(core.values), where=keep)
     kept = None if cutoff is not None else count_nonzero(core)
-    if kept == len(core.values) and not is_singular(core, factors := factors_of(core)):
+    if kept == len(core.values) and not is_singular(core, factors := cholesky_or_lu(core)):
         return factors.inverse()
     if core.is_hermitian:
         w, v = dense_eigh(core.values)
