@@ -52,7 +52,9 @@ class CovarianceRoots(MatrixFunctions):
         return SingularCovariance(
             self,
             self._cores,
-            lambda p: self._apply_to_cores(lambda core: functions.power_on_range(core, p)[0]),
+            lambda p: self._apply_to_cores(
+                lambda core: functions.power_of_positive_part(core, p).power
+            ),
         )
 
     @cached_property
