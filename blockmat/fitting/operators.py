@@ -35,6 +35,7 @@ def operator_pair(
     random_state: Any,
     progress: bool | None,
 ) -> Pair:
+    """Return the pair of an operator, exact where its structure or diagonal is known."""
     if isinstance(source, SquareMatrix):
         exact: Any = source.astype(accumulator_dtype(source.dtype))
         core, double = operator_core(exact, p, p, progress)

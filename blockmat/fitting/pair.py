@@ -20,11 +20,14 @@ def n_parameters(p: Partition) -> int:
 
 
 def require_compute(compute: bool) -> None:
+    """Raise `ValueError` if the fit of anything but a Dask array is to be delayed."""
     if not compute:
         raise ValueError("compute is False; expected only with a Dask array")
 
 
 class Pair(NamedTuple):
+    """The canonical pair of a fit, its dtype, and the standard errors of `within`."""
+
     between: Array
     within: Array
     dtype: np.dtype[Any]
@@ -48,6 +51,7 @@ def completed(pair: Pair, small: Pair, exponent: int) -> Pair:
 
 
 def pair_from_sums(p: Partition, sums: Array, traces: Array, dtype: np.dtype[Any]) -> Pair:
+    """Return the pair from block sums and sums of paired entries."""
     root = np.sqrt(p.sizes)
     sums /= root[:, None]
     sums /= root
@@ -58,6 +62,7 @@ def pair_from_sums(p: Partition, sums: Array, traces: Array, dtype: np.dtype[Any
 
 
 def without_within(pair: Pair) -> Pair:
+    """Return the pair of one number in every block."""
     zero = np.zeros(len(pair.between), dtype=pair.dtype)
     return pair._replace(within=zero, stderr=zero.real)
 
