@@ -47,8 +47,8 @@ def core(rng, size, dtype, hermitian):
     return 0.3 * x / np.sqrt(size) + np.diag(1 + rng.random(size))
 
 
-def make(partition, dtype, aligned, hermitian, seed=0):
-    rng = np.random.default_rng(seed)
+def pair(rng, partition, dtype, aligned, hermitian):
+    """The arrays `between` and `within` of a well-conditioned matrix."""
     between = core(rng, partition.n_blocks, dtype, hermitian)
     if aligned:
         within = np.zeros((partition.n_blocks,) * 2, dtype=between.dtype)
@@ -58,7 +58,12 @@ def make(partition, dtype, aligned, hermitian, seed=0):
         within = 0.5 + rng.random(partition.n_blocks)
         if not hermitian and np.dtype(dtype).kind == "c":
             within = within + 0.5j * rng.standard_normal(partition.n_blocks)
-    return bm.BlockConstantMatrix(partition, between.astype(dtype), within.astype(dtype))
+    return between.astype(dtype), within.astype(dtype)
+
+
+def make(partition, dtype, aligned, hermitian, seed=0):
+    rng = np.random.default_rng(seed)
+    return bm.BlockConstantMatrix(partition, *pair(rng, partition, dtype, aligned, hermitian))
 
 
 def exact(A):
