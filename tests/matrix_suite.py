@@ -19,7 +19,7 @@ import operator
 import pickle
 import tempfile
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +66,25 @@ def operation(*names, examples=None):
         default = settings.get_profile("default")
 
         @settings(
-            max_examples=max(1, default.max_examples * (examples or 12) // 50),
+            max_examples=max(1, default.max_examples * (examples or 8) // 50),
             suppress_health_check=[*default.suppress_health_check, inherited],
         )
         @given(st.data())
         def test(self, data):
             if self.lacks.isdisjoint(names):
-                check(self, data.draw(self.cases()))
+                check(self, Case(self, *data.draw(cases(type(self)))))
 
         test.__name__, test.names = check.__name__, names
         return test
 
     return decorate
+
+
+@cache
+def cases(suite):
+    """What a `Case` is made from: blocks, dtype, whether it is definite, and a seed."""
+    dtypes = st.sampled_from(suite.dtypes)
+    return st.tuples(suite.geometry, dtypes, st.booleans(), st.integers(0, 999))
 
 
 def real(dtype):
@@ -136,7 +143,8 @@ class Case:
     @cached_property
     def is_hermitian(self):
         # Cores that are not Hermitian differ from their adjoints by a tenth and more.
-        return np.allclose(self.D, self.D.conj().T, rtol=1e-5, atol=1e-5)
+        D, H = self.D, self.D.conj().T
+        return D.shape == H.shape and bool(np.abs(D - H).max() < 1e-5 * self.size)
 
     @cached_property
     def is_definite(self):
@@ -161,11 +169,12 @@ class MatrixSuite:
 
     lacks: frozenset[str] = frozenset()  # public names that other types have
     lazy: frozenset[str] = frozenset()  # operations whose results are SciPy's lazy operators
+    flaws: frozenset[str] = frozenset()  # what test_matrices.py expects to fail
     dtypes = DTYPES
     norms = NORMS
 
     def arguments(self, rng, geometry, dtype, definite):
-        """Return the arguments of the constructor; of a matrix that is well-conditioned."""
+        """Return the arguments of the constructor, of a well-conditioned matrix."""
         raise NotImplementedError
 
     def dense(self, *arguments):
@@ -175,15 +184,6 @@ class MatrixSuite:
     def size(self, *arguments):
         """Bound the norms of what the matrix is a sum or a product of."""
         return np.linalg.norm(self.dense(*arguments))
-
-    def cases(self):
-        return st.builds(
-            lambda *drawn: Case(self, *drawn),
-            self.geometry,
-            st.sampled_from(self.dtypes),
-            st.booleans(),
-            st.integers(0, 2**16),
-        )
 
     def structured(self, result, expected, dtype, size=None, condition=1.0):
         """Assert that a result is of this type and of the dtype, and has the right entries."""
@@ -218,7 +218,7 @@ class MatrixSuite:
 
     # What the matrix is
 
-    @operation("toarray", "__array__", "ndim", "nbytes", examples=50)
+    @operation("toarray", "__array__", "ndim", "nbytes", examples=20)
     def test_the_dense_matrix_is_that_of_the_definition(self, case):
         A, D, dtype = case.A, case.D, case.dtype
         self.structured(A, D, dtype, case.size)
@@ -279,7 +279,7 @@ class MatrixSuite:
 
     # Products with arrays
 
-    @operation("__matmul__", "__mul__", "__call__", "dot", "matvec", "matmat", examples=50)
+    @operation("__matmul__", "__mul__", "__call__", "dot", "matvec", "matmat", examples=20)
     @pytest.mark.filterwarnings("ignore:Calling `matvec` on 'column vectors':FutureWarning")
     def test_products_with_arrays(self, case):
         A, D, rng = case.A, case.D, case.rng
@@ -294,7 +294,20 @@ class MatrixSuite:
         np.testing.assert_array_equal(A @ x.tolist(), A @ x.astype(double(x.dtype)))
         assert np.isnan(A @ np.full(D.shape[1], np.nan)).all()
 
-    @operation("__rmatmul__", "rdot", examples=50)
+    @operation("__matmul__", "__rmatmul__")
+    def test_products_with_no_columns_are_empty(self, case):
+        if "no columns" not in self.flaws:
+            self.products_with_no_columns(case)
+
+    def products_with_no_columns(self, case):
+        A, (m, n) = case.A, case.A.shape
+        for result, shape in ((A @ np.ones((n, 0)), (m, 0)), (np.ones((0, m)) @ A, (0, n))):
+            assert result.shape == shape
+            assert result.dtype == np.result_type(case.dtype, float)
+        if "solve" not in self.lacks:
+            assert A.solve(np.ones((m, 0))).shape == (n, 0)
+
+    @operation("__rmatmul__", "rdot", examples=20)
     def test_products_from_the_left(self, case):
         A, D, rng = case.A, case.D, case.rng
         for rows in ((), (1,), (3,)):
@@ -306,7 +319,7 @@ class MatrixSuite:
                 close(result, exact, size)
         np.testing.assert_array_equal(x.tolist() @ A, x.astype(double(x.dtype)) @ A)
 
-    @operation("H", "T", "adjoint", "transpose", "conj", "rmatvec", "rmatmat", examples=50)
+    @operation("H", "T", "adjoint", "transpose", "conj", "rmatvec", "rmatmat", examples=20)
     @pytest.mark.filterwarnings("ignore:Calling `rmatvec` on 'column vectors':FutureWarning")
     def test_adjoint_transpose_and_conjugate(self, case):
         A, D, dtype = case.A, case.D, case.dtype
@@ -345,7 +358,7 @@ class MatrixSuite:
             np.testing.assert_array_equal(x, before)
         close(x.T @ A.T, (D @ x.astype(D.dtype)).T, case.size * np.linalg.norm(x))
 
-    @operation("dot")
+    @operation("dot", examples=12)
     def test_a_product_is_written_where_it_is_asked_for(self, case):
         A, dtype = case.A, case.dtype
         m, n = A.shape
@@ -392,7 +405,7 @@ class MatrixSuite:
 
     # Multiples, sums, products of matrices
 
-    @operation("__mul__", "__rmul__", "__truediv__", "__neg__", "__pos__", examples=50)
+    @operation("__mul__", "__rmul__", "__truediv__", "__neg__", "__pos__", examples=20)
     def test_multiples(self, case):
         A, D, dtype = case.A, case.D, case.dtype
         for result, expected in (
@@ -415,7 +428,7 @@ class MatrixSuite:
                 1j * A
 
     @operation("__mul__", "__rmul__", "__truediv__", "__add__", "__radd__", "__sub__", "__rsub__",
-               "__matmul__", "__rmatmul__", "__array_ufunc__")  # fmt: skip
+               "__matmul__", "__rmatmul__", "__array_ufunc__", examples=3)  # fmt: skip
     def test_operands_that_mean_nothing_are_refused(self, case):
         A, D = case.A, case.D
         for number in (np.nan, np.inf, complex(0, np.nan)):
@@ -434,7 +447,7 @@ class MatrixSuite:
             with pytest.raises(TypeError, match=r"cannot add the scalar -?1 .*identity"):
                 f()
         for f in (lambda: A + D, lambda: D + A, lambda: A - D, lambda: D - A):
-            with pytest.raises(TypeError, match="cannot add a dense array .*toarray"):
+            with pytest.raises(TypeError, match=r"cannot add a dense array .*toarray"):
                 f()
         S = sp.csr_array(D)
         for f in (
@@ -447,7 +460,7 @@ class MatrixSuite:
             with pytest.raises(TypeError):
                 f()
 
-    @operation("__add__", "__radd__", "__sub__", "__rsub__", examples=50)
+    @operation("__add__", "__radd__", "__sub__", "__rsub__", examples=20)
     def test_sums_and_differences(self, case):
         A, D, dtype = case.A, case.D, case.dtype
         for result, expected in ((0 + A, D), (A + 0, D), (A - 0, D), (0 - A, -D), (0.0 + A, D)):
@@ -455,10 +468,12 @@ class MatrixSuite:
         other = case.another(dtype=case.rng.choice(self.dtypes))
         B, E = other.A, other.D
         common, size = np.result_type(A.dtype, B.dtype), case.size + other.size
-        for result, expected in ((A + B, D + E), (A - B, D - E), (B - A, E - D), (sum([A, B]), D + E)):
+        for result, expected in (
+            (A + B, D + E), (A - B, D - E), (B - A, E - D), (sum([A, B]), D + E),
+        ):  # fmt: skip
             self.composite("sum", result, expected, common, size)
 
-    @operation("__matmul__", "__mul__", "dot", "rdot", examples=50)
+    @operation("__matmul__", "__mul__", "dot", "rdot", examples=20)
     def test_products_of_matrices(self, case):
         A, D = case.A, case.D
         other = case.another(dtype=case.rng.choice(self.dtypes))
@@ -526,24 +541,27 @@ class MatrixSuite:
 
     # Solving and functions
 
-    @operation("solve", examples=50)
+    @operation("solve", examples=20)
     def test_solutions(self, case):
         A, rng = case.A, case.rng
         for columns in ((), (1,), (3,)):
             b = operand(rng, (len(case.D), *columns))
+            if "complex right-hand sides" in self.flaws:
+                b = b.real
             result, exact = A.solve(b), case.inverse @ b.astype(double(b.dtype))
             assert type(result) is np.ndarray
             assert result.dtype == product_dtype(A, b)
             size = np.linalg.norm(case.inverse) * np.linalg.norm(b)
             close(result, exact, size, case.condition)
-        np.testing.assert_array_equal(A.solve(b.tolist()), A.solve(b.astype(double(b.dtype))))
+        b = operand(rng, len(case.D)).real
+        np.testing.assert_array_equal(A.solve(b.tolist()), A.solve(b.astype(float)))
         rows = random_array(rng, (6, len(case.D)), case.dtype)[::2]
         for b in (rows.T, np.asfortranarray(rows.T), rows[::-1].T[:, 0]):
             before, size = b.copy(), np.linalg.norm(case.inverse) * np.linalg.norm(b)
             close(A.solve(b), case.inverse @ before, size, case.condition)
             np.testing.assert_array_equal(b, before)
 
-    @operation("inv", examples=50)
+    @operation("inv", examples=20)
     def test_inverse(self, case):
         A, inverse = case.A, case.A.inv()
         self.structured(inverse, case.inverse, case.dtype, None, case.condition)
@@ -568,25 +586,33 @@ class MatrixSuite:
             with pytest.raises(ValueError, match="rtol is"):
                 A.pinv(rtol)
 
-    @operation("powm", "sqrtm", "invsqrtm", "logm", "__pow__", examples=25)
+    @operation("powm", "sqrtm", "invsqrtm", "logm", "__pow__", examples=12)
     def test_powers_and_logarithm(self, case):
         A, D, inverse, dtype = case.A, case.D, case.inverse, case.dtype
-        if case.dtype in (np.float32, np.float64) and (np.linalg.eigvals(D).real <= 0).any():
+        if np.dtype(dtype).kind == "f" and (np.linalg.eigvals(D).real <= 0).any():
             return  # the root is not real
         root, condition = scipy.linalg.sqrtm(D), case.condition**2
         for result, expected in (
             (A.sqrtm(), root), (A.powm(0.5), root), (A**0.5, root), (A.powm(1.5), D @ root),
-            (A.invsqrtm(), inverse @ root), (A.powm(-0.5), inverse @ root), (A**-1, inverse),
-            (A**-2, inverse @ inverse), (A.powm(2), D @ D),
-            (A.powm(-0.25), scipy.linalg.fractional_matrix_power(D, -0.25)),
+            (A.invsqrtm(), inverse @ root), (A**-1, inverse), (A**-2, inverse @ inverse),
+            (A.powm(2), D @ D),
         ):  # fmt: skip
             self.structured(result, expected, dtype, None, condition)
-        self.structured(A.logm(), scipy.linalg.logm(D), dtype, len(D) + case.size, condition)
+        # SciPy's own logarithm and fourth root take longer than all of the above.
+        logarithm, quarter = A.logm().toarray(), A.powm(-0.25).toarray()
+        assert logarithm.dtype == quarter.dtype == dtype
+        for result, expected in (
+            (scipy.linalg.expm(logarithm.astype(D.dtype)), D),
+            (np.linalg.matrix_power(quarter.astype(D.dtype), 4), inverse),
+        ):
+            close(result.astype(dtype), expected, None, condition)
+        assert (np.abs(np.linalg.eigvals(logarithm).imag) < np.pi).all()
+        assert (np.abs(np.angle(np.linalg.eigvals(quarter))) < np.pi / 4 + 1e-3).all()
         for p in (1j, "2", np.inf):
             with pytest.raises(TypeError, match="exponent is"):
                 A.powm(p)
 
-    @operation("expm", "funm", examples=25)
+    @operation("expm", "funm", examples=12)
     def test_exponential_and_other_functions(self, case):
         A, D, dtype = case.A, case.D, case.dtype
         exponential = scipy.linalg.expm(D)
@@ -621,7 +647,7 @@ class MatrixSuite:
 
     # Numbers of the matrix
 
-    @operation("slogdet", "logdet", examples=50)
+    @operation("slogdet", "logdet", examples=20)
     def test_determinant(self, case):
         A = case.A
         sign, logdet = A.slogdet()
@@ -668,7 +694,7 @@ class MatrixSuite:
         with pytest.raises(ValueError, match="tol is"):
             case.A.matrix_rank(-1)
 
-    @operation("eigvals", "eigvalsh", "svdvals", examples=25)
+    @operation("eigvals", "eigvalsh", "svdvals", examples=12)
     def test_spectra(self, case):
         A, D = case.A, case.D
         singular = expanded(A.svdvals())
@@ -690,7 +716,7 @@ class MatrixSuite:
             with pytest.raises(NotHermitianError, match="eigvalsh needs a Hermitian matrix"):
                 A.eigvalsh()
 
-    @operation("eigh", examples=25)
+    @operation("eigh", examples=12)
     def test_eigenvectors(self, case):
         A, D, dtype = case.A, case.D, case.dtype
         if not case.is_hermitian:
@@ -732,7 +758,7 @@ class MatrixSuite:
 
     # Covariances
 
-    @operation("whiten", "colorize", examples=50)
+    @operation("whiten", "colorize", examples=20)
     def test_whitening_and_colouring(self, case):
         A, D, n, dtype = case.A, case.D, len(case.D), case.dtype
         if np.dtype(dtype).kind == "c":
@@ -788,6 +814,8 @@ class MatrixSuite:
             (ours.entropy(), theirs.entropy()), (cov.log_pdet, np.linalg.slogdet(D)[1]),
         ):  # fmt: skip
             np.testing.assert_allclose(result, expected, rtol=rtol, atol=rtol * n)
+        W = cov.whiten(np.eye(n)).T
+        close((W.T @ W).astype(case.dtype), case.inverse, None, case.condition)
         white = cov.whiten(cov.colorize(x))
         np.testing.assert_allclose(white, x, rtol=rtol, atol=rtol)
 
@@ -808,7 +836,7 @@ class MatrixSuite:
                 fine = np.finfo(dtype).eps
                 self.structured(A.astype(dtype), case.D, dtype, case.size, max(1, coarse / fine))
         for dtype in (int, np.float16, np.longdouble):
-            with pytest.raises(DtypeError, match="dtype (is|has dtype)"):
+            with pytest.raises(DtypeError, match=r"dtype (is|has dtype)"):
                 A.astype(dtype)
 
     @operation("refine")
@@ -844,7 +872,7 @@ class MatrixSuite:
         for again in (*copies, copy.copy(A), copy.deepcopy(A)):
             self.same(again, A)
 
-    @operation("save", examples=6)
+    @operation("save", examples=5)
     def test_saved_matrices_are_equal(self, case):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "any name")
@@ -868,7 +896,7 @@ class MatrixSuite:
                 np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
                 assert getattr(ours, "flags", None) is None or not ours.flags.writeable
 
-    @operation(examples=25)
+    @operation(examples=12)
     def test_the_stored_arrays_are_read_only_copies(self, case):
         given_arrays = [
             argument.copy() if isinstance(argument, np.ndarray) else argument
@@ -887,7 +915,7 @@ class MatrixSuite:
                 setattr(A, name, argument)
         self.same(A, case.A)
 
-    @operation()
+    @operation(examples=5)
     def test_how_it_is_shown(self, case):
         A = case.A
         shape = "x".join(map(str, A.shape))
@@ -898,11 +926,12 @@ class MatrixSuite:
         assert f"&lt;{repr(A)[1:-1]}&gt;" in html
         assert "<svg" in html
         assert hash(A) == hash(A)
-        assert bool(A) and A == A and A != A.conj()  # noqa: PLR0124, PT018
+        assert A in {A, A.T}
+        assert self.type(*case.arguments) != A  # entries are not compared
 
     # Errors
 
-    @operation("__matmul__", "dot", "rdot")
+    @operation("__matmul__", "dot", "rdot", examples=3)
     def test_arrays_that_do_not_fit_are_refused(self, case):
         A, (m, n) = case.A, case.A.shape
         for x in (np.ones(n + 1), np.ones((n + 1, n)), []):
@@ -919,28 +948,28 @@ class MatrixSuite:
             for dtype in (object, "U1", "M8[s]", np.longdouble):
                 with pytest.raises(DtypeError, match="x has dtype"):
                     f(A, np.empty(n, dtype))
-        with pytest.raises(ValueError, match="shape|dimension"):
+        with pytest.raises(ValueError, match=r"shape|dimension"):
             A @ sla.aslinearoperator(np.ones((n + 1, 2)))
-        with pytest.raises(ValueError, match="shape|add"):
+        with pytest.raises(ValueError, match=r"shape|add"):
             A + sla.aslinearoperator(np.ones((m, n + 1)))
 
-    @operation("solve")
+    @operation("solve", examples=3)
     def test_right_hand_sides_that_do_not_fit_are_refused(self, case):
         A, n = case.A, len(case.D)
         for b in (np.ones(n + 1), np.ones((n + 1, n)), []):
             with pytest.raises(ShapeError, match=r"b has shape .*; expected"):
                 A.solve(b)
         for b in (1.0, np.ones((n, 1, 1))):
-            with pytest.raises(ShapeError, match="b is [03]-d"):
+            with pytest.raises(ShapeError, match=r"b is [03]-d"):
                 A.solve(b)
         for b in (np.ma.ones(n), np.empty(n, object), np.empty(n, "U1")):
-            with pytest.raises(DtypeError, match="b (is a masked array|has dtype)"):
+            with pytest.raises(DtypeError, match=r"b (is a masked array|has dtype)"):
                 A.solve(b)
         for singular in (0 * A, 0.0 * A.T):
             with pytest.raises(SingularMatrixError):
                 singular.solve(np.ones(n))
 
-    @operation(examples=25)
+    @operation(examples=4)
     def test_arguments_that_are_no_numbers_are_refused(self, case):
         for i, (name, argument) in enumerate(zip(self.parts, case.arguments, strict=True)):
             if not isinstance(argument, np.ndarray):
