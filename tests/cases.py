@@ -1,11 +1,7 @@
-"""The cases of the generic suite: partition kinds x dtypes x within kinds x symmetry."""
-
-import itertools
-from dataclasses import dataclass
+"""Partitions, dtypes and matrices that several test files use."""
 
 import mpmath
 import numpy as np
-import pytest
 
 import blockmat as bm
 from blockmat import _blockwise, _moments, _sums
@@ -19,17 +15,6 @@ PARTITIONS = {
     "singletons": bm.Partition.singletons(4),
     "uniform": bm.Partition.uniform(3, 3),
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    A: bm.BlockConstantMatrix
-    hermitian: bool
-
-    @property
-    def dense(self):
-        return self.A.astype(np.result_type(self.A.dtype, np.float64)).toarray()
 
 
 def random_array(rng, shape, dtype):
@@ -104,21 +89,3 @@ def in_small_parts(monkeypatch, n_bytes=None):
     if n_bytes is not None:
         monkeypatch.setattr(_sums, "_COPY_BYTES", n_bytes)
         monkeypatch.setattr(_sums, "_WINDOW_BYTES", n_bytes)
-
-
-CASES = [
-    Case(
-        f"{name}-{np.dtype(dtype).name}-{'aligned' if aligned else 'diagonal'}-"
-        f"{'hermitian' if hermitian else 'general'}",
-        make(partition, dtype, aligned, hermitian),
-        hermitian,
-    )
-    for (name, partition), dtype, aligned, hermitian in itertools.product(
-        PARTITIONS.items(), DTYPES, (False, True), (True, False)
-    )
-]
-
-over_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-over_hermitian_cases = pytest.mark.parametrize(
-    "case", [case for case in CASES if case.hermitian], ids=lambda case: case.name
-)
