@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 import blockmat as bm
 from tests.cases import PARTITIONS, core, pair, random_array
-from tests.matrix_suite import Case, MatrixSuite, close
+from tests.matrix_suite import MatrixSuite
+from tests.matrix_suite.base import Case, close
 
 SOME_BLOCKS = st.sampled_from(list(PARTITIONS.values()))
 OF_SQUARE = {
@@ -41,14 +42,13 @@ class TestBlockConstant(MatrixSuite):
 
     def dense(self, p, between, within):
         """``U M U^H + sum_ab D_ab (S_ab - u_a u_b^H)``, with S_ab pairing the p-th members."""
-        D = (within if within.ndim == 2 else np.diag(within)).astype(complex)
-        U = unit_vectors(p)
-        dense = U @ between @ U.T
-        for a, b in np.argwhere(D):
-            paired = np.zeros(dense.shape)
-            paired[np.flatnonzero(p.labels == a), np.flatnonzero(p.labels == b)] = 1
-            dense = dense + D[a, b] * (paired - np.outer(U[:, a], U[:, b]))
-        return dense if np.iscomplexobj(between) else dense.real
+        D = within if within.ndim == 2 else np.diag(within)
+        U, place = unit_vectors(p), np.zeros(p.n)
+        for block in range(p.n_blocks):
+            members = p.labels == block
+            place[members] = np.arange(members.sum())
+        paired = place[:, None] == place
+        return U @ between @ U.T + D[p.labels][:, p.labels] * paired - U @ D @ U.T
 
 
 class TestAligned(TestBlockConstant):
@@ -91,8 +91,8 @@ class TestScaled(MatrixSuite):
         scale = scale.astype(np.float64)
         return scale[:, None] * self.inside.dense(B.partition, B.between, B.within) * scale
 
-    def size(self, B, scale):
-        return np.linalg.norm(self.dense(B, np.full_like(scale, scale.max())))
+    def size(self, dense, B, scale):
+        return scale.max() ** 2 * np.linalg.norm(dense / scale / scale[:, None])
 
 
 class TestScaledAligned(TestScaled):
@@ -123,17 +123,12 @@ class LowRank(MatrixSuite):
         return base, taken.astype(dtype), -((inverse + inverse.T) / 2).astype(dtype)
 
     def dense(self, base, factor, core):
-        inside = getattr(base, "matrix", base)
-        arguments = (inside, base.scale) if "scale" in self.inside.parts else self.pair_of(base)
+        parts = [getattr(base, name) for name in self.inside.parts]
         factor = factor.astype(np.float64)
-        return self.inside.dense(*arguments) + factor @ core @ factor.T
+        return self.inside.dense(*parts) + factor @ core @ factor.T
 
-    def size(self, base, factor, core):
-        return np.linalg.norm(base.toarray()) + np.linalg.norm(factor) ** 2 * np.linalg.norm(core)
-
-    @staticmethod
-    def pair_of(B):
-        return B.partition, B.between, B.within
+    def size(self, dense, base, factor, core):
+        return np.linalg.norm(dense) + 2 * np.linalg.norm(factor) ** 2 * np.linalg.norm(core)
 
 
 class TestLowRank(LowRank):
