@@ -80,83 +80,84 @@ class TestScaled(MatrixSuite):
     parts = "matrix", "scale"
     lacks = frozenset({"svd"} | OF_BLOCKS)
     lazy = LAZY
-    inside = TestBlockConstant()
-    geometry = inside.geometry
+    flaws = TestAligned.flaws
+    geometry = st.tuples(SOME_BLOCKS, st.booleans())
 
-    def arguments(self, rng, p, dtype, definite):
-        B = self.inside.type(*self.inside.arguments(rng, p, dtype, definite))
+    def arguments(self, rng, geometry, dtype, definite):
+        p, aligned = geometry
+        B = bm.BlockConstantMatrix(p, *pair(rng, p, dtype, aligned, definite))
         return B, rng.uniform(0.5, 2, p.n).astype(np.zeros(0, dtype).real.dtype)
 
     def dense(self, B, scale):
         scale = scale.astype(np.float64)
-        return scale[:, None] * self.inside.dense(B.partition, B.between, B.within) * scale
+        return scale[:, None] * definition(B) * scale
 
     def size(self, dense, B, scale):
         return scale.max() ** 2 * np.linalg.norm(dense / scale / scale[:, None])
 
-
-class TestScaledAligned(TestScaled):
-    inside = TestAligned()
-    flaws = inside.flaws
-    geometry = inside.geometry
+    def blocks(self, geometry):
+        return geometry[0], geometry[0]
 
 
-class LowRank(MatrixSuite):
-    """Plus low rank, or with a factor as wide as the matrix, or what the inverse of one is."""
-
+class TestLowRank(MatrixSuite):
     type = bm.BlockPlusLowRank
     parts = "base", "factor", "core"
     lacks = frozenset({"svd", "partition", "is_positive_definite"} | OF_BLOCKS)
     lazy = LAZY
+    flaws = TestAligned.flaws | {"complex right-hand sides"}
     dtypes = np.float32, np.float64
-    flaws = frozenset({"complex right-hand sides"})
+    geometry = st.tuples(SOME_BLOCKS, st.booleans(), st.booleans())
 
-    def arguments(self, rng, p, dtype, definite):
-        base = self.inside.type(*self.inside.arguments(rng, p, dtype, True))
+    def arguments(self, rng, geometry, dtype, definite):
+        p, aligned, scaled = geometry
+        base, scale = TestScaled().arguments(rng, (p, aligned), dtype, True)
+        if scaled:
+            base = bm.ScaledBlockMatrix(base, scale)
         rank = rng.choice([1, 3, p.n + 2])
         factor = rng.standard_normal((p.n, rank)) / np.sqrt(rank)
         if definite:
             return base, factor.astype(dtype), core(rng, rank, dtype, True).astype(dtype)
-        # B - B V (I + V^T B V)^-1 V^T B is positive definite.
-        inverse = np.linalg.inv(np.eye(rank) + factor.T @ base.toarray() @ factor)
-        taken = base.toarray() @ factor
+        # What an inverse is: B - B V (I + V^T B V)^-1 V^T B, which is positive definite, too.
+        taken = definition(base) @ factor
+        inverse = np.linalg.inv(np.eye(rank) + factor.T @ taken)
         return base, taken.astype(dtype), -((inverse + inverse.T) / 2).astype(dtype)
 
     def dense(self, base, factor, core):
-        parts = [getattr(base, name) for name in self.inside.parts]
         factor = factor.astype(np.float64)
-        return self.inside.dense(*parts) + factor @ core @ factor.T
+        return definition(base) + factor @ core @ factor.T
 
     def size(self, dense, base, factor, core):
         return np.linalg.norm(dense) + 2 * np.linalg.norm(factor) ** 2 * np.linalg.norm(core)
 
-
-class TestLowRank(LowRank):
-    inside = TestBlockConstant()
-    geometry = inside.geometry
+    def blocks(self, geometry):
+        return geometry[0], geometry[0]
 
 
-class TestLowRankAligned(LowRank):
-    inside = TestAligned()
-    flaws = LowRank.flaws | inside.flaws
-    geometry = inside.geometry
+def definition(A):
+    """The dense form of a matrix that another one is made from."""
+    suite = {bm.BlockConstantMatrix: TestBlockConstant(), bm.ScaledBlockMatrix: TestScaled()}[
+        type(A)
+    ]
+    return suite.dense(*(getattr(A, part) for part in suite.parts))
 
 
-class TestLowRankScaled(LowRank):
-    inside = TestScaledAligned()
-    flaws = LowRank.flaws | inside.flaws
-    geometry = inside.geometry
+# Flaws. Where one is mended, its test passes, which is an error here: take its name from `flaws`.
+
+ALIGNED = [
+    (TestAligned(), bm.Partition.uniform(2, 2)),
+    (TestScaled(), (bm.Partition.uniform(2, 2), True)),
+    (TestLowRank(), (bm.Partition.uniform(2, 2), True, True)),
+]
 
 
 @pytest.mark.xfail(raises=ValueError, reason="BLAS refuses an array with no columns")
-@pytest.mark.parametrize("suite", [TestAligned, TestScaledAligned, TestLowRankAligned])
-def test_products_of_aligned_blocks_with_no_columns_are_empty(suite):
-    case = Case(suite(), bm.Partition.uniform(2, 2), np.float64, True, 0)
-    suite().products_with_no_columns(case)
+@pytest.mark.parametrize(("suite", "geometry"), ALIGNED)
+def test_products_of_aligned_blocks_with_no_columns_are_empty(suite, geometry):
+    suite.products_with_no_columns(Case(suite, geometry, np.float64, True, 0))
 
 
 @pytest.mark.xfail(raises=np.exceptions.ComplexWarning, reason="its imaginary part is dropped")
 def test_a_low_rank_part_solves_for_complex_right_hand_sides():
-    case = Case(TestLowRank(), bm.Partition.uniform(2, 2), np.float64, True, 0)
+    case = Case(TestLowRank(), (bm.Partition.uniform(2, 2), False, False), np.float64, True, 0)
     b = np.array([1j, 2, 3, 4])
     close(case.A.solve(b), case.inverse @ b, None, case.condition)

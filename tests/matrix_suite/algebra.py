@@ -151,7 +151,3 @@ class Algebra(MatrixType):
                 A @ other
             with pytest.raises(PartitionMismatchError, match="different partitions"):
                 A.H.H @ other
-
-    def blocks(self, geometry):
-        """Return the partitions of rows and of columns."""
-        return geometry, geometry

@@ -76,7 +76,7 @@ class Errors(MatrixType):
                 with pytest.raises((error, LinAlgError) if wrong is nan else error, match=message):
                     self.type(*arguments)
 
-    @operation("matvec", "rmatvec", examples=10)
+    @operation("matvec", "rmatvec", examples=12)
     def test_scipy_solves_with_it(self, case):
         if case.dtype != np.float64:
             return
