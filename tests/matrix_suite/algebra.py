@@ -143,6 +143,12 @@ class Algebra(MatrixType):
         if D.shape[0] == D.shape[1]:
             self.composite("block sum", A + B, D + E, wide, case.size + len(D))
             self.composite("block sum", B - A, E - D, wide, case.size + len(D))
+        scaled = 2 * bm.ScaledBlockMatrix(C, np.ones(right.n)).astype(case.dtype)
+        for result, expected in ((A @ scaled, 3 * D), (scaled @ A.H, 3 * D.conj().T)):
+            assert type(result).__module__.startswith("scipy.")
+            assert result.dtype == case.dtype
+            dense = result @ np.eye(result.shape[1], dtype=case.dtype)
+            close(dense, expected, 3 * case.size * len(D))
         if "block product" in self.lazy or right.n == 1:
             return
         other = bm.BlockConstantMatrix.identity([0] + list(range(right.n - 1)))
