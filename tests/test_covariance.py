@@ -255,15 +255,18 @@ def test_the_model_is_the_dense_one(scaled, weight, assume_centered, dtype):
 @pytest.mark.parametrize("shrinkage_", [None, 0.5, "optimal", "cv"])
 @pytest.mark.parametrize("labels", [None, LABELS])
 def test_nothing_of_size_n_by_n_is_formed(monkeypatch, shrinkage_, labels):
+    def refuse(self):
+        raise NotImplementedError
+
     X = samples()
     model = BlockCovariance(labels, shrinkage=shrinkage_).fit(X)
     expected = model.score(X), model.mahalanobis(X)
     for cls in (bm.BlockConstantMatrix, bm.ScaledBlockMatrix, bm.BlockPlusLowRank):
-        monkeypatch.delattr(cls, "toarray")
+        monkeypatch.setattr(cls, "toarray", refuse)
     model = BlockCovariance(labels, shrinkage=shrinkage_).fit(X)
     assert model.score(X) == expected[0]
     np.testing.assert_array_equal(model.mahalanobis(X), expected[1])
-    with pytest.raises((AttributeError, NotImplementedError)):
+    with pytest.raises(NotImplementedError):
         model.get_precision()
     assert "covariance_" not in vars(model)
 
