@@ -8,7 +8,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 .PHONY: demo test lint docs package bench mutants test-all clean
 
 demo: $(VENV)/demo
-	$(BIN)/python -m blockmat demo
+	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/demo_training.py
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -n auto

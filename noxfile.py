@@ -18,5 +18,12 @@ def oldest(session: nox.Session) -> None:
 
     Without doctests, because NumPy 1 prints scalars in another way.
     """
-    session.install("-e", ".[test]", "numpy==1.26.4", "scipy==1.15.0", "numba==0.60.0")
+    session.install(
+        "-e",
+        ".[test]",
+        "numpy==1.26.4",
+        "scipy==1.15.0",
+        "numba==0.60.0",
+        "array-api-compat==1.11",
+    )
     session.run("pytest", "-n", "auto", "tests", *session.posargs)

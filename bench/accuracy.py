@@ -1,16 +1,10 @@
-"""The largest relative error of every operation, per dtype, against dense NumPy and SciPy.
-
-Errors are in the Frobenius norm, relative to the dense result, which is computed in
-double precision from the exact numbers that the matrix stores. For the inverse and the
-functions they are divided by the condition number of the matrix, as the bound
-"error <= c * eps * cond" does.
-"""
+"""The largest relative error of each operation, per dtype, against dense NumPy and SciPy."""
 
 import numpy as np
 import scipy.linalg
 
 import blockmat as bm
-from bench.harness import Row
+from bench.rows import Row
 from blockmat.testing import project_dense
 
 DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
@@ -24,12 +18,12 @@ PARTITIONS = (
 )
 CONDITION = 1e3
 
-
-TITLE = "Largest relative error, in units of the rounding eps of the dtype"
+TITLE = "Largest relative error, in units of eps of the dtype"
+BY_GROUP = True
 
 
 def measure(quick: bool) -> list[Row]:
-    """The worst error of each operation over all matrices, one number per dtype."""
+    """The largest error of each operation over all matrices, one number per dtype."""
     worst: dict[str, dict[str, float]] = {}
     for dtype in DTYPES:
         eps, column = np.finfo(dtype).eps, np.dtype(dtype).name
@@ -73,7 +67,7 @@ def core(rng, k, dtype):
 
 
 def operations(A, D):
-    """Per operation: our result, the dense one, and the condition number to divide by."""
+    """Per operation: blockmat's result, the dense result, and the number to divide the error by."""
     n = len(D)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, 3)).astype(A.dtype)
@@ -116,26 +110,3 @@ def operations(A, D):
         "logm / cond": (A.logm(), function(np.log), cond),
         "funm(cos) / cond": (A.funm(np.cos), function(np.cos), cond),
     }
-
-
-def page(rows: list[Row]) -> str:
-    """The page of the documentation."""
-    lines = [
-        "# Accuracy",
-        "",
-        "The largest error of each operation against dense NumPy and SciPy, in units of the",
-        f"rounding eps of the dtype ({np.finfo(np.float32).eps:.2g} in single and "
-        f"{np.finfo(np.float64).eps:.2g} in double precision).",
-        f"Errors are in the Frobenius norm, relative to the dense result, over {len(SEEDS)} random",
-        f"matrices on each of {len(PARTITIONS)} partitions, aligned and not, with cores of condition",
-        f"number up to {CONDITION:.0f}. Where it says cond, they are also divided by the condition number.",
-        "",
-        "Measured by `python -m bench accuracy`, written by `python -m bench --write-docs`.",
-        "",
-        "| operation | " + " | ".join(map(name_of, DTYPES)) + " |",
-        "|---|" + "---|" * len(DTYPES),
-    ]
-    for row in rows:
-        errors = (row.notes[name_of(dtype)] for dtype in DTYPES)
-        lines.append(f"| {row.work} | " + " | ".join(f"{error:.2g}" for error in errors) + " |")
-    return "\n".join(lines) + "\n"

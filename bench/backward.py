@@ -1,19 +1,20 @@
-"""Backward errors of solve and of products, by type, dtype, n and correlation."""
+"""Backward errors of solve and of products, per type, dtype, n and correlation."""
 
 import numpy as np
 
 import blockmat as bm
-from bench.harness import Row
+from bench.rows import Row
 from tests.extended import backward_error, equicorrelated, error_of_product, norm_of_matrix
 
-TITLE = "Backward errors, in units of the rounding eps of the dtype"
+TITLE = "Backward errors, in units of eps of the dtype"
+BY_GROUP = True
 
 DTYPES = (np.float32, np.float64)
 WITHIN = (0.5, 1e-2, 1e-6, 1e-12)  # one minus the correlation
 
 
 def measure(quick: bool) -> list[Row]:
-    """The largest errors over right-hand sides, two numbers for each correlation."""
+    """The largest errors over the right-hand sides: solve and product for each correlation."""
     rows = []
     for kind, make in KINDS.items():
         for n in (10**3, 10**5) if quick else (10**3, 10**6):
@@ -73,27 +74,3 @@ KINDS = {
     "ScaledBlockMatrix": scaled,
     "BlockPlusLowRank": low_rank,
 }
-
-
-def section(rows: list[Row]) -> str:
-    """The section of the page on accuracy."""
-    lines = [
-        "",
-        "## Backward errors",
-        "",
-        "The residual of `solve`, `|A x - b| / (|A| |x| + |b|)`, and the error of a product,",
-        "`|y - A x| / (|A| |x|)`, in units of eps: the largest over four right-hand sides (constant,",
-        "with sums of zero, noise far from zero, a unit vector). Blocks have correlation 1 - w within and",
-        "0.9 (1 - w) between them, so condition numbers reach n / w. `ScaledBlockMatrix` has scales",
-        "exp(N(0, 1)), `BlockPlusLowRank` three columns of 1000 N(0, 1). Each cell is solve / product,",
-        "measured by `python -m bench backward`.",
-        "",
-        "| matrix | " + " | ".join(f"w = {within:g}" for within in WITHIN) + " |",
-        "|---|" + "---|" * len(WITHIN),
-    ]
-    for row in rows:
-        cells = (
-            f"{row.notes[f'solve {w:g}']:.2g} / {row.notes[f'product {w:g}']:.2g}" for w in WITHIN
-        )
-        lines.append(f"| {row.work} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"

@@ -1,12 +1,4 @@
-"""452 stocks of the S&P 500, daily log-returns, clipped at 0.35 because prices are not adjusted
-for splits. An estimator sees 60, 120 or 250 days and is tested on the next 40; the windows
-begin 40 days apart. Likelihood: -(log det R + tr R⁻¹ C) / 2n, with R the estimated correlation
-matrix and C that of the 40 days: the Gaussian log-likelihood for each variable, but for a
-constant; higher is better. Volatility: of the portfolio whose weights have the least estimated
-variance and sum to 1, over all test days, annual, in per cent; lower is better. "Standardised":
-the estimator is given returns divided by their standard deviations, and its result is
-multiplied by them; the others see the returns as they are, FactorAnalysis in per cent.
-"""
+"""How well models of the covariance of stock returns predict, against other estimators."""
 
 import time
 from collections import Counter
@@ -20,7 +12,8 @@ from sklearn.utils.estimator_checks import check_estimator
 from bench import data
 from bench.discover import EASY, draw
 from bench.experts import quadratic_inverse_shrinkage
-from bench.harness import Row, contest
+from bench.harness import contest
+from bench.rows import Row
 from blockmat.covariance import BlockCovariance
 
 TITLE = "Covariance of stock returns"
@@ -28,8 +21,7 @@ BY_GROUP = True
 WINDOWS = (60, 120, 250)
 TESTED = 40
 DEFAULT = "found blocks"
-LIKELIHOOD = "Held-out log-likelihood per variable: higher is better"
-VOLATILITY = "Out-of-sample volatility, % a year: lower is better"
+LIKELIHOOD, VOLATILITY, TIME = "Log-likelihood", "Volatility", "Time to fit and score"
 
 
 def measure(quick: bool) -> list[Row]:
@@ -41,7 +33,7 @@ def measure(quick: bool) -> list[Row]:
 
 
 def estimators(sectors):
-    """Per name, a function from returns to a covariance matrix."""
+    """Functions from returns to a covariance matrix, by name."""
     return {
         "found blocks": lambda X: BlockCovariance().fit(X).covariance_,
         "found blocks, shrinkage cv": lambda X: BlockCovariance(shrinkage="cv").fit(X).covariance_,
@@ -98,11 +90,11 @@ def _set_goals(likelihood: dict[str, Row], volatility: dict[str, Row]) -> None:
         rival = max(likelihood[name].notes[column] for name in others)
         for name in dict.fromkeys([best] + ([DEFAULT] if days >= 120 else [])):
             above = likelihood[name].notes[column] - rival
-            likelihood[name].require(f"above every other, {column},", above, at_least=0)
+            likelihood[name].require(f"log-likelihood minus best peer, {column}", above, at_least=0)
         if days >= 120:
             bound = volatility["LedoitWolf"].notes[column]
             volatility[DEFAULT].require(
-                f"%, {column},", volatility[DEFAULT].notes[column], at_most=bound
+                f"volatility, {column}", volatility[DEFAULT].notes[column], at_most=bound
             )
 
 
@@ -120,7 +112,7 @@ def minimum_variance(covariance):
 
 
 def fits(quick: bool) -> list[Row]:
-    """Times to fit and to score, where nothing of size n x n is formed."""
+    """Times to fit and to score, without an n x n matrix."""
     n, k, n_samples = 1000 if quick else 4000, 20, 250
     X, labels = draw(EASY, (n // k,) * k, n_samples, 0)
     new, _ = draw(EASY, (n // k,) * k, n_samples, 1)
@@ -133,61 +125,24 @@ def fits(quick: bool) -> list[Row]:
     ):
         timed = contest(
             name, lambda options=options: BlockCovariance(**options).fit(X).score(new), quick=quick,
-            LedoitWolf=lambda: LedoitWolf(store_precision=True).fit(X).score(new),
+            peers={"LedoitWolf": lambda: LedoitWolf(store_precision=True).fit(X).score(new)},
         )  # fmt: skip
         notes = {"blockmat": timed.median(), "LedoitWolf": timed.median("LedoitWolf")}
-        rows.append(
-            Row(name, notes=notes, group=f"Seconds to fit and score, n = {n}, T = {n_samples}")
-        )
+        rows.append(Row(f"{name}, n = {n}, T = {n_samples}", notes=notes, group=TIME))
     n = 10_000 if quick else 100_000
     X, labels = draw(EASY, (n // 50,) * 50, 100, 0)
     start = time.perf_counter()
     BlockCovariance(n_blocks=50, random_state=0).fit(X).score(X)
     elapsed = time.perf_counter() - start
-    rows.append(
-        Row(f"50 blocks found, n = {n}, T = 100", notes={"blockmat": elapsed}, group=rows[0].group)
-    )
+    rows.append(Row(f"50 blocks found, n = {n}, T = 100", notes={"blockmat": elapsed}, group=TIME))
     return rows
 
 
 def checks() -> Row:
-    """Run scikit-learn's own checks of an estimator."""
+    """Run the checks of scikit-learn for estimators."""
     results = check_estimator(BlockCovariance(), on_skip=None, on_fail=None)
     counts = Counter(result["status"] for result in results)
     notes = {status: float(counts[status]) for status in ("passed", "failed", "skipped")}
     row = Row("check_estimator(BlockCovariance())", notes=notes, group="Checks of scikit-learn")
     row.require("failed", counts["failed"], at_most=0)
     return row
-
-
-def figure(rows: list[Row], figure) -> None:
-    """Likelihood and volatility of each estimator by the number of days."""
-    axes = figure.subplots(1, 2)
-    shown = {
-        "found blocks": ("#d55e00", "-"), "found blocks, shrinkage cv": ("#d55e00", "--"),
-        "sectors": ("#e69f00", "-"), "sectors, shrinkage cv": ("#e69f00", "--"),
-        "LedoitWolf": ("#999999", "-"), "FactorAnalysis(6), standardised": ("#0072b2", "-"),
-        "QIS, standardised": ("#009e73", "-"),
-    }  # fmt: skip
-    for ax, group in zip(axes, (LIKELIHOOD, VOLATILITY), strict=True):
-        for row in rows:
-            if row.group == group and row.work in shown:
-                colour, style = shown[row.work]
-                days = [int(name.split()[-1]) for name in row.notes]
-                ax.plot(
-                    days,
-                    list(row.notes.values()),
-                    style,
-                    marker="o",
-                    ms=4,
-                    color=colour,
-                    label=row.work,
-                )
-        ax.set_xlabel("days seen")
-        ax.set_xticks(WINDOWS)
-        ax.set_title(group.replace(": ", ":\n"), fontsize=9)
-        ax.grid(alpha=0.3)
-    axes[0].set_ylim(-0.42, -0.27)
-    axes[0].text(0.5, 0.02, "LedoitWolf is further below", ha="center", fontsize=8, color="#777777",
-                 transform=axes[0].transAxes)  # fmt: skip
-    axes[1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -1,4 +1,4 @@
-"""Real data, in a folder named by ``--data`` or BLOCKMAT_DATA; what is absent is left out."""
+"""Real data, from the folder that ``--data`` or BLOCKMAT_DATA names; missing files are skipped."""
 
 import os
 from pathlib import Path
@@ -18,16 +18,16 @@ FILES = {
 
 
 def folder(given: str | None = None) -> Path | None:
-    """Return the folder of the data, if one is named."""
+    """Return the folder of the data, or None if none is given."""
     name = given or os.environ.get("BLOCKMAT_DATA")
     return Path(name) if name else None
 
 
 def load(name: str):
-    """Open a file of arrays, or say that it is left out and return None."""
+    """Open a file of arrays; if it is missing, print where to get it and return None."""
     where = folder()
     if where is None or not (where / name).exists():
-        print(f"left out: {name} is not in the data folder (--data or BLOCKMAT_DATA); it holds "
+        print(f"skipped: {name} is not in the data folder (--data or BLOCKMAT_DATA); it contains "
               f"{FILES[name]}")  # fmt: skip
         return None
     return np.load(where / name)

@@ -1,11 +1,4 @@
-"""Planted: 400 variables in 10 blocks, of 40 each or of 10 to 75; ten seeds, and mean adjusted
-Rand indices with the planted blocks. The correlations of the blocks are ρ L Lᵀ, normalised to
-a unit diagonal times ρ, plus δ on the diagonal, with L (10, r) standard normal: r = 6,
-ρ = 0.25, δ = 0.25 (easy) and r = 3, ρ = 0.15, δ = 0.08 (hard). The others cluster the rows of the
-sample correlation matrix; SpectralClustering is given its positive part as affinity. KMeans has
-10 initialisations ("KMeans once": 1). All are told that there are 10 blocks. "Time" is
-blockmat's beside that of KMeans.
-"""
+"""How well blocks are found: planted blocks, networks and large inputs, against other methods."""
 
 import time
 from statistics import fmean, median
@@ -19,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 import blockmat as bm
 from bench import data
 from bench.fit import PeakMemory
-from bench.harness import Row
+from bench.rows import Row
 
 TITLE = "Finding blocks"
 BY_GROUP = True
@@ -66,7 +59,7 @@ def spectral(affinity, k: int, seed: int):
 def planted(case: str, correlations, sizes, n_samples: int, seeds) -> Row:
     scores: dict[str, list[float]] = {}
     row = Row(f"{case}, T = {n_samples}", {"blockmat": [], "KMeans": [], "KMeans once": []},
-              group="Planted blocks: mean adjusted Rand index, and time")  # fmt: skip
+              group="Planted blocks")  # fmt: skip
     for seed in seeds:
         X, labels = draw(correlations, sizes, n_samples, seed)
         R = np.corrcoef(X, rowvar=False)
@@ -85,20 +78,23 @@ def planted(case: str, correlations, sizes, n_samples: int, seeds) -> Row:
             if name in row.times:
                 row.times[name].append(elapsed)
     row.notes = {name: fmean(values) for name, values in scores.items()}
-    row.notes |= {"time": 1 / row.ratio("KMeans"), "time, once": 1 / row.ratio("KMeans once")}
+    row.notes |= {
+        "time / KMeans": 1 / row.ratio("KMeans"),
+        "time / KMeans once": 1 / row.ratio("KMeans once"),
+    }
     best = max(row.notes[name] for name in ("KMeans", "Ward", "SpectralClustering"))
     if correlations == EASY:
-        row.require("index", row.notes["blockmat"], at_least=0.99)
+        row.require("adjusted Rand index", row.notes["blockmat"], at_least=0.99)
     else:
         above = row.notes["blockmat"] - best
         margin = 0.03 if n_samples == 60 else 0.0
-        row.require("above the best other", above, at_least=margin)
-    row.require("time of KMeans'", row.notes["time"], at_most=0.2)
+        row.require("index minus best peer", above, at_least=margin)
+    row.require("time / KMeans", row.notes["time / KMeans"], at_most=0.2)
     return row
 
 
 def how_many(case: str, correlations, sizes, n_samples: int, seeds) -> Row:
-    row = Row(f"{case}, T = {n_samples}", group="The number of blocks: share of seeds in which it is 9 to 11")  # fmt: skip
+    row = Row(f"{case}, T = {n_samples}", group="Number of blocks")  # fmt: skip
     for criterion in ("icl", "bic", "cv"):
         hits = [
             abs(bm.partition_path(draw(correlations, sizes, n_samples, seed)[0], samples=True,
@@ -106,7 +102,7 @@ def how_many(case: str, correlations, sizes, n_samples: int, seeds) -> Row:
             for seed in seeds
         ]  # fmt: skip
         row.notes[criterion] = fmean(hits)
-    row.require("of the seeds", row.notes["icl"], at_least=0.8)
+    row.require("share of seeds, icl", row.notes["icl"], at_least=0.8)
     return row
 
 
@@ -119,15 +115,15 @@ def structured(seeds) -> Row:
 
     for seed in seeds:
         X, labels = draw(HARD, UNEQUAL, 60, seed)
-        score("free", labels, bm.find_partition(X, K, True))
+        score("no constraint", labels, bm.find_partition(X, K, True))
         order = np.argsort(labels, kind="stable")
         intervals = bm.find_partition(X[:, order], K, True, contiguous=True)
-        score("intervals", labels[order], intervals)
+        score("blocks are intervals", labels[order], intervals)
         turned = X * np.random.default_rng(seed).choice([-1, 1], X.shape[1])
-        score("signs unknown, not sought", labels, bm.find_partition(turned, K, True))
-        score("signs unknown, sought", labels, bm.find_partition(turned, K, True, signs=True)[0])
+        score("random signs, ignored", labels, bm.find_partition(turned, K, True))
+        score("random signs, estimated", labels, bm.find_partition(turned, K, True, signs=True)[0])
     return Row("hard, unequal, T = 60", notes={name: fmean(values) for name, values in notes.items()},
-               group="What else is known: mean adjusted Rand index")  # fmt: skip
+               group="Intervals and signs")  # fmt: skip
 
 
 def rectangular(noise: float, seeds) -> Row:
@@ -147,7 +143,7 @@ def rectangular(noise: float, seeds) -> Row:
             into.append(adjusted_rand_score(row_labels, found[0]))
             into.append(adjusted_rand_score(col_labels, found[1]))
     return Row(f"checkerboard, noise {noise}", notes={"blockmat": fmean(ours), "SpectralBiclustering": fmean(theirs)},
-               group="Rows and columns together: mean adjusted Rand index")  # fmt: skip
+               group="Rows and columns")  # fmt: skip
 
 
 def scale(quick: bool) -> list[Row]:
@@ -179,13 +175,13 @@ def _timed(work: str, find, labels) -> Row:
     notes = {
         "seconds": elapsed,
         "GB": peak.extra / 1e9,
-        "index": adjusted_rand_score(labels, found.labels),
+        "adjusted Rand index": adjusted_rand_score(labels, found.labels),
     }
-    return Row(work, notes=notes, group="Scale: memory beyond the input")
+    return Row(work, notes=notes, group="Large inputs")
 
 
 def network(name: str, seeds) -> Row | None:
-    """Known communities of a network, beside SpectralClustering and Louvain's."""
+    """Known communities of a network, against SpectralClustering and the Louvain method."""
     import networkx
 
     loaded = data.network(name)
@@ -213,23 +209,7 @@ def network(name: str, seeds) -> Row | None:
         "blockmat, number chosen": index(chosen.labels),
         "SpectralClustering": median(index(spectral(A, k, seed)) for seed in seeds),
         "Louvain": median(index(louvain(seed)) for seed in seeds),
-        "known": k,
-        "chosen": chosen.n_blocks,
+        "known communities": k,
+        "blocks chosen": chosen.n_blocks,
     }
-    return Row(name, notes=notes, group="Networks: adjusted Rand index with the known communities")
-
-
-def figure(rows: list[Row], figure) -> None:
-    """The indices of the hard cases, one panel for each number of samples."""
-    shown = [row for row in rows if row.group.startswith("Planted") and row.work.startswith("hard")]
-    axes = figure.subplots(1, len(shown), sharey=True)
-    names = ("blockmat", "KMeans", "Ward", "SpectralClustering")
-    for ax, row in zip(axes, shown, strict=True):
-        values = [row.notes[name] for name in names]
-        ax.bar(range(len(names)), values, color=["#d55e00", "#0072b2", "#56b4e9", "#999999"])
-        for i, value in enumerate(values):
-            ax.text(i, value + 0.01, f"{value:.2f}", ha="center", fontsize=8)
-        ax.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
-        ax.set_title(row.work, fontsize=10)
-        ax.set_ylim(0, 1.08)
-    axes[0].set_ylabel("adjusted Rand index")
+    return Row(name, notes=notes, group="Networks")

@@ -1,8 +1,4 @@
-"""Fits of dense matrices in memory and on disk.
-
-"Threaded sum" is `numpy.sum` of as many row blocks as there are threads, at the same time. A
-fit can be faster, because it reads four rows at once, which memory serves faster than one.
-"""
+"""Times to fit dense matrices in memory and on disk."""
 
 import os
 import tempfile
@@ -14,8 +10,9 @@ import numpy as np
 
 import blockmat as bm
 from bench import experts, limits
-from bench.harness import Row, contest
+from bench.harness import contest
 from bench.product import consecutive, shuffled
+from bench.rows import Row
 
 TITLE = "Fits of dense matrices"
 
@@ -38,30 +35,33 @@ def other_passes(S, p: bm.Partition, quick: bool) -> list[Row]:
     return [
         contest(
             f"fit, n = {n}, k = {p.n_blocks}, float32", lambda: bm.fit(single, p), quick=quick,
-            threaded_sum=limits.numpy_sum(single), float64=lambda: bm.fit(S, p),
+            peers={"threaded sum": limits.numpy_sum(single), "float64": lambda: bm.fit(S, p)},
         ),
         contest(
             f"approximation_error, n = {n}, k = {p.n_blocks}",
             lambda: bm.approximation_error(S, A), quick=quick,
-            threaded_sum=limits.numpy_sum(S),
-            NumPy_norms=lambda: np.linalg.norm(S - A.toarray()) / np.linalg.norm(S),
+            peers={
+                "threaded sum": limits.numpy_sum(S),
+                "numpy.linalg.norm": lambda: np.linalg.norm(S - A.toarray()) / np.linalg.norm(S),
+            },
         ),
     ]  # fmt: skip
 
 
 def in_memory(S, p: bm.Partition, work: str, quick: bool) -> Row:
     row = contest(
-        work, lambda: bm.fit(S, p), quick=quick, threaded_sum=limits.numpy_sum(S),
-        scipy_sparse=experts.sparse_fit(S, p), reduceat=experts.reduceat_fit(S, p),
+        work, lambda: bm.fit(S, p), quick=quick,
+        peers={"threaded sum": limits.numpy_sum(S), "scipy.sparse": experts.sparse_fit(S, p),
+               "reduceat": experts.reduceat_fit(S, p)},
     )  # fmt: skip
-    row.require("of a threaded sum", row.ratio("threaded sum"), at_least=0.85)
-    row.require("times scipy.sparse", row.ratio("scipy sparse"), at_least=2)
-    row.require("times reduceat", row.ratio("reduceat"), at_least=20)
+    row.require("threaded sum / blockmat", row.ratio("threaded sum"), at_least=0.85)
+    row.require("scipy.sparse / blockmat", row.ratio("scipy.sparse"), at_least=2)
+    row.require("reduceat / blockmat", row.ratio("reduceat"), at_least=20)
     return row
 
 
 def on_disk(n: int, k: int, quick: bool) -> list[Row]:
-    """A matrix in a file, read from the disk and from the system's cache."""
+    """Fit a matrix in a file, read from the disk and from the page cache of the system."""
     size = 8 * n * n
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -88,8 +88,8 @@ def on_disk(n: int, k: int, quick: bool) -> list[Row]:
                     start = time.perf_counter()
                     run()
                     row.times[name].append(time.perf_counter() - start)
-            row.require("of reading the file", row.ratio("reading the file"), at_least=0.8)
-            row.require("MB of extra memory", peak.extra / 1e6, at_most=500)
+            row.require("reading / blockmat", row.ratio("reading the file"), at_least=0.8)
+            row.require("extra memory in MB", peak.extra / 1e6, at_most=500)
             rows.append(row)
     return rows
 
@@ -112,13 +112,13 @@ def read(path: Path) -> None:
 
 
 def forget(path: Path) -> None:
-    """Let the system drop what it keeps of a file in memory."""
+    """Drop a file from the page cache of the system."""
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 class PeakMemory:
-    """The most memory that this process took beyond what it had, files not counted."""
+    """The peak memory of this process minus its memory before, without mapped files."""
 
     def __init__(self) -> None:
         self.extra = 0
@@ -143,4 +143,4 @@ def anonymous_memory() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status does not tell RssAnon")
+    raise OSError("/proc/self/status has no RssAnon")

@@ -1,16 +1,12 @@
-"""Inverses and matrix functions: k x k LAPACK, whatever n is.
-
-"eigh" is `scipy.linalg.eigh` with its default driver, "eigh evd" with the one that blockmat
-uses. The limit of solve is an LU factorisation and solution for the core and two passes over
-the right-hand side; each call is the first with its matrix, which keeps the factors for later ones. For positive definite cores blockmat uses Cholesky, as SciPy's inv does.
-"""
+"""Times of inverses and matrix functions, against LAPACK on k x k and n x n matrices."""
 
 import numpy as np
 import scipy.linalg
 
 import blockmat as bm
 from bench import limits
-from bench.harness import Row, contest
+from bench.harness import contest
+from bench.rows import Row
 
 TITLE = "Inverses and matrix functions"
 
@@ -28,7 +24,7 @@ def positive_definite(p: bm.Partition) -> bm.BlockConstantMatrix:
 
 
 def beside_lapack(n: int, k: int, quick: bool) -> list[Row]:
-    """Beside one LAPACK call for a k x k matrix."""
+    """Compare with one LAPACK call for a k x k matrix."""
     A = positive_definite(bm.Partition.uniform(k, n // k))
     M = np.array(A.between)
     b = np.random.default_rng(1).standard_normal(n)
@@ -36,23 +32,25 @@ def beside_lapack(n: int, k: int, quick: bool) -> list[Row]:
     for name in ("invsqrtm", "sqrtm", "logm", "expm", "logdet"):
         row = contest(
             f"{name}, k = {k}, n = {n}", getattr(A, name), quick=quick,
-            eigh=lambda: scipy.linalg.eigh(M), eigh_evd=lambda: scipy.linalg.eigh(M, driver="evd"),
+            peers={"eigh, default driver": lambda: scipy.linalg.eigh(M),
+                   "eigh, driver evd": lambda: scipy.linalg.eigh(M, driver="evd")},
         )  # fmt: skip
-        row.require("times eigh", 1 / row.ratio("eigh"), at_most=1.15)
+        row.require("blockmat / eigh", 1 / row.ratio("eigh, default driver"), at_most=1.15)
         rows.append(row)
     row = contest(
         f"inv, k = {k}, n = {n}", A.inv, quick=quick,
-        scipy_linalg_inv=lambda: scipy.linalg.inv(M), inverse_by_LU=lambda: inverse_by_lu(M),
+        peers={"scipy.linalg.inv": lambda: scipy.linalg.inv(M),
+               "inverse by LU": lambda: inverse_by_lu(M)},
     )  # fmt: skip
-    row.require("times the inverse by LU", 1 / row.ratio("inverse by LU"), at_most=1.15)
+    row.require("blockmat / inverse by LU", 1 / row.ratio("inverse by LU"), at_most=1.15)
     rows.append(row)
     row = contest(
         f"solve, k = {k}, n = {n}", lambda: A.astype(A.dtype).solve(b),
         [lambda: scipy.linalg.lu_solve(scipy.linalg.lu_factor(M), b[:k]),
          limits.read(b), limits.read_write_new(b)],
-        quick=quick, scipy_linalg_solve_of_the_core=lambda: scipy.linalg.solve(M, b[:k]),
+        {"scipy.linalg.solve of the core": lambda: scipy.linalg.solve(M, b[:k])}, quick=quick,
     )  # fmt: skip
-    row.require("times LU and two passes", 1 / row.ratio("limit"), at_most=1.15)
+    row.require("blockmat / limit", 1 / row.ratio("limit"), at_most=1.15)
     rows.append(row)
     return rows
 
@@ -66,7 +64,7 @@ def inverse_by_lu(M):
 
 
 def beside_dense(n: int, k: int, quick: bool) -> list[Row]:
-    """Beside LAPACK for the n x n matrix."""
+    """Compare with LAPACK for the n x n matrix."""
     A = positive_definite(bm.Partition.uniform(k, n // k))
     D = A.toarray()
     b = np.random.default_rng(1).standard_normal(n)
@@ -85,6 +83,6 @@ def beside_dense(n: int, k: int, quick: bool) -> list[Row]:
         "invsqrtm": (A.invsqrtm, dense_invsqrtm),
     }
     return [
-        contest(f"{name}, k = {k}, n = {n}", ours, quick=quick, dense_LAPACK=dense)
+        contest(f"{name}, k = {k}, n = {n}", ours, peers={"dense LAPACK": dense}, quick=quick)
         for name, (ours, dense) in works.items()
     ]

@@ -1,4 +1,4 @@
-"""What the hardware can do: passes over memory with as many threads as blockmat uses."""
+"""Limits of the hardware: passes over memory, with as many threads as blockmat uses."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ _STREAM = 4096
 
 @_jit
 def _sum(x):
-    """Read four streams, which is the fastest found."""
+    """Sum an array in four streams, the fastest way found."""
     total = 0.0
     whole = x.shape[0] // (4 * _STREAM) * 4 * _STREAM
     for s in range(0, whole, 4 * _STREAM):
@@ -48,21 +48,21 @@ def _in_parallel(function: Callable[..., Any], *arrays: Any) -> None:
 
 
 def read(*arrays: Any) -> Callable[[], None]:
-    """One read pass over arrays."""
+    """A pass that reads arrays."""
     flat = [x.reshape(-1) for x in arrays]
     return lambda: [_in_parallel(_sum, x) for x in flat] and None
 
 
 def read_write(x: Any, out: Any) -> Callable[[], None]:
-    """One pass that reads one array and writes another."""
+    """A pass that reads one array and writes another."""
     return lambda: _in_parallel(_scale, x.reshape(-1), out.reshape(-1))
 
 
 def read_write_new(x: Any) -> Callable[[], None]:
-    """The same into a new array, as ``2 * x + 1`` makes one."""
+    """A pass that reads one array and writes a newly allocated one."""
     return lambda: _in_parallel(_scale, x.reshape(-1), np.empty_like(x).reshape(-1))
 
 
 def numpy_sum(a: Any) -> Callable[[], None]:
-    """``numpy.sum`` of row blocks, in threads."""
+    """``numpy.sum`` of a part of the rows in each thread."""
     return lambda: _in_parallel(np.sum, a)

@@ -1,13 +1,4 @@
-"""One step of BlockAdaGrad for PyTorch beside torch.optim.Adagrad, and the memory of both.
-
-A layer learns a linear map from batches of 64 random examples, and only the steps of the
-optimizer are timed, with the cold caches that a backward pass leaves. A turn is
-``update_interval`` steps, 50, so that the time of one step counts its share of renewed roots.
-Turns begin after 400 steps; one row begins after 4,000, when the between core of that layer is no
-longer of low rank. "Diagonal with momentum" is Adagrad's foreach implementation with
-a momentum buffer, which PyTorch does not have. "State" is the memory of statistics, cached
-roots and momentum at the end, beside that of the diagonal's with the same momentum.
-"""
+"""Time of one step of BlockAdaGrad and memory of its state, against torch.optim.Adagrad."""
 
 import statistics
 import time
@@ -17,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Adagrad, Optimizer
 
-from bench.harness import OURS, Row
+from bench.rows import OURS, Row
 from bench.training.methods import DiagonalAdaGrad, state_bytes
 from blockmat.optim.torch import BlockAdaGrad
 
@@ -85,10 +76,10 @@ def _row(
         for name, own in training.items():
             row.times[name].append(own.seconds(STEPS))
     states = [state_bytes(own.optimizer) for own in training.values()]
-    row.notes["state, of the diagonal's"] = state = states[0] / states[1]
+    row.notes["state / diagonal state"] = state = states[0] / states[1]
     if structure == "mean" and k == 1024 and not momentum:
         for peer, wanted in (("Adagrad foreach", 1.0), ("Adagrad fused", 1.3)):
             ratio = statistics.median(row.times[OURS]) / statistics.median(row.times[peer])
-            row.require(f"time, of {peer}'s", ratio, at_most=wanted)
-        row.require("state, of the diagonal's", state, at_most=0.5)
+            row.require(f"blockmat / {peer}", ratio, at_most=wanted)
+        row.require("state / diagonal state", state, at_most=0.5)
     return row

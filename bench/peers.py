@@ -1,9 +1,4 @@
-"""Beside the packages for structured matrices: the same matrix as low rank plus diagonal.
-
-linear_operator has closed forms for solve and logdet and a contour integral for the inverse
-square root; CoLA iterates, with the tolerances that make the answers agree. Without a dense
-matrix CoLA estimates logdet at random, so that is a row of its own, small.
-"""
+"""Times against linear_operator and CoLA, which get the same matrix as low rank plus diagonal."""
 
 import contextlib
 import io
@@ -20,10 +15,11 @@ from linear_operator.operators import (
 )
 
 import blockmat as bm
-from bench.harness import OURS, Row, contest
+from bench.harness import contest
 from bench.product import consecutive
+from bench.rows import OURS, Row
 
-TITLE = "Beside linear_operator and CoLA"
+TITLE = "Comparison with linear_operator and CoLA"
 AGREEMENT = 1e-8
 
 
@@ -84,20 +80,19 @@ def measure(quick: bool) -> list[Row]:
     for work, (ours, theirs, colas) in works.items():
         peers = {"linear_operator": quietly(theirs)}
         if colas is not None:
-            peers["cola"] = quietly(colas)
+            peers["CoLA"] = quietly(colas)
         results: dict = {}
-        row = contest(f"{work}, n = {n}, k = {k}", ours, quick=quick, results=results, **peers)
+        row = contest(f"{work}, n = {n}, k = {k}", ours, peers=peers, quick=quick, results=results)
         for name in peers:
-            shown = name.replace("_", " ")
-            row.require(f"times {shown}", row.ratio(shown), at_least=10)
-            difference = relative(results[shown], results[OURS])
-            row.require(f"difference to {shown}", difference, at_most=AGREEMENT)
+            row.require(f"{name} / blockmat", row.ratio(name), at_least=10)
+            difference = relative(results[name], results[OURS])
+            row.require(f"relative difference to {name}", difference, at_most=AGREEMENT)
         rows.append(row)
-    return [*rows, logdet_by_chance(300 if quick else 1000, 8, quick)]
+    return [*rows, estimated_logdet(300 if quick else 1000, 8, quick)]
 
 
-def logdet_by_chance(n: int, k: int, quick: bool) -> Row:
-    """CoLA's logdet without a dense matrix is an estimate, so it is shown apart and small."""
+def estimated_logdet(n: int, k: int, quick: bool) -> Row:
+    """Without a dense matrix CoLA estimates the log-determinant from random vectors: one small case."""
     model = Model(n, k)
 
     def estimate():
@@ -105,15 +100,15 @@ def logdet_by_chance(n: int, k: int, quick: bool) -> Row:
         return cola.linalg.logdet(model.C, *algorithm)
 
     results: dict = {}
-    row = contest(f"logdet, n = {n}, k = {k}", model.A.logdet, quick=quick, results=results,
-                  cola_estimate=quietly(estimate))  # fmt: skip
-    difference = relative(results["cola estimate"], results[OURS])
-    row.notes["relative difference of cola's estimate"] = difference
+    row = contest(f"logdet, n = {n}, k = {k}", model.A.logdet,
+                  peers={"CoLA, estimate": quietly(estimate)}, quick=quick, results=results)  # fmt: skip
+    difference = relative(results["CoLA, estimate"], results[OURS])
+    row.notes["relative error of CoLA's estimate"] = difference
     return row
 
 
 def quietly(run):
-    """Without the progress bars of others."""
+    """Hide the progress bars of a peer."""
 
     def silent():
         with contextlib.redirect_stderr(io.StringIO()):

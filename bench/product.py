@@ -1,17 +1,12 @@
-"""Products with vectors and matrices.
-
-The limit is one pass that reads x and one that reads x and writes y, and for shuffled labels
-their two passes too. ``A @ x`` makes a new array, whose pages the system has to clear, so
-its limit is one that makes a new array; what it comes to beside a limit that writes into an
-old one stands among the figures. ``A.dot(x, out=y)`` writes into an old one.
-"""
+"""Times of products with vectors and matrices, against passes over memory and NumPy or SciPy code."""
 
 import numpy as np
 from scipy.linalg.blas import dgemm
 
 import blockmat as bm
 from bench import experts, limits
-from bench.harness import LIMIT, Row, contest
+from bench.harness import contest
+from bench.rows import LIMIT, Row
 
 TITLE = "Products"
 
@@ -36,7 +31,7 @@ def matrix(p: bm.Partition, dtype=np.float64) -> bm.BlockConstantMatrix:
 
 
 def consecutive(n: int, k: int) -> bm.Partition:
-    """Blocks of unequal sizes, about n / k."""
+    """Contiguous blocks with unequal sizes around n / k."""
     rng = np.random.default_rng(2)
     return bm.Partition.from_sizes(1 + rng.multinomial(n - k, np.full(k, 1 / k)))
 
@@ -59,18 +54,18 @@ def large(rng, n: int, k: int, quick: bool) -> list[Row]:
         name = f"n = {n:.0e}, k = {k}, {kind}".replace("e+0", "e")
         passes = [limits.read(x), *labels, limits.read_write(x, y), *labels]
         row = contest(f"A.dot(x, out=y), {name}", lambda: A.dot(x, out=y), passes, quick=quick)
-        row.require("of the limit", row.ratio(LIMIT), at_least=wanted)
+        row.require("limit / blockmat", row.ratio(LIMIT), at_least=wanted)
         rows.append(row)
         row = contest(
             f"A @ x, {name}", lambda: A @ x,
-            [limits.read(x), *labels, limits.read_write_new(x), *labels], quick=quick,
-            expert_NumPy=expert(A, x), scipy_sparse=experts.sparse_product(A, x),
+            [limits.read(x), *labels, limits.read_write_new(x), *labels],
+            {"expert NumPy": expert(A, x), "scipy.sparse": experts.sparse_product(A, x)}, quick=quick,
         )  # fmt: skip
-        row.require("of the limit", row.ratio(LIMIT), at_least=wanted)
+        row.require("limit / blockmat", row.ratio(LIMIT), at_least=wanted)
         if not p.is_contiguous:
-            row.require("times expert NumPy", row.ratio("expert NumPy"), at_least=3)
+            row.require("expert NumPy / blockmat", row.ratio("expert NumPy"), at_least=3)
         into_existing = contest("", lambda: A @ x, passes, quick=quick)
-        row.notes["of the limit without a new array"] = into_existing.ratio(LIMIT)
+        row.notes["limit without a new array / blockmat"] = into_existing.ratio(LIMIT)
         rows.append(row)
     return rows
 
@@ -78,14 +73,15 @@ def large(rng, n: int, k: int, quick: bool) -> list[Row]:
 def single_precision(rng, n: int, k: int, quick: bool) -> Row:
     A = matrix(consecutive(n, k))
     B = A.astype(np.float32)
+    size = f"{n:.0e}".replace("e+0", "e")
     x, y = rng.standard_normal(n), np.ones(n)
     x32, y32 = x.astype(np.float32), np.ones(n, np.float32)
     row = contest(
-        "the same in float32, contiguous, out=y", lambda: B.dot(x32, out=y32),
-        [limits.read(x32), limits.read_write(x32, y32)], quick=quick,
-        float64=lambda: A.dot(x, out=y),
+        f"A.dot(x, out=y), n = {size}, k = {k}, contiguous, float32", lambda: B.dot(x32, out=y32),
+        [limits.read(x32), limits.read_write(x32, y32)],
+        {"float64": lambda: A.dot(x, out=y)}, quick=quick,
     )  # fmt: skip
-    row.require("times float64's rate", row.ratio("float64"), at_least=2)
+    row.require("float64 / float32", row.ratio("float64"), at_least=2)
     return row
 
 
@@ -96,11 +92,11 @@ def small(rng, quick: bool) -> list[Row]:
         D, d, x = A.toarray(), rng.standard_normal(1000), rng.standard_normal(1000)
         row = contest(
             f"A @ x, n = 1000, k = 8, {kind}", lambda: A @ x, calls=1000, quick=quick,
-            elementwise_product=lambda: d * x, dense=lambda: D @ x,
-            scipy_sparse=experts.sparse_product(A, x),
+            peers={"elementwise product": lambda: d * x, "dense": lambda: D @ x,
+                   "scipy.sparse": experts.sparse_product(A, x)},
         )  # fmt: skip
         allowed = max(8.0, 4e6 * row.median("elementwise product"))
-        row.require("µs", row.median() * 1e6, at_most=allowed)
+        row.require("microseconds", row.median() * 1e6, at_most=allowed)
         rows.append(row)
     return rows
 
@@ -116,15 +112,16 @@ def matrices(rng, n: int, k: int, quick: bool) -> list[Row]:
             Y = np.ones_like(X)
             flat, out = X.reshape(-1, order=order), Y.reshape(-1, order=order)
             A, B = matrix(p), matrix(q)
-            name = f"X {height} x {m}, {'rows' if order == 'C' else 'columns'} contiguous"
-            peers = {"scipy_sparse": experts.sparse_product(A, X)} if m == 16 else {}
+            name = f"X {height} x {m}, {'C' if order == 'C' else 'Fortran'} order"
+            peers = {"shuffled labels": lambda: B.dot(X, out=Y)}
+            if m == 16:
+                peers["scipy.sparse"] = experts.sparse_product(A, X)
             row = contest(
                 f"A.dot(X, out=Y), {name}", lambda: A.dot(X, out=Y),
-                [limits.read(flat), limits.read_write(flat, out)], quick=quick,
-                shuffled_labels=lambda: B.dot(X, out=Y), **peers,
+                [limits.read(flat), limits.read_write(flat, out)], peers, quick=quick,
             )  # fmt: skip
             if m == 16:
-                row.require("of the limit", row.ratio(LIMIT), at_least=0.8)
+                row.require("limit / blockmat", row.ratio(LIMIT), at_least=0.8)
             rows.append(row)
     X = rng.standard_normal((n, 16))
     A = matrix(consecutive(n, k))
@@ -132,7 +129,7 @@ def matrices(rng, n: int, k: int, quick: bool) -> list[Row]:
         f"A @ X, {n} x 16", lambda: A @ X,
         [limits.read(X), limits.read_write_new(X)], quick=quick,
     )  # fmt: skip
-    row.require("of the limit", row.ratio(LIMIT), at_least=0.8)
+    row.require("limit / blockmat", row.ratio(LIMIT), at_least=0.8)
     rows.append(row)
     return rows
 
@@ -144,8 +141,7 @@ def aligned(rng, k: int, size: int, quick: bool) -> Row:
     D, X = np.array(A.within), x.reshape(k, size)
     row = contest(
         f"aligned A @ x, {k} blocks of {size}", lambda: A @ x, quick=quick, rest=False,
-        the_matrix_product_it_contains=lambda: dgemm(1, X.T, D.T),
+        peers={"dgemm": lambda: dgemm(1, X.T, D.T)},  # the k x k product that it contains
     )  # fmt: skip
-    times = 1 / row.ratio("the matrix product it contains")
-    row.require("times the product it contains", times, at_most=1.2)
+    row.require("blockmat / dgemm", 1 / row.ratio("dgemm"), at_most=1.2)
     return row

@@ -1,14 +1,11 @@
-"""Covariance fits from samples.
-
-The limit is `X.sum(0)` of NumPy and one product with block indicators, blockmat's own block
-sums of every row, the fastest found.
-"""
+"""Times to fit a covariance matrix from samples."""
 
 import numpy as np
 
 import blockmat as bm
-from bench.harness import Row, contest
+from bench.harness import contest
 from bench.product import consecutive, shuffled
+from bench.rows import Row
 
 TITLE = "Fits of covariance matrices from samples"
 
@@ -22,14 +19,14 @@ def measure(quick: bool) -> list[Row]:
         row = contest(
             f"fit_samples, {n_samples} x {n}, k = {k}, {kind}", lambda: bm.fit_samples(X, p),
             [lambda: X.sum(0), lambda: p.block_sums(X, axis=1)], quick=quick,
-            sum_and_sparse_product=lambda: (X.sum(0), X @ U),
+            peers={"sum and sparse product": lambda: (X.sum(0), X @ U)},
         )  # fmt: skip
-        row.require("times X.sum(0) and one X U", 1 / row.ratio("limit"), at_most=1.5)
+        row.require("blockmat / limit", 1 / row.ratio("limit"), at_most=1.5)
         rows.append(row)
     acc = bm.BlockAccumulator(p)
     g = X[0]
     row = contest(
         f"add_outer, n = {n}, k = {k}, shuffled", lambda: acc.add_outer(g), quick=quick,
-        bincount=lambda: (np.bincount(p.labels, g), np.bincount(p.labels, g * g)),
+        peers={"bincount": lambda: (np.bincount(p.labels, g), np.bincount(p.labels, g * g))},
     )  # fmt: skip
     return [*rows, row]

@@ -1,11 +1,4 @@
-"""Matrices are dense, in chunks of 64 MB. Processes are those of a `dask.distributed` LocalCluster,
-with one thread each, beside the process that schedules, on the same two cores; "in memory" means
-theirs. Times are medians of fits, in seconds. "Two without Dask" is the time of two processes that
-share the same work among themselves, without a scheduler, and "overhead" the share of Dask's
-time on two processes that goes beyond it. Without Dask, one process reads all of a store first. "Step" is a whole training step under
-DistributedDataParallel in two gloo processes, with one thread each: batch, gradient, its average,
-and update.
-"""
+"""Fits of Dask arrays on several processes, and training steps in two processes."""
 
 import json
 import os
@@ -20,15 +13,15 @@ import numpy as np
 
 import blockmat as bm
 from bench import data
-from bench.harness import Row
+from bench.rows import Row
 
-TITLE = "Past one process"
+TITLE = "Several processes"
 BY_GROUP = True
 CHUNK = 2896  # rows and columns of 64 MB
 K = 64
-FITS, STORE, LARGE = "Fits of a Dask array", "A matrix on disk", "A sample of a matrix of 80 TB"
-STEPS, MODEL = "Training steps under DistributedDataParallel", "Predicted, not measured"
-WITHOUT = "one process with two threads, without Dask"
+FITS, STORE, LARGE = "Fits of a Dask array", "A matrix on disk", "Sample of an 80 TB matrix"
+STEPS, MODEL = "Training steps", "Predicted"
+WITHOUT = "one process, two threads, without Dask"
 LARGE_N = 3_162_240  # 80 TB
 
 
@@ -97,25 +90,25 @@ def fits(m: int) -> tuple[list[Row], dict[str, float]]:
         plain = kept[:]
         in_memory = timed(lambda: bm.fit(plain, p))
     row = Row(f"in memory, n = {n}, k = {K}", group=FITS, notes={
-        "one process": memory[1], "two processes": memory[2], "two without Dask": alone,
-        "Dask's sum, one process": own[1], "Dask's sum, two": own[2],
+        "one process": memory[1], "two processes": memory[2], "two processes, without Dask": alone,
+        "Dask sum, one process": own[1], "Dask sum, two processes": own[2],
         WITHOUT: in_memory,
     })  # fmt: skip
-    row.require("times one process", memory[1] / memory[2], at_least=1.6)
-    row.require("of the time without Dask", memory[2] / in_memory, at_most=1.25)
-    row.require("overhead", 1 - alone / memory[2], at_most=0.1)
+    row.require("one process / two processes", memory[1] / memory[2], at_least=1.6)
+    row.require("two processes / one process, two threads", memory[2] / in_memory, at_most=1.25)
+    row.require("overhead of Dask", 1 - alone / memory[2], at_most=0.1)
     large = Row("in memory, chunks of 268 MB", group=FITS, notes={
         "one process": larger[1], "two processes": larger[2], WITHOUT: in_memory,
     })  # fmt: skip
-    large.require("times one process", larger[1] / larger[2], at_least=1.6)
-    large.require("of the time without Dask", larger[2] / in_memory, at_most=1.25)
+    large.require("one process / two processes", larger[1] / larger[2], at_least=1.6)
+    large.require("two processes / one process, two threads", larger[2] / in_memory, at_most=1.25)
     other = Row("from a zarr store", group=FITS, notes={
-        "one process": disk[1], "two processes": disk[2], "two without Dask": both,
+        "one process": disk[1], "two processes": disk[2], "two processes, without Dask": both,
         WITHOUT: read_first,
     })  # fmt: skip
-    other.require("times one process", disk[1] / disk[2], at_least=1.6)
-    other.require("of the time without Dask", disk[2] / read_first, at_most=1.25)
-    other.require("overhead", 1 - both / disk[2], at_most=0.1)
+    other.require("one process / two processes", disk[1] / disk[2], at_least=1.6)
+    other.require("two processes / one process, two threads", disk[2] / read_first, at_most=1.25)
+    other.require("overhead of Dask", 1 - both / disk[2], at_most=0.1)
     gb = 8e-9 * n * n
     return [row, large, other], {
         "per_gb": 2 * alone / gb,
@@ -129,9 +122,9 @@ def _warm_up() -> None:
 
 
 def _without_scheduler(path: str, p: bm.Partition) -> tuple[float, float, float]:
-    """The times of two processes that share all chunks by themselves: reading, sums, and both.
+    """Times of two processes that share all chunks without a scheduler: to read, to sum, and both.
 
-    They wait for each other before each of the three. The third reads again, chunk by chunk.
+    They wait for each other before each of the three. The third reads all chunks again.
     """
     from multiprocessing import get_context
 
@@ -185,7 +178,7 @@ def _half_of_chunks(path: str, p: bm.Partition, half: int, barrier, results) -> 
 
 
 def on_disk(n: int) -> Row:
-    """Fit a zarr array on two processes; chunks that hold one number only take no space."""
+    """Fit a zarr array on two processes; chunks with a single value need no space on disk."""
     import dask.array as da
     import zarr
 
@@ -211,17 +204,17 @@ def on_disk(n: int) -> Row:
 
 
 def _peak_memory() -> float:
-    """The most memory that this process has ever had, in GB."""
+    """The peak memory of this process, in GB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024 / 1e9
-    raise OSError("/proc/self/status does not tell VmHWM")
+    raise OSError("/proc/self/status has no VmHWM")
 
 
 def sampled(m: int) -> list[Row]:
-    """Chunks in m rows by m columns of a matrix that is never there as a whole.
+    """Fit m x m chunks drawn at random from a matrix that is never stored.
 
-    Their places are drawn at random, and each chunk is made from a seed when it is needed.
+    Each chunk is generated from a seed when it is needed.
     """
     import dask.array as da
 
@@ -245,14 +238,14 @@ def sampled(m: int) -> list[Row]:
     share = m * m / n_chunks**2
     notes = {
         "chunks": m * m,
-        "of all": n_chunks**2,
-        "seconds to make them": making,
-        "seconds with the fit": elapsed,
-        "error of a block's number": float(np.abs(values - 0.5).max()),
+        "chunks in the whole matrix": n_chunks**2,
+        "seconds to generate": making,
+        "seconds to generate and fit": elapsed,
+        "largest error of a block mean": float(np.abs(values - 0.5).max()),
     }
-    whole = Row("all of it on two processes, extrapolated",
+    whole = Row("whole matrix, two processes, extrapolated",
                 notes={"days": elapsed / share / 86400}, group=LARGE)  # fmt: skip
-    return [Row("the sample", notes=notes, group=LARGE), whole]
+    return [Row("sample", notes=notes, group=LARGE), whole]
 
 
 def _chunk_from_seed(chunk, places, block_info=None):
@@ -265,13 +258,13 @@ def _only_made(chunk):
 
 
 def predicted(workers: int, chunk: int, per_gb: float, read_per_gb: float, per_task: float) -> Row:
-    """What the measured speeds mean for 80 TB on other numbers of workers."""
+    """Hours for 80 TB on other numbers of workers, computed from the measured speeds."""
     n_tasks = (LARGE_N / chunk) ** 2
     gb = 8e-9 * LARGE_N**2
     hours = {
-        "hours of sums": gb * per_gb / workers,
-        "hours of reading and sums": gb * read_per_gb / workers,
-        "hours of the scheduler": n_tasks * per_task,
+        "hours to sum": gb * per_gb / workers,
+        "hours to read and sum": gb * read_per_gb / workers,
+        "hours of scheduling": n_tasks * per_task,
     }
     notes = {"GB per worker": gb / workers} | {name: s / 3600 for name, s in hours.items()}
     notes["GB sent"] = 8e-9 * (K**2 + K) * n_tasks
@@ -284,7 +277,7 @@ def predicted(workers: int, chunk: int, per_gb: float, read_per_gb: float, per_t
 
 
 def steps(name: str, quick: bool) -> Row | None:
-    """Times of a training step of two optimizers in the same two processes."""
+    """Times of a training step of three optimizers in the same two processes."""
     folder = data.folder()
     if name == "mlp" and (folder is None or not (folder / "mnist.npz").exists()):
         data.load("mnist.npz")
@@ -296,12 +289,12 @@ def steps(name: str, quick: bool) -> Row | None:
             for rank in range(2)
         ]  # fmt: skip
         if any(run.wait() for run in runs):
-            raise RuntimeError(f"training {name} in two processes has failed")
+            raise RuntimeError(f"training of {name} in two processes failed")
         times = json.loads((Path(place) / "times.json").read_text())
     notes = {key: 1e3 * value for key, value in times.items()}
     row = Row(f"{name}, milliseconds", notes=notes, group=STEPS)
     for kind in ("BlockAdaGrad", "BlockAdaGrad, mean"):
-        row.require(f"{kind}: of Adagrad", times[kind] / times["Adagrad"], at_most=1.1)
+        row.require(f"{kind} / Adagrad", times[kind] / times["Adagrad"], at_most=1.1)
     return row
 
 

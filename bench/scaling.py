@@ -1,10 +1,4 @@
-"""How the cost grows with n and k.
-
-Vectors are taken in turns from a set larger than any cache, so that small ones come from
-memory too. An exponent below 1 is a cost that grows more slowly than n: from some size on
-there are several threads, and memory serves long streams faster. The k x k function costs
-more than the passes over x from about k = ∛n on, where k³ = n.
-"""
+"""How time grows with n and with k."""
 
 import gc
 import time
@@ -14,12 +8,13 @@ import numpy as np
 import blockmat as bm
 from bench.fit import PeakMemory
 from bench.functions import positive_definite
-from bench.harness import LIMIT, OURS, Row, contest
+from bench.harness import contest
 from bench.limits import read, read_write
+from bench.rows import LIMIT, OURS, Row
 from bench.threads import with_settings
 
 TITLE = "Scaling"
-IN_MEMORY = 2**28  # bytes of vectors taken in turns, more than any cache holds
+IN_MEMORY = 2**28  # bytes of vectors used in turns, more than any cache holds
 
 
 def measure(quick: bool) -> list[Row]:
@@ -33,7 +28,7 @@ def measure(quick: bool) -> list[Row]:
 
 
 def by_size(sizes: list[int], k: int, quick: bool) -> list[Row]:
-    """A @ x for vectors that come from memory, not from the cache, whatever their size."""
+    """A @ x for vectors of any size, read from memory and not from the cache."""
     rows = []
     for n in sizes:
         A = positive_definite(bm.Partition.uniform(k, n // k))
@@ -51,8 +46,8 @@ def by_size(sizes: list[int], k: int, quick: bool) -> list[Row]:
             read_write(X[i], Y[i])()
 
         row = contest(
-            f"A.dot(x, out=y), n = {n}, k = {k}", product, [passes], quick=quick,
-            one_thread=with_settings(product, shared_from=2**62),
+            f"A.dot(x, out=y), n = {n}, k = {k}", product, [passes],
+            {"one thread": with_settings(product, shared_from=2**62)}, quick=quick,
         )  # fmt: skip
         row.group, row.x = "by n", n
         rows.append(row)
@@ -62,8 +57,8 @@ def by_size(sizes: list[int], k: int, quick: bool) -> list[Row]:
     last = rows[-1]
     last.require("exponent of n", exponent, at_least=0.95)
     last.require("exponent of n", exponent, at_most=1.05)
-    last.notes["exponent with one thread"] = slope(rows, "one thread")
-    last.notes["exponent of the limit"] = slope(rows, LIMIT)
+    last.notes["exponent, one thread"] = slope(rows, "one thread")
+    last.notes["exponent, limit"] = slope(rows, LIMIT)
     return rows
 
 
@@ -86,44 +81,21 @@ def at_once(n: int, k: int) -> Row:
         start = time.perf_counter()
         A.invsqrtm() @ x
         row.times[OURS].append(time.perf_counter() - start)
-    row.require("GB of memory, x included", peak.extra / 1e9, at_most=6)
+    row.require("peak memory in GB, x included", peak.extra / 1e9, at_most=6)
     return row
 
 
 def by_blocks(n: int, quick: bool) -> list[Row]:
-    """A.invsqrtm() @ x: passes over x for few blocks, k cubed for many."""
+    """A.invsqrtm() @ x from few blocks, where passes over x dominate, to many, where k³ dominates."""
     rows = []
     for k in (10, 100, 500) if quick else (10, 30, 100, 300, 1000, 2000):
         A = positive_definite(bm.Partition.uniform(k, n // k))
         x, y = np.ones(A.shape[0]), np.ones(A.shape[0])
         row = contest(
             f"A.invsqrtm() @ x, n = {n}, k = {k}", lambda: A.invsqrtm().dot(x, out=y), quick=quick,
-            product_alone=lambda: A.dot(x, out=y), function_alone=A.invsqrtm,
+            peers={"product alone": lambda: A.dot(x, out=y), "function alone": A.invsqrtm},
         )  # fmt: skip
         row.group, row.x = "by k", k
-        row.notes["share of the k x k function"] = row.ratio("function alone")
+        row.notes["function alone / blockmat"] = row.ratio("function alone")
         rows.append(row)
     return rows
-
-
-def figure(rows: list[Row], figure) -> None:
-    by_n, by_k = figure.subplots(1, 2)
-    for axes, group, names in (
-        (by_n, "by n", (OURS, "one thread", LIMIT)),
-        (by_k, "by k", (OURS, "product alone", "function alone")),
-    ):
-        chosen = [row for row in rows if row.group == group]
-        x = [row.x for row in chosen]
-        for name in names:
-            label = "passes over memory" if name == LIMIT else name
-            axes.loglog(x, [row.median(name) for row in chosen], "o-", label=label)
-        axes.set_ylabel("seconds")
-        axes.legend()
-    by_n.set_title("A.dot(x, out=y), 100 blocks")
-    by_n.set_xlabel("n")
-    n = int(next(row for row in rows if row.group == "by k").work.split("n = ")[1].split(",")[0])
-    for label, k, style in (("k = ∛n", n ** (1 / 3), "--"), ("k = √n", n**0.5, ":")):
-        by_k.axvline(k, color="grey", linestyle=style, label=label)
-    by_k.legend()
-    by_k.set_title(f"A.invsqrtm() @ x, n = {n:,}")
-    by_k.set_xlabel("k")

@@ -1,21 +1,20 @@
-"""Import time, and the first calls with and without compiled kernels on disk.
-
-Every time is that of a new process. Numba is imported with the first product, not with
-blockmat.
-"""
+"""Import time, and the time of the first call with and without compiled kernels in the cache."""
 
 import os
 import subprocess
 import sys
 import tempfile
 
-from bench.harness import Row
+from bench.rows import Row
 
-TITLE = "Start-up, in new processes"
+TITLE = "Import and first call"
 
-IMPORT = "import blockmat"
-DEPENDENCIES = "import numpy, scipy.sparse.linalg, numba"
-WITHOUT_NUMBA = "import numpy, scipy.sparse.linalg"
+DEPENDENCIES = "NumPy, SciPy and Numba"
+IMPORTS = {
+    "blockmat": "import blockmat",
+    DEPENDENCIES: "import numpy, scipy.sparse.linalg, numba",
+    "NumPy and SciPy": "import numpy, scipy.sparse.linalg",
+}
 FIRST_CALL = """
 from time import perf_counter
 import numpy as np, blockmat as bm
@@ -29,23 +28,21 @@ print(perf_counter() - start)
 
 def measure(quick: bool) -> list[Row]:
     repeats = 2 if quick else 9
-    imports = Row("import blockmat", {"blockmat": [], DEPENDENCIES: [], WITHOUT_NUMBA: []})
-    first = Row("first A @ x, kernels on disk (imports numba)", {"blockmat": []})
-    cold = Row("first A @ x, nothing compiled (imports numba)", {"blockmat": []})
-    nowhere = Row("first A @ x, no place for compiled kernels", {"blockmat": []})
+    imports = Row("import blockmat", {name: [] for name in IMPORTS})
+    first = Row("first A @ x, kernels in the cache", {"blockmat": []})
+    cold = Row("first A @ x, empty cache", {"blockmat": []})
+    nowhere = Row("first A @ x, no cache directory", {"blockmat": []})
     with tempfile.TemporaryDirectory() as cache:
         python(FIRST_CALL, cache)
         for _ in range(repeats):
-            for name, statement in (
-                ("blockmat", IMPORT), (DEPENDENCIES, DEPENDENCIES), (WITHOUT_NUMBA, WITHOUT_NUMBA),
-            ):  # fmt: skip
+            for name, statement in IMPORTS.items():
                 imports.times[name].append(import_time(statement, cache))
             first.times["blockmat"].append(python(FIRST_CALL, cache))
         for _ in range(1 if quick else 3):
             cold.times["blockmat"].append(python(FIRST_CALL, tempfile.mkdtemp(dir=cache)))
             hidden = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n"
             nowhere.times["blockmat"].append(python(hidden + FIRST_CALL, cache))
-    imports.require("of its dependencies", 1 / imports.ratio(DEPENDENCIES), at_most=1.3)
+    imports.require(f"blockmat / {DEPENDENCIES}", 1 / imports.ratio(DEPENDENCIES), at_most=1.3)
     return [imports, first, cold, nowhere]
 
 

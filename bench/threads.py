@@ -1,16 +1,13 @@
-"""From which size on threads pay: the thresholds in `blockmat/_blockwise.py`.
-
-To wake a sleeping thread takes time, on a virtual machine much, so the size is large.
-"""
+"""From which size several threads are faster than one, which sets the thresholds in the code."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-import blockmat as bm
-from bench.harness import OURS, Row, contest
+from bench.harness import contest
 from bench.product import consecutive, matrix, shuffled
+from bench.rows import Row
 from blockmat.blocks import passes, segments
 
 TITLE = "Threads"
@@ -29,11 +26,14 @@ def measure(quick: bool) -> list[Row]:
 
             row = contest(
                 f"A.dot(x, out=y), n = 2^{exponent}, k = 16, {kind}", product, quick=quick,
-                calls=max(1, 2**18 // n), one_thread=with_settings(product, shared_from=2**62),
-                threads=with_settings(product, shared_from=0),
+                calls=max(1, 2**18 // n),
+                peers={"one thread": with_settings(product, shared_from=2**62),
+                       "all threads": with_settings(product, shared_from=0)},
             )  # fmt: skip
             row.group, row.x = kind, n
-            row.notes["threads' gain"] = row.ratio("one thread") / row.ratio("threads")
+            row.notes["one thread / all threads"] = row.ratio("one thread") / row.ratio(
+                "all threads"
+            )
             rows.append(row)
     return rows
 
@@ -48,15 +48,3 @@ def with_settings(run: Callable[[], Any], shared_from: int) -> Callable[[], Any]
             segments._SHARED_FROM, passes._ONE_CALL_UP_TO = before
 
     return changed
-
-
-def figure(rows: list[Row], figure) -> None:
-    for axes, kind in zip(figure.subplots(1, 2), ("contiguous", "shuffled"), strict=True):
-        chosen = [row for row in rows if row.group == kind]
-        for name, label in (
-            (OURS, "as shipped"), ("one thread", "always one thread"),
-            ("threads", f"always {bm.get_num_threads()} threads"),
-        ):  # fmt: skip
-            axes.loglog([r.x for r in chosen], [r.median(name) for r in chosen], "o-", label=label)
-        axes.set(title=f"A.dot(x, out=y), k = 16, {kind}", xlabel="n", ylabel="seconds")
-        axes.legend()

@@ -1,11 +1,12 @@
-"""Block-constant matrices: exact inverses and matrix functions at O(n + k^3)."""
+"""Block-constant matrices: exact inverses and matrix functions in O(n + k^3)."""
 
 from blockmat import optim
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.threads import get_num_threads, set_num_threads
 from blockmat.exceptions import BlockmatError
 from blockmat.finding.coclusters import Coclusters, cocluster
-from blockmat.finding.partition import PartitionPath, find_partition, partition_path
+from blockmat.finding.find_partition import find_partition
+from blockmat.finding.partition_path import PartitionPath, partition_path
 from blockmat.fitting.accumulator import BlockAccumulator
 from blockmat.fitting.approximation import approximation_error
 from blockmat.fitting.fit import fit

@@ -1,4 +1,4 @@
-"""``python -m blockmat``."""
+"""Run the command line: ``python -m blockmat``."""
 
 import sys
 

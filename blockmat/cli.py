@@ -1,9 +1,9 @@
-"""The command line: ``python -m blockmat demo | fit | info | apply``."""
+"""The command line: ``python -m blockmat fit | info | apply``."""
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import blockmat as bm
 from blockmat.blocks.extras import import_extra
 from blockmat.blocks.files import write_atomically
 from blockmat.blocks.partition import as_partition
+from blockmat.plot import plot_fit
 
 _FUNCTIONS = ("inv", "invsqrtm", "sqrtm", "logm", "expm", "power:P")
 
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        The arguments; by default those of the process.
+        The arguments; by default ``sys.argv[1:]``.
 
     Returns
     -------
@@ -49,24 +50,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"blockmat {bm.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser(
-        "demo",
-        help="compress, invert and use a real kernel matrix of 1797 digits, and train on them",
-    )
-    demo.add_argument(
-        "--picture",
-        metavar="FILE",
-        default="blockmat-demo.png",
-        help="where to save the picture (default: %(default)s)",
-    )
-    demo.add_argument(
-        "--training-picture",
-        metavar="FILE",
-        default="blockmat-training.png",
-        help="where to save the picture of the training (default: %(default)s)",
-    )
-    demo.set_defaults(run=_demo)
+    _add_fit(commands)
+    _add_info(commands)
+    _add_apply(commands)
+    return parser
 
+
+def _add_fit(commands: Any) -> None:
     fit = commands.add_parser("fit", help="fit a matrix and save the result")
     fit.add_argument(
         "input", metavar="INPUT", type=Path,
@@ -89,10 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--plot", metavar="PNG", type=Path, help="also draw the matrix and its fit")
     fit.set_defaults(run=_fit)
 
+
+def _add_info(commands: Any) -> None:
     info = commands.add_parser("info", help="describe a saved fit")
     info.add_argument("fit", metavar="FIT", type=Path, help="a file that fit has written")
     info.set_defaults(run=_info)
 
+
+def _add_apply(commands: Any) -> None:
     apply = commands.add_parser("apply", help="multiply vectors by a function of a saved fit")
     apply.add_argument("fit", metavar="FIT", type=Path, help="a file that fit has written")
     apply.add_argument(
@@ -104,14 +98,6 @@ def _parser() -> argparse.ArgumentParser:
         "--output", metavar="Y", type=Path, required=True, help="the .npy file to write"
     )
     apply.set_defaults(run=_apply)
-    return parser
-
-
-def _demo(options: argparse.Namespace) -> None:
-    from blockmat import demo, demo_training
-
-    demo.run(options.picture)
-    demo_training.run(options.training_picture)
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -126,22 +112,21 @@ def _fit(options: argparse.Namespace) -> None:
     A.save(options.output)
     _report(f"{A!r}: relative error {error:.4g}, saved to {options.output}", options.output)
     if options.plot:
-        from blockmat.plot import plot_fit
-
         plot_fit(source, A, options.input.name).savefig(options.plot, dpi=110)
         _report(f"picture saved to {options.plot}", options.output)
 
 
 def _report(line: str, output: Path) -> None:
-    """Print what was done, but not among the bytes of the output if these go to standard output."""
+    """Print a line; to standard error if the output file is standard output."""
     try:
         is_output = os.path.samestat(os.stat(output), os.fstat(sys.stdout.fileno()))
-    except OSError:  # standard output is no file
+    except OSError:  # standard output is not a file
         is_output = False
     print(line, file=sys.stderr if is_output else sys.stdout)
 
 
 def _partition(options: argparse.Namespace, n: int) -> bm.Partition:
+    """Return the blocks that --labels, --sizes or --blocks gives."""
     if options.labels is not None:
         return as_partition(_read_labels(options.labels), n, str(options.labels))
     if options.sizes is not None:
@@ -162,23 +147,24 @@ def _partition(options: argparse.Namespace, n: int) -> bm.Partition:
 
 
 def _read_matrix(path: Path) -> Any:
-    """Read a dense or sparse matrix by the file's ending."""
+    """Read a dense or sparse matrix in the format of the file name's ending."""
     kind = path.suffix.lower()
     if kind == ".npy":
-        return _parsed(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
+        return _parse(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
     if kind == ".npz":
-        return _parsed(path, lambda: _read_npz(path))
+        return _parse(path, lambda: _read_npz(path))
     if kind == ".mtx":
         from scipy.io import mmread
 
-        return _parsed(path, lambda: mmread(path, spmatrix=False))
+        return _parse(path, lambda: mmread(path, spmatrix=False))
     if kind == ".csv":
-        return _parsed(path, lambda: np.loadtxt(path, delimiter=",", ndmin=2))
+        return _parse(path, lambda: np.loadtxt(path, delimiter=",", ndmin=2))
     raise ValueError(f"{path} ends in {kind or 'nothing'}; expected .npy, .npz, .mtx or .csv")
 
 
-def _parsed(path: Path, read: Any) -> Any:
-    with open(path, "rb"):  # a missing or unreadable file is an OSError that names it
+def _parse(path: Path, read: Callable[[], Any]) -> Any:
+    """Call a function that reads a file, and name the file in its errors."""
+    with open(path, "rb"):  # raises an OSError if the file is missing or not readable
         pass
     try:
         return read()
@@ -187,6 +173,7 @@ def _parsed(path: Path, read: Any) -> Any:
 
 
 def _read_npz(path: Path) -> Any:
+    """Read a sparse matrix, or the only array of an archive."""
     from scipy.sparse import load_npz
 
     with np.load(path, allow_pickle=False) as archive:
@@ -199,8 +186,9 @@ def _read_npz(path: Path) -> Any:
 
 
 def _read_labels(path: Path) -> Any:
+    """Read an array, or text with one label a line; empty lines at the end do not count."""
     if path.suffix.lower() == ".npy":
-        return _parsed(path, lambda: np.load(path, allow_pickle=False))
+        return _parse(path, lambda: np.load(path, allow_pickle=False))
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     while lines and not lines[-1]:
         lines.pop()
@@ -243,7 +231,7 @@ def _info(options: argparse.Namespace) -> None:
 def _apply(options: argparse.Namespace) -> None:
     function = _function(options.function)
     A = _load_square(options.fit)
-    vectors = _parsed(options.vectors, lambda: np.load(options.vectors, allow_pickle=False))
+    vectors = _parse(options.vectors, lambda: np.load(options.vectors, allow_pickle=False))
     result = function(A) @ vectors
     write_atomically(options.output, lambda file: np.save(file, result))
     _report(
@@ -251,7 +239,8 @@ def _apply(options: argparse.Namespace) -> None:
     )
 
 
-def _function(name: str) -> Any:
+def _function(name: str) -> Callable[[bm.BlockConstantMatrix], Any]:
+    """Return the matrix function that --function names."""
     kind, _, exponent = name.partition(":")
     if kind == "power" and exponent:
         try:

@@ -1,4 +1,4 @@
-"""BlockCovariance: the block-constant covariance model as a scikit-learn estimator.
+"""BlockCovariance: a block-constant covariance matrix as a scikit-learn estimator.
 
 Needs the ``sklearn`` extra.
 """
@@ -14,11 +14,11 @@ from blockmat.blocks.extras import missing_extra
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import ShapeError
-from blockmat.finding.partition import find_partition
-from blockmat.finding.standardize import Standardized, same_products, standardize
+from blockmat.finding.find_partition import find_partition
+from blockmat.finding.standardize import Standardized, compress_rows, standardize
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import squared_distances
-from blockmat.inference.likelihood import log_likelihood, require_estimate
+from blockmat.inference.likelihood import check_enough_samples, log_likelihood
 from blockmat.inference.shrinkage import (
     cross_fitted_shrinkage,
     is_exact,
@@ -42,54 +42,53 @@ _SHRINKAGES = ("optimal", "cv")
 
 
 class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
-    r"""Covariance matrix of variables that fall into groups.
+    r"""Estimate a covariance matrix of variables in groups, as a scikit-learn estimator.
 
-    Within a group all variables are correlated alike, and so are the variables of any two
-    groups. The groups are given, or found. It is used as the covariance estimators of
-    scikit-learn are, and never forms an n x n matrix unless ``covariance_``,
-    ``precision_`` is read or `get_precision` or `error_norm` called.
+    All variables of a group have the same correlation with each other, and all variables of one
+    group have the same correlation with those of another. No n x n array is formed, except by
+    ``covariance_``, ``precision_``, `get_precision` and `error_norm`.
 
     Parameters
     ----------
     labels : Partition, sequence of hashable, Series or dict, shape (n_features,), optional
-        The blocks, or a label for each variable; by default they are found. Labels in a pandas
-        Series or a dict are found by the names of the columns where X is a DataFrame.
+        The blocks, or a label for each variable; by default the blocks are found. If X is a
+        DataFrame, a Series or dict gives labels by column name.
     n_blocks : int or "auto", default "auto"
-        How many blocks to find. Not used with `labels`.
+        The number of blocks to find. Ignored if `labels` is given.
     scaled : bool, default True
-        Whether variables keep variances of their own, and only their correlations are
-        block-constant; otherwise variances and covariances are.
+        Whether each variable keeps its own variance, so that the correlations are
+        block-constant. Otherwise the covariances are.
     shrinkage : None, float, "optimal" or "cv", default None
-        The weight of the block-constant model beside that of the sample covariance: None is
-        1, the model alone. "optimal" estimates the weight with the least expected squared error,
-        "cv" takes the one with the highest likelihood of held-out fifths of the samples.
+        The weight of the block-constant model, above 0 and at most 1; the rest is the weight of
+        the sample covariance. None is 1. "optimal" estimates the weight with the smallest
+        expected squared error, "cv" the weight with the highest likelihood of held-out samples.
     assume_centered : bool, default False
-        Whether the mean is known to be zero; otherwise it is subtracted.
+        Whether the mean is known to be zero. Otherwise the sample mean is subtracted.
     random_state : None, int or numpy.random.Generator, default None
-        For finding blocks among more than 2000 variables.
+        For finding blocks of more than 2000 variables.
     n_jobs : int, optional
-        How many threads an estimated shrinkage shares the fifths of the samples among, as for
-        `joblib.Parallel`; -1 is one for each processor. By default it takes one after the other.
+        How many threads share the folds of an estimated shrinkage, as for `joblib.Parallel`;
+        -1 is one for each processor. By default no threads are started.
 
     Attributes
     ----------
     operator_ : BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank
-        The covariance, as an operator of O(n) numbers: solve, whiten, draw samples with it. It is a
-        BlockConstantMatrix if not scaled, and with a shrinkage below 1 a BlockPlusLowRank.
+        The covariance: a BlockPlusLowRank if the shrinkage is below 1, and otherwise a
+        ScaledBlockMatrix, or a BlockConstantMatrix if not `scaled`.
     partition_ : Partition
         The blocks.
     labels_ : ndarray of int, shape (n_features,)
         The block of each variable.
     shrinkage_ : float
-        The weight of the model; 1 without shrinkage.
+        The weight of the block-constant model.
     location_ : ndarray, shape (n_features,)
         The mean.
     covariance_, precision_ : ndarray, shape (n_features, n_features)
-        The covariance and its inverse, formed whenever they are read.
+        The covariance and its inverse, formed on each access.
     n_features_in_ : int
-        How many variables there are.
+        The number of variables.
     feature_names_in_ : ndarray of str, shape (n_features,)
-        Their names, if they all had one.
+        The names of the variables, if X is a DataFrame with string names.
 
     See Also
     --------
@@ -98,23 +97,18 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
 
     Notes
     -----
-    Without shrinkage and scaling it is the maximum-likelihood estimate, which exists if and
-    only if there is one sample for each block and one for the mean. With shrinkage
-    :math:`\delta` it is :math:`(1 - \delta) S + \delta P S`, with S the sample covariance (scaled:
-    correlation) and P the projection onto block-constant matrices. Where the blocks are found
-    in the samples, both kinds of shrinkage find them anew without each fifth of the samples,
-    and judge by that fifth: otherwise the model, fitted to the samples, would seem free of error.
-    Scores and distances take O(T n) for T samples, with shrinkage O(m T n), with m the number of
-    samples of the fit, or of variables where these are fewer.
-
-    See :ref:`theory-scaled` and :ref:`theory-shrinkage`.
+    The estimate is :math:`(1 - \delta) S + \delta P S`, with :math:`\delta` the shrinkage, S the
+    sample covariance (or correlation, if `scaled`) and P the projection onto block-constant
+    matrices [1]_. For :math:`\delta = 1` without scaling it is the maximum-likelihood estimate,
+    which exists if there is one sample for each block and one for the mean. If the blocks are
+    found, an estimated shrinkage finds them again without each fifth of the samples. Scores and
+    distances of T samples take O(T n), or O(m T n) with shrinkage, where m is the smaller of n and
+    the number of samples of the fit. See :ref:`theory-scaled` and :ref:`theory-shrinkage`.
 
     References
     ----------
     .. [1] I. Archakov, P. R. Hansen, "A Canonical Representation of Block Matrices with
        Applications to Covariance and Correlation Matrices", arXiv:2012.02698.
-    .. [2] O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance
-       matrices", Journal of Multivariate Analysis 88, 2004.
 
     Examples
     --------
@@ -152,7 +146,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
 
     @property
     def _repr_html_(self) -> Callable[[], str]:
-        diagram: Callable[[], str] = super()._repr_html_  # absent if scikit-learn is to show text
+        diagram: Callable[[], str] = (
+            super()._repr_html_
+        )  # missing if scikit-learn is set to show text
         return lambda: diagram() + self._picture()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
@@ -160,7 +156,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         return {k: v + self._picture() if k == "text/html" else v for k, v in shown.items()}
 
     def _picture(self) -> str:
-        """Return the picture of the fitted matrix, if there is one."""
+        """Return the fitted matrix as HTML, or nothing before the fit."""
         return self.operator_._repr_html_() if hasattr(self, "operator_") else ""
 
     def fit(self, X: Any, y: Any = None) -> "BlockCovariance":
@@ -171,7 +167,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         X : array_like, shape (n_samples, n_features)
             One sample per row.
         y : None
-            Not used; there for scikit-learn.
+            Ignored.
 
         Returns
         -------
@@ -181,10 +177,10 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If `X` is not such an array of finite numbers, is a symmetric matrix, has fewer than 2 rows (3 to find
-            blocks, 4 for an estimated shrinkage, which is 6 where blocks are found) or too few for
-            the number of blocks, or a column that is constant (for an estimated shrinkage, in
-            four fifths of the samples) although `scaled`; or if a parameter is out of range.
+            If a parameter is out of range; or if `X` is not a 2-d array of finite numbers, is a
+            symmetric matrix, has too few rows for the number of blocks, or fewer than 2 (3 to
+            find blocks, 4 for an estimated shrinkage, 6 for both); or if a column is constant
+            although `scaled` (for an estimated shrinkage, in four fifths of the rows).
         TypeError
             If a parameter is of another type.
         SingularMatrixError
@@ -195,17 +191,19 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         refuse_symmetric(X)
         standardized = self._standardize(X)
-        given = None
-        if self.labels is not None:
-            given = as_partition(self.labels, X.shape[1], "labels", named)
-        partition = given or self._found(X)
-        require_estimate(len(X), partition.n_blocks, self.assume_centered)
-        shrinkage = self._estimate_shrinkage(X, standardized.deviations, partition, given)
+        given = self._given_partition(X, named)
+        n_blocks = self._check_n_blocks(X) if given is None else None
+
+        partition = self._find_partition(X, n_blocks) if given is None else given
+        check_enough_samples(len(X), partition.n_blocks, self.assume_centered)
+        shrinkage = self._weight(X, standardized.deviations, partition, is_given=given is not None)
+        operator = self._operator(standardized, partition, shrinkage)
+
         self.location_ = standardized.location
         self.partition_ = partition
         self.labels_ = np.array(partition.labels)
         self.shrinkage_ = shrinkage
-        self.operator_ = self._operator(standardized, partition, shrinkage)
+        self.operator_ = operator
         return self
 
     def _check_shrinkage(self) -> None:
@@ -220,68 +218,80 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if not 0 < value <= 1:
             raise ValueError(f"shrinkage is {value!r}; expected a number above 0, at most 1")
 
-    def _standardize(self, X: Array) -> Standardized:
-        """Subtract the mean and divide by the standard deviations, as far as the options say."""
-        exact = standardize(X, not self.assume_centered, self.scaled, ", or scaled=False")
-        return Standardized(*(part.astype(X.dtype, copy=False) for part in exact))
+    def _check_n_blocks(self, X: Array) -> int | None:
+        """Return the number of blocks to find, or None for "auto"."""
+        if self.n_blocks == "auto":
+            return None
+        if isinstance(self.n_blocks, str):
+            raise ValueError(f"n_blocks is {self.n_blocks!r}; expected an integer or 'auto'")
+        n_blocks = as_count(self.n_blocks, "n_blocks", 1)
+        if n_blocks > X.shape[1]:
+            raise ValueError(
+                f"X has {X.shape[1]} feature(s); n_blocks={n_blocks} expects at least as many"
+            )
+        return n_blocks
 
-    def _found(self, X: Array, n_blocks: int | None = None) -> Partition:
-        if n_blocks is None and self.n_blocks != "auto":
-            if isinstance(self.n_blocks, str):
-                raise ValueError(f"n_blocks is {self.n_blocks!r}; expected an integer or 'auto'")
-            n_blocks = as_count(self.n_blocks, "n_blocks", 1)
-            if n_blocks > X.shape[1]:
-                raise ValueError(
-                    f"X has {X.shape[1]} feature(s); n_blocks={n_blocks} expects at least as many"
-                )
+    def _given_partition(self, X: Array, named: Any) -> Partition | None:
+        """Return the blocks that `labels` gives, for the columns of X as the user named them."""
+        if self.labels is None:
+            return None
+        return as_partition(self.labels, X.shape[1], "labels", named)
+
+    def _find_partition(self, X: Array, n_blocks: int | None) -> Partition:
         return find_partition(X, n_blocks, samples=True, random_state=self.random_state)
 
-    def _estimate_shrinkage(
-        self, X: Array, deviations: Array, partition: Partition, given: Partition | None
-    ) -> float:
+    def _standardize(self, X: Array) -> Standardized:
+        """Subtract the mean unless `assume_centered`, divide by the deviations if `scaled`."""
+        double = standardize(X, not self.assume_centered, self.scaled, ", or scaled=False")
+        return Standardized(*(part.astype(X.dtype, copy=False) for part in double))
+
+    def _weight(self, X: Array, deviations: Array, partition: Partition, is_given: bool) -> float:
+        """Return the shrinkage, estimated if it is "optimal" or "cv"."""
         if self.shrinkage is None:
             return 1.0
         if not isinstance(self.shrinkage, str):
             return float(self.shrinkage)
-        if self.shrinkage == "optimal" and given is not None:
-            return optimal_shrinkage(deviations, given, assume_centered=True)
-        least = 6 if given is None else 4
+        if self.shrinkage == "optimal" and is_given:
+            return optimal_shrinkage(deviations, partition, assume_centered=True)
+        least = 4 if is_given else 6
         if len(X) < least:
             raise ValueError(
                 f"X has {len(X)} rows; shrinkage={self.shrinkage!r} expects at least {least} samples"
             )
-
         if is_exact(deviations, partition):
             return 1.0
 
-        def find(rest: Array) -> Partition:
-            return given or self._found(rest, min(partition.n_blocks, len(rest) - 2))
+        def blocks_of(train: Array) -> Partition:
+            if is_given:
+                return partition
+            return self._find_partition(train, min(partition.n_blocks, len(train) - 2))
 
         if self.shrinkage == "optimal":
-            return cross_fitted_shrinkage(X, deviations, find, self.n_jobs)
-        return likelihood_shrinkage(X, self._standardize, find, self.n_jobs)
+            return cross_fitted_shrinkage(X, deviations, blocks_of, self.n_jobs)
+        return likelihood_shrinkage(X, self._standardize, blocks_of, self.n_jobs)
 
     def _operator(
         self, standardized: Standardized, partition: Partition, shrinkage: float
     ) -> BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank:
+        """Return ``shrinkage * P S``, plus the rest of S as a part of low rank, times the scales."""
         Z, _, scale = standardized
         matrix = fit_samples(Z, partition, ddof=0, assume_centered=True)
         matrix = matrix * shrinkage
         model = ScaledBlockMatrix(matrix, scale) if self.scaled else matrix
         if shrinkage == 1:
             return model
-        weight = float(np.sqrt((1 - shrinkage) / len(Z)))
-        return BlockPlusLowRank(model, weight * (same_products(Z) * scale).T)
+        root = float(np.sqrt((1 - shrinkage) / len(Z)))
+        return BlockPlusLowRank(model, root * (compress_rows(Z) * scale).T)
 
     @property
     def covariance_(self) -> Array:
-        """The covariance as a new dense array, (n_features, n_features)."""
+        """The covariance as a new dense array (n_features, n_features)."""
         check_is_fitted(self, "operator_")
         return self.operator_.toarray()
 
     @property
     def precision_(self) -> Array:
-        """The inverse of the covariance as a new dense array, (n_features, n_features)."""
+        """The inverse of the covariance as a new dense array (n_features, n_features)."""
         return self.get_precision()
 
     def get_precision(self) -> Array:
@@ -290,7 +300,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Returns
         -------
         ndarray, shape (n_features, n_features)
-            The precision matrix; ``operator_.inv()`` is the same without n x n numbers.
+            The precision matrix. ``operator_.inv()`` is the same matrix without a dense array.
 
         Raises
         ------
@@ -308,12 +318,12 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         X_test : array_like, shape (n_samples, n_features)
             The samples.
         y : None
-            Not used; there for scikit-learn.
+            Ignored.
 
         Returns
         -------
         float
-            In natural logarithms.
+            The mean over the samples, in natural logarithms.
 
         Raises
         ------
@@ -334,7 +344,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Returns
         -------
         ndarray, shape (n_samples,)
-            The squared distance of each.
+            The squared distance of each sample.
 
         Raises
         ------
@@ -352,7 +362,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     def error_norm(
         self, comp_cov: Any, norm: str = "frobenius", scaling: bool = True, squared: bool = True
     ) -> float:
-        """Return the error in another covariance matrix, compared with this.
+        """Return the distance of this covariance matrix to another one.
 
         Parameters
         ----------
@@ -361,14 +371,14 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         norm : {"frobenius", "spectral"}, default "frobenius"
             The norm of the difference.
         scaling : bool, default True
-            Whether the squared norm is divided by n_features.
+            Whether to divide the squared norm by n_features.
         squared : bool, default True
-            Whether the square is returned.
+            Whether to return the squared norm.
 
         Returns
         -------
         float
-            The norm of the difference.
+            The norm of the difference, or its square.
 
         Raises
         ------
@@ -377,7 +387,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         NonFiniteError
             If it contains NaN or infinity.
         ValueError
-            If `norm` is another one.
+            If `norm` is neither of these.
         """
         check_is_fitted(self, "operator_")
         other = np.asarray(comp_cov)

@@ -1,8 +1,7 @@
-"""The exceptions that blockmat raises on purpose.
+"""The exceptions of blockmat.
 
-Every class derives from `BlockmatError` and from the built-in (or NumPy)
-class that a caller would expect, so ``except ValueError`` and
-``except numpy.linalg.LinAlgError`` keep working.
+Each class derives from `BlockmatError` and from the built-in or NumPy class for the same kind of
+error, so that ``except ValueError`` or ``except numpy.linalg.LinAlgError`` catches it.
 """
 
 import numpy as np
@@ -23,15 +22,15 @@ __all__ = [
 
 
 class BlockmatError(Exception):
-    """Base of every exception that blockmat raises on purpose."""
+    """Base class of the exceptions of blockmat."""
 
 
 class PartitionError(BlockmatError, ValueError):
-    """Sizes or labels that do not describe a partition into non-empty blocks."""
+    """Sizes or labels do not describe a partition into non-empty blocks."""
 
 
 class PartitionMismatchError(BlockmatError, ValueError):
-    """Two operands live on different partitions."""
+    """Two operands have different partitions."""
 
 
 class ShapeError(BlockmatError, ValueError):
@@ -39,7 +38,7 @@ class ShapeError(BlockmatError, ValueError):
 
 
 class DtypeError(BlockmatError, TypeError):
-    """An array has a dtype that the package cannot compute with."""
+    """An array has a dtype that is not supported."""
 
 
 class NonFiniteError(BlockmatError, np.linalg.LinAlgError):
@@ -47,20 +46,20 @@ class NonFiniteError(BlockmatError, np.linalg.LinAlgError):
 
 
 class SingularMatrixError(BlockmatError, np.linalg.LinAlgError):
-    """An operation needs an invertible matrix and did not get one."""
+    """An operation needs an invertible matrix, and the matrix is singular."""
 
 
 class NotHermitianError(BlockmatError, np.linalg.LinAlgError):
-    """An operation needs a Hermitian matrix and did not get one."""
+    """An operation needs a Hermitian matrix, and the matrix is not Hermitian."""
 
 
 class IndefiniteMatrixError(BlockmatError, np.linalg.LinAlgError):
-    """A spectrum lies outside the domain on which the function is defined."""
+    """The eigenvalues of a matrix are outside the domain of the function."""
 
 
 class FileFormatError(BlockmatError, ValueError):
-    """A file is not a matrix saved by blockmat, is damaged, or is too new."""
+    """A file is not a matrix saved by blockmat, is damaged, or has a newer format."""
 
 
 class MissingExtraError(BlockmatError, ImportError):
-    """An optional dependency is needed; the message names the extra to install."""
+    """An optional dependency is not installed; the message names the extra."""

@@ -1,7 +1,7 @@
-"""Pictures: the numbers in the blocks, a fit beside its source, spectra, and the search for blocks.
+"""Draw matrices, fits, spectra and the search for blocks with matplotlib.
 
-Needs the ``plot`` extra. Each function draws into the axes it is given, or into a new
-figure of pyplot, and returns the axes.
+Needs the ``plot`` extra. Each function draws into the given axes, or into a new pyplot figure,
+and returns the axes.
 """
 
 from typing import Any
@@ -12,39 +12,39 @@ from scipy.sparse import issparse
 from blockmat.blocks.checks import Array
 from blockmat.blocks.extras import import_extra
 from blockmat.blocks.partition import Partition
-from blockmat.finding.partition import PartitionPath
+from blockmat.finding.partition_path import PartitionPath
 from blockmat.matrices.block_constant import BlockConstantMatrix, square_within
 from blockmat.matrices.scaled import ScaledBlockMatrix
 
 __all__ = ["approximation", "matrix", "path", "plot_fit", "spectrum"]
 
-_COLOURS = "RdBu_r"  # diverging, and the same to the colour-blind
-_SOURCE, _MODEL = "#0072b2", "#d55e00"
-_MAX_PIXELS = 400  # fewer than a panel has on the screen, or thin diagonals are lost
-_MAX_DENSE_SPECTRUM = 3000
-_MAX_LINES = 60  # blocks between which lines are drawn
-_MAX_NUMBERS = 12  # blocks in which numbers are written
-_LABEL = 0.027  # of the height of the axes, for one label
-_NUMBER = 7  # the size of numbers in blocks, in points
+_COLOURS = "RdBu_r"  # diverging, and suited to the colour-blind
+_SOURCE_COLOUR, _MODEL_COLOUR = "#0072b2", "#d55e00"
+_MAX_SHOWN = 400  # variables; fewer than the pixels of a panel, so that diagonals stay visible
+_MAX_DENSE_SPECTRUM = 3000  # variables
+_MAX_BLOCKS_WITH_LINES = 60
+_MAX_BLOCKS_WITH_VALUES = 12
+_LABEL_HEIGHT = 0.027  # of the height of the axes
+_FONT_SIZE = 7  # of the values in blocks, in points
 _MAX_NAME = 28  # letters
 
 
 def matrix(A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
-    """Draw the numbers in the blocks, to scale, with the names of the blocks.
+    """Draw the values of the blocks, to scale, with the names of the blocks.
 
     Parameters
     ----------
     A : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
-        What to draw. Of a scaled matrix, the one inside the scales: of a covariance, the
-        correlations. The second numbers of the blocks, on their diagonals, are not drawn; of
-        complex numbers, the real parts are.
+        The matrix. Of a ScaledBlockMatrix the inner matrix is drawn: for a covariance matrix
+        the correlations. The diagonals of the blocks are not drawn. Of complex numbers the real
+        parts are drawn.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default in a new figure.
+        The axes to draw into; by default those of a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The axes, with one unit per variable and the variables sorted by block.
+        The axes, with one unit per variable. Variables are sorted by block.
 
     Raises
     ------
@@ -63,32 +63,34 @@ def matrix(A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
     block = A.matrix if isinstance(A, ScaledBlockMatrix) else A
     p, values = block.partition, np.real(block.values)
     edges = np.append(p.offsets[:-1], p.n)
-    alone = np.diag(p.sizes == 1) & (p.n_blocks > 1)  # they have the variance instead
-    bound = float(np.abs(values[~alone]).max()) or 1.0
-    lines = {"edgecolors": "white", "linewidth": 0.6} if p.n_blocks <= _MAX_LINES else {}
+    is_variance = np.diag(p.sizes == 1) & (p.n_blocks > 1)  # a block of one variable
+    bound = float(np.abs(values[~is_variance]).max()) or 1.0
+    lines = (
+        {"edgecolors": "white", "linewidth": 0.6} if p.n_blocks <= _MAX_BLOCKS_WITH_LINES else {}
+    )
     drawn = axes.pcolormesh(edges, edges, values, cmap=_COLOURS, vmin=-bound, vmax=bound, **lines)
     axes.figure.colorbar(drawn, ax=axes, shrink=0.8)
     axes.set(aspect="equal", ylim=(p.n, 0))
     _name_blocks(axes, p)
-    if p.n_blocks <= _MAX_NUMBERS:
-        _write_numbers(axes, p, values, bound)
+    if p.n_blocks <= _MAX_BLOCKS_WITH_VALUES:
+        _write_values(axes, p, values, bound)
     return axes
 
 
 def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
     """Draw a matrix, its approximation and the error side by side.
 
-    Rows and columns are sorted by block. Of more than 400 variables, evenly spaced ones are
-    shown. The colours of the first two reach to the largest number off the diagonal.
+    Rows and columns are sorted by block. Of more than 400 variables, 400 evenly spaced ones are
+    drawn. The colours of the first two panels are limited by the largest entry off the diagonal.
 
     Parameters
     ----------
     source : array_like or sparse matrix, shape (n, n)
-        What was approximated; of complex numbers, the real parts are drawn.
+        The matrix that was approximated. Of complex numbers the real parts are drawn.
     A : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
         The approximation.
     ax : sequence of 3 matplotlib.axes.Axes, optional
-        Where to draw; by default in a new figure.
+        The axes to draw into; by default those of a new figure.
 
     Returns
     -------
@@ -118,9 +120,9 @@ def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: A
     if len(axes) != 3:
         raise ValueError(f"ax has {len(axes)} axes; expected 3")
     p = A.partition
-    shown = p.order[np.unique(np.linspace(0, p.n - 1, min(p.n, _MAX_PIXELS)).astype(int))]
+    shown = p.order[np.unique(np.linspace(0, p.n - 1, min(p.n, _MAX_SHOWN)).astype(int))]
     original, model = _entries(source, shown), _model_entries(A, shown)
-    bound = _bound(original)
+    bound = _colour_limit(original)
     panels = [
         (f"source, {p.n} x {p.n}", original, bound),
         (f"approximation, {p.n_blocks} blocks", model, bound),
@@ -134,21 +136,21 @@ def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: A
 
 
 def spectrum(A: BlockConstantMatrix, source: Any = None, ax: Any = None) -> Any:
-    """Draw the singular values of a matrix, for a positive definite one its eigenvalues.
+    """Draw the singular values of a matrix over their ranks.
 
     Parameters
     ----------
     A : BlockConstantMatrix, shape (n, n)
-        The matrix. Each of its singular values is drawn as wide as it is multiple.
+        The matrix. Each singular value is a line as long as its multiplicity.
     source : array_like or sparse matrix, shape (n, n), optional
-        A matrix to compare with, of at most 3000 variables; a larger one is left out.
+        A matrix to compare with. It is not drawn if it has more than 3000 variables.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default in a new figure.
+        The axes to draw into; by default those of a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The axes, both logarithmic.
+        The axes; both scales are logarithmic if no singular value is zero.
 
     Raises
     ------
@@ -167,7 +169,11 @@ def spectrum(A: BlockConstantMatrix, source: Any = None, ax: Any = None) -> Any:
     n = A.shape[0]
     if source is not None and n <= _MAX_DENSE_SPECTRUM:
         axes.plot(
-            np.arange(1, n + 1), _singular_values(source), label="source", color=_SOURCE, lw=2
+            np.arange(1, n + 1),
+            _singular_values(source),
+            label="source",
+            color=_SOURCE_COLOUR,
+            lw=2,
         )
     values, multiplicities = A.svdvals()
     last = np.cumsum(multiplicities)
@@ -176,11 +182,11 @@ def spectrum(A: BlockConstantMatrix, source: Any = None, ax: Any = None) -> Any:
         np.ravel([first, last], order="F"),
         np.repeat(values, 2),
         label=f"{A.partition.n_blocks} blocks",
-        color=_MODEL,
+        color=_MODEL_COLOUR,
         lw=1.2,
         alpha=0.7,
     )
-    axes.hlines(values, first, last, color=_MODEL, lw=3)
+    axes.hlines(values, first, last, color=_MODEL_COLOUR, lw=3)
     axes.set(xscale="log", xlabel="rank", title="singular values")
     if values.min() > 0:
         axes.set_yscale("log")
@@ -190,14 +196,14 @@ def spectrum(A: BlockConstantMatrix, source: Any = None, ax: Any = None) -> Any:
 
 
 def path(result: PartitionPath, ax: Any = None) -> Any:
-    """Draw the criterion over the number of blocks, with the best marked.
+    """Draw the criterion over the number of blocks, and mark the lowest.
 
     Parameters
     ----------
     result : PartitionPath
-        What `blockmat.partition_path` returned.
+        The result of `blockmat.partition_path`.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; by default in a new figure.
+        The axes to draw into; by default those of a new figure.
 
     Returns
     -------
@@ -220,11 +226,11 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
     """
     axes = _axes(ax)
     known = np.isfinite(result.criterion)
-    axes.plot(result.n_blocks[known], result.criterion[known], "o-", color=_SOURCE, ms=4)
+    axes.plot(result.n_blocks[known], result.criterion[known], "o-", color=_SOURCE_COLOUR, ms=4)
     best = int(np.argmin(result.criterion))
     k = int(result.n_blocks[best])
-    axes.plot(k, result.criterion[best], "o", color=_MODEL, ms=9)
-    axes.axvline(k, color=_MODEL, lw=1, ls="--")
+    axes.plot(k, result.criterion[best], "o", color=_MODEL_COLOUR, ms=9)
+    axes.axvline(k, color=_MODEL_COLOUR, lw=1, ls="--")
     axes.set(xlabel="blocks", ylabel="criterion", title=f"best: {k} block{'s' if k > 1 else ''}")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
@@ -232,21 +238,21 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
 
 
 def plot_fit(source: Any, A: BlockConstantMatrix, title: str | None = None) -> Any:
-    """Draw a fit in four panels: `approximation` and `spectrum` in one figure.
+    """Draw `approximation` and `spectrum` of a fit in one figure of four panels.
 
     Parameters
     ----------
     source : array_like or sparse matrix, shape (n, n)
-        What was fitted.
+        The matrix that was fitted.
     A : BlockConstantMatrix
-        The approximation.
+        The fit.
     title : str, optional
         A title for the figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The figure, which belongs to no window; save it with ``savefig``.
+        The figure. It is not shown in a window; save it with ``savefig``.
 
     Raises
     ------
@@ -273,7 +279,7 @@ def plot_fit(source: Any, A: BlockConstantMatrix, title: str | None = None) -> A
 
 
 def _axes(ax: Any) -> Any:
-    """Return the axes that are given, or those of a new figure."""
+    """Return `ax`, or the axes of a new figure."""
     if ax is not None:
         return ax
     pyplot = import_extra("matplotlib.pyplot", "plot", "a figure")
@@ -281,63 +287,66 @@ def _axes(ax: Any) -> Any:
 
 
 def _entries(source: Any, shown: Array) -> Array:
+    """Return the real parts of the rows and columns that are shown."""
     if issparse(source):
         return np.real(source.tocsr()[shown][:, shown].toarray())
     return np.real(np.asarray(source)[np.ix_(shown, shown)])
 
 
 def _model_entries(A: BlockConstantMatrix | ScaledBlockMatrix, shown: Array) -> Array:
+    """Return the real parts of the rows and columns that are shown."""
     if isinstance(A, ScaledBlockMatrix):
         scale = A.scale[shown]
-        scaled: Array = _model_entries(A.matrix, shown) * scale * scale[:, None]
-        return scaled
+        entries: Array = _model_entries(A.matrix, shown) * scale * scale[:, None]
+        return entries
     p = A.partition
     labels, positions = p.labels[shown], p.positions[shown]
-    paired = positions[:, None] == positions
-    second = square_within(A)[np.ix_(labels, labels)]
-    return np.real(A.values[np.ix_(labels, labels)] + second * paired)
+    is_paired = positions[:, None] == positions  # the diagonals of the blocks
+    within = square_within(A)[np.ix_(labels, labels)]
+    return np.real(A.values[np.ix_(labels, labels)] + within * is_paired)
 
 
-def _bound(image: Array) -> float:
-    """Return the largest number off the diagonal, which a ridge would outshine."""
+def _colour_limit(image: Array) -> float:
+    """Return the largest entry off the diagonal, because a large diagonal would hide the others."""
     rest = image[~np.eye(len(image), dtype=bool)]
     return float(np.abs(rest if rest.size else image).max()) or 1.0
 
 
 def _name_blocks(axes: Any, p: Partition) -> None:
-    """Write the names beside the middles of the blocks, as many as there is room for."""
+    """Write the names at the middles of the blocks, and leave out those without room."""
     middles = p.offsets[:-1] + p.sizes / 2
     chosen: list[int] = []
     for b in range(p.n_blocks):
-        if not chosen or middles[b] - middles[chosen[-1]] >= _LABEL * p.n:
+        if not chosen or middles[b] - middles[chosen[-1]] >= _LABEL_HEIGHT * p.n:
             chosen.append(b)
     names = [str(p.names[b]) for b in chosen]
     short = [name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…" for name in names]
-    upright = 0 if max(map(len, short)) <= 2 else 90
-    axes.set_xticks(middles[chosen], short, rotation=upright, fontsize=8)
+    angle = 0 if max(map(len, short)) <= 2 else 90
+    axes.set_xticks(middles[chosen], short, rotation=angle, fontsize=8)
     axes.set_yticks(middles[chosen], short, fontsize=8)
     axes.tick_params(length=0)
 
 
-def _write_numbers(axes: Any, p: Partition, values: Array, bound: float) -> None:
-    """Write the numbers into the blocks that have room for them."""
+def _write_values(axes: Any, p: Partition, values: Array, bound: float) -> None:
+    """Write the values into the blocks that are large enough."""
     middles = p.offsets[:-1] + p.sizes / 2
     side = 72 * min(axes.figure.get_size_inches() * axes.get_position().size)  # in points
     sides = side * p.sizes / p.n
-    high_enough = np.flatnonzero(sides >= 1.4 * _NUMBER)
-    for a in high_enough:
-        for b in high_enough:
+    large_enough = np.flatnonzero(sides >= 1.4 * _FONT_SIZE)
+    for a in large_enough:
+        for b in large_enough:
             text = f"{values[a, b]:.2g}"
-            if 0.55 * _NUMBER * len(text) > min(sides[a], sides[b]):
+            if 0.55 * _FONT_SIZE * len(text) > min(sides[a], sides[b]):
                 continue
-            dark = abs(values[a, b]) > 0.6 * bound
+            is_dark = abs(values[a, b]) > 0.6 * bound
             axes.text(
                 middles[b], middles[a], text, ha="center", va="center",
-                fontsize=_NUMBER, color="white" if dark else "black",
+                fontsize=_FONT_SIZE, color="white" if is_dark else "black",
             )  # fmt: skip
 
 
 def _singular_values(source: Any) -> Array:
+    """Return the singular values of a dense or sparse matrix, descending."""
     dense = source.toarray() if issparse(source) else np.asarray(source)
     if np.array_equal(dense, dense.conj().T):
         return np.sort(np.abs(np.linalg.eigvalsh(dense)))[::-1]

@@ -1,7 +1,6 @@
-"""Hypothesis strategies and a dense oracle, for accuracy checks of code that uses blockmat.
+"""Hypothesis strategies and a dense reference, for tests of code that uses blockmat.
 
-Needs the ``testing`` extra. The oracle is written from the definitions, with loops
-over blocks and none of the package's kernels.
+Needs the ``testing`` extra. The reference loops over blocks and uses none of the package's kernels.
 
 Examples
 --------
@@ -40,21 +39,21 @@ _DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
 def partitions(
     *, min_n: int = 1, max_n: int = 20, equal_sizes: bool = False, contiguous: bool | None = None
 ) -> Any:
-    """Draw partitions: singletons, one block, unequal blocks, shuffled labels.
+    """Draw partitions, also with blocks of one variable, one block, and shuffled labels.
 
     Parameters
     ----------
     min_n, max_n : int
-        Bounds on the number of variables.
+        The smallest and the largest number of variables.
     equal_sizes : bool, default False
-        Whether all blocks have one size, which gives aligned matrices the most pairs.
+        Whether all blocks have the same size.
     contiguous : bool, optional
-        Whether blocks are intervals; by default either.
+        Whether blocks are intervals; by default some are and some are not.
 
     Returns
     -------
     hypothesis.strategies.SearchStrategy
-        Of `blockmat.Partition`.
+        It draws `blockmat.Partition` objects.
 
     Examples
     --------
@@ -86,7 +85,7 @@ def _draw_partition(
 def symmetric_matrices(
     n: int, *, definite: bool = False, dtype: Any = np.float64, cond: float = 1e4
 ) -> Any:
-    """Draw Hermitian matrices with a random orthonormal basis.
+    """Draw dense Hermitian matrices with random eigenvectors.
 
     Parameters
     ----------
@@ -97,12 +96,12 @@ def symmetric_matrices(
     dtype : dtype, default float64
         The dtype.
     cond : float, default 1e4
-        The ratio of the largest to the smallest absolute eigenvalue at most.
+        The largest condition number.
 
     Returns
     -------
     hypothesis.strategies.SearchStrategy
-        Of arrays of shape (n, n), Hermitian to the last bit.
+        It draws arrays of shape (n, n), Hermitian to the last bit.
 
     Examples
     --------
@@ -134,23 +133,22 @@ def block_matrices(
     Parameters
     ----------
     max_n : int
-        A bound on the number of variables.
+        The largest number of variables.
     dtype : dtype, optional
-        The dtype; by default any of the four.
+        The dtype; by default any of float32, float64, complex64 and complex128.
     aligned : bool, optional
-        Whether every square block has two numbers; by default either.
+        Whether every square block has two numbers; by default both kinds are drawn.
     hermitian : bool, optional
-        Whether the matrix is Hermitian; by default either.
+        Whether the matrix is Hermitian; by default both kinds are drawn.
     definite : bool, default False
-        Whether it is Hermitian with positive eigenvalues.
+        Whether the matrix is Hermitian with positive eigenvalues.
     cond : float, default 1e4
-        For Hermitian ones, the ratio of the largest to the smallest absolute
-        eigenvalue of each core at most.
+        The largest condition number of each core of Hermitian matrices.
 
     Returns
     -------
     hypothesis.strategies.SearchStrategy
-        Of `blockmat.BlockConstantMatrix`.
+        It draws `blockmat.BlockConstantMatrix` objects.
 
     Examples
     --------
@@ -225,7 +223,7 @@ def _hermitian(
 
 
 def project_dense(A: Any, partition: Any, numbers: int = 2, aligned: bool = False) -> Array:
-    """Project a dense matrix onto the block-constant ones, by the definition.
+    """Project a dense matrix onto the block-constant matrices, by the definition.
 
     Parameters
     ----------
@@ -236,13 +234,13 @@ def project_dense(A: Any, partition: Any, numbers: int = 2, aligned: bool = Fals
     numbers : {1, 2}, default 2
         One number per block, or two in diagonal blocks.
     aligned : bool, default False
-        Two numbers in every square block.
+        Whether every square block has two numbers.
 
     Returns
     -------
     ndarray, shape (n, n)
-        Every entry replaced by the mean of the entries that share its number, in
-        double precision.
+        The projection, in double precision. Each entry is the mean of the entries that must be
+        equal.
 
     Examples
     --------
@@ -259,13 +257,13 @@ def project_dense(A: Any, partition: Any, numbers: int = 2, aligned: bool = Fals
     for a, rows in enumerate(blocks):
         for b, cols in enumerate(blocks):
             block = A[np.ix_(rows, cols)]
-            paired = np.zeros(block.shape, dtype=bool)
+            on_diagonal = np.zeros(block.shape, dtype=bool)
             if numbers == 2 and (a == b or (aligned and len(rows) == len(cols))):
-                np.fill_diagonal(paired, True)
+                np.fill_diagonal(on_diagonal, True)
             means = np.empty_like(block)
-            for group in (paired, ~paired):
-                if group.any():
-                    means[group] = block[group].mean()
+            for equal in (on_diagonal, ~on_diagonal):
+                if equal.any():
+                    means[equal] = block[equal].mean()
             projection[np.ix_(rows, cols)] = means
     return projection
 
@@ -273,24 +271,24 @@ def project_dense(A: Any, partition: Any, numbers: int = 2, aligned: bool = Fals
 def assert_matches_dense(
     A: Any, dense: Any, *, rtol: float | None = None, condition: float = 1.0
 ) -> None:
-    """Assert that a matrix or array equals a dense reference, and has its shape.
+    """Assert that a matrix or array has the shape and the entries of a dense reference.
 
     Parameters
     ----------
     A : BlockConstantMatrix, array_like or scalar
-        What was computed, at its own precision.
+        The result to check.
     dense : array_like
-        What it should be.
+        The reference.
     rtol : float, optional
-        The largest error allowed, relative to the largest entry of `dense`; by
-        default 100 times the rounding of the dtype of `A`.
+        The largest error allowed, relative to the largest entry of `dense`; by default 100 eps,
+        for the dtype of `A`.
     condition : float, default 1.0
-        A condition number, by which `rtol` is multiplied.
+        The condition number of the problem. `rtol` is multiplied by it.
 
     Raises
     ------
     AssertionError
-        If the shapes differ, or the values by more.
+        If the shapes differ, or an error is larger.
 
     Examples
     --------
@@ -314,7 +312,7 @@ def assert_matches_dense(
 
 
 def _named(draw_function: Any, name: str) -> Any:
-    """Make a strategy factory that shows the public name in failure reports."""
+    """Return a strategy factory that has the public name in failure reports."""
     draw_function.__name__ = draw_function.__qualname__ = name
     return _st.composite(draw_function)
 

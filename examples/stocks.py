@@ -1,9 +1,9 @@
-"""Correlations of stocks, by sector and by blocks that are found.
+"""Correlations of stocks, by sector and by found blocks.
 
     python examples/stocks.py --data FOLDER
 
-reads sp500_sectors.npz in that folder, prints what is below in the documentation and draws
-the picture there. The file holds the arrays prices (1258, 452), daily, and sectors (452,): the
+reads sp500_sectors.npz in that folder, prints the text that the documentation shows, and draws
+its picture. The file has the arrays prices (1258, 452), daily, and sectors (452,): the
 data and the second column of the info of data(stockdata) of the R package huge on CRAN.
 """
 
@@ -20,14 +20,14 @@ from blockmat.inference import confidence_intervals, likelihood_ratio_test
 
 
 def read_returns(path):
-    """Return daily log-returns, clipped because prices are not adjusted for splits, and sectors."""
+    """Return daily log-returns and sectors; clip returns, as prices are not adjusted for splits."""
     with np.load(path) as file:
         returns = np.diff(np.log(file["prices"].astype(float)), axis=0)
         return np.clip(returns, -0.35, 0.35), file["sectors"]
 
 
 def name_blocks(partition, sectors):
-    """Name each block after the sector that most of its members are in, and number namesakes."""
+    """Name each block after the sector of most of its members, with a running number."""
     names = np.empty(partition.n, dtype=object)
     count = {}
     for members in partition:
@@ -60,16 +60,14 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     path = options.data / "sp500_sectors.npz"
     if not path.exists():
-        parser.error(
-            f"{path} does not exist; how to get it is written at the top of {__file__}"
-        )
+        parser.error(f"{path} does not exist; the top of {__file__} says how to get it")
 
     returns, sectors = read_returns(path)
     n_days, n = returns.shape
     print(f"{n_days} days of {n} stocks in {len(set(sectors))} sectors\n")
 
-    # One number for each two sectors, and each stock's own variance; the intervals take days
-    # as independent and returns as normal
+    # One correlation for each pair of sectors, and a variance for each stock. The intervals
+    # assume that days are independent and returns are normal
     by_sector = BlockCovariance(sectors).fit(returns)
     correlations = by_sector.operator_.matrix
     print(f"by sector: {correlations}")
@@ -83,10 +81,10 @@ def main(arguments=None):
 
     standardized = returns / returns.std(axis=0)
     test = likelihood_ratio_test(standardized, np.zeros(n), sectors)
-    print(f"all sectors alike? likelihood ratio {test.statistic:.0f} on {test.df} degrees of "
-          f"freedom, p = {test.pvalue:.1g}\n")  # fmt: skip
+    print(f"test that all sectors are alike: likelihood ratio {test.statistic:.0f}, "
+          f"{test.df} degrees of freedom, p = {test.pvalue:.1g}\n")  # fmt: skip
 
-    # Blocks that the returns show
+    # Blocks found from the returns
     path_of_blocks = bm.partition_path(returns, samples=True)
     blocks = name_blocks(path_of_blocks.best, sectors)
     found = BlockCovariance(blocks).fit(returns)
@@ -95,11 +93,11 @@ def main(arguments=None):
         f"adjusted Rand index with the sectors: {adjusted_rand_score(sectors, found.labels_):.2f}"
     )
     pure = [len(set(sectors[members])) == 1 for members in blocks]
-    print(f"{sum(pure)} of {len(pure)} blocks lie in one sector\n")
+    print(f"{sum(pure)} of {len(pure)} blocks are within one sector\n")
 
-    # The portfolio of least variance, from one half of the days, on the other half
+    # The portfolio of least variance: fitted to one half of the days, tested on the other
     past, future = np.array_split(returns, 2)
-    print("minimum-variance portfolio, % a year out of sample:")
+    print("minimum-variance portfolio, volatility out of sample in % a year:")
     for name, model in (
         ("sectors", BlockCovariance(sectors)),
         ("found blocks", BlockCovariance()),
@@ -113,7 +111,7 @@ def main(arguments=None):
 
 
 def draw(by_sector, found, path_of_blocks, picture):
-    """Draw both matrices, and how the number of blocks was chosen."""
+    """Draw both matrices, the choice of the number of blocks, and the spectrum."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 14), layout="constrained")

@@ -1,11 +1,7 @@
-"""The cases of the generic suite: partition kinds x dtypes x within kinds x symmetry."""
-
-import itertools
-from dataclasses import dataclass
+"""Partitions, dtypes and matrices that several test files use."""
 
 import mpmath
 import numpy as np
-import pytest
 
 import blockmat as bm
 from blockmat.blocks import passes, segments
@@ -20,17 +16,6 @@ PARTITIONS = {
     "singletons": bm.Partition.singletons(4),
     "uniform": bm.Partition.uniform(3, 3),
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    A: bm.BlockConstantMatrix
-    hermitian: bool
-
-    @property
-    def dense(self):
-        return self.A.astype(np.result_type(self.A.dtype, np.float64)).toarray()
 
 
 def random_array(rng, shape, dtype):
@@ -48,8 +33,8 @@ def core(rng, size, dtype, hermitian):
     return 0.3 * x / np.sqrt(size) + np.diag(1 + rng.random(size))
 
 
-def make(partition, dtype, aligned, hermitian, seed=0):
-    rng = np.random.default_rng(seed)
+def pair(rng, partition, dtype, aligned, hermitian):
+    """The arrays `between` and `within` of a well-conditioned matrix."""
     between = core(rng, partition.n_blocks, dtype, hermitian)
     if aligned:
         within = np.zeros((partition.n_blocks,) * 2, dtype=between.dtype)
@@ -59,7 +44,12 @@ def make(partition, dtype, aligned, hermitian, seed=0):
         within = 0.5 + rng.random(partition.n_blocks)
         if not hermitian and np.dtype(dtype).kind == "c":
             within = within + 0.5j * rng.standard_normal(partition.n_blocks)
-    return bm.BlockConstantMatrix(partition, between.astype(dtype), within.astype(dtype))
+    return between.astype(dtype), within.astype(dtype)
+
+
+def make(partition, dtype, aligned, hermitian, seed=0):
+    rng = np.random.default_rng(seed)
+    return bm.BlockConstantMatrix(partition, *pair(rng, partition, dtype, aligned, hermitian))
 
 
 def exact(A):
@@ -101,21 +91,3 @@ def in_small_parts(monkeypatch, n_bytes=None):
         monkeypatch.setattr(chunks, "_CONVERTED_BYTES", n_bytes)
         monkeypatch.setattr(chunks, "_VIEWED_BYTES", n_bytes)
         monkeypatch.setattr(operator, "_INDICATOR_BYTES", n_bytes)
-
-
-CASES = [
-    Case(
-        f"{name}-{np.dtype(dtype).name}-{'aligned' if aligned else 'diagonal'}-"
-        f"{'hermitian' if hermitian else 'general'}",
-        make(partition, dtype, aligned, hermitian),
-        hermitian,
-    )
-    for (name, partition), dtype, aligned, hermitian in itertools.product(
-        PARTITIONS.items(), DTYPES, (False, True), (True, False)
-    )
-]
-
-over_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-over_hermitian_cases = pytest.mark.parametrize(
-    "case", [case for case in CASES if case.hermitian], ids=lambda case: case.name
-)

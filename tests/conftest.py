@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 collect_ignore = ["mutants"]  # a command, with an extra of its own
+pytest.register_assert_rewrite("tests.matrix_suite")  # its failures show their values, too
 
 # Kernels compile during the first examples, so a time limit would measure the compiler.
 settings.register_profile(

@@ -172,7 +172,7 @@ def test_usage_errors_exit_with_2(arguments, capsys):
     assert "usage: python -m blockmat" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["", "demo", "fit", "info", "apply"])
+@pytest.mark.parametrize("command", ["", "fit", "info", "apply"])
 def test_help_describes_every_option(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([*command.split(), "--help"])
@@ -185,31 +185,6 @@ def test_as_a_module():
         [sys.executable, "-m", "blockmat", "--version"], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == f"blockmat {bm.__version__}"
-
-
-def test_demo(capsys):
-    pytest.importorskip("torch")
-    assert main(["demo", "--picture", "picture.png", "--training-picture", "training.png"]) == 0
-    out = capsys.readouterr().out
-    assert len(out.splitlines()) <= 50
-    assert "1797 x 1797" in out
-    differences = [
-        float(line.split()[-1])
-        for line in out.splitlines()
-        if line.startswith(("inverse", "log-determinant", "solve"))
-    ]
-    assert len(differences) == 4
-    assert max(differences) <= 1e-10
-    for picture in ("picture.png", "training.png"):
-        with open(picture, "rb") as file:
-            assert file.read(4) == b"\x89PNG"
-    assert re.search(r"^block \(blockmat\) +[\d.]+ +0\.0\d+ +\d+", out, re.MULTILINE)
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("<!-- demo: python -m blockmat demo -->")[2].partition("\n\n")[0]
-    figures = re.findall(r"\| ([\d.]+) (?=\|)", table)
-    assert len(figures) == 8
-    for figure in figures:
-        assert re.search(rf"\b{figure}\b", out), figure
 
 
 def test_the_session_in_the_docs(capsys):

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import blockmat as bm
-from blockmat.finding import coclusters as coclustering
-from blockmat.finding import similarity
+from blockmat.finding import coclusters, similarity
 from tests.test_discovery import same
 
 
@@ -63,7 +62,7 @@ def test_no_move_of_one_column_lowers_the_loss_either():
 
 def test_moves_mend_what_the_clustering_got_wrong():
     A, _, _ = planted(noise=6.0)
-    start = coclustering._start(A, 3, None), coclustering._start(A.T, 2, None)
+    start = coclusters.ward_blocks(A, 3, None), coclusters.ward_blocks(A.T, 2, None)
     before = np.linalg.norm(A - bm.BlockRectangularMatrix.fit(A, *start).toarray()) ** 2
     assert bm.cocluster(A, 3, 2).loss < before - 1
 

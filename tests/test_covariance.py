@@ -159,7 +159,9 @@ def test_the_held_out_likelihood_is_the_dense_one(value):
     S = Z.T @ Z / len(Z)
     A = (1 - value) * S + value * project_dense(S, p)
     expected = 10 * np.linalg.slogdet(A)[1] + np.trace(new @ np.linalg.solve(A, new.T))
-    assert shrinkage._HeldOut(standardized, p, X[:10])(value) == pytest.approx(expected)
+    assert shrinkage.DevianceByShrinkage(standardized, p, X[:10]).at(value) == pytest.approx(
+        expected
+    )
 
 
 def test_cross_validated_shrinkage_has_the_highest_held_out_likelihood():
@@ -253,15 +255,18 @@ def test_the_model_is_the_dense_one(scaled, weight, assume_centered, dtype):
 @pytest.mark.parametrize("shrinkage_", [None, 0.5, "optimal", "cv"])
 @pytest.mark.parametrize("labels", [None, LABELS])
 def test_nothing_of_size_n_by_n_is_formed(monkeypatch, shrinkage_, labels):
+    def refuse(self):
+        raise NotImplementedError
+
     X = samples()
     model = BlockCovariance(labels, shrinkage=shrinkage_).fit(X)
     expected = model.score(X), model.mahalanobis(X)
     for cls in (bm.BlockConstantMatrix, bm.ScaledBlockMatrix, bm.BlockPlusLowRank):
-        monkeypatch.delattr(cls, "toarray")
+        monkeypatch.setattr(cls, "toarray", refuse)
     model = BlockCovariance(labels, shrinkage=shrinkage_).fit(X)
     assert model.score(X) == expected[0]
     np.testing.assert_array_equal(model.mahalanobis(X), expected[1])
-    with pytest.raises((AttributeError, NotImplementedError)):
+    with pytest.raises(NotImplementedError):
         model.get_precision()
     assert "covariance_" not in vars(model)
 

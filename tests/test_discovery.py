@@ -12,16 +12,11 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
-from blockmat.finding import search, similarity, starts
-from blockmat.finding.kmeans import (
-    FrobeniusLoss,
-    GaussianLoss,
-    blocks_of,
-    cheapest_intervals,
-    refine,
-)
+from blockmat.finding import criteria, partition_path, search, similarity, starts
+from blockmat.finding.kmeans import cheapest_intervals, refine
+from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, block_statistics
 from blockmat.finding.similarity import Correlation, SymmetricMatrix
-from blockmat.finding.standardize import same_products
+from blockmat.finding.standardize import compress_rows
 from blockmat.finding.starts import ChangePoints, WardTree
 
 
@@ -65,9 +60,9 @@ def test_the_frobenius_loss_is_the_distance_to_the_fit(labelling, seed):
     labels, k = labelling
     A = symmetric(len(labels), seed)
     similarity = SymmetricMatrix(A)
-    blocks = blocks_of(similarity, labels, k)
+    blocks = block_statistics(similarity, labels, k)
     expected = np.linalg.norm(A - bm.fit(A, labels).toarray()) ** 2
-    loss = FrobeniusLoss(similarity.squares, similarity.n).loss(blocks)
+    loss = FrobeniusLoss(similarity.squared_norm, similarity.n).loss(blocks)
     np.testing.assert_allclose(loss, expected, atol=1e-9)
 
 
@@ -77,13 +72,13 @@ def test_a_frobenius_cost_is_the_loss_of_moving_one_variable(labelling, seed):
     n = len(labels)
     A = symmetric(n, seed)
     similarity = SymmetricMatrix(A)
-    blocks = blocks_of(similarity, labels, k)
+    blocks = block_statistics(similarity, labels, k)
 
     def loss(z):
         off = (A - blocks.values[z][:, z])[~np.eye(n, dtype=bool)]
-        return (off**2).sum() + ((A.diagonal() - blocks.diagonal[z]) ** 2).sum()
+        return (off**2).sum() + ((A.diagonal() - blocks.diagonal_values[z]) ** 2).sum()
 
-    costs = FrobeniusLoss(similarity.squares, similarity.n).costs(blocks)
+    costs = FrobeniusLoss(similarity.squared_norm, similarity.n).costs(blocks)
     for i in range(n):
         for b in range(k):
             moved = labels.copy()
@@ -96,7 +91,7 @@ def test_a_frobenius_cost_is_the_loss_of_moving_one_variable(labelling, seed):
 def test_the_gaussian_loss_is_the_log_determinant_of_the_fit(labelling, seed):
     labels, k = labelling
     X = np.random.default_rng(seed).standard_normal((len(labels) + 5, len(labels)))
-    blocks = blocks_of(Correlation(X), labels, k)
+    blocks = block_statistics(Correlation(X), labels, k)
     correlation = np.atleast_2d(np.corrcoef(X, rowvar=False))
     expected = bm.fit(correlation, labels).logdet()
     np.testing.assert_allclose(GaussianLoss(len(X)).loss(blocks), expected, atol=1e-8)
@@ -106,7 +101,7 @@ def test_the_gaussian_loss_is_exact_for_blocks_of_almost_equal_variables():
     X, labels = planted_samples(sizes=(4, 3, 1))
     X = np.random.default_rng(1).standard_normal((100, 3))[:, labels] + 1e-4 * X
     correlation = np.corrcoef(X, rowvar=False)  # 1 - 1e-8 in a block: 1e-8 known to 1e-8
-    loss = GaussianLoss(100).loss(blocks_of(Correlation(X), labels, 3))
+    loss = GaussianLoss(100).loss(block_statistics(Correlation(X), labels, 3))
     np.testing.assert_allclose(loss, bm.fit(correlation, labels).logdet(), rtol=1e-6)
 
 
@@ -116,7 +111,7 @@ def test_a_gaussian_cost_is_the_likelihood_given_the_block_means(noise):
     X, labels = planted_samples(sizes=(4, 3, 1))
     X = noise * X + (1 - noise) * np.random.default_rng(1).standard_normal((100, 3))[:, labels]
     k, n_samples = 3, len(X)
-    blocks = blocks_of(Correlation(X), labels, k)
+    blocks = block_statistics(Correlation(X), labels, k)
     costs = GaussianLoss(n_samples).costs(blocks)
     Z = (X - X.mean(0)) / X.std(0)
     C, own = blocks.values, np.diag(blocks.values)
@@ -142,9 +137,9 @@ def test_refinement_never_raises_the_loss_and_empties_no_block(samples, seed, k)
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((9, 14))
     similarity = Correlation(X) if samples else SymmetricMatrix(X.T @ X)
-    objective = GaussianLoss(9) if samples else FrobeniusLoss(similarity.squares, similarity.n)
+    objective = GaussianLoss(9) if samples else FrobeniusLoss(similarity.squared_norm, similarity.n)
     labels = rng.permutation(np.arange(14) % k)
-    start = objective.loss(blocks_of(similarity, labels, k))
+    start = objective.loss(block_statistics(similarity, labels, k))
     blocks, _, loss = refine(similarity, labels, k, objective)
     assert objective.loss(blocks) == loss <= start
     assert sorted(set(blocks.labels)) == list(range(k))
@@ -201,10 +196,10 @@ def test_the_order_of_the_variables_does_not_matter(samples):
 
 def test_a_block_of_one_is_as_alike_as_the_others():
     A = symmetric(5)
-    blocks = blocks_of(SymmetricMatrix(A), np.array([0, 0, 1, 2, 2]), 3)
+    blocks = block_statistics(SymmetricMatrix(A), np.array([0, 0, 1, 2, 2]), 3)
     assert blocks.values[0, 0] == A[0, 1]
     np.testing.assert_allclose(blocks.values[1, 1], (A[0, 1] + A[3, 4]) / 2)
-    assert (np.diag(blocks_of(SymmetricMatrix(A), np.arange(5), 5).values) == 0).all()
+    assert (np.diag(block_statistics(SymmetricMatrix(A), np.arange(5), 5).values) == 0).all()
 
 
 def test_blocks_are_numbered_by_their_first_variables():
@@ -231,21 +226,31 @@ def test_a_given_number_of_blocks_is_the_point_of_the_path(samples):
 
 
 def test_a_number_of_blocks_between_those_tried_first_is_found():
-    assert 11 not in search.coarse(30)
+    assert 11 not in partition_path.spaced_numbers(30)
     A, labels = planted_matrix((9,) * 11)
     assert same(bm.find_partition(A, max_blocks=30).labels, labels)
-    assert {12, 14} <= set(search.coarse(30))
-    assert not {11, 13} & set(search.coarse(30))
+    assert {12, 14} <= set(partition_path.spaced_numbers(30))
+    assert not {11, 13} & set(partition_path.spaced_numbers(30))
     A, _ = planted_matrix((9,) * 12)
     path = bm.partition_path(A, max_blocks=30)
     assert path.best.n_blocks == 12
     assert {11, 13} <= set(path.n_blocks.tolist())
 
 
+def test_each_number_of_blocks_is_searched_once(monkeypatch):
+    numbers, find = [], search.PartitionSearch.find
+    monkeypatch.setattr(
+        search.PartitionSearch, "find", lambda self, k: numbers.append(k) or find(self, k)
+    )
+    A, _ = planted_matrix((9,) * 12)
+    path = bm.partition_path(A, max_blocks=30)
+    assert sorted(numbers) == path.n_blocks.tolist()
+
+
 def test_many_variables_are_condensed_and_the_seed_decides():
     sizes = (700, 900, 600)
     X, labels = planted_samples(20, sizes, seed=1)
-    assert len(labels) > starts._TREE_UP_TO
+    assert len(labels) > starts._MAX_LEAVES
     p = bm.find_partition(X, 3, samples=True, random_state=0)
     assert (np.array(p.sizes) > 500).all()
     assert p == bm.find_partition(X, 3, samples=True, random_state=0)
@@ -306,7 +311,7 @@ def test_there_are_as_many_blocks_as_asked_for_with_fewer_different_rows(labelli
     A = block_constant(labels, k, seed)
     X = np.random.default_rng(seed).standard_normal((len(labels) + 3, k))[:, labels]
     with pytest.MonkeyPatch.context() as monkeypatch:  # as if there were thousands
-        for name, value in (("_TREE_UP_TO", 12), ("_GROUPS", 6)):
+        for name, value in (("_MAX_LEAVES", 12), ("_N_GROUPS", 6)):
             monkeypatch.setattr(starts, name, value)
         monkeypatch.setattr(similarity, "_EXACT_UP_TO", 5)
         assert bm.find_partition(A, asked).n_blocks == asked
@@ -327,10 +332,10 @@ def test_what_is_left_of_a_block_constant_matrix_is_rounding_for_every_finer_par
     labels = rng.permutation(np.arange(n) % k)
     A = block_constant(labels, k, seed) + own * np.eye(n)
     similarity = SymmetricMatrix(A)
-    objective = FrobeniusLoss(similarity.squares, n)
-    exact = objective.deviance(blocks_of(similarity, labels, k))
+    objective = FrobeniusLoss(similarity.squared_norm, n)
+    exact = objective.deviance(block_statistics(similarity, labels, k))
     finer = np.unique(3 * labels + rng.integers(0, 3, n), return_inverse=True)[1]
-    assert objective.deviance(blocks_of(similarity, finer, finer.max() + 1)) == exact
+    assert objective.deviance(block_statistics(similarity, finer, finer.max() + 1)) == exact
 
 
 @st.composite
@@ -347,7 +352,7 @@ def tall_samples(draw):
 @given(tall_samples())
 def test_few_rows_have_the_products_of_many(Z):
     n = Z.shape[1]
-    few = same_products(Z)
+    few = compress_rows(Z)
     assert few.shape == (n, n)
     units = np.abs(Z).max(axis=0)
     units[units == 0] = 1
@@ -356,8 +361,8 @@ def test_few_rows_have_the_products_of_many(Z):
     error = np.abs((few / units).T @ (few / units) - exact)
     # Sums of T products on both sides, and n steps of a pivoted Cholesky decomposition.
     assert (error <= (2 * len(Z) + n**2) * np.finfo(float).eps * size).all()
-    assert same_products(Z.T.copy()).shape == Z.T.shape
-    single = same_products((Z / units).astype(np.float32))
+    assert compress_rows(Z.T.copy()).shape == Z.T.shape
+    single = compress_rows((Z / units).astype(np.float32))
     assert single.dtype == np.float32
 
 
@@ -435,9 +440,9 @@ def test_contiguous_blocks_are_better_than_change_points_alone():
     similarity, objective = Correlation(X), GaussianLoss(40)
     start = ChangePoints(similarity.points(20, None)).cut(4)
     p = bm.find_partition(X, 4, samples=True, contiguous=True)
-    loss = objective.loss(blocks_of(similarity, p.labels.astype(int), 4))
+    loss = objective.loss(block_statistics(similarity, p.labels.astype(int), 4))
     assert p.is_contiguous
-    assert loss < objective.loss(blocks_of(similarity, start, 4))
+    assert loss < objective.loss(block_statistics(similarity, start, 4))
 
 
 @pytest.mark.parametrize("samples", [False, True])
@@ -488,20 +493,20 @@ def test_signs_turn_while_variables_move():
     p = bm.Partition.from_labels(labels)
     turned = found.signs * p.expand(found.signs[p.order[p.offsets[:-1]]])
     assert (turned == 1).all()
-    assert similarity.flipped(wrong).scores[0, 0] == -similarity.scores[0, 0]
+    assert similarity.with_signs(wrong).factor[0, 0] == -similarity.factor[0, 0]
 
 
 def test_points_without_signs_keep_the_angles_but_for_their_signs():
     points = np.random.default_rng(0).standard_normal((6, 4))
-    products = starts.without_signs(points)
-    np.testing.assert_allclose(products, starts.without_signs(-points))
+    products = starts.sign_free_points(points)
+    np.testing.assert_allclose(products, starts.sign_free_points(-points))
     lengths = np.linalg.norm(points, axis=1)
     expected = (points @ points.T) ** 2 / np.outer(lengths, lengths)
     np.testing.assert_allclose(products @ products.T, expected)
     long = np.random.default_rng(0).standard_normal((50, 2)) @ np.random.default_rng(
         1
     ).standard_normal((2, 30))
-    products = starts.without_signs(long)
+    products = starts.sign_free_points(long)
     lengths = np.linalg.norm(long, axis=1)
     np.testing.assert_allclose(
         products @ products.T, (long @ long.T) ** 2 / np.outer(lengths, lengths)
@@ -514,7 +519,7 @@ def test_signs_begin_along_the_leading_direction_of_each_block():
     points = truth[:, None] * (
         rng.standard_normal((3, 5))[labels] + 0.1 * rng.standard_normal((40, 5))
     )
-    signs = starts.signs_of(points, labels)
+    signs = starts.leading_signs(points, labels)
     for b in range(3):
         assert abs((signs * truth)[labels == b].sum()) == (labels == b).sum()
 
@@ -582,7 +587,7 @@ def test_what_few_samples_promise_too_much_is_what_new_ones_lack():
         fitted = bm.fit_samples(Z, p, ddof=0)
         lacks.append(T * ((fitted.inv() @ A).trace() - 7))  # 7 is the trace for the own samples
     error = np.std(lacks) / len(lacks) ** 0.5
-    assert abs(np.mean(lacks) - search._optimism(p, T)) < 4 * error
+    assert abs(np.mean(lacks) - criteria.optimism(p, T)) < 4 * error
 
 
 @pytest.mark.parametrize("n_images", [100, 300])
@@ -670,7 +675,7 @@ def test_components_of_no_variance_are_no_warning():
     X = np.array([[1.0, 2, -1], [-1, -2, 1], [0, 0, 0], [0, 0, 0]])
     assert Correlation(X).points(2, None).shape == (3, 2)
     similarity = Correlation(X)
-    similarity.scores = np.zeros_like(similarity.scores)
+    similarity.factor = np.zeros_like(similarity.factor)
     assert (similarity.points(2, None) == 0).all()
 
 
@@ -730,11 +735,9 @@ def test_an_empty_sparse_matrix_has_one_block():
 
 
 def test_few_samples_more_than_blocks_have_a_finite_criterion():
-    from blockmat.finding import search
-
     p = bm.Partition.uniform(3, 4)
-    assert np.isinf(search._optimism(p, 5))
-    assert np.isfinite(search._optimism(p, 6))
+    assert np.isinf(criteria.optimism(p, 5))
+    assert np.isfinite(criteria.optimism(p, 6))
 
 
 @pytest.mark.parametrize("n_samples", [50, 1000])

@@ -16,7 +16,7 @@ from blockmat.inference import (
     likelihood_ratio_test,
     log_likelihood,
 )
-from blockmat.inference.divergence import _excess
+from blockmat.inference.divergence import _x_minus_log1p
 from blockmat.testing import block_matrices, partitions
 from tests.cases import exact, make
 from tests.test_near_block import KINDS, example
@@ -152,7 +152,7 @@ def test_what_an_eigenvalue_adds_is_known_to_rounding(x):
     with mpmath.workdps(60 + 2 * 330):
         expected = float(mpmath.mpf(x) - mpmath.log1p(mpmath.mpf(x)))
     tiny = np.finfo(float).tiny
-    assert _excess(np.array([x]))[0] == pytest.approx(expected, rel=3e-15, abs=tiny)
+    assert _x_minus_log1p(np.array([x]))[0] == pytest.approx(expected, rel=3e-15, abs=tiny)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -459,6 +459,16 @@ def test_minimize_stops_where_the_function_is_not_finite():
     assert minimize(fun, [0.0, 0.0], partition=[0, 0]).nit == 0
 
 
+def test_minimize_returns_the_gradient_at_x_also_where_it_is_the_variables_themselves():
+    def fun(x):
+        return (np.nan if x[0] < 0.5 else x @ x / 2), x
+
+    result = minimize(fun, [1.0, 1.0], partition=[0, 0], lr=0.2)
+    assert result.status == 3
+    assert result.fun == result.x @ result.x / 2
+    np.testing.assert_array_equal(result.jac, result.x)
+
+
 def test_minimize_shows_a_progress_bar(capsys):
     minimize(quadratic, [1.0, 2.0], partition=[0, 0], maxiter=3, progress=True)
     assert "minimize" in capsys.readouterr().err

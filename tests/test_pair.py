@@ -382,7 +382,7 @@ def test_each_core_of_a_batch_has_its_own_damping_and_one_of_zeros_the_root_zero
 @over_batches
 @pytest.mark.parametrize("kind", ["mixed"])
 def test_the_share_of_a_signal_is_zero_without_one(setting):
-    largest, energy = np.abs(setting.random()) + 1, np.abs(setting.random())
+    largest, energy = np.abs(setting.random(1)) + 1, np.abs(setting.random(1))
     largest, energy = (np.asarray(x, dtype=setting.dtype) for x in (largest, energy))
     share = pair.signal_share(setting.array(largest), setting.array(energy), 0.5)
     setting.check(share, largest / (largest + 0.5 * energy))

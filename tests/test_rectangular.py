@@ -1,6 +1,3 @@
-import copy
-import pickle
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -46,49 +43,7 @@ def test_fit_is_the_mean_of_every_block(case):
     assert_matches_dense(BlockRectangularMatrix.from_values(rows, cols, B.values), expected)
 
 
-@given(rectangles(), st.integers(0, 99))
-def test_products(case, seed):
-    rows, cols, S = case
-    B = BlockRectangularMatrix.fit(S, rows, cols)
-    D = B.toarray()
-    rng = np.random.default_rng(seed)
-    x, X = random_array(rng, cols.n, S.dtype), random_array(rng, (cols.n, 2), S.dtype)
-    y, Y = random_array(rng, rows.n, S.dtype), random_array(rng, (rows.n, 2), S.dtype)
-    for result, expected in (
-        (B @ x, D @ x), (B @ X, D @ X), (B.matvec(x), D @ x), (B.rmatvec(y), D.conj().T @ y),
-        (B.rmatmat(Y), D.conj().T @ Y), (y @ B, y @ D), (Y.T @ B, Y.T @ D), (B.T @ y, D.T @ y),
-    ):  # fmt: skip
-        assert result.dtype == S.dtype
-        assert_matches_dense(result, expected, condition=10)
-
-
-@given(rectangles())
-def test_svd_pinv_and_norms_are_those_of_the_core(case):
-    rows, cols, S = case
-    B = BlockRectangularMatrix.fit(S, rows, cols)
-    D = B.astype(np.result_type(S.dtype, float)).toarray()
-    U, s, Vh = B.svd()
-    r = min(rows.n_blocks, cols.n_blocks)
-    assert U.shape == (rows.n, r)
-    assert Vh.shape == (r, cols.n)
-    assert U.dtype == Vh.dtype == S.dtype
-    assert_matches_dense((U * s) @ Vh, D)
-    assert_matches_dense(U.conj().T @ U, np.eye(r))
-    assert_matches_dense(Vh @ Vh.conj().T, np.eye(r))
-    exact = np.linalg.svd(D, compute_uv=False)
-    assert_matches_dense(
-        s, exact[:r], rtol=1e-5 if S.dtype.itemsize == 4 or S.dtype == np.complex64 else None
-    )
-    for ord in (None, "fro", "nuc", 2):
-        np.testing.assert_allclose(B.norm(ord), np.linalg.norm(D, ord or "fro"), rtol=1e-5)
-    if s[-1] > 1e-3 * s[0]:
-        pinv = B.pinv()
-        assert type(pinv) is BlockRectangularMatrix
-        assert pinv.dtype == S.dtype
-        assert_matches_dense(pinv, np.linalg.pinv(D, rcond=1e-5), condition=s[0] / s[-1])
-
-
-def test_algebra_keeps_the_type():
+def test_products_of_matrices_on_several_partitions_keep_the_type():
     p, q, r = (
         bm.Partition.uniform(2, 2),
         bm.Partition.from_labels([1, 0, 1]),
@@ -100,31 +55,20 @@ def test_algebra_keeps_the_type():
     E = bm.fit(RNG.standard_normal((3, 3)), q, aligned=True)
     b, c, a, e = (matrix.toarray() for matrix in (B, C, A, E))
     for result, expected in (
-        (B + B, 2 * b), (B - B, 0 * b), (2 * B, 2 * b), (B / 2, b / 2), (-B, -b), (0 + B, b),
         (B @ C, b @ c), (A @ B, a @ b), (B @ E, b @ e), (A @ B @ E @ C, a @ b @ e @ c),
-        (B.T, b.T), (B.H, b.T), (B.T @ B, b.T @ b), (A.inv() @ B, np.linalg.inv(a) @ b),
+        (A.inv() @ B, np.linalg.inv(a) @ b),
     ):  # fmt: skip
         assert type(result) is BlockRectangularMatrix
         assert_matches_dense(result, expected, rtol=1e-12)
-    with pytest.raises(bm.BlockmatError, match="different partitions"):
-        B @ C.T
-    with pytest.raises(bm.BlockmatError, match="different partitions"):
-        E @ B
-    with pytest.raises(bm.BlockmatError, match="different partitions"):
-        B + B.T
+    for mismatch in (lambda: B @ C.T, lambda: E @ B, lambda: B @ A, lambda: B + B.T):
+        with pytest.raises(bm.BlockmatError, match="different partitions"):
+            mismatch()
 
 
-def test_copies_display_and_scipy(tmp_path):
+def test_display_and_least_squares():
     rows, cols = bm.Partition.from_labels(list("abab")), bm.Partition.from_sizes([2, 1])
     B = BlockRectangularMatrix.fit(RNG.standard_normal((4, 3)), rows, cols)
-    B.save(tmp_path / "B.npz")
-    for again in (pickle.loads(pickle.dumps(B)), copy.deepcopy(B), bm.load(tmp_path / "B.npz")):
-        assert type(again) is BlockRectangularMatrix
-        assert again.row_partition == rows
-        assert again.col_partition == cols
-        np.testing.assert_array_equal(again.between, B.between)
     assert repr(B) == "<4x3 BlockRectangularMatrix of 2x2 blocks, dtype=float64>"
-    assert "<svg" in B._repr_html_()
     assert B.nbytes == 4 * 8 + (2 * 8 + 4 * 4) + 2 * 8
     y = RNG.standard_normal(4)
     assert_matches_dense(lsqr(B, y, atol=1e-14, btol=1e-14)[0], B.pinv() @ y, rtol=1e-8)

@@ -1,10 +1,8 @@
-"""Saving, loading, pickling, copying and showing."""
+"""Files that matrices are saved to, and how matrices are shown."""
 
-import copy
 import io
 import json
 import os
-import pickle
 import re
 import socket
 import stat
@@ -14,14 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
 
 import blockmat as bm
 from blockmat.exceptions import FileFormatError
-from blockmat.testing import block_matrices
-from tests.cases import CASES, over_cases
+from tests.cases import PARTITIONS, make
 
-A = CASES[0].A
+A = make(PARTITIONS["contiguous"], np.float32, aligned=False, hermitian=True)
 
 
 def assert_same(first, second):
@@ -31,24 +27,6 @@ def assert_same(first, second):
     assert first.dtype == second.dtype
     np.testing.assert_array_equal(first.between, second.between)
     np.testing.assert_array_equal(first.within, second.within)
-
-
-@over_cases
-def test_save_and_load(case, tmp_path):
-    path = tmp_path / "any name"
-    case.A.save(path)
-    assert os.listdir(tmp_path) == ["any name"]
-    assert_same(bm.load(path), case.A)
-    assert_same(bm.load(str(path)), case.A)
-
-
-@given(block_matrices())
-def test_pickle_and_copies(matrix):
-    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
-        assert_same(pickle.loads(pickle.dumps(matrix, protocol)), matrix)
-    assert_same(copy.deepcopy(matrix), matrix)
-    assert_same(copy.copy(matrix), matrix)
-    assert not copy.deepcopy(matrix).between.flags.writeable
 
 
 @pytest.mark.parametrize("names", [("x", "y"), (1.5, 2.5), (("a", 1), ("b", 2)), (True, "z")])
@@ -445,14 +423,3 @@ def test_html_of_matrices_near_block_constant_ones_is_that_of_their_blocks():
 def test_nbytes():
     matrix = bm.BlockConstantMatrix.identity(bm.Partition.uniform(3, 10**6))
     assert matrix.nbytes == 8 * (9 + 3) + 8 * 3
-
-
-def test_the_stored_arrays_are_read_only_copies():
-    between, within = np.eye(2), np.ones(2)
-    matrix = bm.BlockConstantMatrix([0, 0, 1, 1], between, within)
-    between[:] = within[:] = 7
-    np.testing.assert_array_equal(matrix.between, np.eye(2))
-    np.testing.assert_array_equal(matrix.within, np.ones(2))
-    for array in (matrix.between, matrix.within, matrix.T.between, (2 * matrix).within):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 1

@@ -401,12 +401,13 @@ def test_without_a_place_for_compiled_kernels(tmp_path):
         tmp_path / "blockmat",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
-    (tmp_path / "blockmat" / "__pycache__").touch()  # a file, where a folder would have to be
+    for folder in ("blocks", "sources"):  # a file, where a folder would have to be
+        (tmp_path / "blockmat" / folder / "__pycache__").touch()
     (tmp_path / "file").touch()
     nowhere = str(tmp_path / "file" / "cache")
     done = python(
         USE + "print(works(), bm.__file__)\n"
-        "from blockmat import _kernels\nprint(type(_kernels.sum_segments._cache).__name__)",
+        "from blockmat.blocks import kernels\nprint(type(kernels.sum_segments._cache).__name__)",
         cwd=tmp_path, HOME=nowhere, XDG_CACHE_HOME=nowhere, NUMBA_CACHE_DIR=nowhere,
         PYTHONDONTWRITEBYTECODE="1",
     )  # fmt: skip

@@ -12,9 +12,9 @@ from tests.test_optim import dense_root
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from blockmat.optim import _torch_between as between  # noqa: E402
-from blockmat.optim import _torch_symmetric as symmetric  # noqa: E402
 from blockmat.optim.torch import BlockAdaGrad  # noqa: E402
+from blockmat.optim.torch.between import VectorCore, between_core  # noqa: E402
+from blockmat.optim.torch.symmetric import Symmetric, decompose  # noqa: E402
 
 LABELS = {
     "rows": lambda m, n: np.arange(m * n) // n,
@@ -647,31 +647,33 @@ def test_weight_decay_is_coupled_or_decoupled(partition):
 @pytest.mark.parametrize("k", [1, 2, 3, 8])
 def test_three_quarters_of_a_symmetric_matrix_are_kept(k):
     x = filled(k, 4)
-    lower = symmetric.lower_zeros(k, torch.float64, torch.device("cpu"))
-    symmetric.add_products(lower, x, 2.0, 1.0)
-    symmetric.add_products(lower, x, 1.0, 0.5)
+    matrix = Symmetric.zeros(k, torch.float64, torch.device("cpu"))
+    matrix.add_products(x, 2.0, 1.0)
+    matrix.add_products(x, 1.0, 0.5)
     expected = 2 * x @ x.T
-    torch.testing.assert_close(symmetric.full(lower).tril(), expected.tril())
-    torch.testing.assert_close(symmetric.diagonal(lower), expected.diagonal())
-    assert sum(part.numel() for part in lower) == k * k - (k // 2) * (k - k // 2)
+    torch.testing.assert_close(matrix.lower_triangle().tril(), expected.tril())
+    torch.testing.assert_close(matrix.diagonal(), expected.diagonal())
+    n_kept = sum(quarter.numel() for quarter in matrix.quarters)
+    assert n_kept == k * k - (k // 2) * (k - k // 2)
 
 
 def between_after(vectors, decay, damping, refresh_at):
-    """The state of a between core, its root renewed after so many vectors; and its matrix."""
+    """A between core whose root was renewed after so many vectors, its matrix and its root."""
     k = vectors.shape[1]
-    state = between.new(k, vectors.dtype, torch.device("cpu"))
+    core = between_core(VectorCore.zeros(k, vectors.dtype, torch.device("cpu")))
     total = torch.zeros(k, k, dtype=vectors.dtype)
     root = total.clone()
     for i, v in enumerate(vectors):
-        between.add(state, v, 1.0 + i, decay)
+        core = core.add(v, 1.0 + i, decay)
         total = decay * total + (1.0 + i) * torch.outer(v, v)
         if i + 1 in refresh_at:
-            (found,) = symmetric.decompose([between.to_decompose(state)])
-            between.keep_root(state, *found, damping, 2.0)
+            (found,) = decompose([core.to_decompose()])
+            core.keep_root(*found, damping, 2.0)
             values, basis = torch.linalg.eigh(total)
             values = values.clamp(min=0)
             root = 2 * basis @ torch.diag((values + damping * values[-1]).rsqrt()) @ basis.T
-    return state, total, root
+    assert type(between_core(core.state)) is type(core)
+    return core, total, root
 
 
 @pytest.mark.parametrize("n_vectors", [1, 2, 5, 6, 7, 12, 40])
@@ -682,15 +684,15 @@ def test_the_between_core_is_its_dense_matrix_before_and_after_it_is_kept_so(
 ):
     vectors = filled(n_vectors + stale, 12)
     vectors[n_vectors // 2] = vectors[0]  # counts once
-    state, total, root = between_after(vectors, decay, 1e-3, range(n_vectors + 1))
+    core, total, root = between_after(vectors, decay, 1e-3, range(n_vectors + 1))
     n_kept = max(n_vectors - 1, 1) + stale
-    assert ("vectors" in state) == (n_kept <= 6)
+    assert isinstance(core, VectorCore) == (n_kept <= 6)
     if n_kept <= 6:
-        assert state["vectors"].shape == (12, n_kept)
-    torch.testing.assert_close(between.dense(state).tril(), total.tril())
-    torch.testing.assert_close(between.diagonal(state), total.diagonal())
+        assert core.state["vectors"].shape == (12, n_kept)
+    torch.testing.assert_close(core.lower_triangle().tril(), total.tril())
+    torch.testing.assert_close(core.diagonal(), total.diagonal())
     v = filled(12)
-    torch.testing.assert_close(between.apply_root(state, v), root @ v, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(core.apply_root(v), root @ v, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("k", [12, 4])
@@ -698,24 +700,24 @@ def test_directions_of_a_between_core_that_are_small_are_kept(k):
     """They count where the damping is smaller, and when they grow."""
     sizes = torch.logspace(0, -5, 3, dtype=torch.float64)
     vectors = (sizes.unsqueeze(1) * filled(3, k)).repeat(20, 1)[: 3 * (k // 2)]
-    state, total, root = between_after(vectors, 1.0, 1e-12, range(1, len(vectors) + 1))
-    torch.testing.assert_close(between.dense(state).tril(), total.tril(), rtol=1e-12, atol=0)
+    core, total, root = between_after(vectors, 1.0, 1e-12, range(1, len(vectors) + 1))
+    torch.testing.assert_close(core.lower_triangle().tril(), total.tril(), rtol=1e-12, atol=0)
     v = torch.linalg.qr(vectors[:3].T, mode="complete").Q[:, 2]  # in the smallest direction
     # Eigenvalues of 1e-10 of the largest are right to k eps / 1e-10 = 3e-5
-    assert (between.apply_root(state, v) - root @ v).norm() <= 1e-4 * (root @ v).norm()
+    assert (core.apply_root(v) - root @ v).norm() <= 1e-4 * (root @ v).norm()
     assert (root @ v).norm() > 1e3
 
 
 def test_a_between_core_of_tiny_or_no_gradients():
     for size in (1e-13, 1e-15):
         vectors = size * filled(3, 12).float()
-        state, _, _ = between_after(vectors, 1.0, 1e-3, range(4))
+        core, _, _ = between_after(vectors, 1.0, 1e-3, range(4))
         exact, _, _ = between_after(vectors.double(), 1.0, 1e-3, range(4))
         v = vectors[1]
-        expected = between.apply_root(exact, v.double()).float()
-        torch.testing.assert_close(between.apply_root(state, v), expected, rtol=1e-3, atol=1e-3)
-    state, _, _ = between_after(torch.zeros(3, 12), 1.0, 1e-3, range(4))
-    assert between.apply_root(state, torch.ones(12)).tolist() == [0.0] * 12
+        expected = exact.apply_root(v.double()).float()
+        torch.testing.assert_close(core.apply_root(v), expected, rtol=1e-3, atol=1e-3)
+    core, _, _ = between_after(torch.zeros(3, 12), 1.0, 1e-3, range(4))
+    assert core.apply_root(torch.ones(12)).tolist() == [0.0] * 12
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

@@ -403,6 +403,67 @@ def test_a_state_of_another_shape_is_refused_before_and_after_a_step(options, sh
         assert_same_state(optimizers[1].state_dict(), before)
 
 
+def test_a_state_of_an_unknown_structure_is_refused():
+    p = nn.Parameter(torch.zeros(4, 6))
+    saved = BlockAdaGrad([p]).state_dict()
+    saved["param_groups"][0]["structure"] = "block"
+    with pytest.raises(ValueError, match="structure is 'block'; expected one of scaled, aligned"):
+        BlockAdaGrad([p]).load_state_dict(saved)
+
+
+def numbers(*shape):
+    """Small positive numbers that do not depend on a generator."""
+    return torch.arange(1.0, 1 + int(np.prod(shape))).reshape(shape) / 8
+
+
+SAVED = {  # what versions up to now have saved of a weight (4, 6)
+    "mean": {"within": numbers(4), "within_root": numbers(4)},
+    "aligned": {"within": [numbers(2, 2), numbers(2, 4)], "within_root": numbers(4, 4)},
+    "scaled": {
+        "within": [numbers(2, 2), numbers(2, 4)], "within_root": numbers(4, 4),
+        "columns": numbers(6),
+    },
+}  # fmt: skip
+SAVED_BETWEEN = {
+    "vectors": {
+        "vectors": torch.eye(4, 2), "weights": numbers(2), "scale": torch.tensor(0.5),
+        "change": numbers(2),
+    },
+    "matrix": {"lower": [numbers(2, 2), numbers(2, 4)], "root": numbers(4, 4)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("structure", SAVED)
+@pytest.mark.parametrize("between", SAVED_BETWEEN)
+def test_the_format_of_saved_states_stays_the_same(structure, between):
+    """Statistics are neither measured nor renewed in the step, so the update uses saved roots."""
+    p = nn.Parameter(torch.zeros(4, 6))
+    optimizer = BlockAdaGrad([p], structure=structure, max_change=1e9, lr=1.0)
+    saved = optimizer.state_dict()
+    saved["state"][0] = {
+        "step": 100, "measured": 100, "refreshed": 100, "between": SAVED_BETWEEN[between],
+        **SAVED[structure],
+    }  # fmt: skip
+    optimizer.load_state_dict(saved)
+    assert_same_state(optimizer.state_dict()["state"], saved["state"])
+    p.grad = g = filled((4, 6))
+    optimizer.step()
+    own = SAVED_BETWEEN[between]
+    root = own.get("root")
+    if root is None:
+        root = 0.5 * torch.eye(4) + own["vectors"] * own["change"] @ own["vectors"].T
+    within_root = SAVED[structure]["within_root"]
+    within_root = torch.diag(within_root) if structure == "mean" else within_root
+    if structure == "scaled":
+        mean = (SAVED["scaled"]["columns"] + g.square().sum(0)) / (101 * 4)
+        g = g / (mean + 1e-3 * mean.max()).sqrt()
+    means = g.mean(1, keepdim=True)
+    update = root @ means.expand(4, 6) + within_root @ (g - means)
+    torch.testing.assert_close(p.detach(), -update)
+    assert optimizer.state[p]["step"] == 101
+    assert optimizer.state[p]["measured"] == optimizer.state[p]["refreshed"] == 100
+
+
 @over_inputs
 def test_it_can_be_printed(optim_input):
     text = repr(BlockAdaGrad([nn.Parameter(torch.zeros(4, 3))], **optim_input.kwargs))

@@ -15,9 +15,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from blockmat.optim import _torch_shards, _torch_symmetric
-from blockmat.optim import torch as optimizers
-from blockmat.optim.torch import BlockAdaGrad
+from blockmat.optim.torch import BlockAdaGrad, ranks, symmetric
+from blockmat.optim.torch.sharded import ShardedParameter
 
 STEPS, RANKS = 20, 2
 OPTIONS = [
@@ -84,9 +83,9 @@ def fsdp_rank(rank, folder):
 
     def counted(matrices):
         decomposed.extend(len(matrix) for matrix in matrices)
-        return _torch_symmetric.decompose(matrices)
+        return symmetric.decompose(matrices)
 
-    optimizers.decompose = counted
+    ranks.decompose = counted
     for i, options in enumerate(SHARDED):
         model = fully_shard(network(), mesh=mesh)
         optimizer = BlockAdaGrad(model, **options)
@@ -212,13 +211,13 @@ class Sent:
 
     def __enter__(self):
         self.largest, self.original = 0, dist.all_reduce
-        self.n_cuts, self.cut = 0, _torch_shards.Shards.own_columns
+        self.n_cuts, self.cut = 0, ShardedParameter.own_rows_to_columns
 
-        def own_columns(shards, x):
+        def own_rows_to_columns(p, x):
             self.n_cuts += 1
-            return self.cut(shards, x)
+            return self.cut(p, x)
 
-        _torch_shards.Shards.own_columns = own_columns
+        ShardedParameter.own_rows_to_columns = own_rows_to_columns
 
         def all_reduce(x, *args, **kwargs):
             self.largest = max(self.largest, x.numel())
@@ -229,7 +228,7 @@ class Sent:
 
     def __exit__(self, *exception):
         dist.all_reduce = self.original
-        _torch_shards.Shards.own_columns = self.cut
+        ShardedParameter.own_rows_to_columns = self.cut
 
 
 def leave():

@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
+from blockmat.cores.pair import signal_share  # noqa: E402
 from blockmat.exceptions import NonFiniteError  # noqa: E402
-from blockmat.optim.schedule import signal_share  # noqa: E402
 from blockmat.optim.torch import BlockAdaGrad  # noqa: E402
 
 STRUCTURES = ["mean", "aligned", "scaled"]
@@ -193,9 +193,12 @@ def test_sums_that_are_no_rounding_are_whitened(structure, small):
 
 
 def test_the_share_of_a_core_is_one_but_for_rounding_and_rounding_squared():
-    assert signal_share(1.0, 1.0, EPS) == pytest.approx(1 - EPS, abs=2 * EPS**2)
-    assert signal_share(1e-3, 1.0, EPS) == pytest.approx(1, abs=2e3 * EPS)
-    assert signal_share(EPS**2, 1.0, EPS) == pytest.approx(EPS, rel=1e-6)
+    largest = torch.tensor([1.0, 1e-3, EPS**2, 0.0], dtype=torch.float64)
+    one, small, rounding, zero = signal_share(largest, 1.0, EPS).tolist()
+    assert one == pytest.approx(1 - EPS, abs=2 * EPS**2)
+    assert small == pytest.approx(1, abs=2e3 * EPS)
+    assert rounding == pytest.approx(EPS, rel=1e-6)
+    assert zero == 0
 
 
 # The ends of the range of single precision

@@ -1,1 +1,1 @@
-"""The experiments: block AdaGrad and others training small networks, ``python -m bench train``."""
+"""Training experiments: block AdaGrad and other optimizers on small networks."""

@@ -1,4 +1,4 @@
-"""What trains: every method as a function from a model, a learning rate and a momentum."""
+"""The optimizers of the experiments: functions of a model, a learning rate and a momentum."""
 
 import math
 from collections.abc import Callable
@@ -9,16 +9,19 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, Muon, Optimizer
 
-from blockmat.optim import _torch_between as between
-from blockmat.optim._torch_symmetric import compose, damped_inverse_root, decompose, full
-from blockmat.optim._torch_updates import WeightStep
-from blockmat.optim.torch import MAX_CHANGE, BlockAdaGrad, tensors_in
+from blockmat.cores import pair
+from blockmat.optim.torch import BlockAdaGrad
+from blockmat.optim.torch.between import DenseCore
+from blockmat.optim.torch.checkpoint import tensors_in
+from blockmat.optim.torch.structure import STRUCTURES
+from blockmat.optim.torch.symmetric import decompose
+from blockmat.optim.torch.weight_step import WeightStep
 
 FREE = {"max_change": math.inf}
 
 
 class DiagonalAdaGrad(Optimizer):
-    """torch.optim.Adagrad's foreach implementation with momentum, as lean as it can be."""
+    """The foreach implementation of torch.optim.Adagrad, with momentum and without further options."""
 
     def __init__(self, params: Any, lr: float, momentum: float) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
@@ -46,40 +49,43 @@ class DiagonalAdaGrad(Optimizer):
             torch._foreach_add_(params, buffers, alpha=-group["lr"])
 
 
-def _dense_between(job: WeightStep) -> dict[str, Any]:
-    state: dict[str, Any] = job.state["between"]
-    if "vectors" in state:
-        between.make_dense(state)
-    return state
+def _dense_between(step: WeightStep) -> DenseCore:
+    """Go over to the k x k matrix of the between core, and return it."""
+    step.cores.between = step.cores.between.to_dense_core()
+    return step.cores.between
 
 
 class DiagonalCore(BlockAdaGrad):
-    """The ablation: of the between core only the diagonal is used."""
+    """An ablation that uses only the diagonal of the between core."""
 
-    def _renew_roots(self, jobs: list[WeightStep]) -> None:
-        super()._renew_roots(jobs)
-        for job in jobs:
-            state = _dense_between(job)
-            diagonal = damped_inverse_root(between.diagonal(state), job.group["damping"])
-            state["root"] = torch.diag(diagonal)
+    def _renew_roots(self, weights: list[WeightStep]) -> None:
+        super()._renew_roots(weights)
+        for step in weights:
+            core = _dense_between(step)
+            diagonal = pair.damped_inverse_root(core.diagonal(), step.group["damping"])
+            core.state["root"] = torch.diag(diagonal)
 
 
 class OneSidedShampoo(BlockAdaGrad):
     """Aligned blocks without the mean direction: both cores are the sum of G G^T."""
 
-    def _renew_roots(self, jobs: list[WeightStep]) -> None:
-        found = decompose([full(job.state["within"]) / job.sizes for job in jobs])
-        for job, pair in zip(jobs, found, strict=True):
-            if pair is not None:
-                values, vectors = pair
-                root = compose(damped_inverse_root(values, job.group["damping"]), vectors)
-                for state, name in ((_dense_between(job), "root"), (job.state, "within_root")):
-                    state[name] = root
-                job.state["refreshed"] = job.step
+    def _renew_roots(self, weights: list[WeightStep]) -> None:
+        products = [step.cores.within.products.lower_triangle() for step in weights]
+        found = decompose(
+            [p / step.weight.sizes for p, step in zip(products, weights, strict=True)]
+        )
+        for step, decomposition in zip(weights, found, strict=True):
+            if decomposition is not None:
+                values, vectors = decomposition
+                factors = pair.damped_inverse_root(values, step.group["damping"])
+                root = pair.compose(factors, vectors)
+                _dense_between(step).state["root"] = root
+                step.cores.within.root = step.state["within_root"] = root
+                step.state["refreshed"] = step.due.step
 
 
 class MuonAndAdam(Optimizer):
-    """torch.optim.Muon for hidden matrices and Adam for the rest, as its authors advise."""
+    """torch.optim.Muon for hidden matrices and Adam for the rest, as the authors of Muon advise."""
 
     def __init__(self, model: nn.Module, lr: float) -> None:
         outer = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
@@ -101,7 +107,7 @@ class MuonAndAdam(Optimizer):
 
 @dataclass(frozen=True)
 class Method:
-    """A method; those with momentum are run without it and with 0.9."""
+    """A method and the momenta that it runs with."""
 
     title: str
     make: Callable[[nn.Module, float, float], Optimizer]
@@ -109,7 +115,7 @@ class Method:
 
 
 def _named(optimizer: type[BlockAdaGrad], **options: Any) -> Callable[..., Optimizer]:
-    """For methods that treat all layers alike: names, and no roles of layers."""
+    """For methods that treat all layers alike; they get named parameters."""
 
     def make(model: nn.Module, lr: float, momentum: float) -> Optimizer:
         return optimizer(model.named_parameters(), lr=lr, momentum=momentum, **options)
@@ -118,7 +124,7 @@ def _named(optimizer: type[BlockAdaGrad], **options: Any) -> Callable[..., Optim
 
 
 def _model(optimizer: type[BlockAdaGrad], **options: Any) -> Callable[..., Optimizer]:
-    """For methods with the defaults: embeddings and the output layer are told apart."""
+    """For methods that treat embeddings and the output layer differently; they get the model."""
 
     def make(model: nn.Module, lr: float, momentum: float) -> Optimizer:
         return optimizer(model, lr=lr, momentum=momentum, **options)
@@ -145,8 +151,8 @@ def _muon(model: nn.Module, lr: float, momentum: float) -> Optimizer:
 METHODS = {
     "diagonal": Method("diagonal AdaGrad", _diagonal),
     "diagonal-bounded": Method(
-        "diagonal AdaGrad, bounded change",
-        _named(BlockAdaGrad, partition="diagonal", max_change=MAX_CHANGE),
+        "diagonal AdaGrad, bounded updates",
+        _named(BlockAdaGrad, partition="diagonal", max_change=STRUCTURES["scaled"].max_change),
         (0.9,),
     ),
     "row": Method("one number per row", _named(BlockAdaGrad, **FREE, partition="row scalars")),
@@ -161,7 +167,7 @@ METHODS = {
         "aligned, row grafting", _model(BlockAdaGrad, structure="aligned", grafting="row")
     ),
     "shampoo": Method("one-sided Shampoo", _model(OneSidedShampoo, structure="aligned")),
-    "scaled-free": Method("scaled, any change", _model(BlockAdaGrad, **FREE), (0.9,)),
+    "scaled-free": Method("scaled, no bound", _model(BlockAdaGrad, **FREE), (0.9,)),
     "scaled": Method("scaled (default)", _model(BlockAdaGrad)),
     "adam": Method("Adam", _adam, (0.9,)),
     "sgd": Method("SGD", _sgd, (0.9,)),

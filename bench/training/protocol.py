@@ -1,17 +1,16 @@
-"""The protocol: tune every method's learning rate in the same way, then run fresh seeds.
+"""The protocol: tune the learning rate of each method in the same way, then run new seeds.
 
-1. Every method runs at nine learning rates, half a decade apart, with a first tuning seed.
-2. Those whose final validation loss is within a factor 3 of the best get two more seeds. The
-   rate of lowest mean is chosen. A best rate at an edge extends the grid by another point.
-3. While its ends are within a factor 2 of the best, the grid grows by up to a decade on each
-   side, with one seed: so far goes the range of good rates.
-4. The chosen rate runs with five fresh seeds, methods in turns.
+1. Each method runs at the learning rates of `GRID` with the first tuning seed.
+2. Rates with a final validation loss within a factor of `PROMISING` of the best run with the other
+   tuning seeds. The rate with the lowest mean is chosen. If it is at an end, the grid grows.
+3. While the loss at an end is within a factor of `NEAR` of the best, the grid grows up to `WIDEST`,
+   with one seed. This gives the range of good rates.
+4. The chosen rate runs with the fresh seeds; methods take turns.
 
-All runs have one thread, and as many run at a time as there are processors.
+Each run has one thread, and as many runs as processors run at the same time.
 
-Every trial is appended to a file as soon as it has ended, so that a run that was stopped goes on
-where it was. A trial that has diverged is one whose loss is not finite, or higher at the end
-than at the beginning.
+Each trial is appended to a file when it ends, so a stopped run continues where it was. A trial has
+diverged if its loss is not finite, or higher at the end than at the beginning.
 """
 
 import json
@@ -25,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from bench.training.methods import METHODS, state_bytes
 from bench.training.workloads import WORKLOADS, make
@@ -34,17 +32,17 @@ RESULTS = Path(__file__).parents[1] / "results" / "training"
 GRID = tuple(float(f"{base}e{exponent}") for exponent in range(-4, 0) for base in (1, 3)) + (1.0,)
 TUNING_SEEDS, FRESH_SEEDS = (0, 1, 2), (10, 11, 12, 13, 14)
 EVERY = 10  # steps between validations
-SMOOTH = 5  # validations whose mean counts
-NEAR = 2.0  # a mean loss within this factor of the best
-PROMISING = 3.0  # the same of the first seed's loss, for which others are run
-WIDEST = (1e-5, 10.0)  # rates that the grid may grow to
+SMOOTH = 5  # validations in the mean of a final loss
+NEAR = 2.0  # factor within which a mean loss is near the best
+PROMISING = 3.0  # factor within which the loss of the first seed earns the other seeds
+WIDEST = (1e-5, 10.0)  # smallest and largest rate of a grown grid
 
 Trial = dict[str, Any]
 
 
 def train(name: str, method: str, momentum: float, lr: float, seed: int, data: Path | None,
           steps: int | None = None) -> Trial:  # fmt: skip
-    """Train once, and return the losses and the seconds without validation."""
+    """Train once, and return the losses and the training time without validation."""
     task = make(name, seed, data)
     generator = torch.Generator().manual_seed(1000 + seed)
     optimizer = METHODS[method].make(task.model, lr, momentum)
@@ -82,14 +80,14 @@ def train(name: str, method: str, momentum: float, lr: float, seed: int, data: P
 
 
 def final_loss(trial: Trial, curve: str = "validation") -> float:
-    """The mean of the last points of a kept curve: infinite if the trial has diverged."""
+    """The mean of the last points of a stored curve; infinite if the trial has diverged."""
     if trial["diverged"]:
         return math.inf
     return float(np.mean(trial[curve][-SMOOTH:]))
 
 
 class Trials:
-    """The trials of one workload, kept in a file, one line each."""
+    """The trials of one workload, stored in a file, one per line."""
 
     def __init__(self, name: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -180,9 +178,7 @@ def workers(jobs: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def tune(
-    trials: Trials, methods: Iterable[str], data: Path | None, jobs: int, console: Console
-) -> None:
+def tune(trials: Trials, methods: Iterable[str], data: Path | None, jobs: int) -> None:
     """Choose the learning rates."""
     with workers(jobs) as pool:
         waiting = configurations(methods)
@@ -195,12 +191,10 @@ def tune(
             for task in tasks:
                 trials.add(task.result())
             waiting = [own for own in waiting if next_tuning(trials.tuned(*own))]
-            console.print(f"{trials.name}: {len(tasks)} trials, {len(waiting)} methods go on")
+            print(f"{trials.name}: {len(tasks)} trials, {len(waiting)} methods continue")
 
 
-def run_fresh(
-    trials: Trials, methods: Iterable[str], data: Path | None, jobs: int, console: Console
-) -> None:
+def run_fresh(trials: Trials, methods: Iterable[str], data: Path | None, jobs: int) -> None:
     """Run the chosen learning rates with fresh seeds, methods in turns."""
     with workers(jobs) as pool:
         tasks = [
@@ -213,11 +207,11 @@ def run_fresh(
         ]
         for task in tasks:
             trials.add(task.result())
-    console.print(f"{trials.name}: {len(tasks)} fresh runs")
+    print(f"{trials.name}: {len(tasks)} fresh runs")
 
 
 def measure_memory(trials: Trials, methods: Iterable[str], data: Path | None, jobs: int) -> None:
-    """Keep how many bytes the peak memory of a process grows by when it trains."""
+    """Store by how many bytes training increases the peak memory of a process."""
     momentum = 0.9
     missing = [m for m in methods if m not in trials.memory and momentum in METHODS[m].momenta]
     context = multiprocessing.get_context("spawn")  # a new process for each
@@ -228,7 +222,7 @@ def measure_memory(trials: Trials, methods: Iterable[str], data: Path | None, jo
 
 
 def _growth(name: str, method: str, momentum: float, data: Path | None) -> int:
-    """Train a few steps, after some with SGD that load what all methods share."""
+    """Train a few steps, after some steps of SGD that load what all methods need."""
     torch.set_num_threads(1)
     train(name, "sgd", 0.0, 0.0, 0, data, steps=2 * EVERY)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again at what is used now
@@ -238,6 +232,6 @@ def _growth(name: str, method: str, momentum: float, data: Path | None) -> int:
 
 
 def _peak() -> int:
-    """The largest memory of this process in bytes, as Linux tells it."""
+    """The peak memory of this process in bytes, from Linux."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

@@ -1,4 +1,4 @@
-"""What is trained: networks, their batches and their validation loss, made from a seed."""
+"""The networks of the experiments with their batches and validation data, made from a seed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ VALIDATION = 1000  # examples
 
 @dataclass(frozen=True)
 class Workload:
-    """A kind of network and data."""
+    """A network and its data."""
 
     title: str
     make: Callable[[Path | None], "Task"]  # with the seed already set
@@ -24,7 +24,7 @@ class Workload:
     steps: int = 400
 
     def missing(self, data: Path | None) -> bool:
-        """Whether the file it needs is absent."""
+        """Whether the file that it needs is missing."""
         return self.needs is not None and not (data is not None and (data / self.needs).exists())
 
 
@@ -39,7 +39,7 @@ class Task:
 
 
 def _classifier(model: nn.Module, x: Tensor, y: Tensor, size: int) -> Task:
-    """Batches of the examples but the last ones, which are for validation."""
+    """Train on batches of all but the last examples, and validate on these."""
     n = len(x) - VALIDATION if len(x) > 5 * VALIDATION else 3 * len(x) // 4
 
     def batch(generator: torch.Generator) -> tuple[Tensor, ...]:

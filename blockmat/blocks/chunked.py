@@ -41,6 +41,7 @@ def without_sparsity(chunk: Any) -> Any:
 
 
 def delayed(x: Any) -> Any:
+    """Return the Dask Delayed of a value, named by its content."""
     return import_extra("dask", "dask", "work on a Dask array").delayed(x, pure=True)
 
 
@@ -53,6 +54,7 @@ class Piece:
 
     @classmethod
     def of(cls, p: Partition, first: int, last: int) -> "Piece":
+        """Return the blocks of the variables ``first : last`` of a partition."""
         return cls(p.labels[first:last], p.is_contiguous)
 
 
@@ -62,6 +64,7 @@ def joined_at_a_time(length: int) -> int:
 
 
 def as_dense(chunk: Any) -> Array:
+    """Return a chunk as a dense array."""
     chunk = without_sparsity(chunk)
     dense: Array = chunk.toarray() if issparse(chunk) else chunk
     return dense

@@ -34,6 +34,7 @@ def partition_to_html(title: str, names: Sequence[object], sizes: Array) -> str:
 
 
 def heading(title: str) -> str:
+    """Return the title as code that has the colour of the page."""
     return f'<code style="color:inherit;background:none">{html.escape(title)}</code>'
 
 

@@ -52,6 +52,7 @@ def _compiled(function: Kernel, fastmath: set[str]) -> Kernel:
 
 
 def jit(function: Kernel) -> Kernel:
+    """Compile a kernel whose sums may be added in any order."""
     return _compiled(function, {"reassoc", "nsz", "contract"})
 
 

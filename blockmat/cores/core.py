@@ -1,8 +1,8 @@
-"""Core: one small matrix of the direct sum that a block-constant matrix is.
+"""Core: one small matrix of the direct sum to which a block-constant matrix is similar.
 
-A block-constant matrix is unitarily similar to ``M (+) (D (x) I)``: the between core once, and
-the within cores several times. A function of the n x n matrix is that function of each core.
-Everything in this folder is k x k and computes in double precision, which `Core.of` converts to.
+The direct sum has the between core once, and every within core several times (:ref:`theory-pair`).
+A function of the n x n matrix is that function of each core. `Core.of` converts numbers to double
+precision, in which this folder computes.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from blockmat.exceptions import (
 )
 
 EPS = float(np.finfo(np.float64).eps)
-ROUNDING = 8  # rounding of a core of c rows, in units of sqrt(c) eps of the scales of its rows
+ROUNDING = 8  # a core of c rows has rounding errors of up to 8 sqrt(c) eps (:ref:`theory-rank`)
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,18 @@ class Core:
     Parameters
     ----------
     values : ndarray, shape (c,) or (c, c)
-        A diagonal core as its diagonal, or a dense one; in double precision.
+        The diagonal of a diagonal core, or a dense core; in double precision.
     multiplicity : ndarray of int, shape (c,)
-        How often each of its eigenvalues occurs in the matrix.
+        How often each eigenvalue of the core occurs in the matrix.
     blocks : ndarray of int, shape (c,)
-        The block that each row belongs to.
+        The block of each row.
     name : str
-        What to call it in messages: "between" or "within".
+        "between" or "within", for messages.
     precision : float
-        Relative rounding of the numbers it came from.
-    others : ndarray, shape (c,)
-        What else stands in the rows of the matrix that each row belongs to, as magnitudes.
+        The relative rounding of the stored numbers.
+    row_magnitudes : ndarray, shape (c,)
+        Magnitudes of numbers that the same rows of the matrix have outside of this core. An
+        eigenvalue below their rounding counts as zero (:ref:`theory-rank`, rules 3 and 4).
     """
 
     values: Array
@@ -45,20 +46,20 @@ class Core:
     blocks: Array
     name: str
     precision: float
-    others: Array
+    row_magnitudes: Array
 
     @classmethod
     def of(
-        cls, values: Array, multiplicity: Array, blocks: Array, name: str, others: Array
+        cls, values: Array, multiplicity: Array, blocks: Array, name: str, row_numbers: Array
     ) -> "Core":
         """Make a core from stored numbers of any supported dtype."""
         double = values.astype(accumulator_dtype(values.dtype), copy=False)
         precision = float(np.finfo(values.dtype).eps)
-        return cls(double, multiplicity, blocks, name, precision, np.abs(others))
+        return cls(double, multiplicity, blocks, name, precision, np.abs(row_numbers))
 
     @property
     def is_diagonal(self) -> bool:
-        """Whether `values` is only the diagonal."""
+        """Whether `values` is the diagonal of a diagonal core."""
         return self.values.ndim == 1
 
     @property
@@ -73,15 +74,15 @@ class Core:
 
     @property
     def rounding(self) -> float:
-        """Bound the error of an entry, relative to the scales of its row and its column.
+        """The rounding error of an entry relative to the scales of its row and column, at most.
 
-        It is ``8 sqrt(c) eps`` for c rows: the rounding of a product of two cores.
+        It is ``8 sqrt(c) eps`` for c rows, enough for a product of two cores (:ref:`theory-rank`).
         """
         return float(ROUNDING * np.sqrt(len(self.values)) * self.precision)
 
     @cached_property
     def is_hermitian(self) -> bool:
-        """Whether it equals its adjoint to rounding; see `is_close_to_adjoint`."""
+        """Whether the core equals its adjoint to rounding; see `is_close_to_adjoint`."""
         if self.is_diagonal:
             difference = np.abs(self.values - self.adjoint)
             return bool((difference <= self.rounding * np.abs(self.values)).all())
@@ -93,18 +94,17 @@ class Core:
         return hermitian_part(self.values)
 
     def describe(self, row: int | None = None) -> str:
-        """Name the core, or the block of one of its rows, for a message."""
+        """Return the name of the core, or of the block of one of its rows, for a message."""
         if row is None:
             return f"the {self.name} core"
         return f"{self.name} of block {int(self.blocks[row])}"
 
 
-# A matrix and its adjoint, tile by tile: reading a large matrix along columns is slow
-_TILE = 256
+_TILE = 256  # a matrix is compared with its adjoint tile by tile: reading long columns is slow
 
 
 def tiles(n: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Yield the places of the tiles on and below the diagonal, and of their mirror images."""
+    """Yield slices for each tile on and below the diagonal, and for its mirror image."""
     for i in range(0, n, _TILE):
         for j in range(0, i + 1, _TILE):
             rows, cols = slice(i, i + _TILE), slice(j, j + _TILE)
@@ -112,11 +112,11 @@ def tiles(n: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
 
 
 def is_close_to_adjoint(a: Array, relative: float, least: Array | float = 0.0) -> bool:
-    """Whether a matrix equals its adjoint, with a tolerance for each pair of entries.
+    """Tell whether a matrix equals its adjoint to rounding (:ref:`theory-rank`, rule 1).
 
-    The scale of a row is the largest magnitude in it, in the column of the same number, and in
-    `least`. Entries (i, j) and (j, i) may differ by `relative` times the smaller of the scales
-    of i and j. A matrix with NaN or infinity is not equal to its adjoint.
+    The scale of row i is the largest magnitude in row i, in column i, and in `least`. Entries
+    (i, j) and (j, i) may differ by `relative` times the smaller scale of i and j. The result is
+    False for a matrix with NaN or infinity.
     """
     scale = np.maximum(_largest_in_rows(a), least)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -165,7 +165,6 @@ def from_lower(lower: Array) -> Array:
     return lower
 
 
-# Spectra
 def require_hermitian(core: Core, operation: str) -> None:
     """Raise `NotHermitianError` unless the core is Hermitian."""
     if not core.is_hermitian:
@@ -175,5 +174,5 @@ def require_hermitian(core: Core, operation: str) -> None:
 
 
 def with_values(core: Core, values: Array) -> Core:
-    """Return a dense core of other numbers, which stands alone in its rows."""
-    return replace(core, values=values, others=np.zeros(len(values)))
+    """Return a dense core with other values, and with no other numbers in its rows."""
+    return replace(core, values=values, row_magnitudes=np.zeros(len(values)))

@@ -1,4 +1,4 @@
-"""Cholesky and LU factors of cores: inverse, solution and determinant."""
+"""Cholesky and LU factors of cores: inverse, solution and determinant (:ref:`theory-functions`)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +15,13 @@ from blockmat.exceptions import (
 
 
 def slogdet(core: Core) -> tuple[Any, float]:
-    """Return sign and log of the absolute determinant, multiplicities included.
+    """Return the sign and the logarithm of the absolute determinant, with all multiplicities.
 
     They are 0 and minus infinity for a core that is singular to working precision.
     """
     if core.is_diagonal:
-        return _slogdet_of_factors(core.values, core.multiplicity)
-    factors = factors_of(core)
+        return _slogdet_of_diagonal(core.values, core.multiplicity)
+    factors = cholesky_or_lu(core)
     if is_singular(core, factors):
         return core.values.dtype.type(0), -np.inf
     multiplicity = int(core.multiplicity.max(initial=0))
@@ -29,32 +29,24 @@ def slogdet(core: Core) -> tuple[Any, float]:
     return sign**multiplicity, multiplicity * logdet
 
 
-def _slogdet_of_factors(factors: Array, multiplicity: Array) -> tuple[Any, float]:
-    magnitude = np.abs(factors)
+def _slogdet_of_diagonal(diagonal: Array, multiplicity: Array) -> tuple[Any, float]:
+    magnitude = np.abs(diagonal)
     if np.any(magnitude == 0):
-        return factors.dtype.type(0), -np.inf
-    sign = np.prod((factors / magnitude) ** multiplicity)
+        return diagonal.dtype.type(0), -np.inf
+    sign = np.prod((diagonal / magnitude) ** multiplicity)
     return sign, float(np.sum(multiplicity * np.log(magnitude)))
 
 
-# Inverses
-def factors_of(core: Core) -> "Cholesky | LU":
-    """Factorise a dense core."""
-    return (Cholesky.of(core) if core.is_hermitian else None) or LU.of(core)
+def reciprocals(core: Core, operation: str) -> Array:
+    """Invert a diagonal core, or raise `SingularMatrixError` if it contains a zero."""
+    require_nonzero(core, operation)
+    inverse: Array = 1 / core.values
+    return inverse
 
 
-def factorised(core: Core, operation: str) -> Any:
-    """Factorise an invertible core; a diagonal one is inverted.
-
-    Raises
-    ------
-    SingularMatrixError
-        If the core is singular to working precision.
-    """
-    if core.is_diagonal:
-        require_nonzero(core, operation)
-        return 1 / core.values
-    factors = factors_of(core)
+def factorize(core: Core, operation: str) -> "Cholesky | LU":
+    """Factorize a dense core, or raise `SingularMatrixError` if it is singular to rounding."""
+    factors = cholesky_or_lu(core)
     if is_singular(core, factors):
         raise SingularMatrixError(
             f"{operation} needs an invertible matrix, and {core.describe()} is singular to "
@@ -63,11 +55,16 @@ def factorised(core: Core, operation: str) -> Any:
     return factors
 
 
-def is_singular(core: Core, factors: "Cholesky | LU") -> bool:
-    """Whether a dense core is singular to rounding, judged by its own rows alone.
+def cholesky_or_lu(core: Core) -> "Cholesky | LU":
+    """Factorize a dense core, by Cholesky's method if it is positive definite."""
+    return (Cholesky.of(core) if core.is_hermitian else None) or LU.of(core)
 
-    The reciprocal condition number of the scaled core decides where it is far from rounding,
-    and `count_nonzero` where it is not.
+
+def is_singular(core: Core, factors: "Cholesky | LU") -> bool:
+    """Tell whether a dense core is singular to rounding (:ref:`theory-rank`, rule 2).
+
+    A reciprocal condition number of the scaled core far from rounding decides. Otherwise
+    `count_nonzero` does.
     """
     c = len(core.values)
     noise = core.rounding * max(1.0, EPS / core.precision * c)
@@ -78,7 +75,10 @@ def is_singular(core: Core, factors: "Cholesky | LU") -> bool:
 
 @dataclass(frozen=True)
 class Cholesky:
-    """The Cholesky factor of ``scale * core * scale``, scaled to a diagonal near 1 as `LU` is."""
+    """The Cholesky factor of ``scale * core * scale``, whose diagonal is near 1.
+
+    The scales are powers of two, as in `LU`.
+    """
 
     factor: Array
     scale: Array
@@ -86,7 +86,7 @@ class Cholesky:
 
     @classmethod
     def of(cls, core: Core) -> "Cholesky | None":
-        """Factorise a Hermitian core; None if it is not positive definite."""
+        """Factorize a Hermitian core; None if it is not positive definite."""
         diagonal = np.real(np.diagonal(core.values))
         if diagonal.min(initial=1) <= 0:
             return None
@@ -101,6 +101,7 @@ class Cholesky:
         return cls(factor, scale, float(pocon(factor, norm, uplo="L")[0]))
 
     def solve(self, rhs: Array) -> Array:
+        """Solve for right-hand sides (c,) or (c, m)."""
         dtype = np.result_type(self.factor, rhs)
         factor = self.factor.astype(dtype, copy=False)
         (potrs,) = lapack.get_lapack_funcs(("potrs",), (factor,))
@@ -115,6 +116,7 @@ class Cholesky:
         return self.factor.dtype.type(1), 2 * float(np.log(roots).sum() - np.log(self.scale).sum())
 
     def inverse(self) -> Array:
+        """Return the inverse of the core."""
         (potri,) = lapack.get_lapack_funcs(("potri",), (self.factor,))
         inverse, _ = potri(self.factor, lower=True)
         inverse *= self.scale
@@ -124,10 +126,10 @@ class Cholesky:
 
 @dataclass(frozen=True)
 class LU:
-    """LU factors of ``row_scale * core * col_scale``, scaled to unit entries.
+    """LU factors of ``row_scale * core * col_scale``, whose largest entries are near 1.
 
-    The scales are powers of two, so they cost no accuracy, and they make the
-    test for singularity independent of the units of the variables.
+    The scales are powers of two, so scaling does not round. They make the test for
+    singularity independent of the units of the variables.
     """
 
     factors: Array
@@ -138,7 +140,7 @@ class LU:
 
     @classmethod
     def of(cls, core: Core) -> "LU":
-        """Factorise any core; ``rcond`` is 0 if it is exactly singular."""
+        """Factorize any core; ``rcond`` is 0 if it is exactly singular."""
         magnitude = np.abs(core.values.T)
         row_scale = power_of_two_reciprocal(magnitude.max(axis=0, initial=0))
         magnitude *= row_scale
@@ -153,6 +155,7 @@ class LU:
         return cls(factors, pivots, row_scale, col_scale, rcond)
 
     def solve(self, rhs: Array) -> Array:
+        """Solve for right-hand sides (c,) or (c, m)."""
         dtype = np.result_type(self.factors, rhs)
         factors = self.factors.astype(dtype, copy=False)
         (getrs,) = lapack.get_lapack_funcs(("getrs",), (factors,))
@@ -164,12 +167,13 @@ class LU:
     def slogdet(self) -> tuple[Any, float]:
         """Return the sign and the logarithm of the absolute determinant of the core."""
         once = np.ones(len(self.factors), dtype=int)
-        sign, logdet = _slogdet_of_factors(np.diagonal(self.factors), once)
+        sign, logdet = _slogdet_of_diagonal(np.diagonal(self.factors), once)
         swaps = int(np.count_nonzero(self.pivots != np.arange(len(self.pivots))))
         scales = float(np.log(self.row_scale).sum() + np.log(self.col_scale).sum())
         return sign * (-1) ** swaps, logdet - scales
 
     def inverse(self) -> Array:
+        """Return the inverse of the core."""
         getri, getri_lwork = lapack.get_lapack_funcs(("getri", "getri_lwork"), (self.factors,))
         size = int(np.real(getri_lwork(len(self.factors))[0]))
         inverse: Array
@@ -180,6 +184,7 @@ class LU:
 
 
 def require_nonzero(core: Core, operation: str) -> None:
+    """Raise `SingularMatrixError` if a diagonal core contains a zero."""
     zero = np.flatnonzero(core.values == 0)
     if len(zero):
         raise SingularMatrixError(
@@ -188,17 +193,11 @@ def require_nonzero(core: Core, operation: str) -> None:
 
 
 def inv(core: Core, operation: str = "inv") -> Array:
-    """Return the inverse of a core, from scaled Cholesky or LU factors.
-
-    Raises
-    ------
-    SingularMatrixError
-        If the core is singular to working precision.
-    """
-    factors = factorised(core, operation)
+    """Return the inverse, or raise `SingularMatrixError` for a singular core."""
     if core.is_diagonal:
-        reciprocals: Array = factors
-        return reciprocals
-    inverse: Array = factors.inverse()
-    exactly = isinstance(factors, Cholesky) or not core.is_hermitian
-    return inverse if exactly else hermitian_part(inverse)
+        return reciprocals(core, operation)
+    factors = factorize(core, operation)
+    inverse = factors.inverse()
+    if core.is_hermitian and isinstance(factors, LU):  # whose inverse is Hermitian to rounding
+        return hermitian_part(inverse)
+    return inverse

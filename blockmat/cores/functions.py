@@ -1,17 +1,17 @@
-"""Matrix functions of cores: powers, exponential, logarithm and any scalar function."""
+"""Matrix functions of cores: powers, exponential, logarithm, and any function (:ref:`theory-functions`)."""
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
 from blockmat.blocks.checks import Array
 from blockmat.cores.core import EPS, Core, hermitian_part, with_values
-from blockmat.cores.factors import factorised, inv, require_nonzero
+from blockmat.cores.factors import factorize, inv, require_nonzero
 from blockmat.cores.products import reassemble
-from blockmat.cores.rank import balance, count_nonzero, rank, signs
+from blockmat.cores.rank import balancing_factors, count_nonzero, eigenvalue_signs, rank
 from blockmat.cores.scale import largest_of, times_power
 from blockmat.cores.spectrum import accurate_eigh, dense_eigh, eigh
 from blockmat.exceptions import (
@@ -22,7 +22,6 @@ from blockmat.exceptions import (
 )
 
 
-# Matrix functions
 def power(core: Core, p: float, operation: str) -> Array:
     """Return the principal p-th power of a core.
 
@@ -43,7 +42,7 @@ def power(core: Core, p: float, operation: str) -> Array:
         return power(with_values(core, inv(core, operation)), -p, operation)
     if count_nonzero(core) < len(core.values):
         return _power_of_singular(core, p, operation)
-    values, exponent = _near_one(core)
+    values, exponent = _scaled_to_one(core)
     if p == 0.5:
         with warnings.catch_warnings():  # a failure is raised by _principal below
             warnings.simplefilter("ignore")
@@ -55,11 +54,11 @@ def power(core: Core, p: float, operation: str) -> Array:
     return scaled
 
 
-def _near_one(core: Core) -> tuple[Array, int]:
-    """Return values divided by ``2^e``, with the largest near 1, and e, which is a multiple of 4.
+def _scaled_to_one(core: Core) -> tuple[Array, int]:
+    """Return the values divided by ``2^e``, so that the largest is near 1, and e, a multiple of 4.
 
-    SciPy's Schur methods, which are for cores that are not Hermitian, lose digits of very small
-    and very large numbers.
+    SciPy's Schur methods, which are used for cores that are not Hermitian, lose digits of very
+    small and very large numbers.
     """
     exponent = int(np.frexp(largest_of(core.values))[1]) // 4 * 4
     return times_power(core.values, -exponent), exponent
@@ -68,10 +67,10 @@ def _near_one(core: Core) -> tuple[Array, int]:
 def _power_of_singular(core: Core, p: float, operation: str) -> Array:
     """Return the p-th power, p > 0, of a singular core that is not Hermitian.
 
-    With ``core = R L`` of full rank r, an integer power is ``R (L R)^(p - 1) L``, and so is any
-    other that exists: L R has the eigenvalues of the core but for r - c zeros.
+    If ``core = R L`` and r is the rank of R and L, the power is ``R (L R)^(p - 1) L``. The r x r
+    matrix L R has the same eigenvalues without c - r zeros.
     """
-    row, col = balance(core.values)
+    row, col = balancing_factors(core.values)
     u, s, vh = scipy.linalg.svd((core.values * row[:, None]) * col, check_finite=False)
     r = count_nonzero(core)
     if r == 0:
@@ -96,19 +95,19 @@ def _integer_power(core: Core, p: int, operation: str) -> Array:
 
 
 def _domain_of_power(core: Core, w: Array, p: float, operation: str) -> Array:
-    """Check eigenvalues against the domain of a fractional power, and round noise to 0."""
+    """Return the eigenvalues w, with noise set to 0, or raise if their p-th power does not exist."""
     if np.iscomplexobj(w):
         if p < 0:
             require_nonzero(core, operation)
         return w
     if w.size == 0:
         return w
-    sign = signs(core, w)
+    signs = eigenvalue_signs(core, w)
     if p < 0:
-        _refuse_singular(core, w, sign, operation)
-    if sign.min() < 0:
+        _refuse_singular(core, w, signs, operation)
+    if signs.min() < 0:
         if core.is_complex:
-            return np.where(sign == 0, 0, w).astype(complex)
+            return np.where(signs == 0, 0, w).astype(complex)
         row = int(np.argmin(w))
         raise IndefiniteMatrixError(
             f"{operation} of a real matrix needs eigenvalues that are not negative, and "
@@ -118,35 +117,50 @@ def _domain_of_power(core: Core, w: Array, p: float, operation: str) -> Array:
     return np.maximum(w, 0)
 
 
-def _refuse_singular(core: Core, w: Array, sign: Array, operation: str) -> None:
-    """Raise if an eigenvalue is zero to rounding, or has been computed with the wrong sign."""
+def _refuse_singular(core: Core, w: Array, signs: Array, operation: str) -> None:
+    """Raise if an eigenvalue is zero to rounding, or was computed with the wrong sign."""
     if core.is_diagonal:
         require_nonzero(core, operation)
         return
-    if not sign.all():
-        factorised(core, operation)
-    if not sign.all() or (np.sign(w) != sign).any():
+    if not signs.all():
+        factorize(core, operation)  # its message has the condition number
+    if not signs.all() or (np.sign(w) != signs).any():
         raise SingularMatrixError(
             f"{operation} needs an invertible matrix, and {core.describe()} has eigenvalues "
             f"that are zero beside the largest, {np.abs(w).max():.3g}, to working precision"
         )
 
 
-def power_on_range(core: Core, p: float) -> tuple[Array, float, int]:
-    """Take the p-th power of the positive eigenvalues of a positive semi-definite core.
+class PositivePart(NamedTuple):
+    """A power of the positive eigenvalues of a positive semi-definite core.
 
-    Eigenvalues that are zero to rounding stay zero. Also returns the logarithm of the product
-    of the others and how many there are, multiplicities included.
+    Parameters
+    ----------
+    power : ndarray, shape (c,) or (c, c)
+        The core with these eigenvalues raised to the power. The others stay zero.
+    logdet : float
+        The logarithm of the product of the positive eigenvalues, with all multiplicities.
+    rank : int
+        The number of the positive eigenvalues, with all multiplicities.
     """
+
+    power: Array
+    logdet: float
+    rank: int
+
+
+def power_of_positive_part(core: Core, p: float) -> PositivePart:
+    """Take the p-th power of the positive eigenvalues of a positive semi-definite core."""
     if core.is_diagonal:
-        keep = signs(core) > 0
-        values = np.where(keep, np.real(core.values), 1.0)
-        return np.where(keep, values**p, 0.0), float(core.multiplicity @ np.log(values)), rank(core)
+        is_positive = eigenvalue_signs(core) > 0
+        values = np.where(is_positive, np.real(core.values), 1.0)
+        logdet = float(core.multiplicity @ np.log(values))
+        return PositivePart(np.where(is_positive, values**p, 0.0), logdet, rank(core))
     w, v = accurate_eigh(core)
-    kept = w.size - count_nonzero(core)
-    w = np.maximum(w[kept:], np.finfo(np.float64).tiny)
-    multiplicity = int(core.multiplicity.max(initial=0))
-    return reassemble(v[:, kept:], w**p), multiplicity * float(np.log(w).sum()), rank(core)
+    n_zero = w.size - count_nonzero(core)
+    w = np.maximum(w[n_zero:], np.finfo(np.float64).tiny)
+    logdet = int(core.multiplicity.max(initial=0)) * float(np.log(w).sum())
+    return PositivePart(reassemble(v[:, n_zero:], w**p), logdet, rank(core))
 
 
 def exp(core: Core) -> Array:
@@ -174,8 +188,8 @@ def log(core: Core) -> Array:
         w, v = eigh(core) if core.is_hermitian else (core.values, None)
         w = _domain_of_power(core, w, -1, "logm")
         return np.log(w) if core.is_diagonal else reassemble(v, np.log(w))
-    factorised(core, "logm")
-    values, exponent = _near_one(core)
+    factorize(core, "logm")
+    values, exponent = _scaled_to_one(core)
     logarithm: Array = _principal(core, scipy.linalg.logm(values), "logm")
     logarithm = logarithm + exponent * np.log(2) * np.eye(len(values))
     return logarithm

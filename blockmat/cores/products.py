@@ -1,7 +1,7 @@
-"""Products of k x k matrices, by SciPy's BLAS.
+"""Products of k x k matrices with the BLAS library of SciPy.
 
-SciPy's and NumPy's wheels bring a BLAS library each. The idle threads of one keep a processor busy
-for a while and slow the other down, so all k x k products use SciPy's.
+The wheels of SciPy and NumPy contain a BLAS library each. After a product, the threads of a library
+keep processors busy for a while and slow the other library down. So these products use one of them.
 """
 
 from typing import Any
@@ -20,12 +20,15 @@ def add_product(a: Array, b: Array, out: Array) -> None:
 
 
 def reassemble(vectors: Any, values: Array) -> Array:
-    """Return ``V diag(values) V^H``, exactly Hermitian when the values are real."""
+    """Return ``V diag(values) V^H``, exactly Hermitian if the values are real.
+
+    It is a function of a Hermitian core (:ref:`theory-functions`).
+    """
     if np.iscomplexobj(values) or np.any(values < 0):
         (gemm,) = blas.get_blas_funcs(("gemm",), (vectors, values))
         result: Array = gemm(1, vectors * values, vectors, trans_b=2)
         return result if np.iscomplexobj(values) else hermitian_part(result)
-    half = vectors * np.sqrt(values)  # half the work, for one triangle
+    half = vectors * np.sqrt(values)  # one triangle of a product with its adjoint is half the work
     name = "herk" if np.iscomplexobj(vectors) else "syrk"
     (herk,) = blas.get_blas_funcs((name,), (half,))
     lower: Array = herk(1, half, lower=True)

@@ -9,11 +9,11 @@ from blockmat.cores.core import EPS, Core
 from blockmat.cores.factors import Cholesky
 from blockmat.cores.rank import is_positive_definite
 
-_GRADED = 1e4 * EPS  # smallest by largest eigenvalue below which LAPACK's has few digits
+_GRADED = 1e4 * EPS  # LAPACK finds few digits of eigenvalues smaller than this times the largest
 
 
 def eigvalsh(core: Core) -> Array:
-    """Return the eigenvalues of a Hermitian core, ascending only if it is dense."""
+    """Return the eigenvalues of a Hermitian core; those of a dense core are ascending."""
     if core.is_diagonal:
         return np.real(core.values)
     values: Array = scipy.linalg.eigh(core.values, eigvals_only=True, check_finite=False)
@@ -23,11 +23,12 @@ def eigvalsh(core: Core) -> Array:
 
 
 def eigh(core: Core) -> tuple[Array, Array | None]:
-    """Return eigenvalues and eigenvectors of a Hermitian core (None: the unit vectors)."""
+    """Return eigenvalues and eigenvectors of a Hermitian core; None stands for unit vectors."""
     return (np.real(core.values), None) if core.is_diagonal else accurate_eigh(core)
 
 
 def accurate_eigh(core: Core) -> tuple[Array, Array]:
+    """Return eigenvalues and eigenvectors of a dense Hermitian core, also of a badly scaled one."""
     values, vectors = dense_eigh(core.values)
     if values.size and values[0] < _GRADED * values[-1]:
         return _graded_eigh(core) or (values, vectors)
@@ -35,22 +36,22 @@ def accurate_eigh(core: Core) -> tuple[Array, Array]:
 
 
 def dense_eigh(values: Array) -> tuple[Array, Array]:
-    """Decompose a Hermitian matrix, of which the lower triangle is read, by divide and conquer.
+    """Decompose a Hermitian matrix by divide and conquer. Only the lower triangle is read.
 
-    SciPy's default driver loses digits of orthogonality between the eigenvectors of
-    clustered eigenvalues, which a core has when blocks are alike.
+    A core of similar blocks has clustered eigenvalues. For these the eigenvectors of SciPy's
+    default driver are less orthogonal.
     """
     eigenvalues, vectors = scipy.linalg.eigh(values, driver="evd", check_finite=False)
     return eigenvalues, vectors
 
 
 def _graded_eigh(core: Core) -> tuple[Array, Array] | None:
-    """Decompose a real positive definite core whose small eigenvalues come from its scaling.
+    """Decompose a real positive definite core whose rows have very different scales.
 
-    The singular values of its Cholesky factor are the roots of its eigenvalues. Jacobi's
-    method computes them, however small, to the precision that they have in a balanced core
-    (J. Demmel, K. Veselic, "Jacobi's method is more accurate than QR", SIAM J. Matrix Anal.
-    Appl. 13, 1992). None for other cores.
+    The eigenvalues are the squares of the singular values of the Cholesky factor. Jacobi's method
+    computes small ones as precisely as in a balanced core (:ref:`theory-rank`; J. Demmel,
+    K. Veselic, "Jacobi's method is more accurate than QR", SIAM J. Matrix Anal. Appl. 13, 1992).
+    The result is None for other cores.
     """
     if core.is_complex or not is_positive_definite(core):
         return None

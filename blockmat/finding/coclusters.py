@@ -1,4 +1,4 @@
-"""Finding the blocks of a rectangular matrix: of its rows and of its columns together."""
+"""cocluster: blocks of the rows and of the columns of a rectangular matrix."""
 
 from typing import Any, NamedTuple
 
@@ -25,15 +25,15 @@ class Coclusters(NamedTuple):
     Parameters
     ----------
     row_partition : Partition
-        Of the rows.
+        The blocks of rows.
     col_partition : Partition
-        Of the columns.
+        The blocks of columns.
     loss : float
         The squared Frobenius distance of the matrix to its fit on these blocks.
 
     See Also
     --------
-    cocluster : finds them.
+    cocluster : computes them.
 
     Examples
     --------
@@ -51,48 +51,42 @@ class Coclusters(NamedTuple):
 def cocluster(
     source: Any, n_row_blocks: int, n_col_blocks: int, random_state: Any = None
 ) -> Coclusters:
-    r"""Find blocks of rows and of columns that one number per block describes well.
+    r"""Find blocks of rows and of columns such that the matrix is nearly constant on each block.
 
     Parameters
     ----------
     source : array_like or sparse matrix, shape (m, n)
-        The matrix, real.
+        A real matrix.
     n_row_blocks, n_col_blocks : int
-        How many blocks of rows and of columns to find.
+        The numbers of blocks of rows and of columns.
     random_state : {None, int, numpy.random.Generator}, optional
-        For the random projections and k-means that condense rows of more than 500 numbers and
-        more than 2000 rows, and columns likewise; nothing else is random.
+        For random projections, which are used for rows of more than 500 numbers, and k-means,
+        which is used for more than 2000 rows; likewise for columns.
 
     Returns
     -------
     Coclusters
-        With the fields row_partition, col_partition and loss. Blocks are numbered in the
-        order of their first members.
+        The fields row_partition, col_partition and loss. Blocks are numbered in the order of
+        their first rows or columns.
 
     Raises
     ------
-    ShapeError
-        If the source is not 2-d.
-    DtypeError
-        If it is not real numbers.
-    NonFiniteError
-        If it contains NaN or infinity.
+    ShapeError, DtypeError, NonFiniteError
+        If the source is not 2-d, real and finite.
     ValueError
         If a number of blocks is below 1 or above the number of rows or columns.
 
     See Also
     --------
     BlockRectangularMatrix.fit : the fit on these blocks.
-    find_partition : the same blocks for the rows and the columns of a symmetric matrix.
+    find_partition : the same blocks for rows and columns of a symmetric matrix.
 
     Notes
     -----
-    Ward's clustering of the rows and of the columns starts block k-means, which in turns moves
-    all rows and all columns to the block that costs least: for row i in block a,
-    :math:`\sum_c n_c C_{ac}^2 - 2 C_{ac} R_{ic}`, with :math:`C` the numbers in the blocks and
-    :math:`R_{ic}` the sum of row i over block c of columns. No turn raises the loss [1]_.
-
-    Where these come from: :ref:`theory-blocks`.
+    Block k-means starts from Ward's clusters and moves rows and columns in turn to their cheapest
+    blocks, which never raises the loss [1]_. Row i costs
+    :math:`\sum_c n_c C_{ac}^2 - 2 C_{ac} R_{ic}` in block a, with :math:`C` the values of the
+    blocks and :math:`R_{ic}` the sum of row i over block c of columns. See :ref:`theory-blocks`.
 
     References
     ----------
@@ -107,17 +101,17 @@ def cocluster(
     ([0, 1, 0], [0, 1, 0], 0.0)
     """
     matrix, exponent = _as_matrix(source)
-    k = _count(n_row_blocks, "n_row_blocks", matrix.shape[0], "rows")
-    n_cols = _count(n_col_blocks, "n_col_blocks", matrix.shape[1], "columns")
+    n_row_blocks = _check_n_blocks(n_row_blocks, "n_row_blocks", matrix.shape[0], "rows")
+    n_col_blocks = _check_n_blocks(n_col_blocks, "n_col_blocks", matrix.shape[1], "columns")
     rng = np.random.default_rng(random_state)
-    rows, cols = _start(matrix, k, rng), _start(matrix.T, n_cols, rng)
+    rows, cols = ward_blocks(matrix, n_row_blocks, rng), ward_blocks(matrix.T, n_col_blocks, rng)
     values = matrix.data if issparse(matrix) else matrix
-    squares = float((values**2).sum())
-    loss = _loss(matrix, rows, cols, squares)
+    squared_norm = float((values**2).sum())
+    loss = _loss(matrix, rows, cols, squared_norm)
     for _ in range(_MAX_SWEEPS):
-        new_rows = _moved(matrix, rows, cols)
-        new_cols = _moved(matrix.T, cols, new_rows)
-        new_loss = _loss(matrix, new_rows, new_cols, squares)
+        new_rows = _cheapest_rows(matrix, rows, cols)
+        new_cols = _cheapest_rows(matrix.T, cols, new_rows)
+        new_loss = _loss(matrix, new_rows, new_cols, squared_norm)
         if not new_loss < loss:
             break
         rows, cols, loss = new_rows, new_cols, new_loss
@@ -126,7 +120,7 @@ def cocluster(
 
 
 def _as_matrix(source: Any) -> tuple[Any, int]:
-    """Return the matrix in a unit of ``2**e`` in which its squares are in range, and e."""
+    """Return the matrix in units of ``2**e``, so that squares do not overflow, and e."""
     matrix = as_real_matrix(source).entries(np.float64)
     if issparse(matrix):
         matrix.sum_duplicates()
@@ -137,28 +131,29 @@ def _as_matrix(source: Any) -> tuple[Any, int]:
     return in_range(matrix)
 
 
-def _count(value: int, name: str, most: int, of: str) -> int:
+def _check_n_blocks(value: int, name: str, most: int, of: str) -> int:
+    """Return a number of blocks as an int, from 1 to `most`."""
     k = as_count(value, name, 1)
     if k > most:
         raise ValueError(f"{name} is {k}; expected at most {most}, the number of {of}")
     return k
 
 
-def _start(matrix: Any, k: int, rng: np.random.Generator) -> Partition:
-    """Return Ward's clusters of the rows."""
+def ward_blocks(matrix: Any, k: int, rng: np.random.Generator) -> Partition:
+    """Return k Ward clusters of the rows."""
     labels = WardTree(row_points(matrix, k, rng), k, rng).cut(k)
     return Partition(np.bincount(labels, minlength=k), labels)
 
 
-def _loss(matrix: Any, rows: Partition, cols: Partition, squares: float) -> float:
-    """Return ``|A|^2 - |PA|^2``."""
+def _loss(matrix: Any, rows: Partition, cols: Partition, squared_norm: float) -> float:
+    """Return ``|A|^2 - |PA|^2``, with PA the fit."""
     sums = rows.block_sums(row_sums(matrix, cols))
     explained = float((sums**2 / np.outer(rows.sizes, cols.sizes)).sum())
-    return max(squares - explained, 0.0)
+    return max(squared_norm - explained, 0.0)
 
 
-def _moved(matrix: Any, rows: Partition, cols: Partition) -> Partition:
-    """Return blocks of rows that cost less, given the blocks of columns."""
+def _cheapest_rows(matrix: Any, rows: Partition, cols: Partition) -> Partition:
+    """Return the cheapest block of each row, given the blocks of columns."""
     sums = row_sums(matrix, cols)
     values = rows.block_sums(sums) / np.outer(rows.sizes, cols.sizes)
     labels = cheapest(values**2 @ cols.sizes - 2 * sums @ values.T)

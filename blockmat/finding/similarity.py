@@ -1,4 +1,4 @@
-"""What finding blocks needs of n variables: sums over blocks, and points to start from."""
+"""Similarity of n variables: a given symmetric matrix, or the correlations of samples."""
 
 from copy import copy
 from typing import Any, Protocol
@@ -11,12 +11,12 @@ from blockmat.blocks.partition import Partition
 from blockmat.cores.core import is_close_to_adjoint
 from blockmat.cores.scale import exponent_of, in_range, times_power
 from blockmat.exceptions import NotHermitianError
-from blockmat.finding.standardize import same_products, standardize, sum_of_squares
+from blockmat.finding.standardize import compress_rows, standardize, sum_of_squares
 from blockmat.sources.recognise import as_real_matrix
 from blockmat.sources.samples import as_real_samples
 
-_EXACT_UP_TO = 500  # variables whose rows are compared entry by entry
-_SKETCH = 64  # numbers that stand for a longer row
+_EXACT_UP_TO = 500  # columns; longer rows are projected
+_N_PROJECTIONS = 64  # coordinates of a projected row, at least
 
 
 def row_sums(matrix: Any, cols: Partition) -> Array:
@@ -27,40 +27,38 @@ def row_sums(matrix: Any, cols: Partition) -> Array:
 
 
 def row_points(matrix: Any, rank: int, rng: np.random.Generator) -> Array:
-    """Return the rows of a matrix, or what random projections leave of the distances of long ones."""
+    """Return the rows of a matrix, or random projections of them if they are long.
+
+    The projections have at least `rank` coordinates and about keep the distances of the rows.
+    """
     n_cols = matrix.shape[1]
     if n_cols > _EXACT_UP_TO:
-        points = matrix @ rng.standard_normal((n_cols, max(rank, _SKETCH)))
+        points = matrix @ rng.standard_normal((n_cols, max(rank, _N_PROJECTIONS)))
     else:
         points = matrix.toarray() if issparse(matrix) else matrix
     return np.asarray(points, dtype=np.float64)
 
 
 class Similarity(Protocol):
-    """A symmetric matrix A (n, n) of similarities, formed or not."""
+    """A symmetric matrix A (n, n) of similarities, which need not be formed."""
 
     n: int
     diagonal: Array
 
-    def sums(self, p: Partition) -> Array:
-        """Return the sum of each row over each block, a new array (n, k)."""
+    def row_sums(self, p: Partition) -> Array:
+        """Return the sum of each row over each block, as a new array (n, k)."""
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
-        """Return a point for each variable, (n, r), near those of similar variables."""
+        """Return a point for each variable, (n, r). Similar variables have near points."""
 
-    def flipped(self, signs: Array) -> "Similarity":
-        """Return that of the variables times signs (n,)."""
+    def with_signs(self, signs: Array) -> "Similarity":
+        """Return ``S A S`` for the diagonal matrix S of signs (n,)."""
 
 
 class SymmetricMatrix:
     """A symmetric matrix that is given, dense or sparse.
 
-    Numbers whose squares might overflow or underflow are kept in units of ``2**exponent``.
-
-    Parameters
-    ----------
-    source : array_like or sparse matrix, shape (n, n)
-        Real, finite and symmetric.
+    It is stored in units of ``2**exponent``, so that squares neither overflow nor underflow.
     """
 
     def __init__(self, source: Any) -> None:
@@ -76,34 +74,34 @@ class SymmetricMatrix:
             self.exponent = exponent_of(largest)
             if self.exponent:
                 self.matrix.data = times_power(self.matrix.data, -self.exponent)
-            self.squares = sum_of_squares(self.matrix.data)
+            self.squared_norm = sum_of_squares(self.matrix.data)
         else:
             is_symmetric = is_close_to_adjoint(self.matrix, np.sqrt(np.finfo(dtype).eps))
             self.matrix, self.exponent = in_range(self.matrix)
-            self.squares = sum_of_squares(self.matrix)
+            self.squared_norm = sum_of_squares(self.matrix)
         if not is_symmetric:
             raise NotHermitianError("source is not symmetric; expected a symmetric matrix")
         self.n = source.shape[0]
         self.diagonal = np.asarray(self.matrix.diagonal(), dtype=np.float64)
 
-    def sums(self, p: Partition) -> Array:
+    def row_sums(self, p: Partition) -> Array:
         """Return the sum of each row over each block, (n, k)."""
         return row_sums(self.matrix, p)
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
-        """Return the rows, or what random projections leave of their distances."""
+        """Return a point for each variable: its row, or a random projection of a long row."""
         return row_points(self.matrix, rank, rng)
 
-    def flipped(self, signs: Array) -> "SymmetricMatrix":
+    def with_signs(self, signs: Array) -> "SymmetricMatrix":
         """Return ``S A S``."""
-        flipped = copy(self)
+        result = copy(self)
         if self.is_sparse:
             S = diags_array(signs.astype(self.matrix.dtype))
-            flipped.matrix = (S @ self.matrix @ S).tocsr()
+            result.matrix = (S @ self.matrix @ S).tocsr()
         else:
-            flipped.matrix = self.matrix * signs.astype(self.matrix.dtype)
-            flipped.matrix *= signs[:, None]
-        return flipped
+            result.matrix = self.matrix * signs.astype(self.matrix.dtype)
+            result.matrix *= signs[:, None]
+        return result
 
 
 def _is_symmetric(matrix: Any, relative: float) -> bool:
@@ -116,41 +114,38 @@ def _is_symmetric(matrix: Any, relative: float) -> bool:
 
 
 class Correlation:
-    """The correlation matrix of samples, as products of at most as many rows as columns.
+    """The correlation matrix ``F^T F`` of samples (T, n), kept as its factor F.
 
-    Parameters
-    ----------
-    X : array_like, shape (T, n)
-        One sample per row, at least 3 of them, and no constant column.
+    F has at most as many rows as columns, and columns of length 1.
     """
 
     def __init__(self, X: Any) -> None:
         Z, self.location, self.scale = standardize(as_real_samples(X, 3))
         Z /= np.sqrt(len(Z))
         self.n_samples, self.n = Z.shape
-        self.scores = same_products(Z)  # columns of length 1
+        self.factor = compress_rows(Z)
         self.diagonal = np.ones(self.n)
 
-    def sums(self, p: Partition) -> Array:
+    def row_sums(self, p: Partition) -> Array:
         """Return the sum of each row over each block, (n, k)."""
-        sums: Array = self.scores.T @ p.block_sums(self.scores, axis=1)
+        sums: Array = self.factor.T @ p.block_sums(self.factor, axis=1)
         return sums
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
-        """Return the leading principal components of the variables.
+        """Return the coordinates of the variables along the leading principal components.
 
-        Their variances are reduced by that of noise, for which the median one stands.
+        The median of their variances estimates that of noise, and is subtracted from each.
         """
-        values, vectors = np.linalg.eigh(self.scores @ self.scores.T)
+        values, vectors = np.linalg.eigh(self.factor @ self.factor.T)
         tiny = np.finfo(np.float64).tiny
         noise = max(np.median(values[-min(self.n_samples - 1, self.n) :]), tiny)
         values, vectors = values[-rank:], vectors[:, -rank:]
-        kept = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
-        components: Array = (self.scores.T @ vectors) * kept
-        return components
+        shrinkage = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
+        points: Array = (self.factor.T @ vectors) * shrinkage
+        return points
 
-    def flipped(self, signs: Array) -> "Correlation":
-        """Return the correlation matrix of samples times signs."""
-        flipped = copy(self)
-        flipped.scores = self.scores * signs
-        return flipped
+    def with_signs(self, signs: Array) -> "Correlation":
+        """Return the correlation matrix of the samples times signs."""
+        result = copy(self)
+        result.factor = self.factor * signs
+        return result

@@ -1,4 +1,4 @@
-"""Samples with means and standard deviations taken out."""
+"""Standardized samples: columns with mean zero and variance one."""
 
 import math
 from typing import NamedTuple
@@ -9,11 +9,14 @@ from scipy.linalg.lapack import dpstrf
 from blockmat.blocks.checks import Array
 from blockmat.cores.scale import exponents_of
 
-_AT_A_TIME = 2**20  # numbers that are squared
+_AT_A_TIME = 2**20  # numbers that are squared at once
 
 
 class Standardized(NamedTuple):
-    """Samples (T, n) without their mean, in units of their scale."""
+    """Samples as ``location + scale * deviations``.
+
+    ``deviations`` is (T, n), ``location`` and ``scale`` are (n,).
+    """
 
     deviations: Array
     location: Array
@@ -21,23 +24,22 @@ class Standardized(NamedTuple):
 
 
 def standardize(
-    X: Array, centre: bool = True, scaled: bool = True, otherwise: str = ""
+    X: Array, centre: bool = True, unit_variance: bool = True, hint: str = ""
 ) -> Standardized:
-    """Subtract the means of samples and divide by the standard deviations, in double precision.
+    """Subtract the mean of each column and divide by its standard deviation, in double precision.
 
-    Refuses a column that is constant but for the rounding of its numbers, if it is to be
-    divided by its standard deviation.
+    With `unit_variance` a constant column is an error, whose message ends in `hint`.
     """
     low, high = (np.asarray(f(X, axis=0), dtype=np.float64) for f in (np.min, np.max))
     if not centre:
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     size = np.maximum(-low, high)
-    if scaled:
+    if unit_variance:
         rounding = 2 * float(np.finfo(X.dtype).eps) * size
         constant = np.flatnonzero(high - low <= rounding)
         if len(constant):
             raise ValueError(
-                f"column {constant[0]} of X is constant; expected variables that vary{otherwise}"
+                f"column {constant[0]} of X is constant; expected variables that vary{hint}"
             )
     exponents = exponents_of(size)
     unit = np.ldexp(1.0, np.clip(exponents, -1000, 1000))
@@ -45,12 +47,12 @@ def standardize(
     if exponents.any():
         deviations /= unit
     location = np.zeros(X.shape[1])
-    for _ in range(2 if centre else 0):  # the second time, by the rounding of the first mean
+    for _ in range(2 if centre else 0):  # the second pass subtracts the rounding of the first mean
         mean = deviations.mean(axis=0)
         deviations -= mean
         location += mean
     scale = np.ones(X.shape[1])
-    if scaled:
+    if unit_variance:
         scale = np.sqrt(np.mean(deviations**2, axis=0))
         deviations /= scale
         return Standardized(deviations, location * unit, scale * unit)
@@ -60,18 +62,18 @@ def standardize(
 
 
 def sum_of_squares(x: Array) -> float:
-    """Return the sum of the squares of all entries, pairwise: a norm's rounding grows with n."""
+    """Return the sum of all squares, added pairwise; the rounding of a norm grows with n."""
     n_parts = max(1, min(len(x), x.size // _AT_A_TIME))
     parts = (np.square(part, dtype=np.float64).sum() for part in np.array_split(x, n_parts))
     return math.fsum(parts)
 
 
-def same_products(Z: Array) -> Array:
-    """Return at most n rows with the same products ``Z^T Z`` of n columns as the rows of Z.
+def compress_rows(Z: Array) -> Array:
+    """Return at most n rows R with ``R^T R = Z^T Z``, for Z with n columns.
 
-    They are Z itself or, of more rows, the pivoted Cholesky factor of the products, which stops
-    where only rounding is left: other rows are zero. Columns have a unit of their own, so that each entry of the
-    products is as accurate as its own row and column.
+    R is Z itself if Z has at most n rows. Otherwise it is the pivoted Cholesky factor of
+    ``Z^T Z``, with zero rows once only rounding is left. The columns are scaled to unit length
+    for the factorization, so that the size of one column does not limit the accuracy of others.
     """
     n_rows, n = Z.shape
     if n_rows <= n:

@@ -1,4 +1,4 @@
-"""Samples held out of a fit, and how likely the fit finds them."""
+"""Cross-validation of covariance models: folds, the Gaussian deviance, and threads."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -8,38 +8,46 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.extras import import_extra
 
-_FOLDS = 5
+_N_FOLDS = 5
 
 
-def folds(X: Array) -> Iterator[tuple[Array, Array]]:
-    """Cut samples into intervals, as neighbours may depend on each other: the rest, and each."""
-    for fold in _fold_rows(len(X)):
-        yield np.delete(X, fold, axis=0), X[fold]
+def train_test_folds(X: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the training and the test samples of each fold.
+
+    The test samples are consecutive rows, because neighbouring samples may be dependent.
+    """
+    for rows in _test_rows(len(X)):
+        yield np.delete(X, rows, axis=0), X[rows]
 
 
-def fewest_left(n_samples: int) -> int:
-    """Return the least number of samples that a fold leaves."""
-    return n_samples - max(map(len, _fold_rows(n_samples)))
+def min_training_size(n_samples: int) -> int:
+    """Return how many training samples the smallest of the folds has."""
+    return n_samples - max(map(len, _test_rows(n_samples)))
 
 
-def _fold_rows(n_samples: int) -> list[Array]:
-    return np.array_split(np.arange(n_samples), min(_FOLDS, n_samples // 2))
+def _test_rows(n_samples: int) -> list[Array]:
+    return np.array_split(np.arange(n_samples), min(_N_FOLDS, n_samples // 2))
 
 
 def squared_distances(covariance: Any, deviations: Array) -> Array:
-    """Return ``x^T A^-1 x`` for every row x."""
+    """Return the squared Mahalanobis distance ``x^T A^-1 x`` of each row x."""
     distances: Array = (deviations * covariance.solve(deviations.T).T).sum(axis=1)
     return distances
 
 
 def gaussian_deviance(covariance: Any, deviations: Array) -> float:
-    """Return minus twice the log-likelihood of samples with the mean zero, but for a constant."""
+    """Return minus twice the log-likelihood of rows with mean zero, without its constant.
+
+    The constant is ``T n log(2 pi)`` for T rows of n numbers.
+    """
     logdet = float(covariance.logdet())
     return len(deviations) * logdet + float(squared_distances(covariance, deviations).sum())
 
 
-def each(function: Callable[[Any], Any], items: Iterable[Any], n_jobs: int | None) -> list[Any]:
-    """Call a function with each item, in `n_jobs` threads, or one after the other."""
+def map_in_threads(
+    function: Callable[[Any], Any], items: Iterable[Any], n_jobs: int | None
+) -> list[Any]:
+    """Apply a function to each item, in `n_jobs` threads, or in this thread if it is None."""
     if n_jobs is None:
         return [function(item) for item in items]
     joblib = import_extra("joblib", "sklearn", "n_jobs")

@@ -1,4 +1,4 @@
-"""Likelihood, divergence, tests and confidence intervals for fitted covariance matrices.
+"""Likelihoods, divergences, tests, confidence intervals and shrinkage of covariance matrices.
 
 May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.cores`, `blockmat.sources`,
 `blockmat.matrices`, `blockmat.fitting`, `blockmat.finding`.

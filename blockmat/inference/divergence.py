@@ -1,7 +1,8 @@
-"""The Kullback-Leibler divergence of Gaussians, by what their covariances differ in.
+"""The Kullback-Leibler divergence of two Gaussians, from the difference of their covariances.
 
-It is half the sum of x - log(1 + x) over the eigenvalues 1 + x of B^-1 A, of the order of x^2 if
-A and B are alike. So x is computed from the difference of A and B, not from its sum with 1.
+With x the eigenvalues of ``B^-1 (A - B)`` it is half the sum of ``x - log(1 + x)``. For similar
+matrices it is of the order of x^2, and would be lost in the rounding of 1 + x. The divergence is
+derived in :ref:`theory-inference`.
 """
 
 from typing import Any
@@ -18,35 +19,34 @@ from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.structured import SquareMatrix, Structured
 
-_SERIES = 18  # terms, for y^2 up to 1/9
+_N_TERMS = 18  # of the series, for y^2 up to 1/9
 
 
 def divergence(A: SquareMatrix, B: SquareMatrix) -> float:
-    """Return the divergence of two real positive definite matrices."""
+    """Return the divergence of A from B, both real and positive definite."""
     double_a: Any = A.astype(np.float64)
     double_b: Any = B.astype(np.float64)
     if isinstance(double_b, BlockPlusLowRank):
-        return _from_trace(double_a, double_b)
-    if isinstance(
-        double_b, ScaledBlockMatrix
-    ):  # the divergence of S^-1 A S^-1 from the inner matrix
+        return _trace_divergence(double_a, double_b)
+    if isinstance(double_b, ScaledBlockMatrix):
+        # S^-1 A S^-1 has the same divergence from the block-constant matrix inside the scales
         double_a, double_b = _divided(double_a, double_b.scale), double_b.matrix
     if not isinstance(double_a, BlockPlusLowRank):
         S = Structured(double_a)
-        exact = _of_scaled(S.block, S.scale, double_b)
-        if exact is not None:
-            return exact
-    # By Pythagoras: B is of one structure with the fit, on which A and its fit have one trace.
+        accurate = _scaled_divergence(S.block, S.scale, double_b)
+        if accurate is not None:
+            return accurate
+    # The fit of A has the structure of B and the same trace with B^-1 as A, so two divergences add
     projection = fit(double_a, double_b.partition, aligned=double_b.is_aligned)
-    beyond = float(projection.logdet()) - float(double_a.logdet())
-    return _of_pairs(projection, double_b) + max(beyond, 0.0) / 2
+    logdets = float(projection.logdet()) - float(double_a.logdet())
+    return _pair_divergence(projection, double_b) + max(logdets, 0.0) / 2
 
 
-def require_definite(A: SquareMatrix, name: str) -> None:
-    """Refuse a symmetric matrix that is not positive definite."""
+def check_definite(A: SquareMatrix, name: str) -> None:
+    """Raise an error for a symmetric matrix that is not positive definite."""
     inner: Any = A
     if isinstance(A, BlockPlusLowRank):
-        A.whiten(np.zeros(A.shape[0]))  # refuses others
+        A.whiten(np.zeros(A.shape[0]))  # raises the error
         return
     if isinstance(A, ScaledBlockMatrix):
         inner = A.matrix
@@ -73,27 +73,27 @@ def _divided(A: Any, scale: Array) -> Any:
     return ScaledBlockMatrix(A, 1 / scale)
 
 
-def _from_trace(A: Any, B: BlockPlusLowRank) -> float:
-    """Return it from tr(B^-1 A) and determinants, which know small ones less well."""
+def _trace_divergence(A: Any, B: BlockPlusLowRank) -> float:
+    """Return the divergence from tr(B^-1 A) and determinants, with the rounding of n."""
     n = A.shape[0]
     inverse: Any = B.inv()
     base: Any = inverse.base
     inner = base.matrix if isinstance(base, ScaledBlockMatrix) else base
-    scaled = A if inner is base else _divided(A, 1 / base.scale)
-    projection = fit(scaled, inner.partition, aligned=inner.is_aligned)
+    rescaled = A if inner is base else _divided(A, 1 / base.scale)
+    projection = fit(rescaled, inner.partition, aligned=inner.is_aligned)
     trace = float((inner @ projection).trace())
-    H = inverse.factor
-    trace += float(np.trace(inverse.core @ (H.T @ A.dot(H))))
+    factor = inverse.factor
+    trace += float(np.trace(inverse.core @ (factor.T @ A.dot(factor))))
     logdets = float(B.logdet()) - float(A.logdet())
     return float(max(trace - n + logdets, 0.0)) / 2
 
 
-def _of_scaled(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix) -> float | None:
-    """Return it for ``R A R`` and B, with R the diagonal of r > 0; None if that breaks pairs.
+def _scaled_divergence(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix) -> float | None:
+    """Return the divergence of ``R A R`` from B, for the diagonal matrix R of r > 0.
 
-    On the blocks of both, the projection of R A R has a trace with B^-1 as R A R does, and so
-    the divergences of R A R from it, and of it from B, add up. With m the mean of r over a
-    block and v its variance, the projection differs from ``m A m`` by the terms in v.
+    On the common refinement of the blocks, the projection P of ``R A R`` has the same trace with
+    B^-1 as ``R A R``. So the divergences of ``R A R`` from P and of P from B add up. Return None
+    if aligned pairs do not allow that.
     """
     p = A.partition
     if not p.same_blocks(B.partition):
@@ -106,50 +106,65 @@ def _of_scaled(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix) -> floa
     e = r / p.expand(mean) - 1
     e -= p.expand(p.block_means(e))
     e[np.abs(e) <= 8 * np.finfo(np.float64).eps] = 0
+    squares = np.multiply.outer(mean, mean)
     if not e.any():
-        M = A.between * np.multiply.outer(mean, mean)
-        d = A.within * (np.multiply.outer(mean, mean) if A.is_aligned else mean**2)
-        return _of_pairs(BlockConstantMatrix(p, M, d), B)
+        d = A.within * (squares if A.is_aligned else mean**2)
+        return _pair_divergence(BlockConstantMatrix(p, A.between * squares, d), B)
     if A.is_aligned or B.is_aligned:
         return None
-    n, d = p.sizes, A.within
-    v = mean**2 * p.block_means(e**2)
-    M, d = A.between * np.multiply.outer(mean, mean), d * mean**2
-    own = (np.diagonal(A.between) - A.within) / n  # of A, off the diagonal
-    more = np.where(n > 1, A.within * v + n * own * v / np.maximum(n - 1, 1), 0.0)
-    projection = BlockConstantMatrix(p, M + np.diag(A.within * v), d + more)
+    projection, logdet = _project_scaled(A, mean, e)
+    return _pair_divergence(projection, B) + logdet / 2 + float(_x_minus_log1p(e).sum())
+
+
+def _project_scaled(
+    A: BlockConstantMatrix, mean: Array, e: Array
+) -> tuple[BlockConstantMatrix, float]:
+    """Project ``R A R`` for ``r = mean (1 + e)``, with e of mean zero over each block.
+
+    With v the variance of r over a block, the projection is ``mean A mean`` plus terms in v. Return
+    also by how much these terms raise the log-determinant.
+    """
+    p, n = A.partition, A.partition.sizes
+    variance = mean**2 * p.block_means(e**2)
+    M, d = A.between * np.multiply.outer(mean, mean), A.within * mean**2
+    values = (np.diagonal(A.between) - A.within) / n  # of the diagonal blocks, off the diagonal
+    more = np.where(n > 1, A.within * variance + n * values * variance / np.maximum(n - 1, 1), 0.0)
+    more_between = np.diag(A.within * variance)
     several = n > 1
-    logs = float(((n - 1)[several] * np.log1p(more[several] / d[several])).sum())
-    logs += float(np.log1p(_relative(np.diag(A.within * v), M)).sum())
-    return _of_pairs(projection, B) + logs / 2 + float(_excess(e).sum())
+    logdet = float(((n - 1)[several] * np.log1p(more[several] / d[several])).sum())
+    logdet += float(np.log1p(_relative_eigenvalues(more_between, M)).sum())
+    return BlockConstantMatrix(p, M + more_between, d + more), logdet
 
 
-def _of_pairs(A: BlockConstantMatrix, B: BlockConstantMatrix) -> float:
-    """Return it for two matrices on the same blocks."""
+def _pair_divergence(A: BlockConstantMatrix, B: BlockConstantMatrix) -> float:
+    """Return the divergence of two matrices on the same blocks."""
     p = A.partition
-    total = _of_cores(A.between, B.between)
+    total = _core_divergence(A.between, B.between)
     if A.is_aligned or B.is_aligned:
-        D, other = square_within(A), square_within(B)
+        D_a, D_b = square_within(A), square_within(B)
         for members, variables in p.size_classes:
             square = np.ix_(members, members)
-            total += (variables.shape[1] - 1) * _of_cores(D[square], other[square])
+            total += (variables.shape[1] - 1) * _core_divergence(D_a[square], D_b[square])
         return total
     several = p.sizes > 1
     x = (A.within[several] - B.within[several]) / B.within[several]
-    return total + float(((p.sizes[several] - 1) * _excess(x)).sum()) / 2
+    return total + float(((p.sizes[several] - 1) * _x_minus_log1p(x)).sum()) / 2
 
 
-def _of_cores(a: Array, b: Array) -> float:
-    """Return it for two positive definite arrays."""
-    x = _relative(a - b, b)
+def _core_divergence(a: Array, b: Array) -> float:
+    """Return the divergence of two positive definite arrays."""
+    x = _relative_eigenvalues(a - b, b)
     if x.min() > -0.5:
-        return float(_excess(x).sum()) / 2
+        return float(_x_minus_log1p(x).sum()) / 2
     logdets = np.linalg.slogdet(a)[1] - np.linalg.slogdet(b)[1]
     return float(x.sum() - logdets) / 2
 
 
-def _relative(difference: Array, b: Array) -> Array:
-    """Return the eigenvalues of ``b^-1 difference``, for b positive definite, in its own units."""
+def _relative_eigenvalues(difference: Array, b: Array) -> Array:
+    """Return the eigenvalues of ``b^-1 difference`` for a positive definite b.
+
+    Rows and columns are first divided by the square roots of the diagonal of b.
+    """
     scale = 1 / np.sqrt(np.diagonal(b))
     root = np.linalg.cholesky(hermitian_part(scale[:, None] * b * scale))
     half = solve_triangular(root, scale[:, None] * difference * scale, lower=True)
@@ -158,18 +173,18 @@ def _relative(difference: Array, b: Array) -> Array:
     return values
 
 
-def _excess(x: Array) -> Array:
-    """Return ``x - log(1 + x)`` to rounding.
+def _x_minus_log1p(x: Array) -> Array:
+    """Return ``x - log(1 + x)``, accurate for small x.
 
-    With y = x / (2 + x) it is x y - 2 (y^3 / 3 + y^5 / 5 + ...), of which the first is the most.
+    For ``|x| < 0.5`` it is ``x y - 2 (y^3 / 3 + y^5 / 5 + ...)`` with ``y = x / (2 + x)``.
     """
     small = np.abs(x) < 0.5
     y = np.where(small, x, 0) / (2 + np.where(small, x, 0))
     series = np.zeros_like(y)
-    for j in range(_SERIES, 0, -1):
+    for j in range(_N_TERMS, 0, -1):
         series = (series + 1 / (2 * j + 1)) * y**2
     large = np.where(small, 1, x)
-    excess: Array = np.where(
+    result: Array = np.where(
         small, y * (np.where(small, x, 0) - 2 * series), large - np.log1p(large)
     )
-    return excess
+    return result

@@ -1,4 +1,4 @@
-"""Likelihood, divergence and the likelihood-ratio test of Gaussian models."""
+"""Log-likelihood, Kullback-Leibler divergence and likelihood-ratio test of Gaussian models."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from blockmat.cores.scale import in_range
 from blockmat.exceptions import DtypeError, NotHermitianError, PartitionMismatchError, ShapeError
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import gaussian_deviance
-from blockmat.inference.divergence import divergence, require_definite
+from blockmat.inference.divergence import check_definite, divergence
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
@@ -23,16 +23,16 @@ __all__ = ["LikelihoodRatioResult", "kl_divergence", "likelihood_ratio_test", "l
 
 
 class LikelihoodRatioResult(NamedTuple):
-    """What a likelihood-ratio test found.
+    """The result of a likelihood-ratio test.
 
     Parameters
     ----------
     statistic : float
-        Twice the logarithm of the likelihood ratio, with Bartlett's correction.
+        Twice the logarithm of the likelihood ratio, times Bartlett's correction.
     pvalue : float
-        The probability of a larger statistic if the coarse partition is true.
+        The probability of a larger statistic under the coarse partition.
     df : int
-        How many numbers the fine partition has more.
+        How many more parameters the fine partition has.
 
     See Also
     --------
@@ -66,18 +66,16 @@ def log_likelihood(
     Raises
     ------
     ShapeError
-        If the shapes do not fit.
+        If the shapes of `X`, `covariance` and `mean` do not match.
     DtypeError
         If `X` is not real.
-    SingularMatrixError
-        If the covariance matrix is singular.
-    IndefiniteMatrixError
-        If its determinant is negative.
+    SingularMatrixError, IndefiniteMatrixError
+        If the covariance matrix is singular, or its determinant is negative.
 
     Notes
     -----
-    :math:`-\frac12 \left( T n \log 2\pi + T \log\det A + \sum_t (x_t - \mu)^T A^{-1}
-    (x_t - \mu) \right)`, at O(T n + k\ :sup:`3`).
+    It is :math:`-\frac12 \left( T n \log 2\pi + T \log\det A + \sum_t (x_t - \mu)^T A^{-1}
+    (x_t - \mu) \right)`, in O(T n + k\ :sup:`3`).
 
     Examples
     --------
@@ -108,39 +106,33 @@ def kl_divergence(
     Parameters
     ----------
     A : BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank, shape (n, n)
-        The covariance of the distribution that the expectation is taken of.
+        The covariance matrix of the first Gaussian, over which the expectation is taken.
     B : BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank, shape (n, n)
-        The covariance of the other, on the same blocks or on others, aligned or not.
+        The covariance matrix of the second, on any blocks.
 
     Returns
     -------
     float
-        At least 0, in natural logarithms.
+        The divergence, at least 0, in natural logarithms.
 
     Raises
     ------
     TypeError
-        If one of them is of another class.
+        If `A` or `B` is of another class.
     ShapeError
-        If they are of different sizes.
-    DtypeError
-        If one of them is complex.
-    NotHermitianError
-        If one of them is not symmetric.
-    SingularMatrixError
-        If one of them is singular.
-    IndefiniteMatrixError
-        If one of them has a negative eigenvalue; also if the base of a BlockPlusLowRank is not
-        positive definite.
+        If they have different sizes.
+    DtypeError, NotHermitianError, SingularMatrixError, IndefiniteMatrixError
+        If one is not real, symmetric and positive definite, or the base of a BlockPlusLowRank
+        is not positive definite.
 
     Notes
     -----
-    :math:`\frac12 \left( \mathrm{tr}(B^{-1} A) - n + \log\det B - \log\det A \right)`, at
-    O(n + k\ :sup:`3`) with k the number of blocks of both partitions together. It is computed
-    from the eigenvalues of :math:`B^{-1} (A - B)`, so matrices that are almost the same have a
-    small divergence with its digits. Two cases are computed from traces and determinants, which
-    lose what is small beside n: a BlockPlusLowRank, and aligned matrices whose pairs are not
-    those of the other or whose scales differ.
+    It is :math:`\frac12 \left( \mathrm{tr}(B^{-1} A) - n + \log\det B - \log\det A \right)`,
+    in O(n + k\ :sup:`3`) with k the number of blocks of the common refinement. It is computed
+    from the eigenvalues of :math:`B^{-1} (A - B)`, so that a small divergence is accurate. Two
+    cases are computed from traces and determinants, whose rounding is relative to n: a
+    BlockPlusLowRank, and aligned matrices with different pairs or different scales. See
+    :ref:`theory-inference`.
 
     Examples
     --------
@@ -163,42 +155,41 @@ def kl_divergence(
             raise DtypeError(f"{name} has dtype {matrix.dtype}; expected real numbers")
         if not matrix.is_hermitian:
             raise NotHermitianError(f"{name} is not symmetric; expected a covariance matrix")
-        require_definite(matrix, name)
+        check_definite(matrix, name)
     return divergence(A, B)
 
 
 def likelihood_ratio_test(
     X: Any, coarse: Any, fine: Any, *, assume_centered: bool = False
 ) -> LikelihoodRatioResult:
-    r"""Test whether samples need a finer partition.
+    r"""Test a partition against a finer one.
 
     Parameters
     ----------
     X : array_like, shape (T, n)
         One Gaussian sample per row.
     coarse : Partition or sequence of hashable, shape (n,)
-        The blocks of the hypothesis.
+        The blocks of the null hypothesis.
     fine : Partition or sequence of hashable, shape (n,)
-        The blocks of the alternative: every one inside one block of `coarse`. They must not
-        be chosen by looking at `X`.
+        The blocks of the alternative, each inside one block of `coarse`. They must not have
+        been found in `X`.
     assume_centered : bool, default False
         Whether the mean is known to be zero.
 
     Returns
     -------
     LikelihoodRatioResult
-        With the fields statistic, pvalue and df.
+        The fields statistic, pvalue and df.
 
     Raises
     ------
     ShapeError
-        If `X` is not 2-d or a partition does not fit.
+        If `X` is not 2-d, or a partition has another number of variables.
     PartitionMismatchError
-        If `fine` is not a refinement of `coarse`, or is the same.
+        If `fine` is not a refinement of `coarse`, or equals it.
     ValueError
-        If there are too few samples for the maximum-likelihood estimate, which for k blocks
-        takes k + 1 (k if the mean is known), or `X` is a symmetric matrix, which is a covariance
-        matrix and not samples.
+        If there are fewer than k + 1 samples for the k blocks of `fine` (k if the mean is
+        known), or `X` is a symmetric matrix.
     SingularMatrixError
         If the variables of a block are perfectly collinear.
 
@@ -206,13 +197,9 @@ def likelihood_ratio_test(
     -----
     Twice the log-likelihood ratio is
     :math:`T (\log\det \hat\Sigma_c - \log\det \hat\Sigma_f)`, with
-    :math:`\hat\Sigma` the projections of the sample covariance matrix, and has
-    asymptotically a chi-squared distribution. It is multiplied by df over its exact expectation
-    under the hypothesis (Bartlett's correction), which is known because
-    :math:`\nu \hat M` has a Wishart and :math:`\nu (n_b - 1) \hat d_b / d_b` a chi-squared
-    distribution, and does not depend on the true numbers.
-
-    See :ref:`theory-inference`.
+    :math:`\hat\Sigma` the fits on the two partitions. Bartlett's correction multiplies it by df
+    over its expectation under the null hypothesis, which is known exactly. The result has
+    approximately a chi-squared distribution. See :ref:`theory-inference`.
 
     Examples
     --------
@@ -233,32 +220,32 @@ def likelihood_ratio_test(
             f"fine ({fine.n_blocks} blocks) is not a refinement of coarse ({coarse.n_blocks} "
             f"blocks); each block of fine must lie inside one of coarse, and at least one be smaller"
         )
-    require_estimate(n_samples, fine.n_blocks, assume_centered)
+    check_enough_samples(n_samples, fine.n_blocks, assume_centered)
     df = n_samples - (not assume_centered)
-    X, _ = in_range(X)  # which changes both determinants by the same factor
+    X, _ = in_range(X)  # multiplies both determinants by the same factor
     logdets = [
         float(fit_samples(X, p, ddof=0, assume_centered=assume_centered).logdet())
         for p in (coarse, fine)
     ]
     ratio = n_samples * (logdets[0] - logdets[1])
     expected = n_samples * (_expected_logdet(coarse, df) - _expected_logdet(fine, df))
-    more = n_parameters(fine) - n_parameters(coarse)
-    statistic = max(ratio, 0.0) * more / expected
-    return LikelihoodRatioResult(statistic, float(scipy.special.chdtrc(more, statistic)), more)
+    n_more = n_parameters(fine) - n_parameters(coarse)
+    statistic = max(ratio, 0.0) * n_more / expected
+    return LikelihoodRatioResult(statistic, float(scipy.special.chdtrc(n_more, statistic)), n_more)
 
 
-def require_estimate(n_samples: int, n_blocks: int, assume_centered: bool) -> None:
-    """Refuse more blocks than there are samples, but one if their mean is not known."""
+def check_enough_samples(n_samples: int, n_blocks: int, assume_centered: bool) -> None:
+    """Raise ValueError unless there is a sample for each block, and one for an unknown mean."""
     if n_samples - (not assume_centered) < n_blocks:
-        lost = "" if assume_centered else " and one for the mean"
+        for_mean = "" if assume_centered else " and one for the mean"
         raise ValueError(
             f"X has {n_samples} rows, too few for {n_blocks} blocks: the maximum-likelihood "
-            f"estimate takes one sample for each block{lost}"
+            f"estimate takes one sample for each block{for_mean}"
         )
 
 
 def _expected_logdet(p: Partition, df: int) -> float:
-    """Return the bias of the log-determinant of the estimate, but for what all partitions share."""
+    """Return E log det of the estimate for the identity, up to a constant for all partitions."""
     between = scipy.special.digamma((df - np.arange(p.n_blocks)) / 2).sum()
     m = p.sizes[p.sizes > 1] - 1
     return float(between + (m * (scipy.special.digamma(df * m / 2) - np.log(m))).sum())

@@ -1,68 +1,57 @@
-"""BlockConstantMatrix: the canonical pair (between, within) and its algebra."""
+"""BlockConstantMatrix: constructors, algebra and solving.
 
-import operator
+Its base classes are, from the last one: `StoredPair` with the entries, `CovarianceRoots` with whitening,
+`MatrixFunctions`, `Spectrum`, `DirectSum`, and those that all square matrix types share.
+"""
+
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import (
-    Array,
-    accumulator_dtype,
-    as_numeric,
-    frozen,
-    real_dtype,
-    require_finite,
-    working_dtype,
-)
+from blockmat.blocks.checks import Array, require_finite, working_dtype
 from blockmat.blocks.chunked import checked
 from blockmat.blocks.partition import Partition, as_partition
-from blockmat.blocks.passes import block_sums, centres, multiply, multiply_add
-from blockmat.cores import factors, functions, products
+from blockmat.blocks.passes import block_sums, multiply
+from blockmat.cores import pair
 from blockmat.cores.core import Core
-from blockmat.exceptions import (
-    IndefiniteMatrixError,
-    NotHermitianError,
-    PartitionMismatchError,
-    ShapeError,
-)
+from blockmat.exceptions import PartitionMismatchError
 from blockmat.matrices.archive import Archive, write_archive
+from blockmat.matrices.checks import as_numbers_of_blocks
 from blockmat.matrices.chunked import product as chunked_product
 from blockmat.matrices.html import matrix_to_html
-from blockmat.matrices.matrix_functions import MatrixFunctions
-from blockmat.matrices.operator import BlockOperator, product_from_left
-
-if TYPE_CHECKING:
-    from scipy.stats import Covariance
-
+from blockmat.matrices.operator import BlockOperator, product_from_left, written_to
+from blockmat.matrices.solvers import AlignedSolver, BlockSolver, PlainSolver
+from blockmat.matrices.stored_pair import StoredPair
+from blockmat.matrices.within import (
+    aligned_product,
+    refined_within,
+    without_numbers_of_singletons,
+)
 
 __all__ = ["BlockConstantMatrix"]
 
 
-class BlockConstantMatrix(MatrixFunctions):
+class BlockConstantMatrix(StoredPair):
     r"""A square matrix that is constant on the blocks of a partition.
 
-    Every off-diagonal block holds one number, and every diagonal block two: one
-    off its diagonal and one on it. The matrix is stored as its canonical pair,
-    and all of its algebra is done on that pair, exactly, in
-    :math:`O(n + k^3)` operations. It is immutable, and a
-    `scipy.sparse.linalg.LinearOperator`.
+    Every off-diagonal block holds one number. Every diagonal block holds two: one on its
+    diagonal and one off it. The matrix stores its canonical pair, and all operations are exact
+    and take :math:`O(n + k^3)` time. It is immutable, and a `scipy.sparse.linalg.LinearOperator`.
 
     Parameters
     ----------
     partition : Partition or sequence of hashable, shape (n,)
         The blocks, or a label for each variable.
     between : array_like, shape (k, k)
-        What the matrix does to block means: M in the formula below.
+        The core M, which acts on the means of blocks.
     within : array_like, shape (k,) or (k, k), optional
-        What it does to deviations from the block means: d, or D for aligned
-        blocks, which give the p-th member of one block and the p-th member of
-        another block of the same size a number of their own. D must be zero
-        between blocks of different sizes. Entries that belong to blocks of size 1
-        have no meaning and are stored as zero. By default zero: one number in
-        every block.
+        The numbers d, which multiply the deviations from these means; by default zero. A matrix
+        D makes aligned blocks: it gives the entries where the p-th member of one block meets the
+        p-th member of another of the same size a number of their own. D must be zero between
+        blocks of different sizes. Numbers of blocks of size 1 are not used and are stored as zero.
     check_finite : bool, default True
         Whether to refuse NaN and infinity.
 
@@ -71,8 +60,8 @@ class BlockConstantMatrix(MatrixFunctions):
     shape : tuple of int
         ``(n, n)``.
     dtype : numpy.dtype
-        float32, float64, complex64 or complex128: the common dtype of `between`
-        and `within`, integers promoted to float64.
+        float32, float64, complex64 or complex128: the common dtype of `between` and `within`.
+        Integers become float64.
 
     Raises
     ------
@@ -90,17 +79,13 @@ class BlockConstantMatrix(MatrixFunctions):
 
     Notes
     -----
-    With :math:`u_b` the indicator of block b divided by the square root of its
-    size :math:`n_b`, and :math:`U = [u_1, \dots, u_k]`,
+    :math:`u_b` is the indicator of block b divided by the square root of its size, and
+    :math:`U = [u_1, \dots, u_k]`. Then [1]_, [2]_
 
-    .. math:: A = U M U^H + \sum_b d_b (I_b - u_b u_b^H),
+    .. math:: A = U M U^H + \sum_b d_b (I_b - u_b u_b^H).
 
-    or :math:`A = U M U^H + \sum_{ab} D_{ab} (S_{ab} - u_a u_b^H)` for aligned
-    blocks, with :math:`S_{ab}` pairing the p-th members of a and b [1]_, [2]_.
-    The matrix is unitarily similar to M, once, and each :math:`d_b`,
-    :math:`n_b - 1` times, so a function of A is that function of M and d.
-
-    More is in :ref:`theory-pair`, :ref:`theory-aligned` and :ref:`theory-functions`.
+    A function of A is that function of M and d: see :ref:`theory-pair`, :ref:`theory-aligned`
+    and :ref:`theory-functions`.
 
     References
     ----------
@@ -133,34 +118,22 @@ class BlockConstantMatrix(MatrixFunctions):
     ) -> None:
         partition = as_partition(partition)
         k = partition.n_blocks
-        between = as_numeric(between, "between", (2,))
-        if between.shape != (k, k):
-            raise ShapeError(f"between has shape {between.shape}; expected {(k, k)} for {k} blocks")
+        between = as_numbers_of_blocks(between, "between", k)
         if within is None:
             within = np.zeros(k, dtype=between.dtype)
-        within = as_numeric(within, "within", (1, 2))
-        if within.shape not in ((k,), (k, k)):
-            raise ShapeError(
-                f"within has shape {within.shape}; expected {(k,)} or {(k, k)} for {k} blocks"
-            )
+        within = as_numbers_of_blocks(within, "within", k, (1, 2))
         if check_finite:
             require_finite(between, "between")
             require_finite(within, "within")
         dtype = np.result_type(between, within)
-        within = _without_singletons(partition, np.array(within, dtype=dtype))
+        within = without_numbers_of_singletons(partition, np.array(within, dtype=dtype))
         self._set(partition, np.array(between, dtype=dtype), within)
-
-    def _set(self, partition: Partition, between: Array, within: Array) -> None:
-        super().__init__(between.dtype, (partition.n, partition.n))
-        self._partition = partition
-        self._between = frozen(between)
-        self._within = frozen(within)
 
     @classmethod
     def _trusted(
         cls, partition: Partition, between: Array, within: Array, dtype: Any
     ) -> "BlockConstantMatrix":
-        """Make a matrix from computed numbers, which nobody else changes, without checks."""
+        """Make a matrix from arrays that are correct and that nobody else changes."""
         self: BlockConstantMatrix = cls.__new__(cls)
         self._set(partition, np.asarray(between, dtype=dtype), np.asarray(within, dtype=dtype))
         return self
@@ -178,9 +151,9 @@ class BlockConstantMatrix(MatrixFunctions):
         values : array_like, shape (k, k)
             The number in each block.
         diagonal : array_like, shape (k,) or (k, k), optional
-            The numbers on the diagonals of the diagonal blocks, or (k, k) of every
-            square block, where those of blocks that are not square must equal
-            `values`. By default the same as `values`: one number in every block.
+            The number on the diagonal of each diagonal block; by default that of `values`.
+            For aligned blocks the number on the diagonal of each square block, and the
+            same as `values` for other blocks.
 
         Returns
         -------
@@ -190,9 +163,8 @@ class BlockConstantMatrix(MatrixFunctions):
         Raises
         ------
         ShapeError
-            If a shape does not fit the partition.
-        ValueError
-            If `diagonal` gives a block that is not square a second number.
+            If a shape does not fit, or `diagonal` differs from `values` in a block that is not
+            square.
 
         Examples
         --------
@@ -203,32 +175,25 @@ class BlockConstantMatrix(MatrixFunctions):
         """
         partition = as_partition(partition)
         k = partition.n_blocks
-        values = as_numeric(values, "values", (2,))
-        if values.shape != (k, k):
-            raise ShapeError(f"values has shape {values.shape}; expected {(k, k)} for {k} blocks")
+        values = as_numbers_of_blocks(values, "values", k)
         if diagonal is None:
             diagonal = np.diagonal(values)
-        diagonal = as_numeric(diagonal, "diagonal", (1, 2))
-        if diagonal.shape not in ((k,), (k, k)):
-            raise ShapeError(
-                f"diagonal has shape {diagonal.shape}; expected {(k,)} or {(k, k)} for {k} blocks"
-            )
+        diagonal = as_numbers_of_blocks(diagonal, "diagonal", k, (1, 2))
         require_finite(values, "values")
         require_finite(diagonal, "diagonal")
         dtype = np.result_type(values, diagonal)
-        own = np.diagonal(values) if diagonal.ndim == 1 else values
-        second = np.subtract(diagonal, own, dtype=dtype)
-        between = values * _outer_root(partition) + _as_square(second)
+        values, diagonal = (x.astype(dtype, copy=False) for x in (values, diagonal))
+        between, within = pair.pair_of_values(values, diagonal, partition.sizes)
         # A sum over a block that cancels to the rounding of its numbers is zero.
-        cancelled = np.abs(between) <= 2 * np.finfo(dtype).eps * np.abs(_as_square(second))
-        between[cancelled] = 0
-        return cls(partition, between.astype(dtype, copy=False), second)
+        size = np.abs(pair.as_square(between, within))
+        between[np.abs(between) <= 2 * np.finfo(dtype).eps * size] = 0
+        return cls(partition, between.astype(dtype, copy=False), within)
 
     @classmethod
     def identity(
         cls, partition: Partition | Sequence[Any], dtype: Any = np.float64
     ) -> "BlockConstantMatrix":
-        """Make the identity matrix on a partition.
+        """Make the identity matrix.
 
         Parameters
         ----------
@@ -254,106 +219,27 @@ class BlockConstantMatrix(MatrixFunctions):
         dtype = working_dtype(dtype, "dtype")
         return cls(partition, np.eye(k, dtype=dtype), np.ones(k, dtype=dtype))
 
-    # What it is
-
-    @property
-    def partition(self) -> Partition:
-        """The blocks."""
-        return self._partition
-
-    @property
-    def between(self) -> Array:
-        """What the matrix does to block means: M, (k, k), read-only."""
-        return self._between
-
-    @property
-    def within(self) -> Array:
-        """What it does to deviations from block means: d (k,) or D (k, k), read-only."""
-        return self._within
-
-    @property
-    def is_aligned(self) -> bool:
-        """Whether `within` is a matrix, for two numbers in every square block."""
-        return bool(self._within.ndim == 2)
-
-    @property
-    def values(self) -> Array:
-        """The number in each block, off its paired entries: (k, k).
-
-        In a 1 x 1 block, which has only the paired entry, it is that entry.
-        """
-        return (self._between - self._square_within) / self._real(_outer_root(self.partition))
-
-    @property
-    def diagonal_values(self) -> Array:
-        """The number on the paired entries of each block: (k,), or (k, k) if aligned."""
-        if self.is_aligned:
-            return self.values + self._within
-        return (np.diagonal(self._between) - self._within) / self._real(
-            self.partition.sizes
-        ) + self._within
-
-    @property
-    def _square_within(self) -> Array:
-        """The within numbers as a (k, k) matrix, aligned or not."""
-        return _as_square(self._within)
-
-    def _real(self, x: Array) -> Array:
-        """Convert k-sized geometry to this matrix's precision, to keep its dtype."""
-        return x.astype(real_dtype(self.dtype))
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes it stores: both arrays of the pair, and the partition."""
-        return self._between.nbytes + self._within.nbytes + self.partition.nbytes
-
-    @cached_property
-    def _cores(self) -> tuple[Core, ...]:
-        """The summands of the matrix: the between core, then the within cores."""
-        p = self.partition
-        blocks = np.arange(p.n_blocks)
-        within = np.diagonal(self._within) if self.is_aligned else self._within
-        cores = [Core.of(self._between, np.ones_like(p.sizes), blocks, "between", within)]
-        if self.is_aligned:
-            for members, _ in p.size_classes:
-                square = self._within[np.ix_(members, members)]
-                nothing = np.zeros(len(members))
-                cores.append(Core.of(square, p.sizes[members] - 1, members, "within", nothing))
-        else:
-            members = np.flatnonzero(p.sizes > 1)
-            with np.errstate(invalid="ignore"):  # what is not finite is refused later
-                diagonal = self.diagonal_values[members]
-            multiplicity = p.sizes[members] - 1
-            cores.append(Core.of(self._within[members], multiplicity, members, "within", diagonal))
-        return tuple(cores)
-
-    def _assemble_within(self, cores: Sequence[Core], results: list[Array]) -> Array:
-        """Put results for the within cores into an array like `within`."""
+    def _apply_to_cores(self, function: Callable[[Core], Array]) -> "BlockConstantMatrix":
+        between, *cores = self._cores
+        new_between = function(between)
+        results = [function(core) for core in cores]
         within = np.zeros(self._within.shape, dtype=np.result_type(*results, np.float64))
         for core, result in zip(cores, results, strict=True):
             index = np.ix_(core.blocks, core.blocks) if self.is_aligned else core.blocks
             within[index] = result
-        return within
-
-    def _map(self, function: Callable[[Core], Array]) -> "BlockConstantMatrix":
-        """Apply a function to every core: the matrix function of the whole."""
-        between, *within = self._finite_cores()
-        new_between = function(between)
-        new_within = self._assemble_within(within, [function(core) for core in within])
-        is_complex = np.iscomplexobj(new_between) or np.iscomplexobj(new_within)
+        is_complex = np.iscomplexobj(new_between) or np.iscomplexobj(within)
         dtype = np.result_type(self.dtype, np.complex64) if is_complex else self.dtype
-        return self._trusted(self.partition, new_between, new_within, dtype)
+        return self._trusted(self.partition, new_between, within, dtype)
 
-    # Products with arrays: block sums in, one multiply-add out
+    # Products with arrays
 
     def _apply(self, x: Array, out: Array | None = None) -> Array:
-        """Multiply with a validated (n,) or (n, m) array."""
         p = self.partition
         dtype = self.dtype if x.dtype == self.dtype else np.result_type(self.dtype, x.dtype)
         if not self.is_aligned:
-            return multiply(p, x, self._within, self._coefficients, dtype, out)
-        shift = self._coefficients @ block_sums(p, x)
-        return self._lift(x, self._within, shift.astype(dtype), out)
+            return multiply(p, x, self._within, self._values_in_double, dtype, out)
+        shift = (self._values_in_double @ block_sums(p, x)).astype(dtype)
+        return written_to(out, aligned_product(p, x, self._within, shift))
 
     def _chunked_product(self, x: Any) -> Any:
         x = checked(x, "x", (1, 2))
@@ -361,40 +247,7 @@ class BlockConstantMatrix(MatrixFunctions):
         if self.is_aligned:
             return None
         dtype = np.result_type(self.dtype, working_dtype(x.dtype, "x"))
-        return chunked_product(x, self.partition, self._within, self._coefficients, dtype)
-
-    @cached_property
-    def _coefficients(self) -> Array:
-        """What a product adds to block a per unit of the sum over block b: `values`, in double."""
-        double = accumulator_dtype(self.dtype)
-        return (self._between.astype(double) - self._square_within) / _outer_root(self.partition)
-
-    def _lift(self, x: Array, within: Array, shift: Array, out: Array | None = None) -> Array:
-        """Return `within` applied to x, plus the number or row of `shift` of each block."""
-        p = self.partition
-        if within.ndim == 1:
-            return multiply_add(p, x, within, shift, out)
-        x = np.ascontiguousarray(x, dtype=shift.dtype)
-        result = p.expand(shift)
-        for members, rows in p.size_classes:
-            square = within[np.ix_(members, members)].astype(shift.dtype, copy=False)
-            if p.is_contiguous and members[-1] - members[0] == len(members) - 1:
-                span, shape = slice(rows[0, 0], rows[-1, -1] + 1), (len(members), -1)
-                products.add_product(square, x[span].reshape(shape), result[span].reshape(shape))
-            else:
-                result[rows] += np.tensordot(square, x[rows], 1)
-        if out is None:
-            return result
-        out[...] = result
-        return out
-
-    def _absolute_sums(self, of_columns: bool) -> Array:
-        values = np.abs(self.values)
-        paired = np.abs(self.values + self._square_within)
-        if of_columns:
-            values, paired = values.T, paired.T
-        sums: Array = values @ self.partition.sizes + (paired - values).sum(axis=1)
-        return sums
+        return chunked_product(x, self.partition, self._within, self._values_in_double, dtype)
 
     # Algebra on the pair
 
@@ -404,16 +257,16 @@ class BlockConstantMatrix(MatrixFunctions):
     def _product(self, other: BlockOperator) -> BlockOperator | None:
         if not isinstance(other, BlockConstantMatrix):
             return product_from_left(other, self)
-        self._require_same_blocks(other)
-        return self._combine(other, operator.matmul, _multiply_within)
+        return self._combined(other, pair.multiply)
 
     def _sum(self, other: BlockOperator) -> BlockOperator | None:
         if not isinstance(other, BlockConstantMatrix):
             return None
-        self._require_same_blocks(other)
-        return self._combine(other, operator.add, _add_within)
+        return self._combined(other, pair.add)
 
-    def _require_same_blocks(self, other: "BlockConstantMatrix") -> None:
+    def _combined(
+        self, other: "BlockConstantMatrix", formula: Callable[[pair.Pair, pair.Pair], pair.Pair]
+    ) -> "BlockConstantMatrix":
         if not self.partition.same_blocks(other.partition):
             raise PartitionMismatchError(
                 f"the operands live on different partitions ({self.partition.n} variables in "
@@ -421,71 +274,16 @@ class BlockConstantMatrix(MatrixFunctions):
                 f"{other.partition.n_blocks}); bring both to "
                 f"A.partition.meet(B.partition) with refine"
             )
-
-    def _combine(
-        self,
-        other: "BlockConstantMatrix",
-        between: Callable[[Array, Array], Array],
-        within: Callable[[Array, Array], Array],
-    ) -> "BlockConstantMatrix":
-        return self._trusted(
-            self.partition,
-            between(self._between, other._between),
-            within(self._within, other._within),
-            np.result_type(self.dtype, other.dtype),
-        )
+        between, within = formula((self._between, self._within), (other.between, other.within))
+        dtype = np.result_type(self.dtype, other.dtype)
+        return self._trusted(self.partition, between, within, dtype)
 
     def _adjoint(self) -> "BlockConstantMatrix":
-        return self._trusted(
-            self.partition, self._between.conj().T, self._within.conj().T, self.dtype
-        )
+        between, within = self._between.conj().T, self._within.conj().T
+        return self._trusted(self.partition, between, within, self.dtype)
 
     def _transpose(self) -> "BlockConstantMatrix":
         return self._trusted(self.partition, self._between.T, self._within.T, self.dtype)
-
-    # Conversions
-
-    def toarray(self) -> Array:
-        """Make the dense matrix.
-
-        Returns
-        -------
-        ndarray, shape (n, n)
-            Every entry, in this matrix's dtype.
-
-        Examples
-        --------
-        >>> import blockmat as bm
-        >>> bm.BlockConstantMatrix.from_values([0, 0], [[1]], [2]).toarray()
-        array([[2., 1.],
-               [1., 2.]])
-        """
-        p = self.partition
-        dense: Array = self.values[np.ix_(p.labels, p.labels)]
-        if not self.is_aligned:
-            np.fill_diagonal(dense, self.diagonal())
-            return dense
-        numbers = self.diagonal_values
-        for members, rows in p.size_classes:
-            dense[rows[:, None], rows] = numbers[np.ix_(members, members)][..., None]
-        return dense
-
-    def diagonal(self) -> Array:
-        """Return the diagonal.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-            The diagonal entries.
-
-        Examples
-        --------
-        >>> import blockmat as bm
-        >>> bm.BlockConstantMatrix.from_values([0, 0], [[1]], [2]).diagonal()
-        array([2., 2.])
-        """
-        numbers = self.diagonal_values
-        return self.partition.expand(np.diagonal(numbers) if numbers.ndim == 2 else numbers)
 
     def refine(self, partition: Partition | Sequence[Any]) -> "BlockConstantMatrix":
         """Write the same matrix on a finer partition.
@@ -493,21 +291,20 @@ class BlockConstantMatrix(MatrixFunctions):
         Parameters
         ----------
         partition : Partition or sequence of hashable, shape (n,)
-            Every one of its blocks must lie inside one block of this partition; it
-            may also be the same blocks in another order.
+            Each of its blocks must lie inside one block of this matrix. It may be
+            the same blocks in another order.
 
         Returns
         -------
         BlockConstantMatrix
-            Equal to this one, entry by entry.
+            With the same entries.
 
         Raises
         ------
         ShapeError
-            If it has another number of variables.
+            If the partition has another number of variables.
         PartitionMismatchError
-            If it is not finer, or if the matrix is aligned and the finer blocks
-            break up its p <-> p pairs.
+            If the partition is not finer, or cuts two aligned blocks at different places.
 
         Examples
         --------
@@ -524,10 +321,11 @@ class BlockConstantMatrix(MatrixFunctions):
                 "blocks of this matrix; use A.partition.meet(partition)"
             )
         parents = self.partition.labels[fine.order[fine.offsets[:-1]]]
-        within = _refined_within(self._within, self.partition, fine, parents)
+        within = refined_within(self._within, self.partition, fine, parents)
         values = self.values[np.ix_(parents, parents)]
-        between = values * _outer_root(fine) + _as_square(within)
-        return self._trusted(fine, between, _without_singletons(fine, within), self.dtype)
+        between = pair.between_of_values(values, within, fine.sizes)
+        within = without_numbers_of_singletons(fine, within)
+        return self._trusted(fine, between, within, self.dtype)
 
     # Solving
 
@@ -553,9 +351,9 @@ class BlockConstantMatrix(MatrixFunctions):
 
         Notes
         -----
-        It is backward stable: the residual ``norm(A @ x - b)`` is of the order of the rounding of
-        ``norm(A) * norm(x) + norm(b)``, whatever the condition number. The first call factorises
-        the k x k core, at O(k\ :sup:`3`), and the matrix keeps the factors. See :ref:`theory-solve`.
+        The residual ``norm(A @ x - b)`` is a small multiple of the rounding of
+        ``norm(A) * norm(x) + norm(b)``, for any condition number (:ref:`theory-solve`). The first
+        call factorises the core, at O(k\ :sup:`3`), and the matrix keeps the factors.
 
         Examples
         --------
@@ -564,134 +362,23 @@ class BlockConstantMatrix(MatrixFunctions):
         array([1., 2., 4.])
         """
         b = self._as_operand(b, "b")
-        between, *within = self._factors
-        p, dtype = self.partition, np.result_type(self.dtype, b.dtype)
-        # Means of blocks and deviations from them are solved for apart. What rounding leaves of
-        # the deviations' mean would be lengthened by the largest inverse, so it is computed as
-        # small as it is: from deviations from a centre.
-        centre = centres(p, b)
-        mean = (block_sums(p, b, centre).T / p.sizes).T
-        root = np.sqrt(p.sizes)
-        solved = (between.solve(((centre + mean).T * root).T).T / root).T
-        if self.is_aligned:
-            deviations = multiply_add(p, b, np.ones(p.n_blocks), -mean, centre=centre)
-            return self._solve_deviations(within, deviations, solved).astype(dtype, copy=False)
-        inverse = self._assemble_within(self._cores[1:], within)
-        shift = solved - (inverse * mean.T).T
-        scale, centre = (_in_precision_of(y, dtype) for y in (inverse, centre))
-        return multiply_add(p, b, scale, shift.astype(dtype), centre=centre)
+        return self._solver.solve(b, np.result_type(self.dtype, b.dtype))
 
     @cached_property
-    def _factors(self) -> tuple[Any, ...]:
-        """Factors of dense cores, and the reciprocals of diagonal ones."""
-        return tuple(factors.factorised(core, "solve") for core in self._finite_cores())
+    def _solver(self) -> BlockSolver:
+        solver = AlignedSolver if self.is_aligned else PlainSolver
+        return solver(self.partition, self._cores)
 
-    def _solve_deviations(self, within: Sequence[Any], x: Array, shift: Array) -> Array:
-        """Solve with aligned blocks for deviations, and add the number of `shift` of each block."""
-        p = self.partition
-        solved = np.zeros(x.shape, dtype=np.result_type(x, shift))
-        for core, (members, rows) in zip(within, p.size_classes, strict=True):
-            square = core.solve(x[rows].reshape(len(members), -1))
-            solved[rows] = square.reshape(x[rows].shape)
-        mean = (block_sums(p, solved).T / p.sizes).T
-        return multiply_add(p, solved, np.ones(p.n_blocks), shift, centre=mean)
-
-    # Covariance
-
-    def trace(self) -> Any:
-        """Return the sum of the diagonal.
-
-        Returns
-        -------
-        scalar
-            In the dtype of the matrix.
-
-        Examples
-        --------
-        >>> import blockmat as bm
-        >>> bm.BlockConstantMatrix.from_values([0, 0], [[1]], [2]).trace()
-        np.float64(4.0)
-        """
-        d = np.diagonal(self._within) if self.is_aligned else self._within
-        return self.dtype.type(np.trace(self._between) + np.sum((self.partition.sizes - 1) * d))
-
-    def as_covariance(self) -> "Covariance":
-        """View a real positive semi-definite matrix as a covariance for scipy.stats.
-
-        Returns
-        -------
-        scipy.stats.Covariance
-            For `scipy.stats.multivariate_normal`: logpdf, rvs and entropy at O(n)
-            per vector, without any n x n array.
-
-        Raises
-        ------
-        DtypeError
-            If the matrix is complex.
-        NotHermitianError
-            If it is not symmetric.
-        IndefiniteMatrixError
-            If it has negative eigenvalues.
-
-        Examples
-        --------
-        >>> from scipy.stats import multivariate_normal
-        >>> import blockmat as bm
-        >>> cov = bm.BlockConstantMatrix.identity([0, 0, 1]).as_covariance()
-        >>> round(float(multivariate_normal.logpdf([0, 0, 0], cov=cov)), 4)
-        -2.7568
-        """
-        from blockmat.matrices.scipy_covariance import SingularCovariance
-
-        self._require_real()
-        if self.is_positive_definite():
-            return super().as_covariance()
-        return SingularCovariance(
-            self,
-            self._finite_cores(),
-            lambda p: self._map(lambda core: functions.power_on_range(core, p)[0]),
-        )
-
-    @cached_property
-    def _root(self) -> "BlockConstantMatrix":
-        """The square root of a positive definite matrix, in double precision."""
-        return self._positive_definite.sqrtm()
-
-    @cached_property
-    def _inverse_root(self) -> "BlockConstantMatrix":
-        return self._positive_definite.invsqrtm()
-
-    @property
-    def _positive_definite(self) -> "BlockConstantMatrix":
-        """The matrix in double precision, if it is positive definite."""
-        if not self.is_hermitian:
-            raise NotHermitianError("the matrix is not symmetric; expected a covariance matrix")
-        if not self.is_positive_definite():
-            raise IndefiniteMatrixError(
-                "the matrix is not positive definite; expected a covariance matrix of full rank"
-            )
-        return self.astype(accumulator_dtype(self.dtype))
-
-    def _whitened(self, x: Array) -> Array:
-        return _in_precision_of(self._inverse_root.dot(x), np.result_type(self.dtype, x.dtype))
-
-    def _whitened_adjoint(self, x: Array) -> Array:
-        """Multiply by the transpose of what whitens."""
-        return self._whitened(x)
-
-    def _colorized(self, x: Array) -> Array:
-        return _in_precision_of(self._root.dot(x), np.result_type(self.dtype, x.dtype))
-
-    # Display, storage
+    # Storage and display
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Save to a file that `blockmat.load` reads.
+        """Save to a file.
 
         Parameters
         ----------
         path : path-like
-            The file, in NumPy's .npz format whatever its name; it appears complete
-            or not at all.
+            The file, in NumPy's .npz format whatever its name. It is written
+            completely or not at all.
 
         Raises
         ------
@@ -702,7 +389,7 @@ class BlockConstantMatrix(MatrixFunctions):
 
         See Also
         --------
-        blockmat.load : the inverse.
+        blockmat.load : read the file.
 
         Examples
         --------
@@ -713,12 +400,8 @@ class BlockConstantMatrix(MatrixFunctions):
         >>> bm.load(path)
         <3x3 BlockConstantMatrix of 2 blocks, dtype=float64>
         """
-        archive = Archive(
-            "square",
-            {"partition": self.partition},
-            {"between": self._between, "within": self._within},
-        )
-        write_archive(archive, path)
+        arrays = {"between": self._between, "within": self._within}
+        write_archive(Archive("square", {"partition": self.partition}, arrays), path)
 
     def __repr__(self) -> str:
         aligned = "aligned " if self.is_aligned else ""
@@ -731,7 +414,7 @@ class BlockConstantMatrix(MatrixFunctions):
         return matrix_to_html(repr(self), self.values, self.partition.sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.partition, self._between, self._within)
+        return _restored, (type(self), self.partition, self._between, self._within)
 
     def __getstate__(self) -> None:
         return None
@@ -740,89 +423,25 @@ class BlockConstantMatrix(MatrixFunctions):
 def trusted_matrix(
     partition: Partition, between: Array, within: Array, dtype: Any
 ) -> BlockConstantMatrix:
-    """Make a matrix from computed numbers, which nobody else changes, without checks."""
+    """Make a matrix from arrays that are correct and that nobody else changes, without checks."""
     return BlockConstantMatrix._trusted(partition, between, within, dtype)
 
 
+def square_within(A: BlockConstantMatrix) -> Array:
+    """Return the within numbers of a matrix as (k, k), aligned or not."""
+    square: Array = pair.as_square(A.between, A.within)
+    return square
+
+
 def matrix_from_archive(archive: Archive) -> BlockConstantMatrix:
-    """Make a matrix from what `BlockConstantMatrix.save` wrote."""
+    """Make a matrix from the file content that `BlockConstantMatrix.save` wrote."""
     arrays = archive.arrays
     return BlockConstantMatrix(
         archive.partitions["partition"], arrays["between"], arrays["within"], check_finite=False
     )
 
 
-def _restore(
+def _restored(
     cls: type[BlockConstantMatrix], partition: Partition, between: Array, within: Array
 ) -> BlockConstantMatrix:
     return cls(partition, between, within, check_finite=False)
-
-
-def _outer_root(p: Partition) -> Array:
-    """``sqrt(n_a n_b)`` for every block (a, b)."""
-    root = np.sqrt(p.sizes)
-    return np.multiply.outer(root, root)
-
-
-def _in_precision_of(x: Array, dtype: Any) -> Array:
-    """Round to single precision if `dtype` is single, keeping real numbers real."""
-    kept: Array = x.astype(dtype if x.dtype.kind == "c" else real_dtype(dtype), copy=False)
-    return kept
-
-
-def _as_square(within: Array) -> Array:
-    return within if within.ndim == 2 else np.diag(within)
-
-
-def _without_singletons(p: Partition, within: Array) -> Array:
-    """Set the numbers of 1 x 1 blocks to 0, and refuse those of blocks that are not square."""
-    single = p.sizes == 1
-    if within.ndim == 1:
-        within[single] = 0
-        return within
-    wrong = np.argwhere((within != 0) & (p.sizes[:, None] != p.sizes))
-    if len(wrong):
-        a, b = wrong[0]
-        raise ShapeError(
-            f"within[{a}, {b}] is {within[a, b]}; expected 0, because blocks {a} and {b} have "
-            f"different sizes, {p.sizes[a]} and {p.sizes[b]}, and cannot be aligned"
-        )
-    within[np.ix_(single, single)] = 0
-    return within
-
-
-def _add_within(a: Array, b: Array) -> Array:
-    return a + b if a.ndim == b.ndim else _as_square(a) + _as_square(b)
-
-
-def _multiply_within(a: Array, b: Array) -> Array:
-    if a.ndim == b.ndim == 2:
-        product: Array = a @ b
-        return product
-    if a.ndim == b.ndim:
-        return a * b
-    return a[:, None] * b if a.ndim == 1 else a * b
-
-
-def _refined_within(within: Array, coarse: Partition, fine: Partition, parents: Array) -> Array:
-    """Write `within` on a finer partition whose block f lies in block ``parents[f]``."""
-    if within.ndim == 1:
-        return within[parents]
-    refined = np.zeros((fine.n_blocks, fine.n_blocks), dtype=within.dtype)
-    places = [coarse.positions[block] for block in fine]
-    for a, b in np.argwhere(within):
-        others = {places[g].tobytes(): g for g in np.flatnonzero(parents == b)}
-        for f in np.flatnonzero(parents == a):
-            g = others.get(places[f].tobytes())
-            if g is None:
-                raise PartitionMismatchError(
-                    f"partition breaks up the p <-> p pairs of the aligned blocks {a} and {b}; "
-                    f"split both at the same places"
-                )
-            refined[f, g] = within[a, b]
-    return refined
-
-
-def square_within(A: BlockConstantMatrix) -> Array:
-    """Return the within numbers of a matrix as (k, k), aligned or not."""
-    return A._square_within

@@ -1,4 +1,4 @@
-"""What a matrix gains from being a direct sum of cores, in a fixed orthonormal basis."""
+"""DirectSum: a matrix that is a direct sum of cores in a fixed orthonormal basis."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -12,28 +12,36 @@ from blockmat.matrices.whitening import WhiteningOperator
 
 
 class DirectSum(WhiteningOperator):
-    """Base of such matrices; a subclass supplies `_cores` and `_map`."""
-
-    @cached_property
-    @abstractmethod
-    def _cores(self) -> tuple[Core, ...]:
-        """The summands of the matrix: the between core, then the within cores."""
+    """Base class of such matrices (:ref:`theory-pair`); a subclass supplies the abstract methods."""
 
     @property
     @abstractmethod
     def partition(self) -> Partition:
         """The blocks."""
 
+    @cached_property
+    @abstractmethod
+    def _unchecked_cores(self) -> tuple[Core, ...]:
+        """The between core, then the within cores. They may contain NaN and infinity."""
+
+    @cached_property
+    def _cores(self) -> tuple[Core, ...]:
+        """The cores for LAPACK, which does not take NaN and infinity.
+
+        Raises `NonFiniteError` if a core contains them.
+        """
+        for core in self._unchecked_cores:
+            require_finite(core.values, core.describe())
+        return self._unchecked_cores
+
+    @abstractmethod
+    def _apply_to_cores(self, function: Callable[[Core], Array]) -> Self:
+        """Apply a function to every core, which gives that function of the matrix."""
+
+    @abstractmethod
+    def _frobenius_norm(self) -> float:
+        """Return the root of the sum of the squared magnitudes of all entries."""
+
     @abstractmethod
     def _absolute_sums(self, of_columns: bool) -> Array:
-        """Return a sum of magnitudes of entries for each block: of one of its columns, or rows."""
-
-    @abstractmethod
-    def _map(self, function: Callable[[Core], Array]) -> Self:
-        """Apply a function to every core: the matrix function of the whole."""
-
-    def _finite_cores(self) -> tuple[Core, ...]:
-        """Return the summands for LAPACK, which does not take NaN or infinity."""
-        for core in self._cores:
-            require_finite(core.values, core.describe())
-        return self._cores
+        """Return for each block (k,) the sum of magnitudes in one of its columns, or rows."""

@@ -15,7 +15,7 @@ from scipy.sparse.linalg import LinearOperator
 from blockmat.blocks.checks import Array, as_numeric, real_dtype
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums
-from blockmat.cores import spectrum
+from blockmat.cores import pair, spectrum
 from blockmat.cores.core import Core, require_hermitian
 from blockmat.matrices.operator import matvec_of_batch
 
@@ -122,8 +122,8 @@ class BlockEigenvectors(LinearOperator):  # type: ignore[misc]
         """
         p = self._partition
         first = p.order[p.offsets[:-1]]
-        root = np.sqrt(p.sizes)
-        s = (block_sums(p, x).T / root).T
+        root = pair.root(p.sizes)
+        s = pair.coordinates(block_sums(p, x).T, p.sizes).T
         shift = ((x[first] - s).T / np.where(p.sizes > 1, root - 1, 1)).T
         y = x + p.expand(shift)
         y[first] = s

@@ -1,6 +1,6 @@
-"""Inverses, powers and other functions of a matrix that is a direct sum of cores."""
+"""MatrixFunctions: inverse, powers and other functions of a direct sum of cores."""
 
-import numbers as abc_numbers
+import numbers
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from blockmat.matrices.spectrum import Spectrum
 
 
 class MatrixFunctions(Spectrum):
-    """The methods; each is that function of every core."""
+    """Base class with the methods; each is that function of every core (:ref:`theory-functions`)."""
 
     def inv(self) -> Self:
         """Invert.
@@ -20,7 +20,7 @@ class MatrixFunctions(Spectrum):
         Returns
         -------
         BlockConstantMatrix
-            The inverse, at the cost of one k x k LU factorisation.
+            The inverse.
 
         Raises
         ------
@@ -33,7 +33,7 @@ class MatrixFunctions(Spectrum):
         >>> bm.BlockConstantMatrix([0, 0], [[4.0]], [2.0]).inv().between
         array([[0.25]])
         """
-        return self._map(factors.inv)
+        return self._apply_to_cores(factors.inv)
 
     def pinv(self, rtol: float | None = None) -> Self:
         """Take the Moore-Penrose pseudo-inverse.
@@ -41,8 +41,8 @@ class MatrixFunctions(Spectrum):
         Parameters
         ----------
         rtol : float, optional
-            Singular values up to `rtol` times the largest count as zero. By default those
-            do that `matrix_rank` does not count.
+            Singular values up to `rtol` times the largest count as zero. By default the rule of
+            `matrix_rank` decides.
 
         Returns
         -------
@@ -66,7 +66,7 @@ class MatrixFunctions(Spectrum):
             if not rtol >= 0:
                 raise ValueError(f"rtol is {rtol!r}; expected 0 or more")
             cutoff = rtol * float(self.norm(2))
-        return self._map(lambda core: inverses.pinv(core, cutoff))
+        return self._apply_to_cores(lambda core: inverses.pinv(core, cutoff))
 
     def powm(self, p: float) -> Self:
         """Raise to a real power.
@@ -74,7 +74,7 @@ class MatrixFunctions(Spectrum):
         Parameters
         ----------
         p : float
-            The exponent; a negative one inverts.
+            The exponent. A negative exponent inverts.
 
         Returns
         -------
@@ -88,7 +88,7 @@ class MatrixFunctions(Spectrum):
         SingularMatrixError
             If `p` is negative and the matrix singular.
         IndefiniteMatrixError
-            If `p` is not an integer, the matrix is real, and its power is not.
+            If `p` is not an integer, and the power of a real matrix is not real.
 
         Examples
         --------
@@ -109,7 +109,7 @@ class MatrixFunctions(Spectrum):
         Raises
         ------
         IndefiniteMatrixError
-            If the matrix is real and its square root is not.
+            If the square root of a real matrix is not real.
 
         Examples
         --------
@@ -132,7 +132,7 @@ class MatrixFunctions(Spectrum):
         SingularMatrixError
             If the matrix is singular to working precision.
         IndefiniteMatrixError
-            If the matrix is real and the result is not.
+            If the result for a real matrix is not real.
 
         Examples
         --------
@@ -143,9 +143,9 @@ class MatrixFunctions(Spectrum):
         return self._power(-0.5, "invsqrtm")
 
     def _power(self, p: float, operation: str) -> Self:
-        if not isinstance(p, abc_numbers.Real) or not np.isfinite(p):
+        if not isinstance(p, numbers.Real) or not np.isfinite(p):
             raise TypeError(f"the exponent is {p!r}; expected a finite real number")
-        return self._map(lambda core: functions.power(core, float(p), operation))
+        return self._apply_to_cores(lambda core: functions.power(core, float(p), operation))
 
     def expm(self) -> Self:
         """Take the matrix exponential.
@@ -162,7 +162,7 @@ class MatrixFunctions(Spectrum):
         array([[1., 0.],
                [0., 1.]])
         """
-        return self._map(functions.exp)
+        return self._apply_to_cores(functions.exp)
 
     def logm(self) -> Self:
         """Take the principal matrix logarithm.
@@ -177,7 +177,7 @@ class MatrixFunctions(Spectrum):
         SingularMatrixError
             If the matrix is singular.
         IndefiniteMatrixError
-            If the matrix is real and its logarithm is not.
+            If the logarithm of a real matrix is not real.
 
         Examples
         --------
@@ -186,7 +186,7 @@ class MatrixFunctions(Spectrum):
         array([[0., 0.],
                [0., 0.]])
         """
-        return self._map(functions.log)
+        return self._apply_to_cores(functions.log)
 
     def funm(self, f: Callable[[Array], Any]) -> Self:
         """Apply a scalar function to the spectrum.
@@ -194,8 +194,8 @@ class MatrixFunctions(Spectrum):
         Parameters
         ----------
         f : callable
-            Takes an array of eigenvalues and returns an array of the same shape.
-            The eigenvalues are real if the matrix is Hermitian.
+            Takes an array of eigenvalues, which are real if the matrix is Hermitian, and returns
+            an array of the same shape.
 
         Returns
         -------
@@ -212,8 +212,8 @@ class MatrixFunctions(Spectrum):
         Warns
         -----
         scipy.linalg.LinAlgWarning
-            If the matrix is not Hermitian and its eigenvalues lie so close together
-            that the result may be inaccurate.
+            If a matrix that is not Hermitian has eigenvalues so close together that the result
+            may be inaccurate.
 
         Examples
         --------
@@ -222,7 +222,7 @@ class MatrixFunctions(Spectrum):
         >>> bm.BlockConstantMatrix([0, 0], [[0.0]], [np.pi]).funm(np.cos).within
         array([-1.])
         """
-        return self._map(lambda core: functions.funm(core, f))
+        return self._apply_to_cores(lambda core: functions.funm(core, f))
 
     def nearest_psd(self, min_eigenvalue: float = 0.0) -> Self:
         """Find the closest positive semi-definite matrix in the Frobenius norm.
@@ -230,13 +230,13 @@ class MatrixFunctions(Spectrum):
         Parameters
         ----------
         min_eigenvalue : float, default 0.0
-            Raise all eigenvalues to at least this.
+            The smallest eigenvalue that the result may have.
 
         Returns
         -------
         BlockConstantMatrix
-            The Hermitian part with its small eigenvalues raised, which is the
-            closest such matrix also among all matrices [1]_.
+            The Hermitian part with its small eigenvalues raised. No other such matrix, of any
+            structure, is closer [1]_.
 
         Raises
         ------
@@ -256,7 +256,7 @@ class MatrixFunctions(Spectrum):
         """
         if not 0 <= min_eigenvalue < np.inf:
             raise ValueError(f"min_eigenvalue is {min_eigenvalue!r}; expected 0 or more")
-        return self._map(lambda core: functions.clip(core, min_eigenvalue))
+        return self._apply_to_cores(lambda core: functions.clip(core, min_eigenvalue))
 
     def __pow__(self, p: Any) -> Self:
         return self.powm(p)

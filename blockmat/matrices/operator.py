@@ -383,6 +383,14 @@ def _refuse_scalar(other: Any) -> None:
         raise ValueError("@ does not take a scalar; use * instead")
 
 
+def written_to(out: Array | None, result: Array) -> Array:
+    """Write a result to `out` if it is given, and return it."""
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
 def elementwise(A: BlockOperator, f: Callable[[Array], Array], dtype: Any) -> Any:
     """Apply a function that keeps zero to the numbers that a matrix stores."""
     return A._elementwise(f, dtype)

@@ -9,20 +9,20 @@ import scipy.linalg
 from blockmat.blocks.checks import (
     Array,
     accumulator_dtype,
-    as_numeric,
     frozen,
     real_dtype,
     require_finite,
 )
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums
-from blockmat.cores import inverses
+from blockmat.cores import inverses, pair
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import PartitionMismatchError, ShapeError
 from blockmat.matrices.archive import Archive, write_archive
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.checks import as_matrix_of_shape
 from blockmat.matrices.html import matrix_to_html
-from blockmat.matrices.operator import BlockOperator
+from blockmat.matrices.operator import BlockOperator, written_to
 from blockmat.sources.recognise import as_source
 
 __all__ = ["BlockRectangularMatrix"]
@@ -81,11 +81,7 @@ class BlockRectangularMatrix(BlockOperator):
         self, row_partition: Any, col_partition: Any, between: Any, *, check_finite: bool = True
     ) -> None:
         rows, cols = as_partition(row_partition), as_partition(col_partition)
-        between = as_numeric(between, "between", (2,))
-        if between.shape != (rows.n_blocks, cols.n_blocks):
-            raise ShapeError(
-                f"between has shape {between.shape}; expected {(rows.n_blocks, cols.n_blocks)}"
-            )
+        between = as_matrix_of_shape(between, "between", (rows.n_blocks, cols.n_blocks))
         if check_finite:
             require_finite(between, "between")
         self._set(rows, cols, np.array(between))
@@ -134,12 +130,9 @@ class BlockRectangularMatrix(BlockOperator):
                [3.]])
         """
         rows, cols = as_partition(row_partition), as_partition(col_partition)
-        values = as_numeric(values, "values", (2,))
-        if values.shape != (rows.n_blocks, cols.n_blocks):
-            raise ShapeError(
-                f"values has shape {values.shape}; expected {(rows.n_blocks, cols.n_blocks)}"
-            )
-        return cls(rows, cols, (values * _root(rows, cols)).astype(values.dtype, copy=False))
+        values = as_matrix_of_shape(values, "values", (rows.n_blocks, cols.n_blocks))
+        between = values * pair.outer_root(rows.sizes, cols.sizes)
+        return cls(rows, cols, between.astype(values.dtype, copy=False))
 
     @classmethod
     def fit(
@@ -210,7 +203,7 @@ class BlockRectangularMatrix(BlockOperator):
     @property
     def values(self) -> Array:
         """The number in each block: (k, l)."""
-        root = _root(self._rows, self._cols)
+        root: Array = pair.outer_root(self._rows.sizes, self._cols.sizes)
         return (self._between / root).astype(self.dtype, copy=False)
 
     @property
@@ -285,8 +278,8 @@ class BlockRectangularMatrix(BlockOperator):
         """
         double = self._between.astype(accumulator_dtype(self.dtype))
         u, s, vh = scipy.linalg.svd(double, full_matrices=False, check_finite=False)
-        left = self._rows.expand((u.T / np.sqrt(self._rows.sizes)).T)
-        right = self._cols.expand(vh / np.sqrt(self._cols.sizes), axis=1)
+        left = self._rows.expand((u.T / pair.root(self._rows.sizes)).T)
+        right = self._cols.expand(vh / pair.root(self._cols.sizes), axis=1)
         real = real_dtype(self.dtype)
         return left.astype(self.dtype), s.astype(real), right.astype(self.dtype)
 
@@ -325,13 +318,10 @@ class BlockRectangularMatrix(BlockOperator):
     # Algebra on the core
 
     def _apply(self, x: Array, out: Array | None = None) -> Array:
-        means = (block_sums(self._cols, x).T / np.sqrt(self._cols.sizes)).T
-        lifted = ((self._between @ means).T / np.sqrt(self._rows.sizes)).T
+        means = pair.coordinates(block_sums(self._cols, x).T, self._cols.sizes).T
+        lifted = ((self._between @ means).T / pair.root(self._rows.sizes)).T
         result = self._rows.expand(lifted.astype(np.result_type(self.dtype, x)))
-        if out is None:
-            return result
-        out[...] = result
-        return out
+        return written_to(out, result)
 
     def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> "BlockRectangularMatrix":
         return self._trusted(self._rows, self._cols, f(self._between), dtype)
@@ -416,10 +406,6 @@ def rectangular_from_archive(archive: Archive) -> BlockRectangularMatrix:
 
 def _restore(rows: Partition, cols: Partition, between: Array) -> BlockRectangularMatrix:
     return BlockRectangularMatrix(rows, cols, between, check_finite=False)
-
-
-def _root(rows: Partition, cols: Partition) -> Array:
-    return np.multiply.outer(np.sqrt(rows.sizes), np.sqrt(cols.sizes))
 
 
 def _require_same_blocks(mine: Partition, theirs: Partition) -> None:

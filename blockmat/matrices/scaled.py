@@ -7,13 +7,11 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_numeric, frozen, real_dtype, require_finite
 from blockmat.blocks.partition import Partition
-from blockmat.exceptions import (
-    DtypeError,
-    ShapeError,
-)
+from blockmat.exceptions import ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.checks import require_real_dtype
 from blockmat.matrices.html import matrix_to_html
-from blockmat.matrices.operator import elementwise
+from blockmat.matrices.operator import elementwise, written_to
 from blockmat.matrices.whitening import (
     WhiteningOperator,
     colorized,
@@ -90,8 +88,7 @@ class ScaledBlockMatrix(WhiteningOperator):
                 f"matrix is a {type(matrix).__name__}; expected a BlockConstantMatrix (see fit)"
             )
         scale = as_numeric(scale, "scale", (1,))
-        if scale.dtype.kind == "c":
-            raise DtypeError(f"scale has dtype {scale.dtype}; expected real numbers")
+        require_real_dtype(scale.dtype, "scale")
         if len(scale) != matrix.shape[0]:
             raise ShapeError(f"scale has length {len(scale)}; expected {matrix.shape[0]}")
         require_finite(scale, "scale")
@@ -129,11 +126,7 @@ class ScaledBlockMatrix(WhiteningOperator):
         return self._matrix.is_hermitian
 
     def _apply(self, x: Array, out: Array | None = None) -> Array:
-        product = self._times(self._matrix.dot(self._times(x)))
-        if out is None:
-            return product
-        out[...] = product
-        return out
+        return written_to(out, self._times(self._matrix.dot(self._times(x))))
 
     def _times(self, x: Array) -> Array:
         """Multiply each row of x by its scale."""

@@ -1,4 +1,4 @@
-"""Structured matrices as a scipy.stats.Covariance."""
+"""Matrices as `scipy.stats.Covariance`."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -16,38 +16,38 @@ __all__ = ["SingularCovariance", "WhiteningCovariance"]
 
 
 class SingularCovariance(Covariance):  # type: ignore[misc]
-    """What scipy.stats needs of a positive semi-definite block-constant matrix.
+    """A positive semi-definite block-constant matrix for scipy.stats.
 
-    Whitening multiplies by the square root of the pseudo-inverse and colouring by the square
-    root. Eigenvalues that are zero to rounding are left out of both, and of the
-    rank and the pseudo-determinant, as `scipy.stats` does for singular matrices.
+    Whitening multiplies by the square root of the pseudo-inverse and colouring by the square root.
+    Both, the rank and the pseudo-determinant leave out eigenvalues that are zero to rounding
+    (:ref:`theory-rank`), as `scipy.stats` does for singular matrices.
 
     Parameters
     ----------
     matrix : BlockConstantMatrix
         A real symmetric matrix without negative eigenvalues.
     cores : sequence of Core
-        The cores that it is a direct sum of.
+        The cores of its direct sum.
     power : callable
-        Takes p and returns the p-th power of the matrix on its range.
+        Takes p and returns the matrix with its positive eigenvalues raised to the power p.
     """
 
     def __init__(self, matrix: Any, cores: Sequence[Core], power: Callable[[float], Any]) -> None:
         if not matrix.is_hermitian:
             raise NotHermitianError("a covariance must be symmetric, and the matrix is not")
-        if any((rank.signs(core) < 0).any() for core in cores):
+        if any((rank.eigenvalue_signs(core) < 0).any() for core in cores):
             raise IndefiniteMatrixError(
                 f"a covariance cannot have negative eigenvalues, and the smallest is "
                 f"{matrix.eigvalsh()[0][0]:.3g}"
             )
-        parts = [functions.power_on_range(core, 1.0) for core in cores]
+        parts = [functions.power_of_positive_part(core, 1.0) for core in cores]
         self._matrix, self._power = matrix, power
-        self._log_pdet = sum(log for _, log, _ in parts)
-        self._rank = sum(rank for _, _, rank in parts)
+        self._log_pdet = sum(part.logdet for part in parts)
+        self._rank = sum(part.rank for part in parts)
         self._shape = matrix.shape
         self._allow_singular = True
 
-    # Each on first use: densities need only the second, samples only the first.
+    # Made on first use: samples need the root only, densities the inverse root only.
 
     @cached_property
     def _root(self) -> Any:
@@ -73,7 +73,7 @@ class SingularCovariance(Covariance):  # type: ignore[misc]
         return _apply_to_last_axis(self._root, x)
 
     def _support_mask(self, x: Array) -> Array:
-        """Whether x lies in the range of the matrix, to rounding."""
+        """Tell for each vector whether it lies in the range of the matrix, to rounding."""
         outside = x - _apply_to_last_axis(self._projector, x)
         tolerance = 1e3 * np.finfo(self._matrix.dtype).eps * np.linalg.norm(x, axis=-1)
         mask: Array = np.linalg.norm(outside, axis=-1) <= tolerance
@@ -87,7 +87,7 @@ def _apply_to_last_axis(A: Any, x: Array) -> Array:
 
 
 class WhiteningCovariance(Covariance):  # type: ignore[misc]
-    """What scipy.stats needs of a positive definite covariance.
+    """A positive definite matrix that whitens and colours, for scipy.stats.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class WhiteningCovariance(Covariance):  # type: ignore[misc]
     """
 
     def __init__(self, matrix: Any) -> None:
-        matrix.whiten(np.zeros(matrix.shape[0]))  # refuses other matrices
+        matrix.whiten(np.zeros(matrix.shape[0]))  # raises unless it is positive definite
         self._matrix = matrix
         self._log_pdet = float(matrix.astype(np.float64).logdet())
         self._rank = matrix.shape[0]

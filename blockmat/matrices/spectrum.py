@@ -1,7 +1,7 @@
-"""Eigenvalues of a matrix that is a direct sum of cores, and what follows from them."""
+"""Spectrum: eigenvalues, singular values, and what follows from them."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,23 +9,22 @@ import numpy as np
 from blockmat.blocks.checks import Array, accumulator_dtype, real_dtype
 from blockmat.cores import factors, rank, spectrum
 from blockmat.cores.core import Core, require_hermitian
-from blockmat.cores.scale import exponent_of, largest_of, times_power
 from blockmat.matrices.direct_sum import DirectSum
 from blockmat.matrices.eigenvectors import BlockEigh, decompose
 
 
 class Spectrum(DirectSum):
-    """The methods; each joins the spectra of the cores."""
+    """Base class with the methods; each joins the spectra of the cores (:ref:`theory-pair`)."""
 
     @property
     def is_hermitian(self) -> bool:
-        """Whether it equals its conjugate transpose, to rounding.
+        """Whether the matrix equals its conjugate transpose, to rounding.
 
-        In `between` and in an aligned `within`, two entries (a, b) and (b, a) may differ by
-        ``8 * sqrt(k) * eps`` times the smaller of the scales of a and b: the largest magnitude in
-        row and column a, and in row and column b. The rounding of a product needs this.
+        Entries (a, b) and (b, a) of a core may differ by ``8 sqrt(k) eps`` times the smaller of
+        two magnitudes: the largest in row and column a, and in row and column b
+        (:ref:`theory-rank`).
         """
-        return all(core.is_hermitian for core in self._cores)
+        return all(core.is_hermitian for core in self._unchecked_cores)
 
     def eigvalsh(self) -> tuple[Array, Array]:
         """Return the eigenvalues of a Hermitian matrix.
@@ -33,9 +32,9 @@ class Spectrum(DirectSum):
         Returns
         -------
         values : ndarray, shape (r,)
-            The eigenvalues, ascending; equal ones from different cores are not joined.
+            The eigenvalues, ascending. Equal eigenvalues of different cores stay separate.
         multiplicities : ndarray of int, shape (r,)
-            How often each occurs; they add up to n.
+            How often each occurs. Their sum is n.
 
         Raises
         ------
@@ -48,22 +47,21 @@ class Spectrum(DirectSum):
         >>> bm.BlockConstantMatrix([0, 0, 0], [[4.0]], [2.0]).eigvalsh()
         (array([2., 4.]), array([2, 1]))
         """
-        cores = self._finite_cores()
-        for core in cores:
+        for core in self._cores:
             require_hermitian(core, "eigvalsh")
-        values, multiplicities = self._collect(cores, spectrum.eigvalsh)
+        values, multiplicities = self._joined(spectrum.eigvalsh)
         ascending = np.argsort(values, kind="stable")
         return values[ascending], multiplicities[ascending]
 
     def eigvals(self) -> tuple[Array, Array]:
-        """Return the eigenvalues of a matrix that need not be Hermitian.
+        """Return the eigenvalues of any matrix.
 
         Returns
         -------
         values : ndarray, shape (r,)
             The eigenvalues, in no particular order.
         multiplicities : ndarray of int, shape (r,)
-            How often each occurs; they add up to n.
+            How often each occurs. Their sum is n.
 
         Examples
         --------
@@ -71,7 +69,7 @@ class Spectrum(DirectSum):
         >>> bm.BlockConstantMatrix([0, 0, 0], [[4.0]], [2.0]).eigvals()
         (array([4.+0.j, 2.+0.j]), array([1, 2]))
         """
-        return self._collect(self._finite_cores(), spectrum.eigvals)
+        return self._joined(spectrum.eigvals)
 
     def svdvals(self) -> tuple[Array, Array]:
         """Return the singular values.
@@ -81,7 +79,7 @@ class Spectrum(DirectSum):
         values : ndarray, shape (r,)
             The singular values, descending.
         multiplicities : ndarray of int, shape (r,)
-            How often each occurs; they add up to n.
+            How often each occurs. Their sum is n.
 
         Examples
         --------
@@ -89,29 +87,28 @@ class Spectrum(DirectSum):
         >>> bm.BlockConstantMatrix([0, 0, 0], [[-4.0]], [2.0]).svdvals()
         (array([4., 2.]), array([1, 2]))
         """
-        values, multiplicities = self._collect(self._finite_cores(), spectrum.svdvals)
+        values, multiplicities = self._joined(spectrum.svdvals)
         descending = np.argsort(-values, kind="stable")
         return values[descending], multiplicities[descending]
 
-    def _collect(
-        self, cores: Sequence[Core], spectrum: Callable[[Core], Array]
-    ) -> tuple[Array, Array]:
-        values = np.concatenate([spectrum(core) for core in cores])
+    def _joined(self, values_of: Callable[[Core], Array]) -> tuple[Array, Array]:
+        """Return eigenvalues or singular values of all cores, and their multiplicities."""
+        values = np.concatenate([values_of(core) for core in self._cores])
         dtype = self.dtype
         if values.dtype.kind == "c":
             dtype = np.result_type(dtype, np.complex64)
         elif dtype.kind == "c":
             dtype = real_dtype(dtype)
-        return values.astype(dtype), np.concatenate([core.multiplicity for core in cores])
+        return values.astype(dtype), np.concatenate([core.multiplicity for core in self._cores])
 
     def eigh(self) -> BlockEigh:
-        """Decompose a Hermitian matrix without forming its eigenvectors.
+        """Decompose a Hermitian matrix without storing its eigenvectors.
 
         Returns
         -------
         BlockEigh
-            With ``values``, ``multiplicities`` and ``vectors``, an orthogonal
-            LinearOperator V with ``A = V diag(repeat(values, multiplicities)) V^H``.
+            With ``values``, ``multiplicities`` and ``vectors``, a unitary LinearOperator V
+            with ``A = V diag(repeat(values, multiplicities)) V^H``.
 
         Raises
         ------
@@ -129,7 +126,7 @@ class Spectrum(DirectSum):
         >>> bool(np.allclose(y, A @ x))
         True
         """
-        return decompose(self.partition, self._finite_cores(), self.dtype)
+        return decompose(self.partition, self._cores, self.dtype)
 
     def slogdet(self) -> tuple[Any, Any]:
         """Return the sign and the logarithm of the absolute determinant.
@@ -137,7 +134,7 @@ class Spectrum(DirectSum):
         Returns
         -------
         sign : scalar
-            1, 0 or -1 for a real matrix, a complex number of modulus 1 or 0 else.
+            1, 0 or -1 for a real matrix. For a complex one 0, or a number of modulus 1.
         logabsdet : scalar
             The natural logarithm; minus infinity for a singular matrix.
 
@@ -147,7 +144,7 @@ class Spectrum(DirectSum):
         >>> bm.BlockConstantMatrix([0, 0], [[-1.0]], [1.0]).slogdet()
         (np.float64(-1.0), np.float64(0.0))
         """
-        parts = [factors.slogdet(core) for core in self._finite_cores()]
+        parts = [factors.slogdet(core) for core in self._cores]
         real = real_dtype(self.dtype)
         sign = self.dtype.type(np.prod([sign for sign, _ in parts]))
         return sign, real.type(sum(logdet for _, logdet in parts))
@@ -178,12 +175,7 @@ class Spectrum(DirectSum):
         """
         real = real_dtype(self.dtype)
         if ord in (None, "fro"):
-            exponent = exponent_of(max(largest_of(core.values) for core in self._cores))
-            squares = [
-                np.sum((np.abs(times_power(core.values, -exponent)) ** 2).T * core.multiplicity)
-                for core in self._cores
-            ]
-            return real.type(times_power(np.sqrt(sum(squares)), exponent))
+            return real.type(self._frobenius_norm())
         if ord in ("nuc", 2, -2):
             values, multiplicities = self.svdvals()
             if ord == "nuc":
@@ -205,7 +197,7 @@ class Spectrum(DirectSum):
         Returns
         -------
         scalar
-            ``norm(A, p) * norm(inv(A), p)``, infinite for a singular matrix.
+            ``norm(A, p) * norm(inv(A), p)``; infinity for a singular matrix.
 
         Raises
         ------
@@ -238,9 +230,8 @@ class Spectrum(DirectSum):
         Parameters
         ----------
         tol : float, optional
-            Singular values up to `tol` count as zero. By default each core is scaled to
-            entries near 1, and singular values up to ``8 sqrt(k) eps`` count as zero then;
-            numbers of `within` if they are zero.
+            Singular values up to `tol` count as zero. The default rule depends neither on n nor
+            on the units of the variables (:ref:`theory-rank`).
 
         Returns
         -------
@@ -252,11 +243,6 @@ class Spectrum(DirectSum):
         ValueError
             If `tol` is negative.
 
-        Notes
-        -----
-        The default depends neither on n nor on the units of the variables. It is also what
-        `pinv`, `cond`, `is_positive_definite` and `as_covariance` go by: :ref:`theory-rank`.
-
         Examples
         --------
         >>> import blockmat as bm
@@ -264,20 +250,19 @@ class Spectrum(DirectSum):
         2
         """
         if tol is None:
-            cores = self._finite_cores()
-            return sum(rank.rank(core) for core in cores)
+            return sum(rank.rank(core) for core in self._cores)
         if not tol >= 0:
             raise ValueError(f"tol is {tol!r}; expected 0 or more")
         values, multiplicities = self.svdvals()
         return int(multiplicities[values > tol].sum())
 
     def is_positive_definite(self) -> bool:
-        """Whether the matrix is Hermitian with positive eigenvalues only.
+        """Tell whether the matrix is Hermitian and has only positive eigenvalues.
 
         Returns
         -------
         bool
-            True if all eigenvalues are positive, beyond the rounding that `matrix_rank` has.
+            True if all eigenvalues are positive by the rule of `matrix_rank`.
 
         Examples
         --------
@@ -285,4 +270,4 @@ class Spectrum(DirectSum):
         >>> bm.BlockConstantMatrix.identity([0, 0, 1]).is_positive_definite()
         True
         """
-        return all(rank.is_positive_definite(core) for core in self._finite_cores())
+        return all(rank.is_positive_definite(core) for core in self._cores)

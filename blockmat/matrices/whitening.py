@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from blockmat.blocks.checks import Array, as_raw_array, working_dtype
 from blockmat.exceptions import DtypeError, ShapeError
+from blockmat.matrices.checks import require_real_dtype
 from blockmat.matrices.operator import BlockOperator, SquareBlockOperator
 
 if TYPE_CHECKING:
@@ -124,8 +125,7 @@ class WhiteningOperator(SquareBlockOperator):
         if given.shape[-1] != self.shape[0]:
             raise ShapeError(f"x has shape {given.shape}; expected (..., {self.shape[0]})")
         dtype = working_dtype(given.dtype, "x")
-        if dtype.kind == "c":
-            raise DtypeError(f"x has dtype {dtype}; expected real numbers")
+        require_real_dtype(dtype, "x")
         columns = given.reshape(-1, given.shape[-1]).T.astype(dtype, copy=False)
         return function(columns).T.reshape(given.shape)
 

@@ -1,8 +1,7 @@
-"""Optimizers that precondition with block-constant matrices.
+"""Optimizers with block-constant preconditioners.
 
-`BlockAdaGrad` and `minimize` work on NumPy arrays, `newton_preconditioner` for
-SciPy's solvers, and `blockmat.optim.torch.BlockAdaGrad` (extra ``torch``) trains
-PyTorch models.
+`BlockAdaGrad` and `minimize` work on NumPy arrays, and `newton_preconditioner` is for SciPy's
+solvers. `blockmat.optim.torch.BlockAdaGrad` (extra ``torch``) trains PyTorch models.
 
 May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.cores`, `blockmat.sources`,
 `blockmat.matrices`, `blockmat.fitting`.

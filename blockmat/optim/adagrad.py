@@ -20,71 +20,63 @@ _SETTINGS = ("lr", "momentum", "damping", "update_interval", "decay")
 
 
 class BlockAdaGrad:
-    r"""Full-matrix AdaGrad whose matrix is block-constant.
+    r"""Full-matrix AdaGrad with a block-constant matrix.
 
     Parameters
     ----------
     partition : Partition or sequence of hashable, shape (n,), or list of them
-        The blocks of the variables, or a label for each; a list (of partitions or
-        arrays of labels) for several arrays that are updated together.
+        The blocks, or a label for each variable. A list of partitions or label arrays updates
+        several arrays together.
     lr : float, default 0.01
-        The learning rate, in units of the variables. The attribute may be changed
-        between steps.
+        The learning rate, in units of the variables. The attribute may be changed between
+        steps.
     momentum : float, default 0.0
         The momentum coefficient, from 0 to below 1.
     damping : float, default 1e-3
-        What is added to the eigenvalues of each core (between blocks, and within), relative
-        to the largest of that core; at least the rounding of the gradient's dtype.
+        Added to the eigenvalues of each core, relative to the largest eigenvalue of that core;
+        at least the machine epsilon of the gradient's dtype.
     update_interval : int, default 1
-        The longest time, in steps, that an inverse square root is used. Early steps,
-        where the sum changes fast, renew it more often: once an eighth of all steps so
-        far has passed.
+        The largest number of steps between two updates of the inverse square root. Early on it
+        is updated more often, after an eighth of all steps so far.
     aligned : bool, default False
-        Two numbers in every square block, as for `blockmat.fit`.
+        Whether every square block has two numbers, as for `blockmat.fit`.
     decay : float, optional
-        The factor below 1 of an exponential average of outer products, whose weights
-        add up to 1; by default they are summed, as AdaGrad does.
+        The decay, between 0 and 1, of an exponential average of the outer products. By default
+        they are summed, as in AdaGrad.
 
     Attributes
     ----------
     n_steps : int
-        The number of steps made.
+        The number of steps so far.
 
     Raises
     ------
     PartitionError
         If the labels are not a partition.
     ValueError
-        If a number is out of range.
+        If an option is out of range.
 
     See Also
     --------
-    minimize : a loop around it.
+    minimize : calls it in a loop.
     blockmat.optim.torch.BlockAdaGrad : for PyTorch, with other defaults and more options.
 
     Notes
     -----
-    With P the projection onto block-constant matrices [1]_, step t is
+    Step t is full-matrix AdaGrad [2]_ with the projection P onto block-constant matrices [1]_:
 
     .. math::
 
         G_t = P \sum_{s \le t} g_s g_s^H, \quad
         v_t = \mu v_{t-1} + (G_t + \delta \Lambda_t)^{-1/2} g_t, \quad
-        x_{t+1} = x_t - \eta v_t,
+        x_{t+1} = x_t - \eta v_t.
 
-    full-matrix AdaGrad [2]_ on the projected matrix. :math:`\Lambda_t` multiplies block
-    means by the largest eigenvalue of M, the between core of :math:`G_t`, and deviations
-    from them by the largest of its within core: one :math:`\delta I` for both would drown
-    the smaller of the two. A core that is still zero leaves its directions alone. So does one
-    that is rounding beside the other: the root of a core is multiplied by
-    :math:`w / (w + \varepsilon e)`, with w its largest eigenvalue, e the largest mean square of
-    the entries of a block, summed likewise, and :math:`\varepsilon` the rounding of the gradient's
-    dtype.
-
-    A step costs O(n + k\ :sup:`2`), or O(n k) if aligned, and O(k\ :sup:`3`) where the root is
-    renewed. Sums are kept in double precision.
-
-    The derivation is in :ref:`theory-adagrad`.
+    :math:`\Lambda_t` multiplies block means by the largest eigenvalue of the between core of
+    :math:`G_t`, and deviations from the means by the largest eigenvalue of its within core.
+    In the directions of a core that is zero the step is zero, and it is small if the core is only
+    rounding relative to the other. A step takes O(n + k\ :sup:`2`), or O(n k) if aligned, and
+    O(k\ :sup:`3`) more to update the root. Sums are in double precision. See
+    :ref:`theory-adagrad`.
 
     References
     ----------
@@ -144,19 +136,19 @@ class BlockAdaGrad:
         Parameters
         ----------
         x : ndarray with n entries, or list of them
-            The variables, of any shape; entries are numbered in C order.
+            The variables, of any shape. The partition numbers the entries in C order.
         grad : array_like, of the shape of `x`, or list of them
-            The gradient there. It is not changed.
+            The gradient at `x`. It is not changed.
 
         Raises
         ------
         TypeError
             If `x` is not a writable array of floating-point or complex numbers.
         ShapeError
-            If `x` and `grad` differ in shape, or from the partition.
+            If `x` and `grad` differ in shape, or have not as many entries as the partition.
         NonFiniteError
-            If `grad` contains NaN or infinity, or its squares overflow in double precision;
-            nothing has changed then.
+            If `grad` contains NaN or infinity, or its squares overflow in double precision.
+            Nothing is changed before an error.
 
         Examples
         --------
@@ -182,12 +174,12 @@ class BlockAdaGrad:
             self._last_refresh = self.n_steps
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the next step depends on, as a copy.
+        """Return a copy of the settings and of the state of the optimizer.
 
         Returns
         -------
         dict
-            For `load_state_dict`; it can be pickled.
+            The state for `load_state_dict`. It can be pickled.
 
         Examples
         --------
@@ -200,21 +192,21 @@ class BlockAdaGrad:
         return state | {"arrays": [slot.state() for slot in self._slots]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from where another optimizer was.
+        """Restore the settings and the state of an optimizer.
 
         Parameters
         ----------
         state_dict : dict
-            What `state_dict` returned; it is copied.
+            The result of `state_dict`. It is copied.
 
         Raises
         ------
         ValueError
-            If it is not complete, or a setting is out of range.
+            If an entry is missing, or a setting is out of range.
         PartitionMismatchError
-            If it is of other blocks.
+            If it belongs to other blocks.
         ShapeError
-            If it has a momentum of another shape. Nothing has changed in any of these cases.
+            If its momentum has another shape. Nothing is changed before an error.
 
         Examples
         --------
@@ -243,7 +235,7 @@ class BlockAdaGrad:
             slot.load_state(state)
 
     def _checked(self, x: Any, grad: Any) -> list[tuple[Array, Array, float]]:
-        """Return variables and gradients that fit the partitions, and what `squares` become."""
+        """Check the arrays; return variables, gradients and the new sums of squares."""
         if not self._several:
             return [self._slots[0].checked(x, grad, "", self.damping, self.decay)]
         for name, given in (("x", x), ("grad", grad)):
@@ -277,7 +269,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
 
 
 class _Slot:
-    """What belongs to one array: the sum, its inverse square root and the past updates."""
+    """The state for one array: the sum, its inverse square root and the momentum."""
 
     def __init__(self, partition: Partition, aligned: bool) -> None:
         self.partition = partition
@@ -371,7 +363,7 @@ class _Slot:
 
 
 def _sum_of_squares(g: Array) -> float:
-    """Return it in double precision, infinity if it overflows."""
+    """Return the sum of squared absolute values in double precision; infinity if it overflows."""
     with np.errstate(over="ignore", under="ignore"):
         squares = float(np.vdot(g, g).real)
         if np.isfinite(squares) and squares > np.finfo(g.dtype).tiny:

@@ -1,8 +1,8 @@
-"""minimize: a loop around BlockAdaGrad with the interface of scipy.optimize.minimize."""
+"""minimize: BlockAdaGrad with the interface of scipy.optimize.minimize."""
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["minimize"]
 
-_CONVERGED, _MAXITER, _STOPPED, _NON_FINITE = 0, 1, 99, 3  # 99 is SciPy's for a callback
+_CONVERGED, _MAXITER, _STOPPED, _NON_FINITE = 0, 1, 99, 3  # SciPy's methods return 99 as well
 _MESSAGES = {
     _CONVERGED: "The largest entry of the gradient is at most gtol.",
     _MAXITER: "The maximum number of iterations has been reached.",
@@ -48,59 +48,52 @@ def minimize(
     Parameters
     ----------
     fun : callable
-        ``fun(x, *args)`` returns the value and the gradient (n,), or with a callable
-        `jac` the value alone. It may be stochastic, such as the loss of a batch.
+        ``fun(x, *args)`` returns the value and the gradient (n,), or only the value if `jac` is
+        a function. It may be random, such as the loss of a batch.
     x0 : array_like, shape (n,)
-        Where to start; it is not changed.
+        The starting point; it is not changed.
     args : tuple, default ()
         Further arguments of `fun` and `jac`.
     partition : Partition or sequence of hashable, shape (n,)
-        The blocks of the variables, or a label for each.
+        The blocks, or a label for each variable.
     jac : True or callable, default True
-        Whether `fun` returns the gradient too, or the function ``jac(x, *args)`` that does.
-    lr : float, default 0.01
-        The learning rate; see `BlockAdaGrad` for it and the next five.
-    momentum : float, default 0.0
-        The momentum coefficient.
-    damping : float, default 1e-3
-        What is added to the eigenvalues of each core, relative to the largest.
-    update_interval : int, default 1
-        The longest time, in steps, that an inverse square root is used.
-    aligned : bool, default False
-        Two numbers in every square block.
-    decay : float, optional
-        The factor of an exponential average.
+        True if `fun` returns the gradient too, or the function ``jac(x, *args)`` that returns
+        it.
+    lr, momentum, damping, update_interval, aligned, decay : optional
+        As for `BlockAdaGrad`.
     gtol : float, default 1e-5
-        Stop where no entry of the gradient is larger.
+        Stop if no entry of the gradient is larger in absolute value.
     maxiter : int, default 1000
-        Stop after so many steps.
+        The largest number of steps.
     callback : callable, optional
-        Called after each step as ``callback(intermediate_result=r)`` if that is its
-        parameter's name, with an `OptimizeResult` of ``x`` and ``fun``, and otherwise as
-        ``callback(x)``. If it raises `StopIteration`, the loop ends.
+        Called after each step as ``callback(x)``, or as ``callback(intermediate_result=r)`` if
+        its only parameter has that name, where r is an `OptimizeResult` with ``x`` and ``fun``.
+        `StopIteration` from the callback ends the loop.
     progress : bool, optional
         Whether to show a progress bar; by default in a terminal, if tqdm is installed.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        With ``x``, ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``, ``status``
-        and ``message``. Where a value or gradient is not finite, the loop ends with
-        status 3 at the last point before.
+        The fields ``x``, ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``, ``status``
+        and ``message``. If a value or gradient is not finite, the loop ends with status 3 at
+        the last point where both were.
 
     Raises
     ------
     ShapeError
-        If `x0` or a gradient has another shape than (n,).
+        If the shape of `x0` or of a gradient is not (n,).
+    TypeError
+        If `jac` is neither True nor a function.
     NonFiniteError
         If `x0` is not finite, or the squares of a gradient overflow.
     ValueError
-        If a number is out of range.
+        If an option is out of range.
 
     See Also
     --------
-    BlockAdaGrad : one step, for loops of your own.
-    scipy.optimize.minimize : for methods with a line search.
+    BlockAdaGrad : one step at a time.
+    scipy.optimize.minimize : methods with a line search.
 
     Examples
     --------
@@ -121,45 +114,53 @@ def minimize(
     if jac is not True and not callable(jac):
         raise TypeError(f"jac is {jac!r}; expected True or a function")
 
-    def evaluate(x: Array) -> tuple[float, Array]:
+    def evaluate(x: Array) -> _Point:
         value, grad = fun(x, *args) if jac is True else (fun(x, *args), jac(x, *args))
         grad = as_numeric(grad, "the gradient", (1,))
         if grad.shape != x.shape:
             raise ShapeError(f"the gradient has shape {grad.shape}; expected {x.shape}")
-        return float(value), grad
+        return _Point(x, float(value), grad)
 
     report = _reporter(callback)
-    value, grad = evaluate(x)
+    point = evaluate(x)
+    if not point.is_finite():
+        return _result(point, 0, _NON_FINITE)
     n_steps, status = 0, _MAXITER
-    if not _is_finite(value, grad):
-        return _result(x, value, grad, n_steps, 1, _NON_FINITE)
     for _ in track(range(maxiter), maxiter, "minimize", progress):
-        if np.abs(grad).max() <= gtol:
+        if np.abs(point.grad).max() <= gtol:
             break
-        before = x.copy()
-        optimizer.step(x, grad)
+        x = point.x.copy()
+        optimizer.step(x, point.grad)
         n_steps += 1
-        next_value, next_grad = evaluate(x)
-        if not _is_finite(next_value, next_grad):
-            x, status = before, _NON_FINITE
+        moved = evaluate(x)
+        if not moved.is_finite():
+            status = _NON_FINITE
             break
-        value, grad = next_value, next_grad
+        point = moved
         try:
-            report(x, value)
+            report(x, point.value)
         except StopIteration:
             status = _STOPPED
             break
-    if status == _MAXITER and np.abs(grad).max() <= gtol:
+    if status == _MAXITER and np.abs(point.grad).max() <= gtol:
         status = _CONVERGED
-    return _result(x, value, grad, n_steps, n_steps + 1, status)
+    return _result(point, n_steps, status)
 
 
-def _is_finite(value: float, grad: Array) -> bool:
-    return bool(np.isfinite(value) and np.isfinite(grad).all())
+class _Point(NamedTuple):
+    """A point with the value and the gradient there."""
+
+    x: Array
+    value: float
+    grad: Array
+
+    def is_finite(self) -> bool:
+        """Whether the value and the gradient are finite."""
+        return bool(np.isfinite(self.value) and np.isfinite(self.grad).all())
 
 
 def _reporter(callback: Callable[..., Any] | None) -> Callable[[Array, float], Any]:
-    """Return how to call the callback, told by its signature as SciPy does."""
+    """Return a function that calls the callback as its signature asks, like SciPy."""
     if callback is None:
         return lambda x, fun: None
     if set(inspect.signature(callback).parameters) == {"intermediate_result"}:
@@ -167,16 +168,15 @@ def _reporter(callback: Callable[..., Any] | None) -> Callable[[Array, float], A
     return lambda x, fun: callback(x.copy())
 
 
-def _result(
-    x: Array, value: float, grad: Array, n_steps: int, n_calls: int, status: int
-) -> "OptimizeResult":
+def _result(point: _Point, n_steps: int, status: int) -> "OptimizeResult":
+    n_calls = n_steps + 1
     return _optimize_result(
-        x=x, fun=value, jac=grad, nit=n_steps, nfev=n_calls, njev=n_calls,
+        x=point.x, fun=point.value, jac=point.grad, nit=n_steps, nfev=n_calls, njev=n_calls,
         status=status, success=status == _CONVERGED, message=_MESSAGES[status],
     )  # fmt: skip
 
 
 def _optimize_result(**fields: Any) -> "OptimizeResult":
-    from scipy.optimize import OptimizeResult  # not with the package, which would load slowly
+    from scipy.optimize import OptimizeResult  # imported here because it loads slowly
 
     return OptimizeResult(**fields)

@@ -1,4 +1,4 @@
-"""newton_preconditioner: the damped inverse of a Hessian's block-constant fit."""
+"""newton_preconditioner: the damped inverse of the block-constant fit of a Hessian."""
 
 from typing import Any
 
@@ -21,33 +21,32 @@ def newton_preconditioner(
     n_probes: int = 32,
     random_state: Any = None,
 ) -> BlockConstantMatrix:
-    r"""Fit a Hessian and return the damped inverse, positive definite.
+    r"""Fit a Hessian and return the damped, positive definite inverse of the fit.
 
     Parameters
     ----------
     hessian : LinearOperator, array_like or sparse matrix, shape (n, n)
-        The symmetric Hessian; Hessian-vector products suffice, as a
-        `scipy.sparse.linalg.LinearOperator`.
+        The symmetric Hessian. A `scipy.sparse.linalg.LinearOperator` needs only
+        Hessian-vector products.
     partition : Partition or sequence of hashable, shape (n,)
-        The blocks of the variables, or a label for each.
+        The blocks, or a label for each variable.
     damping : float, default 1e-3
-        The smallest eigenvalue that is inverted, relative to the largest: smaller
-        and negative ones are raised to it.
+        Eigenvalues below this fraction of the largest are raised to it, also negative ones.
     aligned : bool, default False
-        Two numbers in every square block, as for `blockmat.fit`.
+        Whether every square block has two numbers, as for `blockmat.fit`.
     diagonal : array_like, shape (n,), optional
-        The diagonal of the Hessian, where it is known: the fit is exact then, and
-        estimated from random vectors otherwise.
+        The diagonal of a LinearOperator. With it the fit is exact; otherwise the diagonal is
+        estimated from products with random vectors.
     n_probes : int, default 32
-        How many random vectors; as for `blockmat.fit`.
+        The number of these random vectors.
     random_state : int or numpy.random.Generator, optional
-        Where they come from.
+        The source of the random vectors.
 
     Returns
     -------
     BlockConstantMatrix
-        The preconditioner: ``-(P @ grad)`` is the block-Newton step, and it is what
-        `scipy.sparse.linalg.cg` takes as ``M``.
+        The preconditioner P. The Newton step is ``-(P @ grad)``, and `scipy.sparse.linalg.cg`
+        takes P as ``M``.
 
     Raises
     ------
@@ -62,13 +61,13 @@ def newton_preconditioner(
 
     Notes
     -----
-    With P H the fit and :math:`\lambda` its largest eigenvalue, the result is
-    :math:`f(P H)^{-1}` for :math:`f(x) = \max(x, \delta \lambda)`. Of a LinearOperator it needs
-    k products, and `n_probes` more without its diagonal.
+    With :math:`\hat H` the fit, :math:`\lambda` its largest eigenvalue and :math:`\delta` the
+    damping, the result is :math:`f(\hat H)^{-1}` for :math:`f(x) = \max(x, \delta \lambda)`. It
+    needs k products with a LinearOperator, and `n_probes` more without the diagonal.
 
     Examples
     --------
-    A Newton step for a quadratic function whose Hessian is block-constant is exact:
+    For a quadratic function with a block-constant Hessian, one Newton step is exact:
 
     >>> import numpy as np
     >>> import blockmat as bm

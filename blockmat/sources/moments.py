@@ -27,7 +27,7 @@ class Moments:
 
     @classmethod
     def zero(cls, p: Partition, aligned: bool) -> "Moments":
-        """Return the moments of nothing."""
+        """Return moments of nothing."""
         k = p.n_blocks
         return cls(p, np.zeros((k, k)), np.zeros((k, k) if aligned else k))
 

@@ -2,9 +2,9 @@
 Aligned blocks: two numbers in every block
 ==========================================
 
-Ten properties of cell nuclei, each as its mean, its standard error and its worst value: three blocks of ten variables
-in the same order. The mean radius has more to do with the worst radius than with the worst texture. With
-``aligned=True`` every block has a second number for such pairs.
+The data set contains ten properties of cell nuclei, each with its mean, standard error and worst value. These are
+three blocks of ten variables in the same order. The mean radius has a higher correlation with the worst radius than
+with the worst texture. With ``aligned=True`` every block has a second value for such pairs.
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +18,7 @@ R = np.corrcoef(np.log1p(data.data), rowvar=False)
 p = bm.Partition.from_sizes([10, 10, 10])
 
 fits = {
-    "one number a block": bm.fit(R, p, numbers=1),
+    "one value per block": bm.fit(R, p, numbers=1),
     "two in diagonal blocks": bm.fit(R, p),
     "two in every block": bm.fit(R, p, aligned=True),
 }
@@ -34,7 +34,7 @@ figure.colorbar(picture, ax=axes, shrink=0.8)
 plt.show()
 
 # %%
-# The second numbers, for pairs of means, errors and worst values of one property:
+# The second values are the mean correlations between two statistics of the same property:
 
 aligned = fits["two in every block"]
 kinds = ("mean", "error", "worst")
@@ -45,7 +45,7 @@ for i, row in enumerate(aligned.values + aligned.within):
     )
 
 # %%
-# All of the algebra holds for aligned matrices too. The inverse is exact, and aligned again:
+# All operations work for aligned matrices. The inverse is exact, and it is aligned too:
 
 inverse = aligned.inv()
 print(inverse, np.allclose(inverse.toarray(), np.linalg.inv(aligned.toarray())))

@@ -1,9 +1,9 @@
 """
-Blocks that are intervals: bands of a photograph
-================================================
+Find intervals: bands of a photograph
+=====================================
 
-Rows of a photograph in their order: where does the sky end, where does the lake begin? With ``contiguous=True`` blocks are intervals,
-found by dynamic programming over where each ends.
+This example divides the rows of a photograph into six bands, such as the sky and the lake. With ``contiguous=True`` the
+blocks are intervals of neighbouring variables, which ``find_partition`` finds by dynamic programming.
 """
 
 import matplotlib.pyplot as plt

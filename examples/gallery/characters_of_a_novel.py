@@ -1,10 +1,10 @@
 """
-Characters of a novel: blocks of a network
-==========================================
+Find blocks in a network: characters of a novel
+===============================================
 
-77 characters of *Les Misérables*, and in how many chapters two of them appear together (Knuth, *The Stanford GraphBase*,
-1993). ``find_partition`` finds characters with the same acquaintances, and the matrix exponential of the
-blocks says how well two of them communicate by paths of any length.
+The network has 77 characters of *Les Misérables*. The weight of two characters is the number of chapters in which both
+appear (Knuth, *The Stanford GraphBase*, 1993). ``find_partition`` finds characters with similar neighbours. The matrix
+exponential measures how well two characters communicate over paths of any length.
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +18,7 @@ graph = nx.les_miserables_graph()
 names = np.array(graph.nodes)
 W = nx.to_numpy_array(graph)
 roots = np.sqrt(W.sum(axis=1))
-L = W / np.outer(roots, roots)  # otherwise the busiest characters would be a block
+L = W / np.outer(roots, roots)  # so that the degrees do not define blocks
 p = bm.find_partition(L, 7)
 for number, members in enumerate(p):
     busiest = members[np.argsort(-roots[members])]
@@ -27,7 +27,7 @@ for number, members in enumerate(p):
     )
 
 # %%
-# The same in two pictures. The position of a character is made of weights alone, not of blocks.
+# Plot the network and the matrix. The positions of the characters depend only on the weights, not on the blocks.
 
 position = nx.spring_layout(graph, seed=3, iterations=200)
 A = bm.fit(L, p)
@@ -58,8 +58,8 @@ plot.matrix(A, ax=axes[1])
 plt.show()
 
 # %%
-# Communicability is the exponential of the adjacency matrix (Estrada and Hatano, 2008). For the block matrix
-# it is exact and again block-constant.
+# Communicability is the exponential of the adjacency matrix (Estrada and Hatano, 2008). For the block-constant matrix
+# the result is exact, and it is block-constant too.
 
 communicability = A.expm()
 communicability

@@ -1,9 +1,10 @@
 """
-How sure is the number of a block?
-==================================
+Confidence intervals of block values
+====================================
 
-The mean correlation between two groups of variables is known better than a correlation between two variables, and for normal
-samples there are intervals that are exact, or nearly. Here: measures of diabetes patients, from few and from all of them.
+The mean correlation between two groups of variables has a smaller error than the correlation between two variables. For
+normal samples, ``confidence_intervals`` returns exact or nearly exact intervals. The example uses measurements of
+diabetes patients.
 """
 
 import matplotlib.pyplot as plt
@@ -23,7 +24,7 @@ labels = [" ".join(names[members]) for members in p]
 print(*labels, sep="\n")
 
 # %%
-# Intervals of 95 percent from the first 40 patients and from all 442:
+# Plot the 95 % intervals for the first 40 patients and for all 442 patients:
 
 figure, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
 pairs = list(zip(*np.triu_indices(4), strict=True))
@@ -53,8 +54,8 @@ ax.legend()
 plt.show()
 
 # %%
-# Is a coarser partition enough? The likelihood-ratio test, with Bartlett's correction, says how likely the difference
-# would be if it were:
+# Test whether a coarser partition is sufficient. The p-value of the likelihood-ratio test, with Bartlett's correction, is
+# the probability of such a difference if the coarser partition is true:
 
 coarse = p.merge([0, 0, 1, 2])
 test = likelihood_ratio_test(X, coarse, p)

@@ -1,9 +1,9 @@
 """
-Regions of an image, found from correlations
-============================================
+Find regions of an image from correlations
+==========================================
 
-Which pixels of handwritten digits vary together? ``find_partition`` sees 1797 images as samples of 64
-variables. It does not know which pixels are neighbours.
+``find_partition`` divides the pixels of handwritten digits into nine blocks of correlated pixels. The 1797 images are the
+samples, and the 64 pixels are the variables. The function does not know which pixels are neighbours.
 """
 
 import matplotlib.pyplot as plt
@@ -31,8 +31,8 @@ axes[1].set_title("mean correlations")
 plt.show()
 
 # %%
-# Neighbours are mostly in one block, although nothing asked for that: strokes make them vary together. Two
-# blocks are in two pieces, which the same images fill or leave empty.
+# Most neighbouring pixels are in the same block, because strokes make them vary together. Two blocks consist of two
+# separate pieces.
 
 print(f"relative error of the matrix of {p.n_blocks} blocks:",
       f"{bm.approximation_error(np.corrcoef(images[:, used], rowvar=False), A):.2f}")  # fmt: skip

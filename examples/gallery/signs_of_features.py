@@ -1,9 +1,9 @@
 """
-Features with the wrong sign
-============================
+Find blocks of features with unknown signs
+==========================================
 
-Some measures of a wine fall where others rise, and yet they tell the same. ``signs=True`` finds blocks of variables that
-belong together after some of them have been multiplied by -1.
+Some features of wines are negatively correlated with the other features of their group. ``signs=True`` finds
+blocks of variables and multiplies some variables by -1, so that the variables of a block are positively correlated.
 """
 
 import matplotlib.pyplot as plt
@@ -21,7 +21,7 @@ for members in p:
     print(", ".join(("-" if signs[i] < 0 else "") + names[i] for i in members))
 
 # %%
-# The correlations in the order of the blocks, without and with signs:
+# Plot the correlations, sorted by block, without and with signs:
 
 R = np.corrcoef(X, rowvar=False)
 figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")

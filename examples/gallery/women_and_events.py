@@ -1,9 +1,10 @@
 """
-Rows and columns: who went to which events
-==========================================
+Find blocks of rows and columns: women and events
+=================================================
 
-In the 1930s eighteen women of a town in the South of the United States were seen at fourteen social
-events (Davis, Gardner and Gardner, *Deep South*, 1941). ``cocluster`` divides women and events at once.
+The data set records which of eighteen women attended which of fourteen social events in a town in the South of the United
+States in the 1930s (Davis, Gardner and Gardner, *Deep South*, 1941). ``cocluster`` finds groups of women and groups of
+events together.
 """
 
 import matplotlib.pyplot as plt
@@ -20,9 +21,9 @@ rows, cols, loss = bm.cocluster(B.astype(float), 2, 3, random_state=0)
 figure, axes = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained")
 order = np.ix_(rows.order, cols.order)
 axes[0].imshow(B, cmap="Greys")
-axes[0].set_title("as they are listed")
+axes[0].set_title("in the original order")
 axes[1].imshow(B[order], cmap="Greys")
-axes[1].set_title("in blocks")
+axes[1].set_title("sorted by block")
 for ax, who, what in (
     (axes[0], women, events),
     (axes[1], np.array(women)[rows.order], np.array(events)[cols.order]),
@@ -36,8 +37,8 @@ for end in cols.offsets[1:-1]:
 plt.show()
 
 # %%
-# Two circles of women with events of their own, and events that both went to. The numbers of the
-# :class:`~blockmat.BlockRectangularMatrix` are the shares of women who went:
+# There are two groups of women. Each group has its own events, and both groups attended the remaining events. The
+# values of the :class:`~blockmat.BlockRectangularMatrix` are the shares of women who attended:
 
 A = bm.BlockRectangularMatrix.fit(B.astype(float), rows, cols)
 print(A.values.round(2))

@@ -2,14 +2,14 @@
 Choose the partition
 ====================
 
-Labels may come from what the variables are, or from the data. Which partition is best depends on what the
-model is for, and held-out samples can tell. Here the variables are 300 images of handwritten
-digits, and the samples are pixels: how alike are images, as their grey values vary from pixel to pixel?
+You can take labels from prior knowledge or find them in the data. Which partition is best depends on the purpose of
+the model. This guide compares partitions by the likelihood of held-out samples. The variables are 300 images of
+handwritten digits. The samples are the pixels.
 """
 
 # %%
-# More variables than samples: the sample covariance matrix is singular. Pixels that are hardly ever used are left
-# out, the mean image is subtracted.
+# There are more variables than samples, so the sample covariance matrix is singular. We remove pixels that hardly
+# vary and subtract the mean image.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,10 +32,10 @@ X = np.random.default_rng(0).permutation(
 X.shape
 
 # %%
-# Found blocks
-# ------------
-# Nobody tells :func:`~blockmat.find_partition` that there are ten digits. It takes the number of blocks at which its criterion is
-# lowest; the path shows how clear the choice is.
+# Find the blocks
+# ---------------
+# :func:`~blockmat.find_partition` does not know that there are ten digits. It chooses the number of blocks with the
+# lowest criterion. :func:`~blockmat.partition_path` returns the criterion for each number of blocks:
 
 path = bm.partition_path(X, samples=True)
 figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
@@ -43,7 +43,8 @@ plot.path(path, ax=ax)
 plt.show()
 
 # %%
-# How much do these blocks, and ten blocks, have to do with the digits? A Rand index of 1 would be the digits themselves.
+# Compare these blocks, and ten blocks, with the digits. An adjusted Rand index of 1 means that the blocks are the
+# digits.
 
 found = path.best
 ten = bm.find_partition(X, 10, samples=True)
@@ -56,13 +57,12 @@ for members in list(found)[:6]:
     print("a block of", *sorted(digits[members].tolist()))
 
 # %%
-# They split digits by the way they are written, which is why there are more than ten.
+# There are more than ten blocks because people write the same digit in different ways.
 #
-# Ask held-out samples
-# --------------------
-# :class:`~blockmat.covariance.BlockCovariance` is a scikit-learn estimator, and its score is the log-likelihood of
-# samples that it has not seen. So ``cross_val_score`` compares partitions with each other, and with
-# other estimators.
+# Compare partitions by cross-validation
+# --------------------------------------
+# :class:`~blockmat.covariance.BlockCovariance` is a scikit-learn estimator. Its score is the log-likelihood of new
+# samples. So ``cross_val_score`` compares partitions with each other and with other estimators.
 
 models = {
     "one block": BlockCovariance(np.zeros(300, int)),
@@ -78,13 +78,13 @@ for name, model in models.items():
     print(f"{name:28s} {score:7.3f}")
 
 # %%
-# Found blocks are worth a little more than the names of the digits, because images of one digit differ. What
-# helps more is to leave some of the sample covariance in: ``shrinkage="cv"`` mixes it in, as far as held-out samples
-# find likely. Labels and shrinkage together are better than either.
+# Found blocks have a slightly higher likelihood than the digits, because images of one digit differ. Shrinkage
+# improves the likelihood more: ``shrinkage="cv"`` mixes in the sample covariance, with the weight that maximizes the
+# likelihood of held-out samples. Labels with shrinkage are better than labels or shrinkage alone.
 #
-# What the blocks say
-# -------------------
-# The matrix of the digits, whose numbers are mean correlations between images of two digits:
+# Plot the matrix
+# ---------------
+# The value of each block is the mean correlation between the images of two digits:
 
 model = BlockCovariance(digits).fit(X)
 figure, ax = plt.subplots(figsize=(4.8, 4), layout="constrained")
@@ -92,6 +92,5 @@ plot.matrix(model.operator_, ax=ax)
 plt.show()
 
 # %%
-# If blocks must be intervals in a given order, say so with ``contiguous=True``; if variables may have
-# the wrong sign, with ``signs=True``; if rows and columns are different things, use
-# :func:`~blockmat.cocluster`.
+# Options: ``contiguous=True`` finds blocks that are intervals in the given order. ``signs=True`` allows variables with
+# the opposite sign. :func:`~blockmat.cocluster` finds blocks of rows and of columns of a rectangular matrix.

@@ -2,14 +2,13 @@
 Compare two networks
 ====================
 
-Two valued networks on the same nodes rarely have one edge in common to the last digit. What can be
-compared is how strongly groups of nodes are tied, and block-constant matrices are just that. The networks
-here are correlations between 30 measures of tumours: one network of benign, one of malignant
-tumours.
+Two weighted networks on the same nodes rarely have equal edge weights. Compare the mean weights between groups of
+nodes instead: these are the values of a block-constant matrix. The two networks in this guide are correlations
+between 30 measurements of tumours, one for benign and one for malignant tumours.
 """
 
 # %%
-# Ten properties of cell nuclei are measured in three ways each: their mean, their standard error, their worst value.
+# The data set contains ten properties of cell nuclei, each with its mean, standard error and worst value.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,10 +26,10 @@ for kind, X in kinds.items():
     print(kind, X.shape)
 
 # %%
-# One partition for both
-# ----------------------
-# Blocks have to be the same to be compared. They may come from names, or from both samples together; here the
-# measures of size, of shape and of texture are told apart by a search in all tumours.
+# Use one partition for both
+# --------------------------
+# Both matrices must have the same blocks. You can take the blocks from names or find them in both samples together.
+# Here ``find_partition`` finds six blocks in the samples of all tumours:
 
 both = np.vstack(list(kinds.values()))
 p = bm.find_partition(both, 6, samples=True)
@@ -39,7 +38,7 @@ for number, members in enumerate(p):
     print(f"{number}:", ", ".join(names[members]))
 
 # %%
-# Two matrices of 6 x 6 numbers, and their difference:
+# The values of the two matrices, 6 x 6 each, and their difference:
 
 fits = {kind: bm.fit_samples(X, p) for kind, X in kinds.items()}
 difference = fits["malignant"] - fits["benign"]
@@ -51,10 +50,10 @@ for ax, A, title in zip(axes, (*fits.values(), difference), titles, strict=True)
 plt.show()
 
 # %%
-# Is a difference more than chance?
-# ---------------------------------
-# Each number of a block is known as well as the number of samples allows. Where intervals of both networks do not
-# meet, they differ.
+# Test which blocks differ
+# ------------------------
+# ``confidence_intervals`` returns an interval for the value of each block. If the intervals of the two networks do not
+# overlap, the values differ significantly.
 
 intervals = {
     kind: confidence_intervals(A, df=len(kinds[kind]) - 1, level=0.99).values
@@ -69,10 +68,10 @@ for i, j in zip(*np.nonzero(np.triu(apart)), strict=True):
     )
 
 # %%
-# How different are they as a whole?
-# ----------------------------------
-# The Kullback-Leibler divergence says how much a sample of one tells, on average, that it is not of the other; it is
-# not symmetric. The distance in the Frobenius norm is a closed form too.
+# Measure the total difference
+# ----------------------------
+# The Kullback-Leibler divergence is the expected log-likelihood ratio of a sample from the first network. It is not
+# symmetric. The relative distance in the Frobenius norm is another measure:
 
 malignant, benign = fits.values()
 print(
@@ -81,7 +80,7 @@ print(
 print(f"relative distance {difference.norm() / benign.norm():.2f}")
 
 # %%
-# What the blocks leave out is the same question asked of each network, before any of this is believed:
+# Check how well the blocks describe each network before you interpret the results:
 
 for kind, X in kinds.items():
     error = bm.approximation_error(np.corrcoef(X, rowvar=False), fits[kind])

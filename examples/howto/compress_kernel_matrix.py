@@ -2,13 +2,13 @@ r"""
 Compress a kernel matrix
 ========================
 
-A kernel matrix of n points has n² numbers. Where points come in kinds, the number that a pair of
-kinds shares may be all that one needs. Here are 1797 handwritten digits, ten kinds of image, and
-the kernel :math:`k(x, y) = \exp(-\gamma |x - y|^2)`.
+A kernel matrix of n points has n² entries. If the points belong to classes, one value for each pair of classes can be
+a sufficient approximation. This guide uses 1797 images of handwritten digits in ten classes and the kernel
+:math:`k(x, y) = \exp(-\gamma |x - y|^2)`.
 """
 
 # %%
-# The kernel matrix, from data that scikit-learn brings:
+# Compute the kernel matrix of a data set of scikit-learn:
 
 import time
 
@@ -27,17 +27,16 @@ K = rbf_kernel(images / 16, gamma=0.1)
 K.shape, f"{K.nbytes / 1e6:.0f} MB"
 
 # %%
-# Keep what the ten digits say
-# ----------------------------
-# ``fit`` averages the entries that share a number: one in each block, and a second on the diagonals
-# of the diagonal blocks.
+# Fit a block-constant matrix
+# ---------------------------
+# ``fit`` averages the entries of each block. In a diagonal block it averages the diagonal separately.
 
 A = bm.fit(K, digits)
 A
 
 # %%
-# :func:`~blockmat.approximation_error` is the norm of what is lost, as a part of the norm of K. Always
-# look at it, and at where it is lost.
+# :func:`~blockmat.approximation_error` returns the norm of the error divided by the norm of K. Always check it, and plot
+# the error.
 
 print(f"{A.nbytes} bytes, relative error {bm.approximation_error(K, A):.3f}")
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
@@ -45,10 +44,9 @@ plot.approximation(K, A, ax=axes)
 plt.show()
 
 # %%
-# With as many blocks as one wants
-# --------------------------------
-# Labels need not be given by nature. Clusters of the points are blocks too, and the error falls with
-# their number. The diagonal alone would leave nearly all of K out.
+# Use more blocks
+# ---------------
+# You can use clusters of the points as blocks. The error decreases with the number of clusters.
 
 numbers = [10, 25, 50, 100, 200, 400]
 errors = []
@@ -65,18 +63,18 @@ ax.legend()
 plt.show()
 
 # %%
-# What it buys
-# ------------
-# With noise of variance 0.1 added to K, as in Gaussian process regression, the log-determinant
-# and a solve take a 10 x 10 matrix instead of one of 1797 x 1797. For the approximation they are
-# exact. The times are those of the machine that built this page.
+# Solve and compute the log-determinant
+# -------------------------------------
+# Add noise of variance 0.1 to K, as in Gaussian process regression. The log-determinant and the solution then need a
+# 10 x 10 matrix instead of a 1797 x 1797 matrix. Both are exact for the approximation. The times are those of the machine
+# that built this page.
 
 noisy = A + 0.1 * bm.BlockConstantMatrix.identity(A.partition)
 y = digits - digits.mean()
 
 
 def with_blocks():
-    """Solve and take the log-determinant, both exact for the approximation."""
+    """Solve and compute the log-determinant, both exact for the approximation."""
     return noisy.solve(y), noisy.logdet()
 
 
@@ -102,8 +100,7 @@ print(f"log-determinant: {ours[1]:.6f} and {theirs[1]:.6f}")
 print(f"{seconds(dense, noisy.toarray()) / seconds(with_blocks):.0f} times as fast")
 
 # %%
-# Whether the approximation itself will do for K is another question: the log-determinant of
-# K with that noise is another number, because K's small eigenvalues are not those of A.
-# :ref:`sphx_glr_howto_precondition.py` looks at when that matters.
+# The log-determinant of K with this noise is different, because the small eigenvalues of K differ from those of A.
+# :ref:`sphx_glr_howto_precondition.py` explains when this matters.
 
 print(f"log-determinant of the kernel matrix: {dense(K + 0.1 * np.eye(len(K)))[1]:.1f}")

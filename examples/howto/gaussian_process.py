@@ -2,15 +2,15 @@ r"""
 A Gaussian process over categories
 ==================================
 
-When all that a Gaussian process sees of a sample is its category, the covariance matrix of n samples is
-block-constant, without approximation: one number for each two categories, and the noise on the diagonal.
-Its likelihood and posterior then cost O(n + k³) for k categories. Here: how the progression of diabetes
-depends on age and body mass index in 442 patients.
+If the only input of a Gaussian process is a category, the covariance matrix of n samples is exactly block-constant. It
+has one value for each pair of categories, and the noise is added on the diagonal. The likelihood and the posterior then
+cost O(n + k³) for k categories. This guide models how the progression of diabetes depends on age and body mass index
+in 442 patients.
 """
 
 # %%
-# Categories are decades of age together with steps of 4 of the body mass index, in scikit-learn's data on
-# diabetes.
+# Each category is a decade of age and an interval of 4 units of the body mass index. The data set comes with
+# scikit-learn.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,19 +28,19 @@ category = np.array(p.names)
 p
 
 # %%
-# The prior: neighbouring categories are alike. ``prior`` returns the small matrix of covariances between the
-# categories' effects; the noise comes on the diagonal of the large one.
+# In the prior, the effects of neighbouring categories are correlated. ``prior`` returns the k x k covariance matrix of
+# the effects. ``covariance`` returns the n x n covariance matrix of the samples, with the noise on its diagonal.
 
 
 def prior(log_parameters, category=category, others=category):
-    """Return the covariances of the effects of some categories and others."""
+    """Return the covariances between the effects of two lists of categories."""
     variance, years, steps, _ = np.exp(log_parameters)
     apart = (category[:, None] - others) / [years, steps]
     return variance * np.exp(-0.5 * (apart**2).sum(-1))
 
 
 def covariance(log_parameters):
-    """Return the covariance matrix of all samples, in the numbers of its blocks."""
+    """Return the block-constant covariance matrix of all samples."""
     K = prior(log_parameters)
     return bm.BlockConstantMatrix.from_values(
         p, K, np.diag(K) + np.exp(log_parameters[-1])
@@ -48,21 +48,21 @@ def covariance(log_parameters):
 
 
 def loss(log_parameters):
-    """Return minus the log-likelihood, but for a constant."""
+    """Return the negative log-likelihood up to a constant."""
     A = covariance(log_parameters)
     return (A.logdet() + y @ A.solve(y)) / 2
 
 
 # %%
-# The parameters that make the data most likely:
+# Maximize the likelihood over the parameters:
 
 found = minimize(loss, np.log([0.5, 2.0, 2.0, 0.5]), method="Nelder-Mead").x
 variance, years, steps, noise = np.exp(found)
 print(f"standard deviation of effects {variance**0.5:.2f}, of noise {noise**0.5:.2f}")
-print(f"alike over {10 * years:.0f} years and {4 * steps:.0f} units of the index")
+print(f"correlated over {10 * years:.0f} years and {4 * steps:.0f} units of the index")
 
 # %%
-# The same from a dense Cholesky factor, to see that nothing was approximated:
+# A dense Cholesky factor gives the same likelihood:
 
 A = covariance(found)
 factor = scipy.linalg.cho_factor(A.toarray())
@@ -70,9 +70,9 @@ dense = np.log(np.diag(factor[0])).sum() + y @ scipy.linalg.cho_solve(factor, y)
 print(f"{loss(found):.10f} with blocks, {dense:.10f} dense")
 
 # %%
-# The posterior of effects, of any categories, with patients or without. The mean is the prior covariance with
-# the known categories times the sums of ``solve(y)`` over each of them; the covariance needs the sums of all
-# entries in each block of the inverse, which are in its core.
+# Compute the posterior of the effects of any categories, with or without patients. The posterior mean is the prior
+# covariance with the observed categories times the block sums of ``solve(y)``. The posterior covariance needs the sum of
+# the entries in each block of the inverse, which follows from ``between``.
 
 weights = p.block_sums(A.solve(y))
 sums = A.inv().between * np.sqrt(np.outer(p.sizes, p.sizes))
@@ -99,4 +99,4 @@ ax.legend()
 plt.show()
 
 # %%
-# The bands are two standard deviations. They widen where no patient is.
+# The bands show two standard deviations. They are wider where there are no patients.

@@ -2,13 +2,13 @@
 A matrix larger than memory
 ===========================
 
-A fit reads each entry once, so the matrix never has to be in memory: it may be on disk, be made
-chunk by chunk, or exist only as products with vectors. The example is the similarity of all 273,280 pixels of a
-photograph, a matrix of 597 GB that no line below forms.
+``fit`` reads each entry once, so the matrix does not have to fit into memory. It can be a file, it can be computed in
+chunks, or it can be an operator that only multiplies vectors. The example is the similarity matrix of all 273,280
+pixels of a photograph. It would take 597 GB, and the program never forms it.
 """
 
 # %%
-# The pixels, in sixteen groups of alike colours.
+# Divide the pixels into sixteen groups of similar colours:
 
 import tempfile
 from pathlib import Path
@@ -38,11 +38,11 @@ for ax in axes:
 plt.show()
 
 # %%
-# Known by its products
-# ---------------------
-# The similarity here is the product of colours, and a product of the matrix with vectors
-# takes two small ones. The fit of a ``LinearOperator`` needs one product for each block, and is exact off the diagonals. The
-# second number of a block takes its diagonal too, which is known here.
+# Fit a LinearOperator
+# --------------------
+# In the first example the similarity of two pixels is the inner product of their colours. A product of the matrix with a
+# vector then needs two small products. The fit of a ``LinearOperator`` needs one product for each block. If you pass the
+# diagonal, as here, the fit is exact.
 
 n = len(pixels)
 similarity = LinearOperator(
@@ -55,11 +55,10 @@ A = bm.fit(similarity, groups, diagonal=(pixels**2).sum(axis=1))
 print(f"{8e-9 * n**2:.0f} GB in {A.nbytes} bytes: {A}")
 
 # %%
-# Entries that are made when they are needed
-# ------------------------------------------
-# For a Gaussian kernel there is no such short cut: all entries have to be looked at. Dask makes them
-# chunk by chunk, on all processors of a machine or of many, and the fit keeps the sums of each chunk. To be done in
-# seconds, this page takes every 20th pixel.
+# Fit a Dask array
+# ----------------
+# For a Gaussian kernel the fit needs all entries. Dask computes them in chunks, on all processors of one or many
+# machines, and the fit adds up the block sums of the chunks. To run in seconds, this page uses every 20th pixel.
 
 some, some_groups = pixels[::20], groups[::20]
 rows = da.from_array(some, chunks=(2000, 3))
@@ -80,10 +79,10 @@ plot.matrix(B, ax=ax)
 plt.show()
 
 # %%
-# On disk
-# -------
-# A memory-mapped file is an array like any other; it is read once, in pieces, with a progress bar in a terminal.
-# ``da.from_zarr`` and HDF5 files through Dask work as above. For a list of labels and a file:
+# Fit a file
+# ----------
+# Pass a memory-mapped file like any other array. ``fit`` reads it once, in chunks, and shows a progress bar in a
+# terminal. For zarr and HDF5 files use Dask as above. Here is an example with a ``.npy`` file:
 
 few, few_groups = some[::4], some_groups[::4]
 with tempfile.TemporaryDirectory() as folder:
@@ -95,16 +94,16 @@ with tempfile.TemporaryDirectory() as folder:
     del source
 
 print(
-    "largest difference to the numbers of more pixels:",
+    "largest difference from the values of the Dask fit:",
     np.abs(C.values - B.values).max().round(3),
 )
 
 # %%
-# What became of all three is as small as if the matrix had been: with noise, the log-determinant of the 597 GB is
-# that of a matrix of 16 x 16 and 16 numbers more.
+# Each result stores a 16 x 16 matrix and 16 more numbers. The log-determinant of the 597 GB matrix with noise needs only
+# these:
 
 noisy = A + 0.1 * bm.BlockConstantMatrix.identity(A.partition)
 print(f"log-determinant {noisy.logdet():.1f}")
 
 # %%
-# :doc:`/scaling` says what several processes are worth, and what this would take for 80 TB.
+# :doc:`/scaling` measures the speed with several processes and estimates the cost for a matrix of 80 TB.

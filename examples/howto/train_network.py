@@ -2,13 +2,13 @@
 Train a network
 ===============
 
-:class:`blockmat.optim.torch.BlockAdaGrad` is full-matrix AdaGrad with a block-constant matrix in each layer: a
-``torch.optim.Optimizer`` that takes the place of another in any training loop. Here it trains a
-small network on handwritten digits, beside AdaGrad with one number per weight.
+:class:`blockmat.optim.torch.BlockAdaGrad` is full-matrix AdaGrad with a block-constant matrix in each layer. It is a
+``torch.optim.Optimizer``, so it works in any training loop. This guide trains a small network on handwritten digits and
+compares it with ``torch.optim.Adagrad``.
 """
 
 # %%
-# Data and model are as usual.
+# Prepare the data and the model as usual:
 
 import matplotlib.pyplot as plt
 import torch
@@ -27,7 +27,7 @@ x, x_test = x.float(), x_test.float()
 
 
 def make_model():
-    """Return the network, the same at each call."""
+    """Return the network, with the same initial weights at each call."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
@@ -35,8 +35,8 @@ def make_model():
 
 
 # %%
-# The loop. The optimizer gets the model, not only its parameters, so that it can tell layers apart: a bias
-# joins the rows of its weight, and the output layer has one number per entry.
+# Write the training loop as usual. Pass the model to the optimizer, not only its parameters. The optimizer then puts each
+# bias into the blocks of its weight, and uses one number per entry for the output layer.
 
 
 def train(model, optimizer, n_epochs=15):
@@ -54,7 +54,7 @@ def train(model, optimizer, n_epochs=15):
 
 
 # %%
-# A fair comparison gives each the learning rate that suits it, of five:
+# For a fair comparison, choose the best of five learning rates for each optimizer:
 
 kinds = {
     "BlockAdaGrad": lambda model, lr: BlockAdaGrad(model, lr=lr),
@@ -81,8 +81,8 @@ ax.legend()
 plt.show()
 
 # %%
-# What it keeps: for a weight of k rows and m columns about 3.5 k² + m numbers, where AdaGrad keeps k m. That is more in
-# square layers, as here, and less in wide ones; ``structure="mean"``, as in the paper, keeps half of it.
+# For a weight with k rows and m columns, BlockAdaGrad stores about 3.5 k² + m numbers, and AdaGrad stores k m. This
+# is more for square layers, as here, and less for wide layers. ``structure="mean"``, as in the paper, stores half of it.
 
 adagrad = sum(
     state["sum"].nbytes for state in optimizers["torch.optim.Adagrad"].state.values()
@@ -90,6 +90,5 @@ adagrad = sum(
 print(f"{optimizers['BlockAdaGrad'].state_bytes()} bytes, diagonal AdaGrad {adagrad}")
 
 # %%
-# One run on one small network says little. :doc:`/experiments` has six networks, more optimizers, several
-# seeds and times, also where this one does not win. Checkpoints, data parallel training and sharded parameters are
-# in the :doc:`guide </guide>` and in :doc:`/scaling`.
+# One run on one small network is not conclusive. :doc:`/experiments` compares more optimizers on six networks with several
+# seeds. The :doc:`guide </guide>` and :doc:`/scaling` explain checkpoints, data-parallel training and sharded parameters.

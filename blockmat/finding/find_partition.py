@@ -1,0 +1,155 @@
+"""find_partition: blocks of similar variables of a matrix or of samples."""
+
+from typing import Any, Literal, overload
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.partition import Partition
+from blockmat.finding.kmeans import in_order
+from blockmat.finding.partition_path import partition_path
+from blockmat.finding.problem import check_criterion, check_n_blocks, read_problem
+from blockmat.finding.search import PartitionSearch, signs_in_blocks
+
+__all__ = ["find_partition"]
+
+
+@overload
+def find_partition(
+    source: Any,
+    n_blocks: int | None = None,
+    samples: bool = False,
+    contiguous: bool = False,
+    random_state: Any = None,
+    *,
+    signs: Literal[False] = False,
+    criterion: str = "icl",
+    max_blocks: int | None = None,
+    n_jobs: int | None = None,
+) -> Partition: ...
+
+
+@overload
+def find_partition(
+    source: Any,
+    n_blocks: int | None = None,
+    samples: bool = False,
+    contiguous: bool = False,
+    random_state: Any = None,
+    *,
+    signs: Literal[True],
+    criterion: str = "icl",
+    max_blocks: int | None = None,
+    n_jobs: int | None = None,
+) -> tuple[Partition, Array]: ...
+
+
+def find_partition(
+    source: Any,
+    n_blocks: int | None = None,
+    samples: bool = False,
+    contiguous: bool = False,
+    random_state: Any = None,
+    *,
+    signs: bool = False,
+    criterion: str = "icl",
+    max_blocks: int | None = None,
+    n_jobs: int | None = None,
+) -> Partition | tuple[Partition, Array]:
+    r"""Find blocks of variables that a block-constant matrix describes well.
+
+    Parameters
+    ----------
+    source : array_like or sparse matrix, shape (n, n), or array_like, shape (T, n)
+        A symmetric matrix, or samples, one per row.
+    n_blocks : int, optional
+        The number of blocks; by default the best number that `partition_path` finds.
+    samples : bool, default False
+        Whether `source` holds samples. Their correlation matrix is partitioned, and formed only
+        if there are more samples than variables.
+    contiguous : bool, default False
+        Whether blocks are intervals of neighbouring variables; needs the ``discover`` extra.
+    random_state : {None, int, numpy.random.Generator}, optional
+        For random projections and k-means, which are used only for a matrix of more than 500
+        rows, or for more than 2000 variables.
+    signs : bool, default False
+        Whether variables may first be multiplied by 1 or -1. The signs are returned too.
+    criterion : {"icl", "bic", "cv"}, default "icl"
+        How to choose the number of blocks; see `partition_path`.
+    max_blocks : int, optional
+        The largest number of blocks to try, at most n, or T - 2 for T samples. By default 50,
+        and for a matrix at most n / 2.
+    n_jobs : int, optional
+        How many threads share the folds of "cv", as for `joblib.Parallel` (extra ``sklearn``);
+        -1 is one for each processor. By default no threads are started.
+
+    Returns
+    -------
+    Partition
+        The blocks, numbered in the order of their first variables.
+    signs : ndarray of int, shape (n,)
+        Only with ``signs=True``: 1 or -1 for each variable, and 1 for the first of each block.
+        The partition describes :math:`S A S`, where S is the diagonal matrix of the signs.
+
+    Raises
+    ------
+    ShapeError
+        If a matrix is not square, or samples are not 2-d.
+    DtypeError, NonFiniteError, NotHermitianError
+        If the source is not real and finite, or a matrix is not symmetric.
+    ValueError
+        If there are fewer than 3 samples (6 for "cv"), samples are a symmetric matrix or have a
+        constant column, a DataFrame has its rows in another order than its columns, a number
+        of blocks is below 1 or too large, or the criterion is unknown or needs samples.
+    MissingExtraError
+        If ruptures is not installed, for contiguous blocks.
+
+    See Also
+    --------
+    partition_path : partitions into each number of blocks, with the criterion.
+
+    Notes
+    -----
+    Block k-means starts from Ward's clusters, or for contiguous blocks from change points [1]_.
+    Each sweep moves every variable to its cheapest block. For a matrix A the cost of variable i
+    in block b is :math:`\sum_c n_c C_{bc}^2 - 2 C_{bc} R_{ic}` plus a term of the diagonal, with
+    :math:`C` the values of the blocks and :math:`R_{ic}` the sum of row i over block c. For
+    samples it is minus twice the log-likelihood of the variable given the block means.
+    A sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(m n k) for samples with m the smaller
+    of T and n, after O(m T n) once. See :ref:`theory-blocks`.
+
+    References
+    ----------
+    .. [1] C. Truong, L. Oudre, N. Vayatis, "Selective review of offline change point detection
+       methods", Signal Processing 167, 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> rng = np.random.default_rng(0)
+    >>> sector = np.array([0, 1, 2, 1, 0, 2, 0, 1, 2, 0])
+    >>> returns = rng.normal(size=(200, 3))[:, sector] + rng.normal(size=(200, 10))
+    >>> bm.find_partition(returns, samples=True).labels.tolist()
+    [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
+    """
+    if n_blocks is None:
+        path = partition_path(
+            source,
+            samples,
+            contiguous,
+            random_state,
+            signs=signs,
+            criterion=criterion,
+            max_blocks=max_blocks,
+            n_jobs=n_jobs,
+        )
+        best = int(np.argmin(path.criterion))
+        return path.best if path.signs is None else (path.best, path.signs[best])
+    check_criterion(criterion, samples)
+    similarity, objective, possible = read_problem(source, samples)
+    k = check_n_blocks(n_blocks, "n_blocks", possible, samples)
+    search = PartitionSearch(similarity, objective, k, contiguous, signs, random_state)
+    solution = search.find(k)
+    p = in_order(solution.blocks.labels)
+    return (p, signs_in_blocks(p, solution)) if signs else p

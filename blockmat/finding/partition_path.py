@@ -1,0 +1,218 @@
+"""partition_path: partitions into each number of blocks, and a criterion that compares them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.partition import Partition
+from blockmat.cores.scale import times_power
+from blockmat.finding.criteria import Criterion, HeldOutDeviance, InformationCriterion
+from blockmat.finding.kmeans import Solution, in_order
+from blockmat.finding.objectives import FrobeniusLoss, Objective
+from blockmat.finding.problem import check_criterion, check_n_blocks, read_problem
+from blockmat.finding.search import PartitionSearch, signs_in_blocks
+from blockmat.finding.similarity import Similarity
+from blockmat.fitting.held_out import min_training_size
+from blockmat.sources.samples import as_samples
+
+__all__ = ["PartitionPath", "partition_path"]
+
+_MAX_BLOCKS = 50  # that are tried by default
+_RATIO = 1.15  # of consecutive numbers of blocks that are tried first
+
+
+class PartitionPath(NamedTuple):
+    """Partitions into increasing numbers of blocks.
+
+    Parameters
+    ----------
+    n_blocks : ndarray of int, shape (m,)
+        The numbers of blocks that were tried, ascending.
+    loss : ndarray, shape (m,)
+        The squared Frobenius distance of the matrix to its fit; for samples, minus twice the
+        Gaussian log-likelihood per sample, up to a constant.
+    criterion : ndarray, shape (m,)
+        The criterion; the best number of blocks has the lowest.
+    partitions : tuple of Partition, length m
+        The partitions.
+    signs : None or tuple of ndarray of int, length m
+        The signs of the variables, 1 or -1, if they were asked for.
+
+    See Also
+    --------
+    partition_path : computes it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> path = bm.partition_path(np.kron(np.eye(2), np.ones((3, 3))), max_blocks=3)
+    >>> path.best.labels.tolist()
+    [0, 0, 0, 1, 1, 1]
+    """
+
+    n_blocks: Array
+    loss: Array
+    criterion: Array
+    partitions: tuple[Partition, ...]
+    signs: tuple[Array, ...] | None = None
+
+    @property
+    def best(self) -> Partition:
+        """The partition with the lowest criterion."""
+        return self.partitions[int(np.argmin(self.criterion))]
+
+
+def partition_path(
+    source: Any,
+    samples: bool = False,
+    contiguous: bool = False,
+    random_state: Any = None,
+    *,
+    signs: bool = False,
+    criterion: str = "icl",
+    max_blocks: int | None = None,
+    n_jobs: int | None = None,
+) -> PartitionPath:
+    r"""Find partitions into 1, 2 and more blocks, and compute a criterion for each.
+
+    Parameters
+    ----------
+    source : array_like or sparse matrix, shape (n, n), or array_like, shape (T, n)
+        A symmetric matrix, or samples, one per row.
+    samples : bool, default False
+        Whether `source` holds samples. Their correlation matrix is partitioned.
+    contiguous : bool, default False
+        Whether blocks are intervals of neighbouring variables; needs the ``discover`` extra.
+    random_state : {None, int, numpy.random.Generator}, optional
+        As for `find_partition`.
+    signs : bool, default False
+        Whether variables may first be multiplied by 1 or -1.
+    criterion : {"icl", "bic", "cv"}, default "icl"
+        The integrated completed likelihood, the Bayesian information criterion, or the deviance
+        of held-out samples. "bic" tends to find more blocks. "cv" needs samples and takes six
+        times as long.
+    max_blocks : int, optional
+        The largest number of blocks to try, as for `find_partition`.
+    n_jobs : int, optional
+        How many threads share the folds of "cv", as for `joblib.Parallel` (extra ``sklearn``);
+        -1 is one for each processor. By default no threads are started.
+
+    Returns
+    -------
+    PartitionPath
+        It holds the numbers of blocks that were tried. Above 10 these are at first some 15 %
+        apart, and then all numbers next to the best.
+
+    Raises
+    ------
+    ShapeError, DtypeError, NonFiniteError, NotHermitianError, ValueError, MissingExtraError
+        As for `find_partition`.
+
+    See Also
+    --------
+    find_partition : the best of these partitions.
+
+    Notes
+    -----
+    The integrated completed likelihood [1]_ is the Bayesian information criterion plus the cost
+    of the labels, twice their entropy :math:`\sum_b n_b \log (n / n_b)`; for intervals it is
+    :math:`2 \log \binom{n - 1}{k - 1}`. A matrix counts as :math:`n (n + 1) / 2` observations
+    with independent Gaussian errors. With samples both criteria have a small-sample correction,
+    as in AICc, which is infinite for T - 2 blocks; "cv" holds out a fifth of the samples at a
+    time. See :ref:`theory-blocks`.
+
+    References
+    ----------
+    .. [1] C. Biernacki, G. Celeux, G. Govaert, "Assessing a Mixture Model for Clustering with
+       the Integrated Completed Likelihood", IEEE Trans. Pattern Analysis and Machine
+       Intelligence 22, 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> A = np.kron(np.eye(3), np.ones((4, 4))) + 0.1 * np.eye(12)
+    >>> path = bm.partition_path(A, max_blocks=5)
+    >>> path.n_blocks.tolist(), path.best.n_blocks
+    ([1, 2, 3, 4, 5], 3)
+    """
+    check_criterion(criterion, samples)
+    similarity, objective, possible = read_problem(source, samples)
+    X = as_samples(source) if criterion == "cv" else None
+    if X is not None:
+        possible = min(possible, _max_blocks_of_folds(len(X)))
+    if max_blocks is None:
+        k_max = min(_MAX_BLOCKS, possible if samples else (possible + 1) // 2)
+    else:
+        k_max = check_n_blocks(max_blocks, "max_blocks", possible, samples)
+
+    def make_search(similarity: Similarity, objective: Objective) -> PartitionSearch:
+        return PartitionSearch(similarity, objective, k_max, contiguous, signs, random_state)
+
+    search = make_search(similarity, objective)
+    measure: Criterion = InformationCriterion(objective, criterion == "icl", contiguous)
+    if X is not None:
+        measure = HeldOutDeviance(X, make_search, n_jobs)
+    solutions, values = _search_numbers(search.find, measure, k_max)
+    return _path(solutions, values, objective, signs)
+
+
+def _max_blocks_of_folds(n_samples: int) -> int:
+    """Return how many blocks the training samples of every fold allow."""
+    least = min_training_size(n_samples)
+    if least < 3:
+        raise ValueError(
+            f"source has {n_samples} rows; criterion is 'cv', which expects at least 6 samples"
+        )
+    return least - 2
+
+
+def spaced_numbers(k_max: int) -> list[int]:
+    """Return numbers from 1 to `k_max` with gaps of some 15 %, and of at least 1."""
+    numbers, k = [1], 1
+    while k < k_max:
+        k = min(max(k + 1, round(k * _RATIO)), k_max)
+        numbers.append(k)
+    return numbers
+
+
+def _search_numbers(
+    find: Callable[[int], Solution], criterion: Criterion, k_max: int
+) -> tuple[list[Solution], list[float]]:
+    """Return partitions into spaced numbers of blocks and all numbers around the best of these.
+
+    They are in the order of their numbers of blocks, with the criterion of each.
+    """
+    solutions, values = {}, {}
+    spaced = spaced_numbers(k_max)
+    for k in spaced:
+        solutions[k] = find(k)
+        values[k] = criterion.value(solutions[k])
+    place = spaced.index(min(spaced, key=values.__getitem__))
+    first, last = spaced[max(place - 1, 0)], spaced[min(place + 1, len(spaced) - 1)]
+    for k in range(first, last + 1):
+        if k not in solutions:
+            solutions[k] = find(k)
+            values[k] = criterion.value(solutions[k])
+    numbers = sorted(solutions)
+    return [solutions[k] for k in numbers], [values[k] for k in numbers]
+
+
+def _path(
+    solutions: list[Solution], values: list[float], objective: Objective, signs: bool
+) -> PartitionPath:
+    """Return what was found, with losses in the units of the source."""
+    partitions = tuple(in_order(solution.blocks.labels) for solution in solutions)
+    losses = np.array([solution.loss for solution in solutions])
+    if isinstance(objective, FrobeniusLoss):
+        losses = times_power(losses, 2 * objective.exponent)
+    return PartitionPath(
+        np.array([p.n_blocks for p in partitions]),
+        losses,
+        np.array(values),
+        partitions,
+        tuple(map(signs_in_blocks, partitions, solutions)) if signs else None,
+    )

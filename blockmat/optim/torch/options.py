@@ -1,0 +1,33 @@
+"""The options of `BlockAdaGrad`, and the values that they take."""
+
+from typing import Any
+
+from torch import Tensor
+
+from blockmat.optim.torch.structure import STRUCTURES
+
+GRAFTS = (None, "row", "diagonal")
+
+
+def check_options(group: dict[str, Any]) -> None:
+    """Raise `ValueError` at the first option of a group that is out of range."""
+    lr = group["lr"]
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError(f"Tensor lr must be 1-element; it has shape {tuple(lr.shape)}")
+    for name, holds, expected in (
+        ("lr", lambda x: 0 <= float(x) < float("inf"), "a finite number of at least 0"),
+        ("momentum", lambda x: 0 <= x < 1, "a number from 0 to below 1"),
+        ("nesterov", lambda x: not x or group["momentum"] > 0, "False without momentum"),
+        ("structure", lambda x: x in STRUCTURES, '"scaled", "aligned" or "mean"'),
+        ("damping", lambda x: 0 < x < float("inf"), "a finite number above 0"),
+        ("update_interval", lambda x: x == int(x) >= 1, "an integer of at least 1"),
+        ("statistics_interval", lambda x: x == int(x) >= 1, "an integer of at least 1"),
+        ("decay", lambda x: x is None or 0 < x < 1, "None or a number between 0 and 1"),
+        ("max_change", lambda x: x is None or x > 0, "None or a number above 0"),
+        ("grafting", lambda x: x in GRAFTS, 'None, "row" or "diagonal"'),
+        ("weight_decay", lambda x: 0 <= x < float("inf"), "a finite number of at least 0"),
+        ("max_blocks", lambda x: x == int(x) >= 1, "an integer of at least 1"),
+        ("on_nonfinite", lambda x: x in ("raise", "skip"), '"raise" or "skip"'),
+    ):
+        if not holds(group[name]):
+            raise ValueError(f"{name} is {group[name]!r}; expected {expected}")

@@ -1,0 +1,159 @@
+"""Multiples, sums, products and powers of matrices, and expressions with other operators."""
+
+import operator
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import scipy.sparse.linalg as sla
+
+import blockmat as bm
+from blockmat.exceptions import (
+    DtypeError,
+    NonFiniteError,
+    PartitionMismatchError,
+)
+from tests.cases import random_array
+from tests.matrix_suite.base import (
+    MatrixType,
+    close,
+    operation,
+)
+
+
+class Algebra(MatrixType):
+    @operation("__mul__", "__rmul__", "__truediv__", "__neg__", "__pos__", examples=20)
+    def test_multiples(self, case):
+        A, D, dtype = case.A, case.D, case.dtype
+        for result, expected in (
+            (2 * A, 2 * D), (A * 0.5, D / 2), (A.dot(3), 3 * D), (A.rdot(3), 3 * D), (A / 4, D / 4),
+            (-A, -D), (+A, D), (0 * A, 0 * D), (True * A, D),
+            (np.float32(2) * A, 2 * D), (A * np.int64(2), 2 * D), (np.array(2.0) * A, 2 * D),
+            (A / np.float32(2), D / 2), (A * np.bool_(True), D),
+        ):  # fmt: skip
+            assert type(result) is self.type
+            widened = np.result_type(dtype, np.float64)  # by NumPy's integers and 0-d arrays
+            assert result.dtype in (dtype, widened)
+            close(result.toarray(), expected, 3 * case.size)
+        for scalar in (2, 0.5, True, np.float32(2)):
+            assert (scalar * A).dtype == (A * scalar).dtype == dtype
+        assert (np.float64(2) * A).dtype == np.result_type(dtype, np.float64)
+        if np.complex64 in self.dtypes:
+            self.structured(1j * A, 1j * D, np.result_type(dtype, np.complex64), case.size)
+        else:
+            with pytest.raises(DtypeError, match="complex"):
+                1j * A
+
+    @operation("__mul__", "__rmul__", "__truediv__", "__add__", "__radd__", "__sub__", "__rsub__",
+               "__matmul__", "__rmatmul__", "__array_ufunc__", examples=3)  # fmt: skip
+    def test_operands_that_mean_nothing_are_refused(self, case):
+        A, D = case.A, case.D
+        for number in (np.nan, np.inf, complex(0, np.nan)):
+            for f in (operator.mul, operator.truediv):
+                with pytest.raises(NonFiniteError, match=r"the scalar is .*; expected a finite"):
+                    f(A, number)
+        with pytest.raises(ZeroDivisionError, match="division of a matrix by zero"):
+            A / 0
+        for f in (lambda: A * "a", lambda: "a" * A):
+            with pytest.raises(TypeError, match="cannot multiply or divide a matrix by 'a'"):
+                f()
+        for f in (lambda: A @ 2, lambda: 2 @ A, lambda: A(2)):
+            with pytest.raises(ValueError, match="@ does not take a scalar"):
+                f()
+        for f in (lambda: A + 1, lambda: 1 + A, lambda: A - 1, lambda: 1 - A):
+            with pytest.raises(TypeError, match=r"cannot add the scalar -?1 .*identity"):
+                f()
+        for f in (lambda: A + D, lambda: D + A, lambda: A - D, lambda: D - A):
+            with pytest.raises(TypeError, match=r"cannot add a dense array .*toarray"):
+                f()
+        S = sp.csr_array(D)
+        for f in (
+            lambda: A / A, lambda: 1 / A, lambda: A / D, lambda: A + None, lambda: None + A,
+            lambda: A - None, lambda: None - A, lambda: A + S, lambda: S + A, lambda: A - S,
+            lambda: S - A, lambda: np.sin(A), lambda: np.add(A, A), lambda: A @ None,
+            lambda: A * None, lambda: None @ A, lambda: A // 2, lambda: A % 2, lambda: abs(A),
+            lambda: float(A), lambda: len(A), lambda: [*A], lambda: A[0],
+        ):  # fmt: skip
+            with pytest.raises(TypeError):
+                f()
+
+    @operation("__add__", "__radd__", "__sub__", "__rsub__", examples=20)
+    def test_sums_and_differences(self, case):
+        A, D, dtype = case.A, case.D, case.dtype
+        for result, expected in ((0 + A, D), (A + 0, D), (A - 0, D), (0 - A, -D), (0.0 + A, D)):
+            self.structured(result, expected, dtype, case.size)
+        other = case.another(dtype=case.rng.choice(self.dtypes))
+        B, E = other.A, other.D
+        common, size = np.result_type(A.dtype, B.dtype), case.size + other.size
+        for result, expected in (
+            (A + B, D + E), (A - B, D - E), (B - A, E - D), (sum([A, B]), D + E),
+        ):  # fmt: skip
+            self.composite("sum", result, expected, common, size)
+
+    @operation("__matmul__", "__mul__", "dot", "rdot", examples=20)
+    def test_products_of_matrices(self, case):
+        A, D = case.A, case.D
+        other = case.another(dtype=case.rng.choice(self.dtypes))
+        B, E = other.A.H, other.D.conj().T
+        common, size = np.result_type(A.dtype, B.dtype), case.size * other.size
+        for result, expected in ((A @ B, D @ E), (A * B, D @ E), (A.dot(B), D @ E), (B @ A, E @ D)):
+            self.composite("product", result, expected, common, size)
+        close(A.rdot(B) @ np.eye(D.shape[1], dtype=common), E @ D, size)
+
+    @operation("__pow__")
+    def test_integer_powers(self, case):
+        A, D = case.A, case.D
+        if D.shape[0] != D.shape[1]:
+            with pytest.raises(ValueError, match="square"):
+                A**2
+            return
+        for p in (0, 1, 2, 3):
+            expected = np.linalg.matrix_power(D, p)
+            self.composite("power", A**p, expected, case.dtype, case.size**p + len(D))
+
+    @operation("__add__", "__sub__", "__matmul__", "__rmatmul__", "__mul__", "__rmul__")
+    def test_expressions_with_other_operators_are_lazy(self, case):
+        A, D, dtype = case.A, case.D, case.dtype
+        m, n = D.shape
+        S = random_array(case.rng, (m, n), dtype)
+        x = random_array(case.rng, (n, 2), dtype)
+        L, adjoint = sla.aslinearoperator(S), sla.aslinearoperator(S).H
+        size = (case.size + np.linalg.norm(S)) ** 2 * np.linalg.norm(x)
+        for result, expected in (
+            (A + L, D + S), (L + A, S + D), (A - L, D - S), (L - A, S - D),
+            (adjoint @ A, S.conj().T @ D), (adjoint * A, S.conj().T @ D),
+            (A.H @ L, D.conj().T @ S), (A.H * L, D.conj().T @ S), (A.H.dot(L), D.conj().T @ S),
+            (A.rdot(adjoint), S.conj().T @ D),
+        ):  # fmt: skip
+            assert isinstance(result, sla.LinearOperator)
+            assert type(result).__module__.startswith("scipy.")
+            close(result @ x, expected @ x, size)
+        assert (A + L).dtype == (A.H @ L).dtype == dtype
+        assert sla.aslinearoperator(A) is A
+
+    @operation("__add__", "__sub__", "__matmul__")
+    def test_expressions_with_block_constant_matrices(self, case):
+        A, D = case.A, case.D
+        left, right = self.blocks(case.geometry)
+        B, C = (1.5 * bm.BlockConstantMatrix.identity(p) for p in (left, right))
+        E = 1.5 * np.eye(len(D))
+        wide = np.result_type(case.dtype, np.float64)
+        self.composite("block product", B @ A, 1.5 * D, wide, 1.5 * case.size * len(D))
+        self.composite("block product", A @ C, 1.5 * D, wide, 1.5 * case.size * len(D))
+        if D.shape[0] == D.shape[1]:
+            self.composite("block sum", A + B, D + E, wide, case.size + len(D))
+            self.composite("block sum", B - A, E - D, wide, case.size + len(D))
+        scaled = 2 * bm.ScaledBlockMatrix(C, np.ones(right.n)).astype(case.dtype)
+        for result, expected in ((A @ scaled, 3 * D), (scaled @ A.H, 3 * D.conj().T)):
+            assert type(result).__module__.startswith("scipy.")
+            assert result.dtype == case.dtype
+            dense = result @ np.eye(result.shape[1], dtype=case.dtype)
+            close(dense, expected, 3 * case.size * len(D))
+        if "block product" in self.lazy or right.n == 1:
+            return
+        other = bm.BlockConstantMatrix.identity([0] + list(range(right.n - 1)))
+        if not other.partition.same_blocks(right):
+            with pytest.raises(PartitionMismatchError, match="different partitions"):
+                A @ other
+            with pytest.raises(PartitionMismatchError, match="different partitions"):
+                A.H.H @ other
