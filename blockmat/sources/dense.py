@@ -53,10 +53,10 @@ class DenseMatrix(StoredMatrix):
         factor: float = 1.0,
     ) -> tuple[Array, Array]:
         """Sum the matrix times a factor over every block, and over the paired entries."""
-        pairing = Pairing.empty(rows.n_blocks) if pairing is None else pairing
         if self._is_by_columns:
             sums, paired = self._transposed.block_sums(cols, rows, pairing, progress, factor)
-            return sums.T, pairing.transposed(paired)
+            return sums.T, paired if pairing is None else pairing.transposed(paired)
+        pairing = Pairing.empty(rows.n_blocks) if pairing is None else pairing
         total: tuple[Array, Array] | None = None
         for first, chunk in tracked_chunks(self._array, self.dtype, progress, "fit"):
             scaled = chunk if factor == 1 else chunk * factor
