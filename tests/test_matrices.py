@@ -1,13 +1,11 @@
 """The matrix types in the suite of all: how each is drawn, and what it is by the definition."""
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
 
 import blockmat as bm
 from tests.cases import PARTITIONS, core, pair, random_array
 from tests.matrix_suite import MatrixSuite
-from tests.matrix_suite.base import Case, close
 
 SOME_BLOCKS = st.sampled_from(list(PARTITIONS.values()))
 OF_SQUARE = {
@@ -53,7 +51,6 @@ class TestBlockConstant(MatrixSuite):
 
 class TestAligned(TestBlockConstant):
     aligned = True
-    flaws = frozenset({"no columns"})
 
 
 class TestRectangular(MatrixSuite):
@@ -80,7 +77,6 @@ class TestScaled(MatrixSuite):
     parts = "matrix", "scale"
     lacks = frozenset({"svd"} | OF_BLOCKS)
     lazy = LAZY
-    flaws = TestAligned.flaws
     geometry = st.tuples(SOME_BLOCKS, st.booleans())
 
     def arguments(self, rng, geometry, dtype, definite):
@@ -104,7 +100,6 @@ class TestLowRank(MatrixSuite):
     parts = "base", "factor", "core"
     lacks = frozenset({"svd", "partition", "is_positive_definite"} | OF_BLOCKS)
     lazy = LAZY
-    flaws = TestAligned.flaws | {"complex right-hand sides"}
     dtypes = np.float32, np.float64
     geometry = st.tuples(SOME_BLOCKS, st.booleans(), st.booleans())
 
@@ -139,25 +134,3 @@ def definition(A):
         type(A)
     ]
     return suite.dense(*(getattr(A, part) for part in suite.parts))
-
-
-# Flaws. Where one is mended, its test passes, which is an error here: take its name from `flaws`.
-
-ALIGNED = [
-    (TestAligned(), bm.Partition.uniform(2, 2)),
-    (TestScaled(), (bm.Partition.uniform(2, 2), True)),
-    (TestLowRank(), (bm.Partition.uniform(2, 2), True, True)),
-]
-
-
-@pytest.mark.xfail(raises=ValueError, reason="BLAS refuses an array with no columns")
-@pytest.mark.parametrize(("suite", "geometry"), ALIGNED)
-def test_products_of_aligned_blocks_with_no_columns_are_empty(suite, geometry):
-    suite.products_with_no_columns(Case(suite, geometry, np.float64, True, 0))
-
-
-@pytest.mark.xfail(raises=np.exceptions.ComplexWarning, reason="its imaginary part is dropped")
-def test_a_low_rank_part_solves_for_complex_right_hand_sides():
-    case = Case(TestLowRank(), (bm.Partition.uniform(2, 2), False, False), np.float64, True, 0)
-    b = np.array([1j, 2, 3, 4])
-    close(case.A.solve(b), case.inverse @ b, None, case.condition)

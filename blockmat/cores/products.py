@@ -15,8 +15,9 @@ from blockmat.cores.core import from_lower, hermitian_part
 
 def add_product(a: Array, b: Array, out: Array) -> None:
     """Add ``a @ b`` to `out` (c, m) in place; `b` and `out` are C-contiguous, of one dtype."""
-    (gemm,) = blas.get_blas_funcs(("gemm",), (out,))
-    gemm(1, b.T, a.T, beta=1, c=out.T, overwrite_c=True)
+    if out.size:  # BLAS refuses arrays with no columns
+        (gemm,) = blas.get_blas_funcs(("gemm",), (out,))
+        gemm(1, b.T, a.T, beta=1, c=out.T, overwrite_c=True)
 
 
 def reassemble(vectors: Any, values: Array) -> Array:

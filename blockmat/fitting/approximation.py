@@ -1,5 +1,6 @@
 """approximation_error: the distance between a source and a block-constant matrix."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,10 @@ class _Approximation:
     def __init__(self, matrix: BlockConstantMatrix) -> None:
         self.matrix, self.partition = matrix, matrix.partition
         self.pairing = matrix.partition.pairing(matrix.is_aligned)
-        self._double: Any = matrix.astype(accumulator_dtype(matrix.dtype))
+
+    @cached_property
+    def _double(self) -> Any:
+        return self.matrix.astype(accumulator_dtype(self.matrix.dtype))
 
     @property
     def T(self) -> "_Approximation":

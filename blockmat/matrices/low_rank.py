@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
+from blockmat.blocks.checks import Array, accumulator_dtype, as_numeric, frozen, require_finite
 from blockmat.exceptions import NotHermitianError, ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
@@ -250,7 +250,7 @@ class BlockPlusLowRank(WhiteningOperator):
         """
         b = self._as_operand(b, "b")
         dtype = np.result_type(self.dtype, b.dtype)
-        x, last_size = self._solver.solve(b.astype(np.float64, copy=False)), np.inf
+        x, last_size = self._solver.solve(b.astype(accumulator_dtype(b.dtype), copy=False)), np.inf
         for _ in range(_REFINEMENTS):
             residual = b - self._times(x)
             size = np.linalg.norm(residual, axis=0)

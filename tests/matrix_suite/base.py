@@ -125,7 +125,6 @@ class MatrixType:
 
     lacks: frozenset[str] = frozenset()  # public names that other types have
     lazy: frozenset[str] = frozenset()  # operations whose results are SciPy's lazy operators
-    flaws: frozenset[str] = frozenset()  # what test_matrices.py expects to fail
     dtypes = DTYPES
     norms = NORMS
 
