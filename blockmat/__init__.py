@@ -1,23 +1,30 @@
 """Block-constant matrices: exact inverses and matrix functions in O(n + k^3)."""
 
-from blockmat import optim
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.threads import get_num_threads, set_num_threads
 from blockmat.exceptions import BlockmatError
-from blockmat.finding.coclusters import Coclusters, cocluster
-from blockmat.finding.find_partition import find_partition
-from blockmat.finding.partition_path import PartitionPath, partition_path
 from blockmat.fitting.accumulator import BlockAccumulator
 from blockmat.fitting.approximation import approximation_error
-from blockmat.fitting.fit import fit
+from blockmat.fitting.fit import FitResult, fit
 from blockmat.fitting.fit_samples import fit_samples
-from blockmat.inference.shrinkage import optimal_shrinkage
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.eigenvectors import BlockEigh
 from blockmat.matrices.load import load
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.rectangular import BlockRectangularMatrix
 from blockmat.matrices.scaled import ScaledBlockMatrix
+
+if (
+    TYPE_CHECKING
+):  # these names are imported on first use, so that importing blockmat takes less time
+    from blockmat import optim
+    from blockmat.finding.coclusters import Coclusters, cocluster
+    from blockmat.finding.find_partition import find_partition
+    from blockmat.finding.partition_path import PartitionPath, partition_path
+    from blockmat.inference.shrinkage import optimal_shrinkage
 
 __version__ = "0.1.0"
 
@@ -29,6 +36,7 @@ __all__ = [
     "BlockRectangularMatrix",
     "BlockmatError",
     "Coclusters",
+    "FitResult",
     "Partition",
     "PartitionPath",
     "ScaledBlockMatrix",
@@ -44,3 +52,26 @@ __all__ = [
     "partition_path",
     "set_num_threads",
 ]
+
+_MODULES = {
+    "Coclusters": "blockmat.finding.coclusters",
+    "PartitionPath": "blockmat.finding.partition_path",
+    "cocluster": "blockmat.finding.coclusters",
+    "find_partition": "blockmat.finding.find_partition",
+    "optimal_shrinkage": "blockmat.inference.shrinkage",
+    "partition_path": "blockmat.finding.partition_path",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name == "optim":
+        return import_module("blockmat.optim")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'blockmat' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

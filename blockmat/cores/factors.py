@@ -1,7 +1,6 @@
 """Cholesky and LU factors of cores: inverse, solution and determinant (:ref:`theory-functions`)."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import lapack
@@ -73,8 +72,7 @@ def is_singular(core: Core, factors: "Cholesky | LU") -> bool:
     return factors.rcond < EPS or count_nonzero(with_values(core, core.values)) < c
 
 
-@dataclass(frozen=True)
-class Cholesky:
+class Cholesky(NamedTuple):
     """The Cholesky factor of ``scale * core * scale``, whose diagonal is near 1.
 
     The scales are powers of two, as in `LU`.
@@ -124,8 +122,7 @@ class Cholesky:
         return from_lower(inverse)
 
 
-@dataclass(frozen=True)
-class LU:
+class LU(NamedTuple):
     """LU factors of ``row_scale * core * col_scale``, whose largest entries are near 1.
 
     The scales are powers of two, so scaling does not round. They make the test for

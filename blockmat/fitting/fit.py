@@ -15,15 +15,25 @@ __all__ = ["FitResult", "fit"]
 
 
 class FitResult(NamedTuple):
-    """A fit with the standard error of what was estimated at random.
+    """A fit, and the standard errors of the numbers that were estimated from random vectors.
 
     Parameters
     ----------
     matrix : BlockConstantMatrix
         The fit.
     stderr : ndarray, shape (k,) or (k, k)
-        The standard error of each number of ``matrix.within``; zero where it is
-        exact, NaN from a single probe.
+        The standard error of each number of ``matrix.within``. It is zero if the number is exact,
+        and NaN if it was estimated from a single vector.
+
+    See Also
+    --------
+    fit : returns it with ``return_stderr=True``.
+
+    Examples
+    --------
+    >>> import blockmat as bm
+    >>> bm.fit([[2, 1], [1, 4]], [0, 0], return_stderr=True).stderr
+    array([0.])
     """
 
     matrix: BlockConstantMatrix

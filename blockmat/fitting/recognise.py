@@ -5,8 +5,6 @@ from typing import Any
 from blockmat.blocks.checks import is_dask_array
 from blockmat.fitting.structured import StructuredMatrix
 from blockmat.matrices.structured import SquareMatrix
-from blockmat.sources.dask_matrix import DaskMatrix
-from blockmat.sources.dask_samples import DaskSamples
 from blockmat.sources.dense_samples import DenseSamples
 from blockmat.sources.recognise import as_source
 from blockmat.sources.samples import as_samples
@@ -27,6 +25,8 @@ def as_fit_source(source: Any, compute: bool) -> Source:
         If `compute` is False and it is no Dask array.
     """
     if is_dask_array(source):
+        from blockmat.sources.dask_matrix import DaskMatrix
+
         return DaskMatrix(source, compute)
     _require_compute(compute)
     return as_local_source(source)
@@ -41,6 +41,8 @@ def as_sample_source(X: Any, compute: bool) -> Source:
         If `compute` is False and they are no Dask array.
     """
     if is_dask_array(X):
+        from blockmat.sources.dask_samples import DaskSamples
+
         return DaskSamples(X, compute)
     _require_compute(compute)
     return DenseSamples(as_samples(X))

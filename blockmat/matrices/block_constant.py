@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import Array, require_finite, working_dtype
-from blockmat.blocks.chunked import checked
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, multiply
 from blockmat.cores import pair
@@ -20,7 +19,6 @@ from blockmat.cores.core import Core
 from blockmat.exceptions import PartitionMismatchError
 from blockmat.matrices.archive import Archive, write_archive
 from blockmat.matrices.checks import as_numbers_of_blocks
-from blockmat.matrices.chunked import product as chunked_product
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, product_from_left, written_to
 from blockmat.matrices.solvers import AlignedSolver, BlockSolver, PlainSolver
@@ -242,12 +240,15 @@ class BlockConstantMatrix(StoredPair):
         return written_to(out, aligned_product(p, x, self._within, shift))
 
     def _chunked_product(self, x: Any) -> Any:
+        from blockmat.blocks.chunked import checked
+        from blockmat.matrices.chunked import product
+
         x = checked(x, "x", (1, 2))
         self._require_rows(x, "x")
         if self.is_aligned:
             return None
         dtype = np.result_type(self.dtype, working_dtype(x.dtype, "x"))
-        return chunked_product(x, self.partition, self._within, self._values_in_double, dtype)
+        return product(x, self.partition, self._within, self._values_in_double, dtype)
 
     # Algebra on the pair
 
