@@ -6,41 +6,40 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, as_numeric, check_ndim
+from blockmat.blocks.checks import Array, as_count, as_numeric
 from blockmat.blocks.geometry import Geometry
 from blockmat.blocks.html import partition_to_html
 from blockmat.blocks.labels import factorize
 from blockmat.blocks.names import in_order_of
+from blockmat.blocks.partition_checks import checked_labels, checked_names, checked_sizes
 from blockmat.blocks.passes import block_sums
-from blockmat.exceptions import PartitionError, ShapeError
+from blockmat.exceptions import ShapeError
 
 __all__ = ["Partition", "as_partition"]
 
 
 class Partition(Geometry):
-    """A division of ``{0, ..., n-1}`` into k non-empty blocks.
+    """A division of n variables, numbered 0 to n - 1, into k non-empty blocks.
 
-    Immutable and hashable; two partitions are equal when they put the same
-    variables into the same blocks under the same names. Usually made by
-    `from_labels`, `from_sizes` or `uniform`.
+    A partition is immutable and hashable. Two partitions are equal if their blocks have the same
+    variables and the same names. `from_labels`, `from_sizes` and `uniform` make partitions.
 
     Parameters
     ----------
     sizes : sequence of int, shape (k,)
-        The number of variables of each block, at least 1.
+        The number of variables in each block, at least 1.
     labels : array_like of int, shape (n,), optional
-        The block of each variable, 0..k-1. Without it the blocks are consecutive
-        intervals in the order of `sizes`.
+        The block of each variable, 0 to k - 1. By default the blocks are consecutive intervals.
     names : sequence of hashable, shape (k,), optional
         A name for each block; by default its number.
 
     Raises
     ------
     PartitionError
-        If there are no blocks, a block is empty or negative, the labels do not
-        have the given sizes, or the names are not k different ones.
+        If there are no blocks, a size is below 1, the labels do not have the given sizes, or there
+        are not k different names.
     TypeError
-        If the sizes are not integers or a name is not hashable.
+        If the sizes are not integers, or a name is not hashable.
 
     See Also
     --------
@@ -62,9 +61,9 @@ class Partition(Geometry):
         labels: Any = None,
         names: Iterable[Hashable] | None = None,
     ) -> None:
-        checked = _checked_sizes(sizes)
-        self._names = None if names is None else _checked_names(names, len(checked))
-        given = None if labels is None else _checked_labels(labels, checked)
+        checked = checked_sizes(sizes)
+        self._names = None if names is None else checked_names(names, len(checked))
+        given = None if labels is None else checked_labels(labels, checked)
         is_sorted = given is None or not np.any(given[1:] < given[:-1])
         super().__init__(checked, None if is_sorted else given)
 
@@ -84,12 +83,12 @@ class Partition(Geometry):
         Returns
         -------
         Partition
-            The partition of ``sum(sizes)`` variables.
+            With ``sum(sizes)`` variables.
 
         Raises
         ------
         PartitionError
-            If there are no sizes or one is below 1.
+            If there are no sizes, or a size is below 1.
 
         Examples
         --------
@@ -106,27 +105,25 @@ class Partition(Geometry):
         Parameters
         ----------
         labels : sequence of hashable, shape (n,)
-            Any labels: integers, strings, dates, tuples, a pandas Series or Categorical, in
-            the order of the variables. Variables with equal labels form a block. Blocks are
-            numbered in the sorted order of the labels, of a Categorical in the order of its
-            categories, or in order of first appearance if labels do not compare.
+            Variables with equal labels form a block. Blocks are in the sorted order of their labels;
+            for a pandas Categorical in the order of its categories; for labels that do not compare
+            in order of first appearance.
 
         Returns
         -------
         Partition
-            With ``names`` the distinct labels.
+            Its names are the distinct labels.
 
         Raises
         ------
         PartitionError
-            If there are no labels, or one is missing (None, NaN, NaT, NA).
+            If there are no labels, or a label is missing (None, NaN, NaT, NA).
         ShapeError
             If the labels are not one-dimensional.
         DtypeError
-            If the labels are a masked array or a sparse matrix.
+            If they are a masked array or a sparse matrix.
         TypeError
-            If a label is not hashable, or they are a set, a dict or a string: these have no
-            order, or no label for each variable.
+            If they are a set, a dict or a string, or a label is not hashable.
 
         Examples
         --------
@@ -139,24 +136,17 @@ class Partition(Geometry):
 
     @classmethod
     def uniform(cls, n_blocks: int, block_size: int) -> "Partition":
-        """Make a partition into intervals of one size.
+        """Make a partition into intervals of equal length.
 
         Parameters
         ----------
-        n_blocks : int
-            The number k of blocks.
-        block_size : int
-            The number of variables in each.
+        n_blocks, block_size : int
+            The number of blocks, and the number of variables in each, at least 1.
 
         Returns
         -------
         Partition
-            The partition of ``n_blocks * block_size`` variables.
-
-        Raises
-        ------
-        ValueError
-            If either number is below 1.
+            With ``n_blocks * block_size`` variables.
 
         Examples
         --------
@@ -169,22 +159,17 @@ class Partition(Geometry):
 
     @classmethod
     def trivial(cls, n: int) -> "Partition":
-        """Put all n variables into one block.
+        """Make the partition into one block.
 
         Parameters
         ----------
         n : int
-            The number of variables.
+            The number of variables, at least 1.
 
         Returns
         -------
         Partition
             With k = 1.
-
-        Raises
-        ------
-        ValueError
-            If `n` is below 1.
 
         Examples
         --------
@@ -196,22 +181,17 @@ class Partition(Geometry):
 
     @classmethod
     def singletons(cls, n: int) -> "Partition":
-        """Put each of n variables into a block of its own.
+        """Make the partition into blocks of one variable.
 
         Parameters
         ----------
         n : int
-            The number of variables.
+            The number of variables, at least 1.
 
         Returns
         -------
         Partition
             With k = n.
-
-        Raises
-        ------
-        ValueError
-            If `n` is below 1.
 
         Examples
         --------
@@ -225,12 +205,12 @@ class Partition(Geometry):
 
     @property
     def names(self) -> tuple[Hashable, ...]:
-        """The name of each block: the label it was made from, or its number."""
+        """The name of each block: its label, or its number."""
         return tuple(range(self.n_blocks)) if self._names is None else self._names
 
     @property
     def nbytes(self) -> int:
-        """The bytes that describe it: sizes, and labels unless the blocks are intervals."""
+        """The number of bytes of the sizes and, unless the blocks are intervals, of the labels."""
         return self._sizes.nbytes + (0 if self.is_contiguous else self.labels.nbytes)
 
     # What it does to arrays
@@ -241,21 +221,19 @@ class Partition(Geometry):
         Parameters
         ----------
         x : array_like, shape (n,), (n, m) or (m, n)
-            The numbers to sum; float32 is accumulated in double precision.
+            The array. Single precision is summed in double precision.
         axis : {0, 1, -1}, default 0
             The axis of length n.
 
         Returns
         -------
         ndarray
-            `x` with that axis replaced by one of length k.
+            The sums; `axis` has length k.
 
         Raises
         ------
-        ShapeError
-            If `x` is not 1-d or 2-d, or the axis has another length.
-        DtypeError
-            If `x` is not numeric.
+        ShapeError, DtypeError
+            If `x` does not have length n along `axis`, or is not numeric.
 
         Examples
         --------
@@ -268,26 +246,17 @@ class Partition(Geometry):
         return sums.T if swap else sums
 
     def block_means(self, x: Any, axis: int = 0) -> Array:
-        """Average an array over each block.
+        """Compute the mean of an array over each block.
 
         Parameters
         ----------
-        x : array_like, shape (n,), (n, m) or (m, n)
-            The numbers to average.
-        axis : {0, 1, -1}, default 0
-            The axis of length n.
+        x, axis
+            As for `block_sums`.
 
         Returns
         -------
         ndarray
-            `x` with that axis replaced by one of length k.
-
-        Raises
-        ------
-        ShapeError
-            If `x` is not 1-d or 2-d, or the axis has another length.
-        DtypeError
-            If `x` is not numeric.
+            The means; `axis` has length k.
 
         Examples
         --------
@@ -301,26 +270,24 @@ class Partition(Geometry):
         return means.T if swap else means
 
     def expand(self, values: Any, axis: int = 0) -> Array:
-        """Give every variable the value of its block.
+        """Repeat the value of each block for all its variables.
 
         Parameters
         ----------
         values : array_like, shape (k,), (k, m) or (m, k)
-            One value, or one row or column of values, per block.
+            One value, row or column for each block.
         axis : {0, 1, -1}, default 0
             The axis of length k.
 
         Returns
         -------
         ndarray
-            `values` with that axis replaced by one of length n.
+            The repeated values; `axis` has length n.
 
         Raises
         ------
-        ShapeError
-            If `values` is not 1-d or 2-d, or the axis has another length.
-        DtypeError
-            If `values` is not numeric.
+        ShapeError, DtypeError
+            If `values` does not have length k along `axis`, or is not numeric.
 
         Examples
         --------
@@ -336,12 +303,12 @@ class Partition(Geometry):
         return expanded.T if swap else expanded
 
     def indicator(self, normalized: bool = False, dtype: Any = np.float64) -> Any:
-        """Make the indicator matrix of the blocks.
+        """Return the indicator matrix of the blocks.
 
         Parameters
         ----------
         normalized : bool, default False
-            Divide column b by the square root of the size of block b, which makes
+            Whether to divide each column by the square root of the size of its block, which makes
             the columns orthonormal.
         dtype : dtype, default float64
             The dtype of the result.
@@ -349,7 +316,7 @@ class Partition(Geometry):
         Returns
         -------
         scipy.sparse.csr_array, shape (n, k)
-            With an entry at (i, b) where variable i is in block b.
+            Entry (i, b) is not zero if variable i is in block b.
 
         Examples
         --------
@@ -368,17 +335,17 @@ class Partition(Geometry):
     # How it relates to other partitions
 
     def same_blocks(self, other: "Partition") -> bool:
-        """Whether both put the same variables into blocks of the same number.
+        """Whether two partitions have equal ``labels``. Names are not compared.
 
         Parameters
         ----------
         other : Partition
-            The partition to compare with; names do not matter.
+            The other partition.
 
         Returns
         -------
         bool
-            True when ``labels`` are equal.
+            True if they have the same blocks in the same order.
 
         Examples
         --------
@@ -395,24 +362,22 @@ class Partition(Geometry):
         return np.array_equal(self.labels, other.labels)
 
     def refine(self, labels: Any) -> "Partition":
-        """Split every block further by a second set of labels.
+        """Split the blocks by a second set of labels.
 
         Parameters
         ----------
         labels : Partition or sequence of hashable, shape (n,)
-            Variables stay together when both their block and this label agree.
+            Variables of one block stay together if they have the same label.
 
         Returns
         -------
         Partition
-            The coarsest partition finer than both. Names are pairs of names.
+            Its names are pairs of a block's name and a label.
 
         Raises
         ------
-        ShapeError
-            If there are not n labels.
-        PartitionError
-            If a label is missing.
+        ShapeError, PartitionError
+            If there are not n labels, or a label is missing.
 
         Examples
         --------
@@ -431,7 +396,7 @@ class Partition(Geometry):
         return Partition(np.bincount(codes), codes, names)
 
     def meet(self, other: "Partition") -> "Partition":
-        """Intersect the blocks of two partitions.
+        """Return the coarsest common refinement of two partitions.
 
         Parameters
         ----------
@@ -441,14 +406,12 @@ class Partition(Geometry):
         Returns
         -------
         Partition
-            The coarsest partition that refines both; `refine` with a partition.
+            Its blocks are the non-empty intersections of the blocks of both.
 
         Raises
         ------
-        TypeError
-            If `other` is not a Partition.
-        ShapeError
-            If it has another number of variables.
+        TypeError, ShapeError
+            If `other` is not a Partition, or has another number of variables.
 
         Examples
         --------
@@ -467,12 +430,12 @@ class Partition(Geometry):
         Parameters
         ----------
         coarser : Partition
-            The partition that may be coarser.
+            The other partition.
 
         Returns
         -------
         bool
-            True also when both have the same blocks.
+            True also if both have the same blocks.
 
         Examples
         --------
@@ -486,24 +449,22 @@ class Partition(Geometry):
         return np.array_equal(coarser.labels[first][self.labels], coarser.labels)
 
     def merge(self, labels: Any) -> "Partition":
-        """Join blocks that get the same label.
+        """Join the blocks that have the same label.
 
         Parameters
         ----------
         labels : sequence of hashable, shape (k,)
-            One label per block, in the order of the blocks.
+            One label per block.
 
         Returns
         -------
         Partition
-            A coarser partition whose names are the distinct labels.
+            Its names are the distinct labels.
 
         Raises
         ------
-        ShapeError
-            If there are not k labels.
-        PartitionError
-            If a label is missing.
+        ShapeError, PartitionError
+            If there are not k labels, or a label is missing.
 
         Examples
         --------
@@ -526,7 +487,7 @@ class Partition(Geometry):
         return self.n_blocks
 
     def __iter__(self) -> Iterator[Array]:
-        """Iterate over the blocks: the ascending indices of the variables of each."""
+        """Yield the indices of the variables of each block, in ascending order."""
         for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
             yield self.order[start:stop]
 
@@ -558,7 +519,7 @@ class Partition(Geometry):
     # Shared by the public methods
 
     def _along_axis(self, x: Any, axis: int, length: int, name: str) -> tuple[Array, bool]:
-        """Validate an array and move the axis of the given length to the front."""
+        """Check an array and move the axis of the given length to the front."""
         x = as_numeric(x, name, (1, 2))
         try:
             swap = bool(range(x.ndim)[axis])
@@ -578,34 +539,25 @@ def as_partition(
 ) -> Partition:
     """Return a Partition from a Partition or from one label per variable.
 
-    Where the source is a pandas DataFrame, labels in a Series or a dict go by the names of its
-    columns, and other labels by position. Labels of names that it does not have are not used. A
-    Series with the default index, 0 to n - 1, goes by position unless the columns are numbers too.
-
     Parameters
     ----------
     partition : Partition, sequence of hashable, Series or dict, shape (n,)
-        What to convert.
+        The blocks. If `source` is a DataFrame, a Series or dict gives labels by column name.
     n : int, optional
         The number of variables it must have.
     name : str
         The argument's name, for error messages.
     source : object, optional
-        What the variables are columns of.
+        The matrix or samples, whose rows or columns are the variables.
     axis : {0, 1}, default 1
-        Whether they are its rows or its columns.
-
-    Returns
-    -------
-    Partition
-        The partition itself, or the one that the labels describe.
+        Whether they are rows (0) or columns (1).
 
     Raises
     ------
     ShapeError
         If it has another number of variables.
     PartitionError
-        If a variable's name has no label, or stands for several variables or labels.
+        If a name has no label, or occurs more than once.
     TypeError
         If it is a dict and the source has no names.
     """
@@ -616,54 +568,4 @@ def as_partition(
     result = Partition.from_labels(in_order_of(partition, source, axis, name))
     if n is not None and result.n != n:
         raise ShapeError(f"{name} has {result.n} labels; expected {n}, one for each variable")
-    return result
-
-
-def _checked_sizes(sizes: Iterable[int]) -> Array:
-    given = sizes if isinstance(sizes, np.ndarray) else list(sizes)
-    array = np.asarray(given)
-    if array.size == 0:
-        raise PartitionError("sizes is empty; expected at least one block")
-    if array.ndim != 1:
-        raise ShapeError(f"sizes has shape {array.shape}; expected one dimension")
-    if array.dtype.kind not in "iu" and not all(type(size) is int for size in given):
-        raise TypeError(f"sizes has dtype {array.dtype}; expected integers")
-    wrong = np.flatnonzero(array < 1)
-    if len(wrong):
-        raise PartitionError(
-            f"sizes[{wrong[0]}] is {array[wrong[0]]}; expected every block to have at least 1 variable"
-        )
-    most = np.iinfo(np.intp).max
-    if array.sum(dtype=np.float64) > most / 2 and (total := sum(array.tolist())) > most:
-        raise PartitionError(f"sizes add up to {total}; expected at most {most} variables")
-    return array.astype(np.intp)
-
-
-def _checked_labels(labels: Any, sizes: Array) -> Array:
-    array = np.asarray(labels)
-    check_ndim(array, "labels", (1,))
-    if array.dtype.kind not in "iu":
-        raise TypeError(
-            f"labels has dtype {array.dtype}; expected block numbers "
-            f"(Partition.from_labels takes labels of any kind)"
-        )
-    k = len(sizes)
-    if array.size == 0 or array.min() < 0 or array.max() >= k:
-        raise PartitionError(f"labels must be block numbers 0..{k - 1}, one for each variable")
-    counts = np.bincount(array, minlength=k)
-    wrong = np.flatnonzero(counts != sizes)
-    if len(wrong):
-        b = wrong[0]
-        raise PartitionError(
-            f"labels has {counts[b]} variables in block {b}; expected sizes[{b}] = {sizes[b]}"
-        )
-    return array.astype(np.int32)
-
-
-def _checked_names(names: Iterable[Hashable], k: int) -> tuple[Hashable, ...]:
-    result = tuple(names)
-    if len(result) != k:
-        raise PartitionError(f"names has length {len(result)}; expected one for each of {k} blocks")
-    if len(set(result)) != k:
-        raise PartitionError("names has duplicates; expected a different name for each block")
     return result
