@@ -1,4 +1,4 @@
-"""Which variable is in which block, and passes over arrays of size n; knows no matrix.
+"""Partitions, and sums and products over arrays of size n. Nothing here depends on a matrix type.
 
 May import: `blockmat.exceptions`.
 """

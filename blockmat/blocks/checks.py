@@ -1,4 +1,4 @@
-"""Checks of user input: each names the argument, what it was and what was expected."""
+"""Checks of user input. Each error names the argument, its value and the expected value."""
 
 import operator
 from typing import Any
@@ -14,18 +14,18 @@ from blockmat.exceptions import (
 )
 
 Array = NDArray[Any]
-_AT_A_TIME = 2**22  # numbers that are looked at
+_AT_A_TIME = 2**22  # numbers to check at a time
 _KEPT = frozenset(np.dtype(c) for c in "fdFD")
 
 
 def working_dtype(dtype: Any, name: str) -> np.dtype[Any]:
-    """Return the dtype to compute in: integers become float64, half precision single.
+    """Return the dtype to compute in: float64 for integers, float32 for half precision.
 
     Raises
     ------
     DtypeError
-        If the dtype is neither boolean, integer, nor a float or complex of at
-        most double precision.
+        If the dtype is not boolean, integer, or floating-point or complex of at most double
+        precision.
     """
     dtype = np.dtype(dtype)
     if dtype.kind in "biu":
@@ -52,20 +52,20 @@ def real_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def refuse_mask(x: Any, name: str) -> None:
-    """Raise `DtypeError` for an array with a mask, which would be lost."""
+    """Raise `DtypeError` for a masked array, because the mask would be lost."""
     if isinstance(x, np.ma.MaskedArray):
         raise DtypeError(f"{name} is a masked array; expected one without a mask (see .filled())")
 
 
 def as_raw_array(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
-    """Convert to an array of any dtype that can be converted to a supported one.
+    """Convert to an array whose dtype can be converted to a supported one.
 
     Raises
     ------
     ShapeError
-        If it is ragged or has another dimension.
+        If it is ragged, or has another number of dimensions.
     DtypeError
-        If it is not numeric, is sparse, or has a mask, which would be lost.
+        If it is not numeric, sparse or masked.
     """
     refuse_mask(x, name)
     if issparse(x):
@@ -80,7 +80,7 @@ def as_raw_array(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
 
 
 def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
-    """Convert to an array of a supported dtype and dimension, without a needless copy."""
+    """Convert to an array of a supported dtype, and copy it only if necessary."""
     if type(x) is np.ndarray and x.dtype in _KEPT and x.ndim in ndims:
         return x
     raw = as_raw_array(x, name, ndims)
@@ -88,7 +88,7 @@ def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
 
 
 def is_dask_array(x: Any) -> bool:
-    """Whether x is a dask.array, told without importing Dask."""
+    """Whether x is a Dask array. Dask is not imported."""
     return type(x).__module__.partition(".")[0] == "dask" and hasattr(x, "numblocks")
 
 
@@ -106,7 +106,7 @@ def check_square(shape: tuple[int, ...], name: str) -> None:
 
 
 def require_finite(x: Any, name: str) -> None:
-    """Raise `NonFiniteError` at the first NaN or infinity of an array or sparse matrix, with its place."""
+    """Raise `NonFiniteError` for NaN or infinity in an array or sparse matrix, with the index."""
     where = first_non_finite(x)
     if where is not None:
         place = str(where[0]) if len(where) == 1 else str(where)
@@ -115,7 +115,7 @@ def require_finite(x: Any, name: str) -> None:
 
 
 def first_non_finite(x: Any) -> tuple[int, ...] | None:
-    """Return the place of the first NaN or infinity of an array or sparse matrix, if there is one."""
+    """Return the index of the first NaN or infinity of an array or sparse matrix, or None."""
     if issparse(x):
         entries = x.tocoo()
         wrong = np.flatnonzero(~np.isfinite(entries.data))
@@ -132,7 +132,7 @@ def first_non_finite(x: Any) -> tuple[int, ...] | None:
 
 
 def as_count(value: Any, name: str, minimum: int) -> int:
-    """Return `value` as an int that is at least `minimum`."""
+    """Return `value` as an int, or raise an error if it is less than `minimum`."""
     try:
         count = operator.index(value)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Dask arrays: checks, chunks, and how many partial results are joined at a time."""
+"""Dask arrays: checks, conversion of chunks, and how many partial results to combine at a time."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from blockmat.blocks.extras import import_extra
 from blockmat.blocks.partition import Partition
 from blockmat.exceptions import ShapeError
 
-_JOINED_BYTES = 2**24  # of partial results that are joined at a time, if they are that small
+_JOINED_BYTES = 2**24  # of partial results to combine at a time
 
 
 def checked(x: Any, name: str, ndims: tuple[int, ...]) -> Any:
-    """Return a Dask array, or say what is wrong with its dtype, dimension or chunks."""
+    """Return a Dask array, or raise an error about its dtype, dimension or chunks."""
     import_extra("dask.array", "dask", "work on a Dask array")
     working_dtype(x.dtype, name)
     check_ndim(x, name, ndims)
@@ -26,7 +26,7 @@ def checked(x: Any, name: str, ndims: tuple[int, ...]) -> Any:
 
 
 def without_empty_chunks(x: Any) -> Any:
-    """Return a Dask array without its chunks of length 0, which filtering leaves."""
+    """Return a Dask array without chunks of length 0, which remain after filtering."""
     for axis, sizes in enumerate(x.chunks):
         kept = [j for j, size in enumerate(sizes) if size]
         if 0 < len(kept) < len(sizes):
@@ -35,18 +35,18 @@ def without_empty_chunks(x: Any) -> Any:
 
 
 def without_sparsity(chunk: Any) -> Any:
-    """Return a chunk as SciPy's sparse matrix or as an array."""
+    """Return a chunk as a SciPy sparse matrix or as an array."""
     is_known = issparse(chunk) or isinstance(chunk, np.ndarray)
-    return chunk if is_known else chunk.to_scipy_sparse()  # of the package sparse
+    return chunk if is_known else chunk.to_scipy_sparse()  # an array of the package sparse
 
 
 def delayed(x: Any) -> Any:
-    """Return the Dask Delayed of a value, named by its content."""
+    """Return the Dask Delayed of a value. Its key is a hash of the value."""
     return import_extra("dask", "dask", "work on a Dask array").delayed(x, pure=True)
 
 
 class Piece:
-    """The blocks of some variables with these labels, and a partition of these variables."""
+    """The blocks of some of the variables, and a partition of these variables."""
 
     def __init__(self, labels: Array, is_contiguous: bool = False) -> None:
         self.blocks, codes = np.unique(labels, return_inverse=True)
@@ -54,12 +54,12 @@ class Piece:
 
     @classmethod
     def of(cls, p: Partition, first: int, last: int) -> "Piece":
-        """Return the blocks of the variables ``first : last`` of a partition."""
+        """Return the piece with the variables ``first : last`` of a partition."""
         return cls(p.labels[first:last], p.is_contiguous)
 
 
 def joined_at_a_time(length: int) -> int:
-    """Return how many partial results of so many numbers to join at a time."""
+    """Return how many partial results of `length` numbers to combine at a time."""
     return int(np.clip(_JOINED_BYTES // (8 * max(length, 1)), 4, 64))
 
 

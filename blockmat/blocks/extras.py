@@ -1,4 +1,4 @@
-"""Optional dependencies: imported where they are used, with an error that names the extra."""
+"""Optional dependencies. They are imported where they are used; the error names the extra."""
 
 import importlib
 from types import ModuleType
@@ -9,7 +9,7 @@ from blockmat.exceptions import (
 
 
 def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import an optional dependency, or say which extra of blockmat brings it."""
+    """Import an optional dependency, or raise an error that names the extra to install."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -17,7 +17,7 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
 
 
 def missing_extra(module: str, extra: str, purpose: str) -> MissingExtraError:
-    """Return an error that says which extra of blockmat brings a module."""
+    """Return an error that names the extra to install."""
     package = module.partition(".")[0]
     return MissingExtraError(
         f'{purpose} needs {package}, which is not installed; run: pip install "blockmat[{extra}]"'

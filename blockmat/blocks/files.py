@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Atomic writes of files."""
 
 import io
 import os
@@ -13,22 +13,22 @@ __all__ = ["write_atomically"]
 
 
 def write_atomically(path: str | PathLike[str], write: Callable[[Any], Any]) -> None:
-    """Write beside the target and rename, so that no half-written file has its name.
+    """Write a temporary file in the same folder and rename it, so that the file is never incomplete.
 
-    The target of a link is replaced, and the link kept. What is no regular file, such as a pipe or
-    a device, is written to, and so is the file of another user, which would change its owner.
+    A symbolic link is kept and its target is replaced. Some files are written in place: pipes and
+    devices, and a file of another user if a new file would change its owner.
 
     Parameters
     ----------
     path : path-like
-        The file.
+        The file to write.
     write : callable
-        Writes the content to the binary file that it is given.
+        Writes the content to a binary file that is passed to it.
 
     Raises
     ------
     OSError
-        If the file cannot be written; a regular file that had its name is then untouched.
+        If the file cannot be written. An existing regular file is unchanged then.
     """
     target = os.path.realpath(os.fspath(path))
     try:
@@ -36,13 +36,13 @@ def write_atomically(path: str | PathLike[str], write: Callable[[Any], Any]) -> 
     except FileNotFoundError:
         old = None
     if old is not None and not stat.S_ISREG(old.st_mode):
-        content = io.BytesIO()  # np.save asks files for their position, which pipes have not
+        content = io.BytesIO()  # np.save needs the position in the file, which pipes do not have
         write(content)
         with open(path, "wb") as file:
             file.write(content.getbuffer())
         return
     if old is not None:
-        with open(target, "ab"):  # an error where the file must not be written to
+        with open(target, "ab"):  # raises an error for a read-only file
             pass
     temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.tmp")
     try:
@@ -53,7 +53,7 @@ def write_atomically(path: str | PathLike[str], write: Callable[[Any], Any]) -> 
     try:
         with file:
             if old is not None:
-                os.chmod(temporary, 0o600)  # until it has the owner of the old file
+                os.chmod(temporary, 0o600)  # private until it has the owner of the old file
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -68,7 +68,7 @@ def write_atomically(path: str | PathLike[str], write: Callable[[Any], Any]) -> 
 
 
 def _has_access_of(old: os.stat_result, temporary: str) -> bool:
-    """Give a file the owner, group and mode of the one that it is to replace, if that is allowed."""
+    """Give a file the owner, group and mode of the one that it replaces; False if not allowed."""
     new = os.stat(temporary)
     if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
         try:

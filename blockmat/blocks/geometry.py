@@ -1,4 +1,4 @@
-"""Where the variables of each block are: indices that depend on sizes and labels only."""
+"""Indices of the variables in each block, computed from sizes and labels."""
 
 from functools import cached_property
 from typing import NamedTuple
@@ -11,10 +11,10 @@ from blockmat.blocks.segments import segments as cut
 
 
 class Pairing(NamedTuple):
-    """Which pairs of blocks carry a number of their own on their p <-> p entries.
+    """The pairs of blocks whose square block has a second value on its diagonal.
 
-    Blocks a and b are mates when ``classes[a] == classes[b]``; the mates of a are
-    ``mates[first_mate[a] : first_mate[a + 1]]`` and b is number ``ranks[b]`` of them.
+    Blocks a and b are mates if ``classes[a] == classes[b]``. The mates of a are
+    ``mates[first_mate[a] : first_mate[a + 1]]``, and b is mate number ``ranks[b]`` of a.
     """
 
     classes: Array
@@ -24,45 +24,47 @@ class Pairing(NamedTuple):
 
     @classmethod
     def empty(cls, n_blocks: int) -> "Pairing":
-        """Pair no blocks."""
+        """Return a pairing without pairs."""
         nothing = np.zeros(0, dtype=np.intp)
         return cls(nothing, nothing, np.zeros(n_blocks + 1, dtype=np.intp), nothing)
 
     @property
     def rows(self) -> Array:
-        """The block whose mate each entry of `mates` is."""
+        """The block a for each entry of `mates`."""
         return np.repeat(np.arange(len(self.classes)), np.diff(self.first_mate))
 
     def transposed(self, numbers: Array) -> Array:
-        """Reorder one number for each two mates as they are in the transposed matrix."""
+        """Reorder one number for each pair of mates for the transposed matrix."""
         if len(numbers) == 0:
             return numbers
         reordered: Array = numbers[self.first_mate[self.mates] + self.ranks[self.rows]]
         return reordered
 
     def as_square(self, numbers: Array) -> Array:
-        """Put one number for each two mates into a (k, k) array of zeros."""
+        """Return a (k, k) array with one number for each pair of mates, and zeros elsewhere."""
         square = np.zeros((len(self.classes),) * 2, dtype=numbers.dtype)
         square[self.rows, self.mates] = numbers
         return square
 
 
 class SizeClass(NamedTuple):
-    """The c blocks of one size m: their numbers (c,), and their variables (c, m)."""
+    """The c blocks of size m: their numbers (c,), and their variables (c, m)."""
 
     blocks: Array
     variables: Array
 
 
 class Geometry:
-    """The sizes of k blocks of n variables, and their places. Read-only arrays, made on first use.
+    """The sizes of k blocks of n variables, and the indices of their variables.
+
+    All arrays are read-only, and are computed on first use.
 
     Parameters
     ----------
     sizes : ndarray of int, shape (k,)
-        The number of variables of each block.
+        The number of variables in each block.
     labels : ndarray of int32, shape (n,), optional
-        The block of each variable; without it the blocks are consecutive intervals.
+        The block of each variable. By default the blocks are consecutive intervals.
     """
 
     def __init__(self, sizes: Array, labels: Array | None = None) -> None:
@@ -81,12 +83,12 @@ class Geometry:
 
     @property
     def sizes(self) -> Array:
-        """The number of variables of each block: (k,) integers, read-only."""
+        """The number of variables in each block: (k,) integers, read-only."""
         return self._sizes
 
     @cached_property
     def labels(self) -> Array:
-        """The block of each variable: (n,) integers 0..k-1, read-only."""
+        """The block of each variable: (n,) integers from 0 to k - 1, read-only."""
         if self._given_labels is not None:
             return self._given_labels
         return frozen(np.repeat(np.arange(self.n_blocks, dtype=np.int32), self._sizes))
@@ -103,28 +105,28 @@ class Geometry:
 
     @cached_property
     def order(self) -> Array:
-        """The variables sorted by block, ascending inside each: (n,) integers, read-only."""
+        """The variables sorted by block, ascending in each block: (n,) integers, read-only."""
         if self.is_contiguous:
             return frozen(np.arange(self.n))
         return frozen(np.argsort(self.labels, kind="stable"))
 
     @cached_property
     def positions(self) -> Array:
-        """The place of each variable inside its block, from 0: (n,) integers, read-only."""
+        """The place of each variable in its block, from 0: (n,) integers, read-only."""
         places = np.empty(self.n, dtype=np.int32)
         places[self.order] = np.arange(self.n) - np.repeat(self.offsets[:-1], self._sizes)
         return frozen(places)
 
     @cached_property
     def codes(self) -> Array:
-        """The labels as kernels take them: uint32, and none if the blocks are intervals."""
+        """The labels as uint32 for kernels; empty if the blocks are intervals."""
         if self._given_labels is None:
             return frozen(np.empty(0, dtype=np.uint32))
         return self._given_labels.view(np.uint32)
 
     @cached_property
     def segments(self) -> Segments:
-        """The blocks as intervals of `order`, the large ones cut into several."""
+        """The blocks as intervals of `order`. Large blocks are cut into several segments."""
         return cut(self._sizes)
 
     @cached_property
@@ -138,7 +140,7 @@ class Geometry:
         return tuple(classes)
 
     def pairing(self, aligned: bool) -> Pairing:
-        """Pair each block with itself or, aligned, with every block of its size."""
+        """Pair each block with itself or, if aligned, with every block of its size."""
         return self._aligned_pairing if aligned else self._self_pairing
 
     @cached_property

@@ -1,17 +1,17 @@
-"""The picture of a partition in a notebook: the sizes of its blocks as bars."""
+"""HTML of a partition for notebooks: the sizes of its blocks as bars."""
 
 import html
 from collections.abc import Sequence
 
 from blockmat.blocks.checks import Array
 
-_MAX_BLOCKS = 12  # of a partition, in its table
-_MAX_NAME = 40
+_MAX_BLOCKS = 12  # rows of the table
+_MAX_NAME = 40  # letters
 RED, BLUE = (178, 24, 43), (33, 102, 172)
 
 
 def partition_to_html(title: str, names: Sequence[object], sizes: Array) -> str:
-    """Draw the sizes of the blocks as bars, beside their names, in their order."""
+    """Return a table of the names of the blocks, with their sizes as bars."""
     k = len(sizes)
     shown = k if k <= _MAX_BLOCKS else _MAX_BLOCKS - 1
     largest = sizes[:shown].max()
@@ -34,7 +34,7 @@ def partition_to_html(title: str, names: Sequence[object], sizes: Array) -> str:
 
 
 def heading(title: str) -> str:
-    """Return the title as code that has the colour of the page."""
+    """Return the title in a code element with the text colour of the page."""
     return f'<code style="color:inherit;background:none">{html.escape(title)}</code>'
 
 

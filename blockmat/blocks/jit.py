@@ -1,8 +1,8 @@
-"""One policy for all Numba kernels; no other module imports Numba.
+"""The compiler options of all Numba kernels. No other module imports Numba.
 
-Kernels are compiled on first use for each dtype and layout, run on one thread without the GIL,
-and are cached on disk where this is possible. Division follows IEEE rules. Of the relaxed
-floating-point rules only those are allowed that keep NaN and infinity.
+Kernels are compiled on first use for each dtype and layout and cached on disk if possible. They
+run on one thread and release the GIL. Division follows IEEE rules. Of Numba's fastmath options
+only those that preserve NaN and infinity are used.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 class _Cache(FunctionCache):
-    """Numba's cache on disk. It is an error neither if it cannot be read nor if it cannot be written.
+    """Numba's cache on disk, which ignores errors when it reads or writes files.
 
-    Numba compiles a kernel again when its own file has changed. A kernel contains those that it
-    calls, so this cache looks at all files of kernels.
+    Numba compiles a kernel again if the file of the kernel has changed. A kernel also contains the
+    kernels that it calls, so this cache checks the files of all kernels.
     """
 
     def __init__(self, function: Kernel) -> None:
@@ -46,16 +46,16 @@ class _Cache(FunctionCache):
 
 def _compiled(function: Kernel, fastmath: set[str]) -> Kernel:
     kernel: Any = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
-    with contextlib.suppress(RuntimeError):  # no place for a cache: compile in memory
+    with contextlib.suppress(RuntimeError):  # no folder can be written: compile in memory
         kernel._cache = _Cache(function)
     return cast(Kernel, kernel)
 
 
 def jit(function: Kernel) -> Kernel:
-    """Compile a kernel whose sums may be added in any order."""
+    """Compile a kernel whose sums may be reordered."""
     return _compiled(function, {"reassoc", "nsz", "contract"})
 
 
 def jit_in_order(function: Kernel) -> Kernel:
-    """Compile without reassociation: ``(x - c) + (y - c)`` must not become ``x + y - 2 c``."""
+    """Compile a kernel whose sums must not be reordered, as in ``(x - c) + (y - c)``."""
     return _compiled(function, {"nsz", "contract"})

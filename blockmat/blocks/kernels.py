@@ -1,16 +1,15 @@
-"""Numba kernels that go over arrays of size n: block sums, and one multiply-add per number.
+"""Numba kernels for arrays of size n: block sums, and one multiply-add for each number.
 
-Kernels write into arrays that the caller allocates, so the caller decides the precision of the
-sums. Kernels that end in ``first, last`` do only that part of the work, so that several threads
-can share it.
+Kernels write into arrays of the caller, whose dtype is the precision of the sums. A kernel with
+the arguments ``first, last`` does only that part of the work, so that threads can share it.
 
-Sums are pairwise, or have two or three levels: a sum of n numbers is made of about sqrt(n) sums,
-so rounding errors grow no faster than that (N. J. Higham, "The accuracy of floating point
-summation", SIAM J. Sci. Comput. 14, 1993).
+Sums are pairwise, or are sums of about sqrt(n) partial sums, so rounding errors grow no faster
+than sqrt(n) (N. J. Higham, "The accuracy of floating point summation", SIAM J. Sci. Comput. 14,
+1993).
 
-Two rules keep the inner loops vectorized. Numba checks every index of a signed type for negative
-values unless the loop starts at 0, so loops run over slices or unsigned indices, and labels are
-uint32. Labels of length 0 stand for contiguous blocks.
+Numba checks signed indices for negative values unless the loop starts at 0. To let the compiler
+vectorize inner loops, loops run over slices or unsigned indices, and labels are uint32. Labels of
+length 0 mean that the blocks are contiguous.
 
 `tests/test_kernels.py` compares each kernel with a NumPy function.
 """
@@ -19,22 +18,21 @@ import numpy as np
 
 from blockmat.blocks.jit import jit, jit_in_order
 
-_SHORT = 32  # numbers for which the processor's vectors do not pay
-_RUN = 256  # numbers added in order, most of them in parallel lanes of the processor
-_STREAM = 512  # numbers that are read in each of four places at once
-_ROWS = 128  # rows added in order
-_LONG_ROW = 4  # numbers for which a loop along the row pays
-TILE = 2048  # numbers that stay in the first-level cache
-_LANES_UP_TO = 4096  # blocks for which four sets of sums still fit into cache
+_SHORT = 32  # numbers; shorter runs gain nothing from vector units
+_RUN = 256  # numbers added in one loop, which the compiler vectorizes
+_STREAM = 512  # numbers in each of four places that are read at once
+_ROWS = 128  # rows added in one loop
+_LONG_ROW = 4  # numbers; for longer rows the inner loop runs along the row
+TILE = 2048  # numbers that fit into the first-level cache
+_LANES_UP_TO = 4096  # blocks; four sets of sums fit into cache
 
 
 # Pairwise sums
 @jit
 def sum_run(x, start, stop, zero):
-    """Return the sum of ``x[start:stop]``, x (n,).
+    """Return the sum of ``x[start:stop]`` for x (n,), in the dtype of `zero`.
 
-    Long runs are read in four places at once, which memory serves faster than one. The
-    type of `zero` is that of all additions.
+    Long runs are read at four places at once, which uses more of the memory bandwidth.
     """
     length = stop - start
     if length < _SHORT:
@@ -67,7 +65,7 @@ def sum_run(x, start, stop, zero):
     return sum_run(x, start, start + half, zero) + sum_run(x, start + half, stop, zero)
 
 
-# A centre of None, which Numba knows when it compiles, stands for no centre.
+# The centre may be None. Numba compiles a separate kernel for this case.
 @jit_in_order
 def _at(centre, place):
     return None if centre is None else centre[place]
@@ -82,7 +80,7 @@ def _less(x, centre):
 def _sum_labelled(x, centre, labels, sums):
     """Add ``x - centre[labels]`` (n,) to ``sums[labels]``.
 
-    It is done in four lanes, so that a repeated label need not wait.
+    There are four sets of sums, so that a repeated label does not wait for the previous addition.
     """
     k = sums.shape[0]
     size = max(4 * _RUN, 16 * k)
@@ -120,7 +118,7 @@ def _sum_labelled(x, centre, labels, sums):
 
 @jit_in_order
 def _sum_rows_labelled(x, centre, labels, sums):
-    """Add the rows of x (n, m), less ``centre[labels]``, to the rows ``sums[labels]`` (k, m)."""
+    """Add the rows of x (n, m), minus ``centre[labels]``, to the rows ``sums[labels]`` (k, m)."""
     size = max(_RUN, 4 * sums.shape[0])
     total = np.empty_like(sums)
     for first in range(0, x.shape[0], size):
@@ -145,8 +143,8 @@ def sum_blocks(x, offsets, labels, sums):
         _sum_labelled(x, None, labels, sums)
 
 
-# Block sums of vectors. A segment is a run of variables inside one contiguous block, a
-# piece a run of variables of a labelled partition. x (m, n) holds m vectors, as rows.
+# Block sums of vectors. A segment is a run of variables in one contiguous block. A piece is a run
+# of variables of a labelled partition. The rows of x (m, n) are m vectors.
 @jit
 def sum_segments(x, bounds, sums, first, last):
     """``sums[j, s] = sum of x[j, bounds[s]:bounds[s + 1]]`` for s in first:last."""
@@ -161,8 +159,8 @@ def sum_segments(x, bounds, sums, first, last):
 def sum_segments_of_rows(x, m, bounds, sums, first, last):
     """``sums[s] = sum of rows bounds[s]:bounds[s + 1]`` for s in first:last.
 
-    x (n * m,) holds n rows of length m. Short rows are taken several together, as one
-    that is long enough for the processor's vectors.
+    x (n * m,) holds n rows of length m. Several short rows are added as one long row, to use the
+    vector units of the processor.
     """
     width = m * max(1, _RUN // m)
     wide, some = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
@@ -194,7 +192,7 @@ def sum_pieces(x, centre, labels, bounds, sums, first, last):
     for p in range(first, last):
         for tile in range(bounds[p], bounds[p + 1], size):
             stop = min(tile + size, bounds[p + 1])
-            for j in range(x.shape[0]):  # while the labels are in cache
+            for j in range(x.shape[0]):  # the labels are in cache
                 _sum_labelled(x[j, tile:stop], _at(centre, j), labels[tile:stop], sums[p, j])
 
 
@@ -211,12 +209,12 @@ def sum_pieces_of_rows(x, centre, labels, bounds, sums, first, last):
         size = max(TILE, 16 * sums.shape[1])
         for tile in range(bounds[p], bounds[p + 1], size):
             stop = min(tile + size, bounds[p + 1])
-            for j in range(m):  # while the rows are in cache
+            for j in range(m):  # the rows are in cache
                 column = _at(centre, (slice(None), j))
                 _sum_labelled(x[tile:stop, j], column, labels[tile:stop], sums[p, :, j])
 
 
-# The same of deviations from a number for each block, which come before they are added
+# Block sums of deviations from the value of each block. The value is subtracted before the sum.
 @jit_in_order
 def sum_deviations_of_segments(x, centre, bounds, blocks, sums, first, last):
     """``sums[j, s] = sum of x[j, segment s] - centre[j, b]``, b = blocks[s], for s in first:last."""
@@ -235,7 +233,7 @@ def sum_deviations_of_segments(x, centre, bounds, blocks, sums, first, last):
 
 @jit_in_order
 def sum_deviations_of_segments_of_rows(x, m, centre, bounds, blocks, sums, first, last):
-    """``sums[s] = sum of rows of segment s, less centre[b]``, b = blocks[s], for s in first:last.
+    """``sums[s] = sum of rows of segment s, minus centre[b]``, b = blocks[s], for s in first:last.
 
     x (n * m,) holds n rows of length m.
     """
@@ -264,10 +262,10 @@ def sum_deviations_of_segments_of_rows(x, m, centre, bounds, blocks, sums, first
                 total[j] += row[j]
 
 
-# One multiply-add per number
+# Multiply-add
 @jit_in_order
 def _repeat(row, target):
-    """Fill ``target`` with copies of a row; neither, if there is no row."""
+    """Fill ``target`` with copies of a row, unless the row is None."""
     if row is not None:
         for i in range(0, target.shape[0], row.shape[0]):
             for j in range(min(row.shape[0], target.shape[0] - i)):
@@ -292,7 +290,7 @@ def multiply_add_segments(x, centre, scale, shift, bounds, blocks, out, first, l
 def multiply_add_segments_of_rows(x, m, centre, scale, shift, bounds, blocks, out, first, last):
     """``out[i] = scale[b] * (x[i] - centre[b]) + shift[b]`` for the rows i of segment s of block b.
 
-    x and out (n * m,) hold n rows of length m, which are taken several together.
+    x and out (n * m,) hold n rows of length m. Several short rows are computed as one long row.
     """
     width = m * max(1, _RUN // m)
     taken = None if centre is None else np.empty(width, centre.dtype)
@@ -314,7 +312,7 @@ def multiply_add_pieces(x, centre, scale, shift, labels, bounds, out, first, las
     for tile in range(bounds[first], bounds[last], 8 * TILE):
         tiled = slice(tile, min(tile + 8 * TILE, bounds[last]))
         where = labels[tiled]
-        for j in range(x.shape[0]):  # while the labels are in cache
+        for j in range(x.shape[0]):  # the labels are in cache
             some, result, c, terms = x[j, tiled], out[j, tiled], _at(centre, j), shift[j]
             for i in range(some.shape[0]):
                 b = where[i]
@@ -353,7 +351,7 @@ def multiply_add_pieces_of_rows(x, centre, scale, shift, labels, bounds, out, fi
 def multiply_contiguous(x, scale, values, offsets, out):
     """``out = scale[b] * x + (values @ block sums of x)[b]`` for x (n,), b the blocks.
 
-    The whole product in one call, for sizes at which calls cost more than the work.
+    One call computes the whole product, because for small sizes calls take longer than the work.
     """
     k = values.shape[0]
     zero = values.dtype.type(0)

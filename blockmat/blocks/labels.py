@@ -1,4 +1,4 @@
-"""From labels of any kind to the distinct ones and a number for each variable."""
+"""Labels of any type, converted to block numbers."""
 
 from collections.abc import Hashable, Iterable, Mapping, MappingView, Sequence, Set
 from typing import Any
@@ -11,7 +11,7 @@ from blockmat.exceptions import DtypeError, PartitionError
 
 
 def factorize(labels: Any) -> tuple[tuple[Hashable, ...], Array]:
-    """Return the distinct labels and the number of each variable's label."""
+    """Return the distinct labels, and for each variable the index of its label."""
     refuse_mask(labels, "labels")
     if issparse(labels):
         raise DtypeError("labels is a sparse matrix; expected a dense array (see .toarray())")
@@ -55,7 +55,7 @@ def _factorize_objects(
 
 
 def _as_plain(label: Any) -> Any:
-    """Return Python's kind of a NumPy scalar, but times finer than Python knows as they are."""
+    """Convert a NumPy scalar to a Python object; times that Python cannot represent are kept."""
     if not isinstance(label, np.generic):
         return label
     plain = label.item()
@@ -68,7 +68,7 @@ def _is_missing(label: Any) -> bool:
         return True
     try:
         return bool(label != label)
-    except TypeError:  # pandas.NA refuses to say
+    except TypeError:  # pandas.NA
         return True
 
 

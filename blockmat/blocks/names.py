@@ -1,4 +1,4 @@
-"""Labels that go by the names of variables, as a pandas Series or a dict gives them."""
+"""Labels by variable name, in a pandas Series or a dict."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,7 +9,11 @@ from blockmat.exceptions import PartitionError
 
 
 def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
-    """Return labels that are given by name in the order of the names of a source, and others as given."""
+    """Return labels in the order of the rows or columns of a DataFrame.
+
+    Labels of a Series or a dict are matched to names. Other labels are returned unchanged, and so
+    is a Series with the default index 0 to n - 1, unless the names are integers too.
+    """
     is_series = hasattr(labels, "iloc") and labels.ndim == 1
     if not is_series and not isinstance(labels, Mapping):
         return labels
@@ -43,14 +47,14 @@ def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
 
 
 def names_of(source: Any, axis: int) -> list[Any] | None:
-    """Return the names of the rows or columns of a pandas DataFrame."""
+    """Return the names of the rows (axis 0) or columns (1) of a DataFrame, or None for other objects."""
     if not (hasattr(source, "iloc") and hasattr(source, "columns")):
         return None
     return list(source.columns if axis else source.index)
 
 
 def check_names(source: Any) -> None:
-    """Refuse a square DataFrame whose rows are its columns in another order."""
+    """Raise ValueError for a DataFrame whose rows are in another order than its columns."""
     rows, cols = names_of(source, 0), names_of(source, 1)
     if rows is not None and rows != cols and Counter(rows) == Counter(cols):
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Passes over arrays of size n: block sums, and one multiply-add for each number.
+"""Block sums of arrays of size n, and products with one multiply-add for each number.
 
-Threads share the work on large arrays. The cuts depend on shapes only, so every sum is the same
-for any number of threads.
+Several threads share large arrays. How an array is divided depends on its shape only, so results
+do not depend on the number of threads.
 """
 
 import importlib
@@ -16,14 +16,14 @@ from blockmat.blocks.geometry import Geometry
 from blockmat.blocks.segments import pieces, shared_ranges
 from blockmat.blocks.threads import run
 
-_ONE_CALL_UP_TO = 2**14  # numbers
-_PIECE = 2**17  # numbers
-_PIECE_PER_BLOCK = 16  # numbers for each of the k sums that a piece has
+_ONE_CALL_UP_TO = 2**14  # numbers; one kernel computes the whole product
+_PIECE = 2**17  # numbers in a piece
+_PIECE_PER_BLOCK = 16  # numbers in a piece for each of its k sums
 
 
 @cache
 def _kernels() -> ModuleType:
-    """Import the kernels, and Numba with them, when they are first needed."""
+    """Import the kernels on first use, because this loads Numba."""
     return importlib.import_module("blockmat.blocks.kernels")
 
 
@@ -35,7 +35,7 @@ class _Vectors(NamedTuple):
 
     @classmethod
     def of(cls, x: Array) -> "_Vectors":
-        """View x (n,) or (n, m), or a copy if it has gaps, as vectors."""
+        """View x (n,) or (n, m) as vectors. It is copied if it is not contiguous."""
         if x.ndim == 1:
             return cls(np.ascontiguousarray(x)[None], False)
         if x.flags.f_contiguous:
@@ -49,22 +49,22 @@ class _Vectors(NamedTuple):
 
     @property
     def for_segments(self) -> tuple[Any, ...]:
-        """What the kernels for contiguous blocks take: (m, n), or (n * m,) and m."""
+        """The first arguments of the kernels for contiguous blocks: (m, n), or (n * m,) and m."""
         return (self.array.reshape(-1), self.m) if self.interleaved else (self.array,)
 
     def new(self, length: int, dtype: Any) -> Array:
-        """Make room for as many vectors of another length, laid out alike."""
+        """Allocate m vectors of another length in the same layout."""
         shape = (length, self.m) if self.interleaved else (self.m, length)
         return np.empty(shape, dtype=dtype)
 
     def alike(self, x: Array) -> Array:
-        """Lay out x (n,) or (n, m) alike."""
+        """Copy x (n,) or (n, m) to the same layout."""
         if self.interleaved:
             return np.ascontiguousarray(x)
         return np.ascontiguousarray(x.T).reshape(self.m, -1)
 
     def back(self, array: Array, ndim: int) -> Array:
-        """View an array laid out alike as (n,) or (n, m) again."""
+        """View an array in this layout as (n,) or (n, m)."""
         if self.interleaved:
             return array
         result: Array = array[0] if ndim == 1 else array.T
@@ -72,9 +72,9 @@ class _Vectors(NamedTuple):
 
 
 def block_sums(p: Geometry, x: Array, centre: Array | None = None) -> Array:
-    """Sum a validated (n,) or (n, m) array over each block, in double precision.
+    """Sum an array (n,) or (n, m) over each block, in double precision.
 
-    With a `centre` (k,) or (k, m), that of the block is subtracted from each number first.
+    The value of each block in `centre` (k,) or (k, m) is first subtracted from its numbers.
     """
     dtype = accumulator_dtype(x.dtype)
     vectors = _Vectors.of(x)
@@ -108,13 +108,14 @@ def block_sums(p: Geometry, x: Array, centre: Array | None = None) -> Array:
     return vectors.back(sums, x.ndim)
 
 
-_SAMPLED = 9  # members of a block whose median is near its mean, or is the number all have
+_SAMPLED = 9  # members of a block whose median is taken
 
 
 def centres(p: Geometry, x: Array) -> Array:
-    """Return a number of each block from which its deviations are no longer than need be.
+    """Return a typical value of each block of x (n,) or (n, m), to subtract before summing.
 
-    A vector that is constant on blocks has no deviations from them.
+    It is the median of a few members of the block. If x is constant on a block, the deviations from
+    the value are zero.
     """
     places = p.offsets[:-1, None] + p.sizes[:, None] * np.arange(_SAMPLED) // _SAMPLED
     some = np.asarray(x[p.order[places]], dtype=accumulator_dtype(x.dtype))
@@ -132,7 +133,7 @@ def multiply(
 ) -> Array:
     """Return ``scale[labels] * x + (values @ block sums of x)[labels]``.
 
-    For x (n,) or (n, m), scale (k,), and values (k, k) in double precision.
+    x has shape (n,) or (n, m), scale (k,), and values (k, k) in double precision.
     """
     if (
         x.ndim == 1
@@ -148,9 +149,8 @@ def multiply(
             _kernels().multiply_labelled(x, scale, values, p.codes, result)
         return result
     sums = block_sums(p, x)
-    # The threads of BLAS keep their processors busy for a while after they have finished,
-    # just when the second pass over x needs them; beside long passes that costs more than
-    # they save.
+    # BLAS threads keep their processors busy for a while after they have finished, and so slow
+    # down the second pass over x. For long x this costs more than BLAS saves.
     without_blas = x.ndim == 1 and x.size >= 8 * values.size
     product = np.einsum("ab,b->a", values, sums) if without_blas else values @ sums
     return multiply_add(p, x, scale, product.astype(dtype), out)
@@ -166,9 +166,9 @@ def multiply_add(
 ) -> Array:
     """Return ``scale[labels] * (x - centre[labels]) + shift[labels]`` in the dtype of `shift`.
 
-    For x (n,) or (n, m), scale (k,), and shift and centre (k,) or (k, m). `out`, of the shape of x
-    and the dtype of `shift`, may be x itself. The work is done from the end, where x
-    still is in cache after its block sums.
+    x has shape (n,) or (n, m), scale (k,), and shift and centre (k,) or (k, m). `out` has the shape
+    of x and the dtype of `shift`, and may be x. The work starts at the end of x, which is still in
+    cache after the block sums.
     """
     vectors = _Vectors.of(x)
     if vectors.m == 0:
@@ -194,18 +194,18 @@ def multiply_add(
     run(kernel, arguments, shared_ranges(bounds, x.size)[::-1])
     if out is None:
         return vectors.back(result, x.ndim)
-    if not np.may_share_memory(out, result):  # `out` is laid out in another way
+    if not np.may_share_memory(out, result):  # `out` has another layout
         out[...] = vectors.back(result, x.ndim)
     return out
 
 
 def _pieces(p: Geometry, n_vectors: int) -> Array:
-    """Bounds of pieces of a labelled partition, long beside the k sums of each."""
+    """Return the bounds of pieces of a labelled partition, much longer than the k sums of each piece."""
     return pieces(p.n, max(_PIECE // max(n_vectors, 1), _PIECE_PER_BLOCK * p.n_blocks))
 
 
 def sum_of_parts(parts: Array) -> Array:
-    """Add up parts (P, ...) two by two, in place."""
+    """Add parts (P, ...) pairwise, in place."""
     while len(parts) > 1:
         half = (len(parts) + 1) // 2
         parts[: len(parts) - half] += parts[half:]

@@ -1,6 +1,6 @@
-"""How work on an array is cut into parts, and which parts threads share.
+"""How the work on an array is divided, and which parts threads share.
 
-The cuts depend on shapes only, so every sum is the same for any number of threads.
+The parts depend on shapes only, so sums do not depend on the number of threads.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ import numpy as np
 from blockmat.blocks.checks import Array, frozen
 from blockmat.blocks.threads import get_num_threads
 
-# Measured with `python -m bench threads`: below the first, threads cost more than they save.
-_SHARED_FROM = 2**22  # numbers
-_SEGMENT = 2**14  # variables
+# Measured with `python -m bench threads`.
+_SHARED_FROM = 2**22  # numbers; below, threads cost more than they save
+_SEGMENT = 2**14  # variables in a segment
 
 
 class Segments(NamedTuple):
-    """Runs of at most a given length that do not cross the borders of blocks.
+    """Runs of at most a given length, each inside one block.
 
-    Segment s is ``bounds[s]:bounds[s + 1]`` and lies in ``blocks[s]``; block b begins
-    with segment ``starts[b]``.
+    Segment s is ``bounds[s]:bounds[s + 1]`` and lies in block ``blocks[s]``. The first segment of
+    block b is ``starts[b]``.
     """
 
     bounds: Array
@@ -42,7 +42,7 @@ def segments(sizes: Array, length: int | None = None) -> Segments:
 
 
 def ranges(bounds: Array, n_parts: int) -> Iterator[tuple[int, int]]:
-    """Divide runs between bounds into at most `n_parts` ranges of about equal length."""
+    """Divide the runs between bounds into at most `n_parts` ranges of similar length."""
     cuts = np.searchsorted(bounds, np.linspace(bounds[0], bounds[-1], n_parts + 1)[1:-1])
     ends = np.unique(np.concatenate([cuts, [len(bounds) - 1]]))
     first = 0
@@ -53,7 +53,7 @@ def ranges(bounds: Array, n_parts: int) -> Iterator[tuple[int, int]]:
 
 
 def shared_ranges(bounds: Array, numbers: int) -> list[tuple[int, int]]:
-    """Divide runs among threads, or leave them together if there are too few `numbers`."""
+    """Divide runs among threads; return one range if there are too few `numbers` for threads."""
     n_threads = get_num_threads() if numbers >= _SHARED_FROM else 1
     if n_threads == 1:
         return [(0, len(bounds) - 1)]
@@ -61,5 +61,5 @@ def shared_ranges(bounds: Array, numbers: int) -> list[tuple[int, int]]:
 
 
 def pieces(n: int, length: int) -> Array:
-    """Bounds of pieces of one length."""
+    """Return the bounds of pieces of equal length."""
     return np.append(np.arange(0, n, length), n)

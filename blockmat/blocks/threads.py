@@ -1,9 +1,8 @@
-"""A small pool of threads that run kernels over ranges of one array.
+"""A pool of threads that run kernels over parts of one array.
 
-The kernels release the GIL, so plain threads are enough, and unlike Numba's own
-threading layers they survive a fork and may be used from many Python threads at
-once. How the work is cut into pieces never depends on the number of threads, only
-who does which piece, so results are bitwise the same for any number.
+The kernels release the GIL, so Python threads are enough. Unlike Numba's threads they work after
+a fork, and can be started from several Python threads at once. How the work is divided does not
+depend on the number of threads, so results are identical bit by bit.
 """
 
 import contextlib
@@ -26,13 +25,13 @@ _chosen: int | None = None
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads work on one large array.
+    """Set the number of threads for one large array.
 
     Parameters
     ----------
     n : int
-        At least 1; 1 means that no threads are started. The k x k linear algebra is
-        LAPACK's, which has threads of its own.
+        The number of threads. With 1 no threads are started. LAPACK, which computes with the
+        k x k matrices, has threads of its own.
 
     Raises
     ------
@@ -43,14 +42,13 @@ def set_num_threads(n: int) -> None:
 
     See Also
     --------
-    get_num_threads : what is in force.
+    get_num_threads : return the number.
 
     Notes
     -----
-    By default the value of the environment variable ``BLOCKMAT_NUM_THREADS``, or else
-    the number of processors that this process may use. Results do not depend on the
-    number of threads, bit by bit. Arrays too small to gain from it are worked on by
-    the calling thread alone.
+    The default is the environment variable ``BLOCKMAT_NUM_THREADS``, or else the number of
+    processors that this process may use. Results do not depend on the number of threads, bit by
+    bit. For small arrays only the calling thread is used.
 
     Examples
     --------
@@ -65,17 +63,17 @@ def set_num_threads(n: int) -> None:
     n = as_count(n, "n", 1)
     with _lock:
         if _pool is not None:
-            _pool.shutdown(wait=False)  # what runs in it ends in peace
+            _pool.shutdown(wait=False)  # running work finishes
         _chosen, _pool = n, None
 
 
 def get_num_threads() -> int:
-    """Return how many threads work on one large array.
+    """Return the number of threads for one large array.
 
     Returns
     -------
     int
-        What `set_num_threads` or ``BLOCKMAT_NUM_THREADS`` said, or the number of
+        The number set by `set_num_threads` or ``BLOCKMAT_NUM_THREADS``, or else the number of
         processors that this process may use.
 
     Raises
@@ -85,7 +83,7 @@ def get_num_threads() -> int:
 
     See Also
     --------
-    set_num_threads : change it.
+    set_num_threads : set the number.
 
     Examples
     --------
@@ -113,12 +111,11 @@ def run(kernel: Callable[..., Any], arguments: tuple[Any, ...], ranges: Sequence
     Parameters
     ----------
     kernel : callable
-        Releases the GIL, and writes to other places for other ranges.
+        It releases the GIL, and different ranges write to different places.
     arguments : tuple
-        What it is called with.
+        The first arguments of the kernel.
     ranges : sequence of (int, int)
-        The work. The calling thread takes part, and goes on alone if no other can
-        be had.
+        The ranges. The calling thread works too, and works alone if no thread can be started.
     """
     if len(ranges) == 1:
         kernel(*arguments, *ranges[0])
@@ -137,14 +134,14 @@ def run(kernel: Callable[..., Any], arguments: tuple[Any, ...], ranges: Sequence
     try:
         work()
     finally:
-        waiting.clear()  # after an exception nobody begins another range
+        waiting.clear()  # after an exception no thread starts another range
         for helper in helpers:
             if not helper.cancel():
                 helper.result()
 
 
 def _start(work: Callable[[], None], n_ranges: int) -> list[Future[None]]:
-    """Let the pool help with so many ranges; the number of threads may change before and after."""
+    """Start at most one helper for each range but one, and return the helpers."""
     global _pool
     helpers: list[Future[None]] = []
     with _lock:
@@ -152,7 +149,7 @@ def _start(work: Callable[[], None], n_ranges: int) -> list[Future[None]]:
         n_helpers = min(n_threads, n_ranges) - 1
         if n_helpers and _pool is None:
             _pool = ThreadPoolExecutor(n_threads - 1, thread_name_prefix="blockmat")
-        # Without helpers, or with fewer, if the interpreter shuts down or threads run out.
+        # At interpreter shutdown, or if no thread can be started, there are fewer helpers.
         with contextlib.suppress(RuntimeError):
             for _ in range(n_helpers):
                 helpers.append(_pool.submit(work))  # type: ignore[union-attr]
@@ -160,7 +157,7 @@ def _start(work: Callable[[], None], n_ranges: int) -> list[Future[None]]:
 
 
 def _forget() -> None:
-    """Start afresh in a forked child, which inherits no threads."""
+    """Reset the pool in a forked child, which has no threads."""
     global _lock, _pool
     _lock, _pool = threading.Lock(), None
 
