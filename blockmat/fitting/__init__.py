@@ -1,4 +1,4 @@
-"""From a source of any kind to a matrix, and how good the approximation is.
+"""Fits of block-constant matrices to matrices and samples, and the error of a fit.
 
 May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.cores`, `blockmat.sources`, `blockmat.matrices`.
 """

@@ -1,4 +1,4 @@
-"""BlockAccumulator: the projected sum of a stream of outer products."""
+"""BlockAccumulator: a sum of outer products, projected onto block-constant matrices."""
 
 from typing import Any
 
@@ -16,28 +16,30 @@ __all__ = ["BlockAccumulator"]
 
 
 class BlockAccumulator:
-    """A running sum of outer products, kept as a block-constant matrix.
+    """A sum of outer products, stored as a block-constant matrix.
 
-    The projection is linear, so the fit of a sum is the sum of the fits: the
-    result is exact, and no n x n matrix is ever formed.
+    The sum is exact, because the projection is linear. No n x n array is formed.
 
     Parameters
     ----------
     partition : Partition or sequence of hashable, shape (n,)
         The blocks, or a label for each variable.
     aligned : bool, default False
-        Two numbers in every square block, as for `fit`.
+        Whether every square block has two values, as for `fit`.
 
     Raises
     ------
     PartitionError
         If the labels are not a partition.
 
+    See Also
+    --------
+    fit_samples : fit samples that are in one array.
+
     Notes
     -----
-    Sums are kept in double precision, and samples as their mean and the sum of
-    products of deviations from it, which does not cancel when means are large. The sums
-    must not overflow: those of samples are the number of samples times their covariance.
+    Sums are in double precision. For samples the mean and the products of deviations from it are
+    stored, so a large mean does not cause cancellation. The sums must not overflow.
 
     Examples
     --------
@@ -56,7 +58,7 @@ class BlockAccumulator:
         self._dtype: np.dtype[Any] | None = None
         self._outer = Moments.zero(self._partition, self._aligned)
         self._samples: CentredMoments | None = None
-        self._unlike = 0.0  # chance that two samples drawn by weight are not the same one
+        self._unlike = 0.0  # probability that two draws by weight are different samples
 
     @property
     def partition(self) -> Partition:
@@ -65,12 +67,12 @@ class BlockAccumulator:
 
     @property
     def aligned(self) -> bool:
-        """Whether every square block has two numbers."""
+        """Whether every square block has two values."""
         return self._aligned
 
     @property
     def n_samples(self) -> float:
-        """The number of samples added, less what has decayed: the sum of their weights."""
+        """The sum of the weights of the samples: their number, unless `decay` has reduced weights."""
         return 0.0 if self._samples is None else self._samples.weight
 
     def add_outer(self, g: Any, weight: float = 1.0) -> None:
@@ -81,14 +83,14 @@ class BlockAccumulator:
         g : array_like, shape (n,)
             The vector, for instance a gradient.
         weight : float, default 1.0
-            Its weight.
+            The factor.
 
         Raises
         ------
         ShapeError
             If `g` does not have n entries.
         NonFiniteError
-            If `g` or `weight` is not finite; nothing has changed then.
+            If `g` or `weight` is not finite. Nothing is changed before an error.
 
         Examples
         --------
@@ -109,7 +111,7 @@ class BlockAccumulator:
         self._see(g.dtype)
 
     def add_samples(self, X: Any) -> None:
-        """Add the outer products of samples, and their mean.
+        """Add samples: their outer products, and their mean for `covariance`.
 
         Parameters
         ----------
@@ -121,9 +123,9 @@ class BlockAccumulator:
         ShapeError
             If `X` is not 2-d with n columns.
         NonFiniteError
-            If it contains NaN or infinity; nothing has changed then.
+            If it contains NaN or infinity. Nothing is changed before an error.
         ValueError
-            If it is a symmetric matrix, which is a covariance matrix and not samples.
+            If it is a symmetric matrix, such as a covariance matrix.
 
         Examples
         --------
@@ -142,12 +144,12 @@ class BlockAccumulator:
         self._see(X.dtype)
 
     def decay(self, beta: float) -> None:
-        """Multiply everything added so far by a factor.
+        """Multiply all sums and weights by a factor, for exponential averages.
 
         Parameters
         ----------
         beta : float
-            From 0 to 1, for exponential averages.
+            The factor, from 0 to 1.
 
         Raises
         ------
@@ -171,12 +173,12 @@ class BlockAccumulator:
             self._samples.weight *= beta
 
     def merge(self, other: "BlockAccumulator") -> None:
-        """Add everything that another accumulator holds.
+        """Add the sums of another accumulator.
 
         Parameters
         ----------
         other : BlockAccumulator
-            On the same partition, as aligned as this one; it is not changed.
+            An accumulator with the same blocks and the same `aligned`. It is not changed.
 
         Raises
         ------
@@ -212,7 +214,7 @@ class BlockAccumulator:
         Returns
         -------
         BlockConstantMatrix
-            Of the dtype of what was added; not divided by the number of samples.
+            The sum, in the common dtype of the input. It is not divided by the number of samples.
 
         Examples
         --------
@@ -228,29 +230,29 @@ class BlockAccumulator:
         return self._as_matrix(total)
 
     def covariance(self, ddof: int = 1) -> BlockConstantMatrix:
-        r"""Return the covariance matrix of the samples, as `fit_samples` would.
+        r"""Return the covariance matrix of the samples, as `fit_samples` does.
 
         Parameters
         ----------
         ddof : int, default 1
-            What is subtracted from the divisor: with the default the covariance is unbiased.
+            It is subtracted from the divisor. With 1 the estimate is unbiased.
 
         Returns
         -------
         BlockConstantMatrix
-            Centred at the mean of the samples; `add_outer` does not count.
+            The covariance about the sample mean. Products from `add_outer` are left out.
 
         Raises
         ------
         ValueError
-            If `ddof` is negative or not below the effective number of samples.
+            If `ddof` is negative, or not below the effective number of samples
+            :math:`(\sum w)^2 / \sum w^2`, where w are the weights.
 
         Notes
         -----
-        For weights w, which are 1 until they decay, the sum of products is divided by
-        :math:`\sum w - \mathrm{ddof} \sum w^2 / \sum w`, as in ``numpy.cov`` with
-        ``aweights``: by ``n_samples - ddof`` if nothing has decayed. The effective number of
-        samples is :math:`(\sum w)^2 / \sum w^2`.
+        The weights w are 1 until `decay` reduces them. The sum of products is divided by
+        :math:`\sum w - \mathrm{ddof} \sum w^2 / \sum w`, as in ``numpy.cov`` with ``aweights``.
+        Without decay this is ``n_samples - ddof``.
 
         Examples
         --------
@@ -281,7 +283,7 @@ class BlockAccumulator:
         self._dtype = np.dtype(dtype) if self._dtype is None else np.result_type(self._dtype, dtype)
 
     def _join(self, samples: CentredMoments, unlike: float) -> None:
-        """Add samples, of which two drawn by weight are not the same one with chance `unlike`."""
+        """Add samples; `unlike` is the probability that two draws by weight are different samples."""
         if self._samples is None or self._samples.weight == 0:
             zero = Moments.zero(self.partition, self._aligned)
             zero += samples.moments

@@ -1,4 +1,4 @@
-"""approximation_error: the distance between a source and a block-constant matrix."""
+"""approximation_error: the relative error of a block-constant matrix."""
 
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from blockmat.sources.source import Options
 __all__ = ["approximation_error"]
 
 
-_SAFE = 400  # norms between this power of two and its inverse have squares with every digit
+_SAFE = 400  # norms between 2**-400 and 2**400 have accurate squares
 
 
 def approximation_error(
@@ -28,27 +28,27 @@ def approximation_error(
     random_state: Any = None,
     progress: bool | None = None,
 ) -> float:
-    r"""Measure how far a block-constant matrix is from a source.
+    r"""Return the relative error of a block-constant approximation.
 
     Parameters
     ----------
     source : array_like, sparse matrix or LinearOperator, shape (n, n)
-        What `A` approximates. It may be a matrix of this package.
+        The matrix that `A` approximates.
     A : BlockConstantMatrix
         The approximation, on any partition of n variables.
     n_probes : int, default 32
-        Random vectors with which the error of a LinearOperator is estimated; not of a
-        BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank, where it is exact.
+        The number of random vectors from which the error for a LinearOperator is estimated. For
+        matrices of this package no random vectors are used.
     random_state : {None, int, numpy.random.Generator}, optional
-        For these vectors.
+        For the random vectors.
     progress : bool, optional
         Whether to show a progress bar, as for `fit`.
 
     Returns
     -------
     float
-        :math:`\|S - A\|_F / \|S\|_F`; zero if both are zero. The difference is not
-        formed.
+        :math:`\|S - A\|_F / \|S\|_F` with S the source; zero if both are zero. The difference is
+        not formed.
 
     Raises
     ------
@@ -57,13 +57,15 @@ def approximation_error(
     TypeError
         If `A` is not a BlockConstantMatrix.
 
+    See Also
+    --------
+    fit : the approximation with the smallest error.
+
     Notes
     -----
-    Squares of differences are added up, in double precision, so the error of a source that
-    `A` describes exactly is no more than the rounding of its numbers. For a ScaledBlockMatrix
-    or BlockPlusLowRank, errors below about 1e-8 are lost, the root of the rounding: what the
-    diagonal would be without a number of its own is subtracted, in squares. For another
-    LinearOperator the error is an estimate.
+    Squared differences are summed in double precision, so the error of an exact approximation is
+    not larger than rounding. For a ScaledBlockMatrix or BlockPlusLowRank the squared error is a
+    difference of squares, so errors below about 1e-8 are inaccurate.
 
     Examples
     --------
@@ -86,7 +88,7 @@ def approximation_error(
     with np.errstate(over="ignore", invalid="ignore"):
         difference, norm = residual.norms(0)
         if not (norm > 2.0**-_SAFE and max(norm, difference) < 2.0**_SAFE):
-            # Squares have left the range of doubles, or are zero: each norm in its own unit.
+            # Squares overflow or underflow: compute each norm in units of a power of two.
             size, size_of_fit = residual.largest(), largest_of(A.values) + largest_of(A.within)
             unit, common = exponent_of(size), exponent_of(max(size, size_of_fit))
             difference, norm = residual.norms(common)[0], residual.norms(unit)[1]
@@ -97,7 +99,7 @@ def approximation_error(
 
 
 class _Approximation:
-    """A block-constant matrix as sources see it: `blockmat.sources.source.Approximation`."""
+    """A block-constant matrix with the interface `blockmat.sources.source.Approximation`."""
 
     def __init__(self, matrix: BlockConstantMatrix) -> None:
         self.matrix, self.partition = matrix, matrix.partition

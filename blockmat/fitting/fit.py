@@ -1,4 +1,4 @@
-"""fit: the block-constant matrix closest to a matrix of any kind."""
+"""fit: the block-constant matrix closest to a matrix."""
 
 from functools import partial
 from typing import Any, Literal, NamedTuple, overload
@@ -15,15 +15,15 @@ __all__ = ["FitResult", "fit"]
 
 
 class FitResult(NamedTuple):
-    """A fit, and the standard errors of the numbers that were estimated from random vectors.
+    """A fit, with the standard errors of the numbers estimated from random vectors.
 
     Parameters
     ----------
     matrix : BlockConstantMatrix
         The fit.
     stderr : ndarray, shape (k,) or (k, k)
-        The standard error of each number of ``matrix.within``. It is zero if the number is exact,
-        and NaN if it was estimated from a single vector.
+        The standard error of each number of ``matrix.within``. It is zero for an exact number, and
+        NaN for an estimate from a single vector.
 
     See Also
     --------
@@ -88,40 +88,36 @@ def fit(
     return_stderr: bool = False,
     compute: bool = True,
 ) -> Any:
-    r"""Find the block-constant matrix closest to a source in the Frobenius norm.
+    r"""Find the block-constant matrix closest to a matrix in the Frobenius norm.
 
     Parameters
     ----------
-    source : array_like, sparse matrix, LinearOperator, Dask array or other, shape (n, n)
-        What to approximate; it need not be symmetric. A `numpy.memmap` may be
-        larger than memory, and so may a Dask array, whose chunks may be dense or sparse, and
-        anywhere.
+    source : array_like, sparse matrix, LinearOperator or Dask array, shape (n, n)
+        The matrix; it need not be symmetric. A `numpy.memmap` or a Dask array may be larger than
+        memory. The chunks of a Dask array may be dense or sparse.
     partition : Partition, sequence of hashable, Series or dict, shape (n,)
-        The blocks, or a label for each variable. Labels in a pandas Series or a dict are found by
-        the names of the columns where the source is a DataFrame.
+        The blocks, or a label for each variable. If `source` is a DataFrame, a Series or dict gives
+        labels by column name.
     numbers : {1, 2}, default 2
-        One number in every block, or two in the diagonal blocks: one on the
-        diagonal and one off it.
+        The number of values in a diagonal block: one, or one on its diagonal and one off it.
     aligned : bool, default False
-        Two numbers in every square block: one where the p-th member of one block
-        meets the p-th member of the other, and one elsewhere.
+        Whether every square block has two values: one where the p-th member of one block meets
+        the p-th member of the other, and one elsewhere.
     check_finite : bool, default True
-        Whether to refuse NaN and infinity. Otherwise they spread over their blocks.
+        Whether to refuse NaN and infinity. Otherwise the values of their blocks are not finite.
     progress : bool, optional
-        Whether to show a progress bar; by default if the source takes several
-        chunks, standard error is a terminal and tqdm is installed.
+        Whether to show a progress bar. By default it is shown in a terminal if tqdm is installed
+        and the source is read in several chunks.
     diagonal : array_like, shape (n,), optional
-        The diagonal of a LinearOperator, which makes its fit exact (unless aligned). Not used
-        for the matrices of this package, whose fit is exact without it.
+        The diagonal of a LinearOperator. With it the fit is exact, unless aligned.
     n_probes : int, default 32
-        Random vectors for the numbers of a LinearOperator that its products with
-        block indicators do not give; not for the square matrices of this package.
+        The number of random vectors from which ``within`` of a LinearOperator is estimated.
     random_state : {None, int, numpy.random.Generator}, optional
-        For these vectors.
+        For the random vectors.
     return_stderr : bool, default False
-        Return a `FitResult` with the standard error of these numbers.
+        Whether to return a `FitResult` with the standard errors of these estimates.
     compute : bool, default True
-        Of a Dask array, whether to compute the fit, or to return it as a Dask Delayed.
+        Whether to compute the fit of a Dask array. Otherwise it is returned as a Dask Delayed.
 
     Returns
     -------
@@ -131,35 +127,31 @@ def fit(
     Raises
     ------
     ShapeError
-        If the source is not square or the partition does not fit.
+        If the source is not square, or has another number of variables than the partition.
     DtypeError
         If the source is not numeric.
     NonFiniteError
-        If it contains NaN or infinity; names the block, row and column.
+        If it contains NaN or infinity.
     PartitionError
-        If labels by name lack a column.
+        If a column has no label by name.
     ValueError
         If another argument is out of range, or a DataFrame has its rows in another order than its
         columns.
 
     See Also
     --------
-    fit_samples : the fit of a covariance matrix, from samples.
-    approximation_error : how good it is.
+    fit_samples : fit the covariance matrix of samples.
+    approximation_error : the relative error of the fit.
 
     Notes
     -----
-    With :math:`s_{ab}` the sum and :math:`t_b` the trace of a block,
-    :math:`M_{ab} = s_{ab} / \sqrt{n_a n_b}` and
-    :math:`d_b = (t_b - M_{bb}) / (n_b - 1)` [1]_. The fit is the average of the
-    source over all permutations of variables inside blocks, and so keeps the trace
-    and positive definiteness. The condition number of a positive definite source does not
-    grow. A LinearOperator
-    gives M exactly from k products, and d by Hutchinson's estimator applied to
-    deviations from block means. For a BlockConstantMatrix, ScaledBlockMatrix or
-    BlockPlusLowRank d is exact too, from the entries on the diagonals.
+    With :math:`s_{ab}` the sum over block (a, b) and :math:`t_b` the trace of diagonal block b,
+    :math:`M_{ab} = s_{ab} / \sqrt{n_a n_b}` and :math:`d_b = (t_b - M_{bb}) / (n_b - 1)` [1]_.
+    The fit keeps the trace and positive definiteness, and does not increase the condition number
+    of a positive definite source: :ref:`theory-projection`.
 
-    Proofs are in :ref:`theory-projection`, and operators in :ref:`theory-operators`.
+    For a LinearOperator M is exact, from k products, and d is estimated from `n_probes` products:
+    :ref:`theory-operators`. For the square matrices of this package d is exact too.
 
     References
     ----------

@@ -30,45 +30,48 @@ def fit_samples(
     X : array_like or Dask array, shape (T, n)
         One sample per row.
     partition : Partition, sequence of hashable, Series or dict, shape (n,)
-        The blocks, or a label for each variable, as for `fit`.
+        The blocks, or a label for each variable. If `X` is a DataFrame, a Series or dict gives
+        labels by column name.
     ddof : int, default 1
         The sums of products are divided by ``T - ddof``.
     assume_centered : bool, default False
-        Whether the mean is known to be zero; otherwise it is subtracted.
+        Whether the mean is known to be zero. Otherwise the sample mean is subtracted.
     aligned : bool, default False
-        Two numbers in every square block, as for `fit`.
+        Whether every square block has two values, as for `fit`.
     check_finite : bool, default True
         Whether to refuse NaN and infinity.
     compute : bool, default True
-        Of a Dask array, whether to compute the fit, or to return it as a Dask Delayed.
+        Whether to compute the fit of a Dask array. Otherwise it is returned as a Dask Delayed.
 
     Returns
     -------
     BlockConstantMatrix
-        The projection of the sample covariance matrix: for Gaussian samples the
-        maximum-likelihood estimate (with ``ddof=0``) of a block-constant
-        covariance matrix. For samples from a continuous distribution it is invertible if
-        T - 1 is at least k.
+        The projection of the sample covariance matrix. For samples from a continuous distribution
+        it is invertible if T - 1 is at least k.
 
     Raises
     ------
     ShapeError
-        If `X` is not 2-d or the partition does not fit.
+        If `X` is not 2-d, or has another number of columns than the partition has variables.
     DtypeError
         If `X` is not numeric.
     NonFiniteError
-        If it contains NaN or infinity; names the row and column.
+        If it contains NaN or infinity.
     ValueError
-        If `ddof` is negative or not below the number of samples, or `X` is a symmetric matrix,
-        which is a covariance matrix and not samples.
+        If `ddof` is negative or not below T, or `X` is a symmetric matrix, such as a covariance
+        matrix.
+
+    See Also
+    --------
+    fit : fit a matrix.
+    BlockAccumulator : fit samples that arrive in batches.
 
     Notes
     -----
-    With centred samples :math:`X_c`, M is the covariance of :math:`X_c U`, k
-    numbers per sample, and the traces are sums of column variances. For complex
-    samples the covariance of i and j is the mean of :math:`x_i \bar x_j`.
-
-    It is the maximum-likelihood estimate: :ref:`theory-projection`.
+    With the centred samples :math:`X_c`, M is the covariance matrix of :math:`X_c U`, which has k
+    numbers per sample. For Gaussian samples and ``ddof=0`` the fit is the maximum-likelihood
+    estimate: :ref:`theory-projection`. The covariance of complex variables i and j is the mean of
+    :math:`x_i \bar x_j`.
 
     Examples
     --------

@@ -21,7 +21,7 @@ def train_test_folds(X: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def min_training_size(n_samples: int) -> int:
-    """Return how many training samples the smallest of the folds has."""
+    """Return the number of training samples in the smallest of the folds."""
     return n_samples - max(map(len, _test_rows(n_samples)))
 
 
@@ -36,7 +36,7 @@ def squared_distances(covariance: Any, deviations: Array) -> Array:
 
 
 def gaussian_deviance(covariance: Any, deviations: Array) -> float:
-    """Return minus twice the log-likelihood of rows with mean zero, without its constant.
+    """Return minus twice the log-likelihood of rows with mean zero, up to a constant.
 
     The constant is ``T n log(2 pi)`` for T rows of n numbers.
     """
@@ -47,7 +47,7 @@ def gaussian_deviance(covariance: Any, deviations: Array) -> float:
 def map_in_threads(
     function: Callable[[Any], Any], items: Iterable[Any], n_jobs: int | None
 ) -> list[Any]:
-    """Apply a function to each item, in `n_jobs` threads, or in this thread if it is None."""
+    """Apply a function to each item, in `n_jobs` threads, or in this thread if `n_jobs` is None."""
     if n_jobs is None:
         return [function(item) for item in items]
     joblib = import_extra("joblib", "sklearn", "n_jobs")

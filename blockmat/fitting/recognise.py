@@ -1,4 +1,4 @@
-"""The doors of fits: the sources of `blockmat.sources`, Dask arrays, and this package's matrices."""
+"""Conversion of the input of fits to sources, including Dask arrays and matrices of this package."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from blockmat.sources.source import LocalSource, Source
 
 
 def as_local_source(source: Any) -> LocalSource:
-    """Recognise a matrix. A Dask array is computed."""
+    """Convert a matrix to a source. A Dask array is computed."""
     return StructuredMatrix(source) if isinstance(source, SquareMatrix) else as_source(source)
 
 
 def as_fit_source(source: Any, compute: bool) -> Source:
-    """Recognise a matrix that `fit` takes, and check its dtype and dimension.
+    """Convert the matrix that `fit` is given to a source, and check its dtype and dimension.
 
     Raises
     ------
     ValueError
-        If `compute` is False and it is no Dask array.
+        If `compute` is False and the matrix is not a Dask array.
     """
     if is_dask_array(source):
         from blockmat.sources.dask_matrix import DaskMatrix
@@ -33,12 +33,12 @@ def as_fit_source(source: Any, compute: bool) -> Source:
 
 
 def as_sample_source(X: Any, compute: bool) -> Source:
-    """Recognise samples, and check their dtype and dimension.
+    """Convert samples to a source, and check their dtype and dimension.
 
     Raises
     ------
     ValueError
-        If `compute` is False and they are no Dask array.
+        If `compute` is False and the samples are not a Dask array.
     """
     if is_dask_array(X):
         from blockmat.sources.dask_samples import DaskSamples

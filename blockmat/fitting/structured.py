@@ -1,4 +1,4 @@
-"""StructuredMatrix: a square matrix of this package as a source, in closed form."""
+"""StructuredMatrix: a square matrix of this package as a source."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from blockmat.sources.source import Approximation, Options, Residual
 class StructuredMatrix(Operator):
     """A BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank.
 
-    Its fit is exact: it has formulas for its entries, and therefore for the paired sums.
+    Its fit is exact: the diagonals of the blocks are computed from formulas of the entries.
     """
 
     def __init__(self, matrix: SquareMatrix) -> None:
@@ -24,7 +24,7 @@ class StructuredMatrix(Operator):
         self._matrix = matrix
 
     def pair(self, p: Partition, options: Options) -> Pair:
-        """Return the pair, from products in double precision and the entries on the diagonals."""
+        """Return the pair, from products in double precision and the diagonals of the blocks."""
         double: Any = self._matrix.astype(accumulator_dtype(self.dtype))
         core, dtype = Operator(double).core(p, p, options.progress)
         between = hermitian_if_rounding(p, core, dtype)
