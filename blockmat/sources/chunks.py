@@ -1,4 +1,4 @@
-"""Chunks: runs of rows of an array that are read and converted at a time."""
+"""Chunks of rows of an array that are read and converted together."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,17 +8,16 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.sources.progress import track
 
-_CONVERTED_BYTES = 2**26  # of rows that have to be copied
-_VIEWED_BYTES = 2**31  # of rows that are used where they are
+_CONVERTED_BYTES = 2**26  # of a chunk that is copied
+_VIEWED_BYTES = 2**31  # of a chunk that is a view
 
 
 def row_chunks(
     a: Array, dtype: np.dtype[Any], max_rows: int | None = None
 ) -> Iterator[tuple[int, Array]]:
-    """Yield the number of the first row of each chunk, and the chunk: contiguous and of a dtype.
+    """Yield chunks of rows, contiguous and of the given dtype, with the index of their first row.
 
-    Chunks are views where the array allows it, which may be large, and copies of a bounded size
-    otherwise.
+    Chunks are views if the array is contiguous and has this dtype; otherwise copies of a limited size.
     """
     height = _height(a, dtype, max_rows)
     for first in range(0, len(a), height):
@@ -28,7 +27,7 @@ def row_chunks(
 def tracked_chunks(
     a: Array, dtype: np.dtype[Any], progress: bool | None, description: str
 ) -> Iterator[Any]:
-    """Yield the same behind a progress bar."""
+    """Yield the chunks of `row_chunks`, with a progress bar."""
     n_chunks = -(-len(a) // _height(a, dtype, None))
     return track(row_chunks(a, dtype), n_chunks, description, progress)
 

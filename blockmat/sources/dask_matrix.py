@@ -1,7 +1,7 @@
-"""DaskMatrix: block sums of a Dask array, one for each chunk, which Dask adds up.
+"""DaskMatrix: a Dask array. Each worker computes the block sums of its chunks, and Dask adds them.
 
-The chunks stay where they are. Sums of size k x k and k move between workers, and the partition
-goes to each worker once.
+Chunks do not move between workers; only sums of size k x k and k do. The partition is sent to each
+worker once.
 """
 
 from collections.abc import Iterator
@@ -35,12 +35,12 @@ class DaskMatrix(DaskSource):
         super().__init__(array, "source", compute)
 
     def pair(self, p: Partition, options: Options) -> Any:
-        """Return the pair made of the sums of all chunks, or a Dask Delayed of it."""
+        """Return the pair of the fit, or a Dask Delayed of it."""
         finish = partial(_pair_of_totals, p, options, self.dtype)
         return self.finished(finish, self._totals(p, options))
 
     def _totals(self, p: Partition, options: Options) -> Any:
-        """Return a Dask array of the block sums and paired sums, one after the other."""
+        """Return a Dask array of the block sums, followed by the paired sums."""
         array = import_extra("dask.array", "dask", "work on a Dask array")
         source = without_empty_chunks(self._array)
         dtype = accumulator_dtype(self.dtype)
@@ -60,7 +60,7 @@ class DaskMatrix(DaskSource):
 
 
 def _pair_of_totals(p: Partition, options: Options, dtype: np.dtype[Any], totals: Array) -> Pair:
-    """Return the pair made of the sums of all chunks."""
+    """Return the pair of the fit from the sums of all chunks."""
     k, pairing = p.n_blocks, p.pairing(options.aligned)
     paired = pairing.as_square(totals[k**2 :]) if options.aligned else totals[k**2 :]
     pair = Pair.of_sums(p, totals[: k**2].reshape(k, k), paired, dtype)
@@ -70,7 +70,7 @@ def _pair_of_totals(p: Partition, options: Options, dtype: np.dtype[Any], totals
 def sums_of_chunk(
     chunk: Any, partition: Partition, aligned: bool, check_finite: bool, block_info: Any = None
 ) -> Array:
-    """Return the sums of one chunk, (1, 1, length)."""
+    """Return the sums of one chunk as an array (1, 1, length)."""
     p, (rows, cols) = partition, block_info[0]["array-location"]
     chunk = without_sparsity(chunk)
     here, there = Piece.of(p, *rows), Piece.of(p, *cols)
@@ -100,7 +100,7 @@ def sums_of_chunk(
 def _pairs(
     p: Partition, aligned: bool, rows: tuple[int, int], cols: tuple[int, int]
 ) -> Iterator[tuple[Array, Array, Array]]:
-    """Yield numbers of paired sums, and the rows and columns of the entries that go there."""
+    """Yield the indices of paired sums, with the rows and columns of the entries to add to them."""
     if not aligned:
         both = np.arange(max(rows[0], cols[0]), min(rows[1], cols[1]))
         yield p.labels[both], both, both

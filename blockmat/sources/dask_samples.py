@@ -1,7 +1,7 @@
-"""DaskSamples: moments of a Dask array of samples, those of each chunk, which Dask joins.
+"""DaskSamples: a Dask array of samples. Each worker computes moments of its chunks.
 
-Sums of size k x k and k move between workers, and the mean of every column for each chunk of rows.
-Where columns are cut too, the block sums of each row move as well.
+Sums of size k x k and k, and the column means of each chunk of rows, move between workers. If
+columns are divided into chunks too, the block sums of each row also move.
 """
 
 from functools import partial
@@ -48,10 +48,10 @@ class DaskSamples(DaskSource):
         return self.finished(finish, self._totals(p, options))
 
     def _totals(self, p: Partition, options: Options) -> Any:
-        """Return the `_Moments` of all samples, lazily."""
+        """Return the `_Moments` of all samples as a Dask Delayed."""
         X = without_empty_chunks(self._array)
         if options.aligned:
-            X = X.rechunk({1: -1})  # paired columns may be in any two chunks
+            X = X.rechunk({1: -1})  # paired columns may be in different chunks
         partition = delayed(p)
         of_rows, sums_of_piece, of_pieces, joined = map(
             delayed, (_moments_of_rows, _sums_of_piece, _moments_of_pieces, _joined)
@@ -75,9 +75,9 @@ class DaskSamples(DaskSource):
 
 
 class _Moments(NamedTuple):
-    """Moments of some samples without their partition, which therefore does not move.
+    """Moments of some samples, without the partition, so that it is not sent with each of them.
 
-    The mean (n,) is None for moments around zero.
+    The mean (n,) is None for moments about zero.
     """
 
     between: Array
@@ -86,7 +86,7 @@ class _Moments(NamedTuple):
     n_samples: int
 
     def on(self, p: Partition) -> Moments:
-        """Return them with their partition."""
+        """Return the moments with their partition."""
         return Moments(p, self.between, self.rest)
 
 
@@ -95,7 +95,7 @@ def _pair_of_totals(p: Partition, divisor: int, dtype: np.dtype[Any], totals: _M
 
 
 def _moments_of_rows(chunk: Array, p: Partition, first_row: int, options: Options) -> _Moments:
-    """Return the moments of a chunk of whole rows."""
+    """Return the moments of a chunk that has all columns."""
     _check_chunk(chunk, first_row, 0, options)
     samples = DenseSamples(chunk)
     if options.assume_centered:
@@ -106,10 +106,11 @@ def _moments_of_rows(chunk: Array, p: Partition, first_row: int, options: Option
 
 
 class _PieceSums(NamedTuple):
-    """Sums of a chunk of some columns.
+    """Sums of a chunk that has some of the columns.
 
-    Its block sums (T, k), its number of columns in each block (k,), the sums of the squared
-    deviations from the means of these (k,), and the means of its columns, if they are taken out.
+    ``sums`` (T, k) are its block sums, ``counts`` (k,) its numbers of columns in each block, ``squares``
+    (k,) the sums of squared deviations from the means over these columns, and ``mean`` the column
+    means, if they are subtracted.
     """
 
     sums: Array
@@ -121,7 +122,7 @@ class _PieceSums(NamedTuple):
 def _sums_of_piece(
     chunk: Array, p: Partition, first_row: int, first_column: int, options: Options
 ) -> _PieceSums:
-    """Return the sums of a chunk of some columns."""
+    """Return the sums of a chunk that has some of the columns."""
     _check_chunk(chunk, first_row, first_column, options)
     deviations = chunk.astype(accumulator_dtype(working_dtype(chunk.dtype, "X")))
     mean = deviations.mean(axis=0) if not options.assume_centered else deviations[0, :0]
@@ -138,11 +139,11 @@ def _sums_of_piece(
 
 
 def _moments_of_pieces(pieces: list[_PieceSums], p: Partition) -> _Moments:
-    """Join the sums of all pieces of some rows."""
+    """Combine the sums of all chunks of the same rows."""
     sums = np.sum([piece.sums for piece in pieces], axis=0)
     mean = np.concatenate([piece.mean for piece in pieces])
     rest = np.sum([piece.squares for piece in pieces], axis=0)
-    for piece in pieces:  # add the deviations of their means (Chan, Golub and LeVeque, 1983)
+    for piece in pieces:  # add the spread of their means (Chan, Golub and LeVeque, 1983)
         deviations = piece.sums / np.maximum(piece.counts, 1) - sums / p.sizes
         rest += piece.counts * (np.abs(deviations) ** 2).sum(axis=0)
     means = pair.coordinates(sums, p.sizes)
@@ -156,7 +157,7 @@ def _moments_of_pieces(pieces: list[_PieceSums], p: Partition) -> _Moments:
 
 
 def _joined(parts: list[_Moments], p: Partition) -> _Moments:
-    """Join the moments of several chunks of rows."""
+    """Combine the moments of several chunks of rows."""
     n_samples = sum(part.n_samples for part in parts)
     if parts[0].mean is None:
         total = parts[0].on(p)

@@ -1,4 +1,4 @@
-"""DenseMatrix: an array, summed over blocks chunk by chunk."""
+"""DenseMatrix: an array, read in chunks of rows."""
 
 from functools import partial
 from typing import Any
@@ -15,16 +15,16 @@ from blockmat.sources.chunks import tracked_chunks
 from blockmat.sources.source import Approximation, Options, Residual
 from blockmat.sources.stored import StoredMatrix
 
-_ROWS_IN_SEGMENT = 32  # of one block, added up before their columns are
+_ROWS_IN_SEGMENT = 32  # rows of one block, which are added before their block sums are computed
 
 
 class DenseMatrix(StoredMatrix):
-    """An array of any supported dtype and layout.
+    """An array of any supported dtype and memory layout.
 
     Parameters
     ----------
     array : ndarray, shape (m, n)
-        The matrix; a `numpy.memmap` may be larger than memory.
+        The matrix. A `numpy.memmap` may be larger than memory.
     """
 
     def __init__(self, array: Array) -> None:
@@ -37,11 +37,11 @@ class DenseMatrix(StoredMatrix):
         return DenseMatrix(self._array.T)
 
     def first_non_finite(self) -> tuple[int, ...] | None:
-        """Return the row and column of the first NaN or infinity, if there is one."""
+        """Return the row and column of the first NaN or infinity, or None."""
         return first_non_finite(self._array)
 
     def entries(self, dtype: Any) -> Array:
-        """Return the array in the given dtype, without a needless copy."""
+        """Return the array in the given dtype, copied only if necessary."""
         return self._array.astype(dtype, copy=False)
 
     def block_sums(
@@ -52,7 +52,7 @@ class DenseMatrix(StoredMatrix):
         progress: bool | None = False,
         factor: float = 1.0,
     ) -> tuple[Array, Array]:
-        """Sum the matrix times a factor over every block, and over the paired entries."""
+        """Return the block sums and paired sums of the matrix times a factor."""
         if self._is_by_columns:
             sums, paired = self._transposed.block_sums(cols, rows, pairing, progress, factor)
             return sums.T, paired if pairing is None else pairing.transposed(paired)
@@ -70,7 +70,7 @@ class DenseMatrix(StoredMatrix):
         return total
 
     def residual(self, A: Approximation, options: Options) -> Residual:
-        """Return the distance to a block-constant matrix, from the entries."""
+        """Return the distance to a block-constant matrix, computed from all entries."""
         if self._is_by_columns:
             return self._transposed.residual(A.T, options)
         chunks = partial(
@@ -112,7 +112,7 @@ def _sums_of_chunk(
 def _squared_norms(
     chunk: Array, first: int, A: Approximation, values: Array, extra: Array
 ) -> Array:
-    """Return the squared norms of some rows less those of A, and of these rows."""
+    """Return the squared norms of some rows minus those of A, and of the rows alone."""
     from blockmat.sources import kernels
 
     p, pairing = A.partition, A.pairing
@@ -130,7 +130,12 @@ def _squared_norms(
 def _row_segments(p: Partition, first: int, n_rows: int) -> tuple[Array, Segments]:
     """Sort rows ``first : first + n_rows`` by block, and cut the blocks into segments.
 
-    Returns the rows, counted from `first`, and the segments in that order.
+    Returns
+    -------
+    rows : ndarray of int, shape (n_rows,)
+        The rows in this order, counted from `first`.
+    segments : Segments
+        The segments in this order.
     """
     labels = p.labels[first : first + n_rows]
     order = np.arange(n_rows) if p.is_contiguous else np.argsort(labels, kind="stable")
@@ -138,7 +143,7 @@ def _row_segments(p: Partition, first: int, n_rows: int) -> tuple[Array, Segment
 
 
 def _sums_of_runs(x: Array, counts: Array) -> Array:
-    """Sum the first counts[0] rows of x, the next counts[1] rows and so on, a few at a time."""
+    """Sum the first counts[0] rows of x, the next counts[1] rows and so on, in several levels."""
     present = np.flatnonzero(counts)
     n_absent, counts = len(counts) - len(present), counts[present]
     while counts.max() > 1:

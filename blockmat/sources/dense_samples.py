@@ -1,4 +1,4 @@
-"""DenseSamples: an array of samples, read once for the moments of its covariance matrix."""
+"""DenseSamples: an array of samples, read once for the moments of the covariance matrix."""
 
 from typing import NoReturn
 
@@ -22,10 +22,10 @@ from blockmat.sources.moments import (
 from blockmat.sources.pair import Pair, without_overflow
 from blockmat.sources.source import Options, Source
 
-_SAMPLES_AT_A_TIME = 1024  # so that a strip of their columns fits into cache
-_PIECES = 16  # into which columns are divided for threads
-_NARROWEST = 512  # columns in a piece
-_PIECE_PER_BLOCK = 8  # columns for each of the k sums that a piece has
+_SAMPLES_AT_A_TIME = 1024  # rows in a chunk, so that a strip of columns fits into cache
+_PIECES = 16  # pieces of the columns, which threads share
+_NARROWEST = 512  # columns in the smallest piece
+_PIECE_PER_BLOCK = 8  # columns in a piece for each of its k sums
 
 
 class DenseSamples(Source):
@@ -59,7 +59,7 @@ class DenseSamples(Source):
     def centred_moments(
         self, p: Partition, aligned: bool, check_finite: bool = True, factor: float = 1.0
     ) -> CentredMoments:
-        """Sum the outer products of samples times a factor around their mean, reading them once."""
+        """Return the moments of samples times a factor about their mean. The samples are read once."""
         total = None
         for _, rows in row_chunks(self._X, self.dtype, max(_SAMPLES_AT_A_TIME, p.n_blocks)):
             scaled = rows if factor == 1 else rows * factor
@@ -70,8 +70,8 @@ class DenseSamples(Source):
             else:
                 total += part
         assert total is not None  # there is a sample
-        moments = total.moments  # to which the means of the chunks may have added rounding
-        with np.errstate(over="ignore"):  # which the caller looks at
+        moments = total.moments  # the means of the chunks may have added rounding errors
+        with np.errstate(over="ignore"):  # the caller checks for overflow
             raw = moments.between.diagonal().real
             raw = raw + total.weight * block_sums(p, squared(total.mean))
         moments.between = without_rounding(moments.between, np.where(p.sizes > 1, raw, 0))
@@ -80,7 +80,7 @@ class DenseSamples(Source):
     def raw_moments(
         self, p: Partition, aligned: bool, check_finite: bool = True, factor: float = 1.0
     ) -> Moments:
-        """Sum the outer products of samples times a factor."""
+        """Return the moments of samples times a factor about zero."""
         total = Moments.zero(p, aligned)
         for _, rows in row_chunks(self._X, self.dtype, max(_SAMPLES_AT_A_TIME, p.n_blocks)):
             scaled = rows if factor == 1 else rows * factor
@@ -90,7 +90,7 @@ class DenseSamples(Source):
     def _moments_of_chunk(
         self, rows: Array, p: Partition, aligned: bool, check_finite: bool, centre: bool
     ) -> tuple[Moments, Array]:
-        """Return the moments of some rows around their mean, or around 0, and that mean."""
+        """Return the moments of some rows about their mean or about zero, and the mean."""
         from blockmat.sources import kernels
 
         n_samples, n = rows.shape
@@ -105,7 +105,7 @@ class DenseSamples(Source):
         if check_finite and not np.isfinite(means).all():
             refuse_non_finite_samples(first_non_finite(self._X))
         means /= pair.root(p.sizes)
-        with np.errstate(over="ignore", invalid="ignore"):  # which the caller looks at
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for overflow
             between = means.T @ means.conj()
             totals = block_sums(p, squares)
             raw = totals + n_samples * block_sums(p, squared(mean)) if centre else totals
@@ -115,13 +115,13 @@ class DenseSamples(Source):
 
 
 def covariance_pair(total: Moments, divisor: float, dtype: np.dtype) -> Pair:
-    """Return the pair of moments divided by a number."""
+    """Return the pair of the moments divided by a number."""
     total /= divisor
     return Pair.exact(*total.pair(), dtype)
 
 
 def refuse_non_finite_samples(entry: tuple[int, ...] | None) -> NoReturn:
-    """Raise `NonFiniteError` naming an entry that is not finite, or sums that overflow without one."""
+    """Raise `NonFiniteError` for an entry, or for overflow of the sums if `entry` is None."""
     if entry is None:
         raise NonFiniteError("the sums of X overflow; expected smaller numbers")
     raise NonFiniteError(

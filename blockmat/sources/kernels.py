@@ -1,6 +1,6 @@
-"""Numba kernels that read a matrix or samples once: block sums, paired sums, residuals.
+"""Numba kernels that read a matrix or samples once: block sums, paired sums and residuals.
 
-The rules of `blockmat.blocks.kernels` hold here too.
+The rules of `blockmat.blocks.kernels` apply here too.
 """
 
 import numpy as np
@@ -8,15 +8,15 @@ import numpy as np
 from blockmat.blocks.jit import jit, jit_in_order
 from blockmat.blocks.kernels import TILE, sum_blocks, sum_run
 
-_MEANS = 32  # samples added in order
+_MEANS = 32  # samples added in one loop
 
 
-# Sums over matrices. The rows of a matrix are sorted by block and cut into segments:
-# segment s is rows[bounds[s]:bounds[s + 1]], all of one block of rows.
+# The rows of a matrix are sorted by block and cut into segments. Segment s is
+# rows[bounds[s]:bounds[s + 1]], which are all in one block of rows.
 @jit
 def _sum_some_rows(a, rows, total):
     """Set ``total`` (n,) to the sum of some rows of a (N, n), read four at a time."""
-    zero = total.dtype.type(0)  # which makes the additions double
+    zero = total.dtype.type(0)  # makes the additions double precision
     fours = rows.shape[0] // 4 * 4
     for tile in range(0, a.shape[1], TILE):
         tiled = slice(tile, tile + TILE)
@@ -43,12 +43,12 @@ def sum_dense(
     a, rows, bounds, offsets, labels, first_row, blocks, positions, order, starts,
     first_mate, mates, sums, traces, first, last,
 ):  # fmt: skip
-    """Block sums and paired sums of a dense matrix, segment by segment.
+    """Compute block sums and paired sums of a dense matrix, segment by segment.
 
-    ``sums[s]`` (l,) becomes the block sums of the sum of the rows of segment s, and
-    ``traces[s, t]`` the sum of their entries that are paired with mate t of their
-    block: one pass over the matrix, because a row's paired entries are read while it
-    is in cache. Row r of `a` is variable ``first_row + r``.
+    ``sums[s]`` (l,) is set to the block sums of the sum of the rows of segment s, and
+    ``traces[s, t]`` to the sum of their entries that are paired with mate t of their block. The
+    paired entries of a row are read while it is in cache. Row r of `a` is variable
+    ``first_row + r``.
     """
     total = np.empty(a.shape[1], sums.dtype)
     for s in range(first, last):
@@ -66,7 +66,7 @@ def sum_dense(
 
 @jit_in_order
 def _add_exactly(x, totals, rests, place):
-    """Add x to ``totals[place]``, and what rounding takes away to ``rests[place]`` (Knuth)."""
+    """Add x to ``totals[place]``, and its rounding error to ``rests[place]`` (Knuth)."""
     total = totals[place]
     new = total + x
     taken = new - total
@@ -78,10 +78,9 @@ def _add_exactly(x, totals, rests, place):
 def add_sparse(
     rows, cols, data, row_labels, col_labels, positions, classes, ranks, first_mate, sums, traces
 ):
-    """Add coordinate-format entries to block sums and paired sums, with compensation.
+    """Add coordinate-format entries to block sums and paired sums, with compensated summation.
 
-    Blocks p and q are mates when ``classes[p] == classes[q]``, and then q is mate
-    number ``ranks[q]`` of p.
+    Blocks p and q are mates if ``classes[p] == classes[q]``. Then q is mate number ``ranks[q]`` of p.
     """
     zero = sums.dtype.type(0)
     rests, rests_of_traces = np.zeros_like(sums), np.zeros_like(traces)
@@ -105,12 +104,12 @@ def add_sparse(
 
 @jit
 def sum_samples(x, centre, offsets, labels, bounds, mean, sums, squares, first, last):
-    """Block sums of samples x (T, n) and the squares of their columns, piece by piece.
+    """Compute block sums of samples x (T, n) and the squares of their columns, piece by piece.
 
-    With ``deviations = x - mean(x)``, or x unless `centre`: ``mean`` (n,) becomes the
-    mean, ``sums[p, t]`` the block sums of row t of the deviations over piece p of the
-    columns, and ``squares[i]`` the sum of their absolute squares in column i. Columns
-    are taken in strips that fit into cache, which reads x once.
+    With ``deviations = x - mean(x)`` if `centre`, else x: ``mean`` (n,) is set to the mean,
+    ``sums[p, t]`` to the block sums of row t of the deviations over piece p of the columns, and
+    ``squares[i]`` to the sum of squared magnitudes of their column i. Columns are processed
+    in strips that fit into cache, so x is read from memory once.
     """
     n_samples = x.shape[0]
     width = max(16, min(2 * TILE, 16 * TILE // n_samples))
@@ -160,11 +159,11 @@ def sum_dense_residual(
     a, rows, bounds, labels, first_row, blocks, positions, order, starts,
     first_mate, mates, values, second, norms, first, last,
 ):  # fmt: skip
-    """Squared Frobenius norms of rows of a matrix and of their distance to a fit.
+    """Compute squared Frobenius norms of rows of a matrix and of their distance to a fit.
 
-    The fit is ``values[p, q]`` in block (p, q), plus ``second[t]`` at the entries
-    paired with mate t. ``norms[s, 0]`` becomes the squared distance over segment s
-    and ``norms[s, 1]`` the squared norm of `a` there.
+    The fit is ``values[p, q]`` in block (p, q), plus ``second[t]`` at the entries paired with
+    mate t. ``norms[s, 0]`` is set to the squared distance over segment s, and ``norms[s, 1]`` to
+    the squared norm of `a` there.
     """
     zero = values.dtype.type(0)
     fit = np.empty(a.shape[1], values.dtype)
@@ -181,7 +180,7 @@ def sum_dense_residual(
                 fit[order[starts[mates[t]] + place]] += second[t]
             distance, norm = 0.0, 0.0
             for j in range(row.shape[0]):
-                v = zero + row[j]  # in double, in which squares of single numbers are in range
+                v = zero + row[j]  # double precision, whose squares are in range
                 d = v - fit[j]
                 distance += d.real * d.real + d.imag * d.imag
                 norm += v.real * v.real + v.imag * v.imag
@@ -196,11 +195,11 @@ def add_sparse_residual(
     rows, cols, data, labels, positions, classes, ranks, first_mate, values, second,
     norms, counts, paired_counts,
 ):  # fmt: skip
-    """`sum_dense_residual` for coordinate-format entries without duplicates.
+    """Compute `sum_dense_residual` for coordinate-format entries without duplicates.
 
-    ``counts`` (k, k) gains the number of entries of each block that have its number, and
-    ``paired_counts`` of those paired with each mate: with them the caller knows how many
-    entries are not stored.
+    The number of entries in each block that are not paired is added to ``counts`` (k, k), and the
+    number of those paired with each mate to ``paired_counts``. From these the caller computes how
+    many entries are not stored.
     """
     zero = values.dtype.type(0)
     for e in range(data.shape[0]):

@@ -1,4 +1,4 @@
-"""Moments: sums of outer products, reduced to a between core and what deviations from block means add."""
+"""Moments: a sum of outer products, as its between core and deviations from block means."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums
 from blockmat.cores import pair
 
-_DOUBTFUL = 2.0**-12  # share of the squares in a block whose difference has lost digits
-_COPIED = 2**21  # numbers of which deviations are formed at a time
-_ROUNDING = 2**4 * float(np.finfo(np.float64).eps)  # of a mean of 1024 numbers, with a margin
+_DOUBTFUL = 2.0**-12  # a difference below this fraction of the squares has lost digits
+_COPIED = 2**21  # deviations to compute at a time
+_ROUNDING = 2**4 * float(np.finfo(np.float64).eps)  # relative error of a mean of 1024 numbers
 
 
 class Moments:
-    """A sum of outer products, as its between core and the rest.
+    """A sum of outer products, as its between core and a second part.
 
-    ``rest`` (k,) are the sums of the squared deviations of all members of a block from their
-    mean, or (k, k) the sums of products of those of paired members. They are never the
-    difference of two large numbers, so they keep their digits where a block hardly varies.
+    ``rest`` (k,) holds the sums of squared deviations of the members of each block from their mean;
+    if aligned, (k, k) holds the sums of products of deviations of paired members. They are computed
+    without cancellation, so they are accurate for blocks that hardly vary.
     """
 
     def __init__(self, partition: Partition, between: Array, rest: Array) -> None:
@@ -27,7 +27,7 @@ class Moments:
 
     @classmethod
     def zero(cls, p: Partition, aligned: bool) -> "Moments":
-        """Return moments of nothing."""
+        """Return the moments of an empty sum."""
         k = p.n_blocks
         return cls(p, np.zeros((k, k)), np.zeros((k, k) if aligned else k))
 
@@ -48,7 +48,7 @@ class Moments:
 
     @property
     def aligned(self) -> bool:
-        """Whether there are products for every two blocks of one size."""
+        """Whether there are products for each pair of blocks of equal size."""
         return bool(self.rest.ndim == 2)
 
     def pair(self) -> tuple[Array, Array]:
@@ -58,9 +58,9 @@ class Moments:
 
 @dataclass
 class CentredMoments:
-    """Samples as the moments of their deviations from their mean, that mean, and their weight.
+    """The moments of samples about their mean, their mean, and their total weight.
 
-    Kept apart from the mean, the sum does not cancel where the mean is large.
+    The mean is stored separately, so a large mean does not cause cancellation.
     """
 
     moments: Moments
@@ -68,7 +68,7 @@ class CentredMoments:
     weight: float
 
     def __iadd__(self, other: "CentredMoments") -> "CentredMoments":
-        """Join with others (Chan, Golub and LeVeque, 1983)."""
+        """Add other samples (Chan, Golub and LeVeque, 1983)."""
         weight = self.weight + other.weight
         difference = other.mean - self.mean
         size = np.maximum(np.abs(other.mean), np.abs(self.mean))
@@ -86,7 +86,7 @@ class CentredMoments:
 def outer_moments(x: Array, p: Partition, aligned: bool, size: Array | None = None) -> Moments:
     """Return the moments of one outer product ``x x^H``.
 
-    `size` (n,) is the size of the numbers that x was computed from, by default its own.
+    `size` (n,) is the magnitude of the numbers that x was computed from; by default that of x.
     """
     double = x.astype(accumulator_dtype(x.dtype), copy=False)
     means = pair.coordinates(block_sums(p, x), p.sizes)
@@ -98,7 +98,7 @@ def outer_moments(x: Array, p: Partition, aligned: bool, size: Array | None = No
 
 
 def squared(x: Array) -> Array:
-    """Return the squared magnitudes of numbers."""
+    """Return squared magnitudes."""
     squares: Array = x.real**2 + x.imag**2 if x.dtype.kind == "c" else x**2
     return squares
 
@@ -108,11 +108,11 @@ def rest_of_rows(
 ) -> Array:
     """Return `Moments.rest` of ``rows - mean``.
 
-    It is ``squares - diag(between)``, for the sums (k,) of the squares of ``rows - mean`` over
-    blocks, except in blocks where hardly any of the squares is left. There the deviations are
-    formed.
+    It is ``squares - diag(between)``, where squares (k,) are the sums of the squares of
+    ``rows - mean`` over blocks. In blocks where this difference cancels, it is computed from the
+    deviations instead.
     """
-    with np.errstate(invalid="ignore"):  # infinite sums, which the caller may allow
+    with np.errstate(invalid="ignore"):  # the caller may allow infinite sums
         rest: Array = squares - between.diagonal().real
     several = p.sizes > 1
     rest[~several] = 0
@@ -146,7 +146,7 @@ def without_block_means(x: Array, p: Partition) -> Array:
 
 
 def _paired_products(deviations: Array, p: Partition) -> Array:
-    """Sum over samples and places of ``x[a_p] conj(x[b_p])``, for blocks of equal size."""
+    """Return the sums over samples and places p of ``x[a_p] conj(x[b_p])``, for blocks of equal size."""
     k = p.n_blocks
     paired = np.zeros((k, k), dtype=deviations.dtype)
     for blocks, columns in p.size_classes:
@@ -156,9 +156,9 @@ def _paired_products(deviations: Array, p: Partition) -> Array:
 
 
 def without_rounding(sums: Array, raw: Array) -> Array:
-    """Set to zero what rounding alone explains in numbers whose squares add up to `raw` (k,).
+    """Set sums to zero that can be rounding errors of numbers with squared sum `raw` (k,).
 
-    A constant block has no deviations, and a centred one no mean, not random tiny ones.
+    Otherwise a constant block would have tiny random deviations.
     """
     sizes = sums.diagonal().real if sums.ndim == 2 else sums
     constant = (sizes <= _ROUNDING**2 * raw) & np.isfinite(raw)

@@ -1,4 +1,4 @@
-"""Operator: a SciPy LinearOperator, known by its products with block indicators and random signs."""
+"""Operator: a SciPy LinearOperator, read by products with block indicators and random signs."""
 
 from typing import Any, ClassVar
 
@@ -27,20 +27,20 @@ from blockmat.sources.pair import (
 from blockmat.sources.progress import track
 from blockmat.sources.source import Approximation, LocalSource, Options, Residual
 
-_INDICATOR_BYTES = 2**26  # of block indicators that are multiplied at a time
-_UNIT = 100  # sums of products that overflow are computed again in units of 2**100
+_INDICATOR_BYTES = 2**26  # of block indicators to multiply at a time
+_UNIT = 100  # sums that overflow are computed again in units of 2**100
 
 
 class Operator(LocalSource):
     """A LinearOperator.
 
-    Its products with the block indicators give M exactly. The rest is estimated from random signs
-    (Hutchinson's estimator, :ref:`theory-operators`), unless the diagonal is given.
+    Products with the block indicators give M exactly. Unless the diagonal is given, d is estimated
+    from products with random signs (Hutchinson's estimator, :ref:`theory-operators`).
 
     Parameters
     ----------
     operator : LinearOperator, shape (m, n)
-        Of a supported dtype, or of none, which stands for float64 or the dtype of its products.
+        The operator. If its dtype is None, the dtype is that of its products.
     """
 
     is_operator: ClassVar[bool] = True
@@ -52,7 +52,7 @@ class Operator(LocalSource):
         self.dtype = working_dtype(operator.dtype if self._has_dtype else np.float64, "source")
 
     def pair(self, p: Partition, options: Options) -> Pair:
-        """Return the pair, of which `within` may be an estimate."""
+        """Return the pair of the fit. Its `within` may be an estimate."""
         pair = self._pair(p, options)
         return pair.checked(p, options.numbers, options.check_finite)
 
@@ -66,7 +66,7 @@ class Operator(LocalSource):
                 raise ShapeError(f"diagonal has length {diagonal.shape[0]}; expected {p.n}")
             require_finite(diagonal, "diagonal")
             dtype = np.result_type(dtype, diagonal)
-        if options.numbers == 1:  # the products with indicators are enough
+        if options.numbers == 1:  # d is not needed
             return Pair.exact(between, np.zeros(p.n_blocks), dtype)
         if diagonal is None:
             within, stderr = self._estimated_within(p, options)
@@ -91,7 +91,7 @@ class Operator(LocalSource):
     def core(
         self, rows: Partition, cols: Partition, progress: bool | None
     ) -> tuple[Array, np.dtype[Any]]:
-        """Return ``U_r^H A U_c`` from products with a few columns of U_c at a time."""
+        """Return ``U_r^H A U_c``, from products with a few columns of U_c at a time."""
         row_root, col_root = root(rows.sizes), root(cols.sizes)
         dtype = self.dtype
         width = max(1, min(cols.n_blocks, _INDICATOR_BYTES // (8 * cols.n)))
@@ -104,7 +104,7 @@ class Operator(LocalSource):
             if not self._has_dtype:
                 dtype = np.result_type(dtype, products)
             sums = block_sums(rows, products)
-            if not np.isfinite(sums).all():  # perhaps only until they are divided
+            if not np.isfinite(sums).all():  # the quotient may be finite
                 small = block_sums(rows, times_power(products, -_UNIT))
                 columns.append(times_power(small / row_root[:, None] / col_root[blocks], _UNIT))
                 continue
@@ -112,7 +112,7 @@ class Operator(LocalSource):
         return np.concatenate(columns, axis=1), dtype
 
     def _random_signs(self, options: Options) -> Array:
-        """Return random signs (n, n_probes), in the precision of the operator."""
+        """Return random signs (n, n_probes) in the precision of the operator."""
         rng = np.random.default_rng(options.random_state)
         shape = (self.shape[1], options.n_probes)
         signs = rng.integers(0, 2, size=shape, dtype=np.int8)
@@ -120,10 +120,10 @@ class Operator(LocalSource):
         return result
 
     def _estimated_within(self, p: Partition, options: Options) -> tuple[Array, Array]:
-        """Estimate `within` from random signs z, and the standard error of the estimate.
+        """Estimate `within` from random signs z, with the standard error of the estimate.
 
-        ``sum z_i (A z)_i`` over a block has the mean of its trace. The means of z over blocks are
-        taken out: what the operator does to them is known exactly and would only add variance.
+        The expected value of ``sum z_i (A z)_i`` over a block is its trace. The block means of z are
+        subtracted first: their contribution is known exactly and would only add variance.
         """
         signs, aligned = self._random_signs(options), options.aligned
         deviations = signs - p.expand(p.block_means(signs))
@@ -162,7 +162,7 @@ class Operator(LocalSource):
 
 
 def _is_hermitian_on(vectors: Array, products: Array) -> bool:
-    """Whether an operator looks Hermitian between several random real vectors."""
+    """Whether products with several random real vectors are those of a Hermitian operator."""
     gram = vectors.T @ products
     noise = 100 * np.finfo(gram.dtype).eps * np.sqrt(len(vectors)) * np.abs(gram).max()
     return len(gram) > 1 and bool(np.abs(gram - gram.conj().T).max() <= noise)
@@ -171,10 +171,10 @@ def _is_hermitian_on(vectors: Array, products: Array) -> bool:
 def _estimated_norms(
     products: Array, signs: Array, A: Approximation, exponent: int
 ) -> tuple[float, float]:
-    """Estimate both norms from random signs z, for which E|Ez|^2 is the squared norm of E.
+    """Estimate the norms of the difference E and of the source from random signs z.
 
-    The norm of A is known exactly, and so of the multiple of A nearest to the source, which
-    usually has most of its norm. The rest is orthogonal to it.
+    The mean of ``|E z|^2`` is the squared norm of E. To reduce the variance, the source is split into a
+    multiple of A, whose norm is known exactly, and a part orthogonal to it.
     """
     n_probes = signs.shape[1]
     images, fitted = times_power(products, -exponent), A.times(signs)

@@ -1,4 +1,4 @@
-"""Pair: the numbers (between, within) of a fit, computed from sums without their rounding errors."""
+"""Pair: the numbers (between, within) of a fit, computed from sums, without rounding errors."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,15 +14,15 @@ from blockmat.exceptions import NonFiniteError
 
 FindEntry = Callable[[], tuple[int, ...] | None]
 
-_ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of sums, times the root of their length
+_ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of a sum, times the square root of its length
 _UNIT = 200  # sums that overflow are computed again in units of 2**200
 
 
 class Pair(NamedTuple):
     """The pair of a fit in double precision, with its standard error.
 
-    ``between`` is (k, k), ``within`` and ``stderr`` are (k,), or (k, k) for aligned blocks;
-    ``dtype`` is that of the matrix to be made.
+    ``between`` has shape (k, k); ``within`` and ``stderr`` (k,), or (k, k) if aligned. ``dtype`` is
+    the dtype of the fit.
     """
 
     between: Array
@@ -32,12 +32,12 @@ class Pair(NamedTuple):
 
     @classmethod
     def exact(cls, between: Array, within: Array, dtype: Any) -> "Pair":
-        """Return a pair without a standard error."""
+        """Return a pair with standard error zero."""
         return cls(between, within, np.dtype(dtype), np.zeros(within.shape))
 
     @classmethod
     def of_sums(cls, p: Partition, sums: Array, paired: Array, dtype: Any) -> "Pair":
-        """Return the pair made of block sums (k, k), and paired sums (k,) or (k, k)."""
+        """Return the pair from block sums (k, k) and paired sums (k,) or (k, k)."""
         sizes = np.abs(np.diagonal(paired) if paired.ndim == 2 else paired)
         between = _without_rounding(p, formulas.between_of_sums(sums, p.sizes), sizes)
         between = hermitian_if_rounding(p, between, np.float64, sizes)
@@ -46,7 +46,7 @@ class Pair(NamedTuple):
     def checked(
         self, p: Partition, numbers: int, check_finite: bool, find_entry: FindEntry | None = None
     ) -> "Pair":
-        """Return the pair with one or two numbers in each block, if it is finite.
+        """Check that the pair is finite, and return it with one or two numbers in each diagonal block.
 
         Raises
         ------
@@ -64,12 +64,12 @@ class Pair(NamedTuple):
 
 
 def within_of_paired_sums(p: Partition, between: Array, paired: Array) -> Array:
-    """Return d (k,) or D (k, k), and zero where rounding alone explains it.
+    """Return d (k,) or D (k, k), with zero for numbers that can be rounding errors.
 
-    A constant block has no deviations, not random tiny ones.
+    Otherwise a constant block would have tiny random deviations.
     """
     rounding = _ROUNDING * formulas.root(p.sizes)
-    with np.errstate(invalid="ignore"):  # infinite sums, which the caller may allow
+    with np.errstate(invalid="ignore"):  # the caller may allow infinite sums
         within: Array = formulas.within_of_traces(paired, between, p.sizes, rounding)
     return within
 
@@ -77,11 +77,11 @@ def within_of_paired_sums(p: Partition, between: Array, paired: Array) -> Array:
 def hermitian_if_rounding(
     p: Partition, between: Array, dtype: Any, paired: Array | float = 0.0
 ) -> Array:
-    """Make a core exactly Hermitian if only rounding keeps it from being so.
+    """Make a core exactly Hermitian if its deviation from that can be rounding.
 
-    The block sums of a Hermitian source are added in another order in blocks (a, b) and (b, a).
-    The difference grows with the sizes of the blocks. Sums may cancel, so `paired`, the magnitudes
-    of the sums of the diagonals, count among the scales. Blocks of one variable have no sums.
+    The entries of blocks (a, b) and (b, a) of a Hermitian source are summed in different orders. The
+    difference grows with the sizes of the blocks; blocks of one variable have none. Because sums may
+    cancel, rounding is also relative to `paired`, the magnitudes of the sums of the diagonals.
     """
     largest = int(p.sizes.max())
     if largest == 1:
@@ -91,11 +91,11 @@ def hermitian_if_rounding(
 
 
 def _without_rounding(p: Partition, between: Array, paired: Array) -> Array:
-    """Set block sums to zero that have cancelled to rounding.
+    """Set block sums to zero that have cancelled to rounding errors.
 
-    A centred matrix has block sums of zero, not random tiny ones of either sign.
+    Otherwise a centred matrix would have tiny random block sums of either sign.
     """
-    with np.errstate(invalid="ignore", over="ignore"):  # infinite sums, which may be allowed
+    with np.errstate(invalid="ignore", over="ignore"):  # the caller may allow infinite sums
         scale = np.sqrt(paired) * np.where(p.sizes > 1, p.sizes**0.25, 0)
         rounding = _ROUNDING * np.outer(scale, scale)
         cancelled = (np.abs(between) <= rounding) & np.isfinite(rounding)
@@ -103,14 +103,14 @@ def _without_rounding(p: Partition, between: Array, paired: Array) -> Array:
 
 
 def without_overflow(pair_of: Callable[[float], Pair], degree: int) -> Pair:
-    """Compute a pair, and what has overflowed in it once more from a smaller source.
+    """Compute a pair, and compute numbers that overflow again from a smaller source.
 
     Parameters
     ----------
     pair_of : callable
         Returns the pair of the source times a factor.
     degree : int
-        The pair is multiplied by this power of the factor: 1 for matrices, 2 for samples.
+        The pair grows with this power of the factor: 1 for matrices, 2 for samples.
     """
     pair = pair_of(1.0)
     is_finite = np.isfinite(pair.between).all() and np.isfinite(pair.within).all()
@@ -128,7 +128,7 @@ def without_overflow(pair_of: Callable[[float], Pair], degree: int) -> Pair:
 def require_finite_blocks(
     between: Array, rows: Partition, cols: Partition, find_entry: FindEntry | None = None
 ) -> None:
-    """Refuse a core with a number that is not finite.
+    """Raise an error for a core with a number that is not finite.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def require_finite_blocks(
     rows, cols : Partition
         The blocks of rows and columns.
     find_entry : callable, optional
-        Returns the place of the first entry of the source that is not finite, or None.
+        Returns the index of the first entry of the source that is not finite, or None.
 
     Raises
     ------

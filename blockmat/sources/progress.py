@@ -1,4 +1,4 @@
-"""A progress bar for passes over large arrays: tqdm's, where it is installed."""
+"""A progress bar for large arrays, drawn by tqdm if it is installed."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from blockmat.blocks.extras import import_extra
 def track(
     chunks: Iterable[Any], total: int, description: str, progress: bool | None
 ) -> Iterator[Any]:
-    """Iterate over chunks, with a bar if `progress` is True or a terminal would show it.
+    """Iterate over chunks, with a bar if `progress` is True, or is None in a terminal with tqdm.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The door for matrices: whatever a caller passes becomes one kind of source."""
+"""Conversion of matrices to sources."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from blockmat.sources.stored import StoredMatrix
 
 
 def as_source(source: Any) -> LocalSource:
-    """Recognise an array, a sparse matrix or a LinearOperator; anything else becomes an array.
+    """Convert a matrix to a source: a LinearOperator, a sparse matrix, or anything else as an array.
 
     Raises
     ------
     DtypeError
-        If it is not numeric, of more than double precision, or has a mask.
+        If it is not numeric, of more than double precision, or masked.
     ShapeError
         If it is an array that is not 2-d.
     """
@@ -32,7 +32,7 @@ def as_source(source: Any) -> LocalSource:
 
 
 def as_stored_matrix(source: Any) -> StoredMatrix:
-    """Recognise a matrix of which every entry is known: an array or a sparse matrix.
+    """Convert an array or a sparse matrix to a source.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def as_stored_matrix(source: Any) -> StoredMatrix:
 
 
 def as_real_matrix(source: Any) -> StoredMatrix:
-    """Recognise an array or a sparse matrix of real numbers.
+    """Convert an array or a sparse matrix of real numbers to a source.
 
     Raises
     ------

@@ -8,11 +8,11 @@ from scipy.sparse import issparse
 from blockmat.blocks.checks import Array, as_numeric, require_finite
 from blockmat.exceptions import DtypeError, ShapeError
 
-_SYMMETRIC = 64  # times eps and the largest entry: rounding of products, and less than any spread
+_SYMMETRIC = 64  # asymmetry up to this, times eps and the largest entry, is rounding
 
 
 def refuse_sparse_samples(X: Any) -> None:
-    """Raise `DtypeError` for a sparse matrix, whose deviations from the mean are dense."""
+    """Raise `DtypeError` for a sparse matrix, because its deviations from the mean are dense."""
     if issparse(X):
         raise DtypeError("X is a sparse matrix; expected a dense array of samples")
 
@@ -28,21 +28,19 @@ def as_samples(X: Any) -> Array:
 
 
 def refuse_symmetric(X: Array) -> None:
-    """Raise ValueError for samples that are a symmetric matrix: n samples of n variables by mistake.
+    """Raise ValueError for a symmetric matrix, which is probably a covariance matrix.
 
-    Samples of real numbers are not symmetric by chance. Left out are matrices that could be samples:
-    below 3 x 3, diagonal ones (such as one-hot codes), those of one number, and those of whole numbers
-    that cannot be a covariance matrix, in which an entry squared is at most the product of two
-    on the diagonal.
+    Real samples are hardly ever symmetric. No error is raised for symmetric matrices that may be
+    samples: those below 3 x 3, diagonal ones (such as one-hot codes), those with all entries equal,
+    and integers that cannot be a covariance matrix, because a diagonal entry is negative or the
+    square of an entry is larger than the product of two diagonal entries.
     """
     n = len(X)
     if X.shape != (n, n) or n < 3:
         return
-    with np.errstate(
-        all="ignore"
-    ):  # what is not finite is refused elsewhere, and not symmetric here
+    with np.errstate(all="ignore"):  # NaN and infinity are refused elsewhere
         rounding = _SYMMETRIC * np.finfo(X.dtype).eps * np.abs(X).max()
-        if not (np.abs(X[0] - X[:, 0].conj()) <= rounding).all():  # quick, and nearly always enough
+        if not (np.abs(X[0] - X[:, 0].conj()) <= rounding).all():  # fast, and nearly always returns
             return
         if not (np.abs(X - X.conj().T) <= rounding).all():
             return
@@ -64,7 +62,7 @@ def refuse_symmetric(X: Array) -> None:
 
 
 def as_real_samples(X: Any, least: int) -> Array:
-    """Return at least `least` real samples, all finite, as an array of a supported dtype."""
+    """Return at least `least` real, finite samples as an array of a supported dtype."""
     samples = as_samples(X)
     if samples.dtype.kind == "c":
         raise DtypeError(f"X has dtype {samples.dtype}; expected real numbers")

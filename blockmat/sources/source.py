@@ -1,4 +1,4 @@
-"""Source: a matrix or samples of any kind, recognised once, with the few methods that fits need."""
+"""Source: the interface of matrices and samples of any kind for fits."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from blockmat.sources.pair import Pair
 class Options(NamedTuple):
     """Arguments of `blockmat.fit` and `blockmat.fit_samples`.
 
-    Each kind of source uses those that concern it.
+    Each kind of source uses some of them.
     """
 
     numbers: int = 2
@@ -30,7 +30,7 @@ class Options(NamedTuple):
 
 
 class Approximation(Protocol):
-    """A block-constant matrix A, as sources see it when they measure their distance to it."""
+    """The methods of a block-constant matrix A with which sources compute their distance to A."""
 
     @property
     def partition(self) -> Partition:
@@ -38,20 +38,20 @@ class Approximation(Protocol):
 
     @property
     def pairing(self) -> Pairing:
-        """Which blocks have numbers on their paired entries."""
+        """The pairs of blocks with a second value."""
 
     @property
     def matrix(self) -> Any:
-        """The matrix itself."""
+        """The block-constant matrix."""
 
     @property
     def T(self) -> "Approximation":
         """The transpose."""
 
     def numbers(self, dtype: Any, exponent: int) -> tuple[Array, Array]:
-        """Return the number of each block, (k, k), and what the paired entries have on top of it.
+        """Return the value of each block (k, k), and what is added to it at paired entries.
 
-        They are in double precision, in units of ``2**exponent``; `dtype` is that of the source.
+        Both are in double precision, in units of ``2**exponent``. `dtype` is that of the source.
         """
 
     def times(self, x: Array) -> Array:
@@ -64,8 +64,8 @@ class Approximation(Protocol):
 class Residual(NamedTuple):
     """The distance of a source to an approximation.
 
-    ``norms(exponent)`` returns the Frobenius norms of the difference and of the source, in units
-    of ``2**exponent``; ``largest()`` returns a bound on the size of the entries of the source.
+    ``norms(exponent)`` returns the Frobenius norms of the difference and of the source, in units of
+    ``2**exponent``. ``largest()`` returns a bound on the magnitude of the entries of the source.
     """
 
     norms: Callable[[int], tuple[float, float]]
@@ -73,7 +73,7 @@ class Residual(NamedTuple):
 
 
 class Source(ABC):
-    """What a block-constant matrix is fitted to: a matrix (m, n), or samples (T, n)."""
+    """A matrix (m, n), or samples (T, n), to which a block-constant matrix is fitted."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]  # of its fit
@@ -81,15 +81,15 @@ class Source(ABC):
 
     @abstractmethod
     def pair(self, p: Partition, options: Options) -> Any:
-        """Return the `Pair` of the closest block-constant matrix; a Dask array may return it lazily."""
+        """Return the `Pair` of the closest block-constant matrix, or a Dask Delayed of it."""
 
     def then(self, function: Callable[[Pair], Any], pair: Any) -> Any:
-        """Call a function with what `pair` returned."""
+        """Call a function with the result of `pair`."""
         return function(pair)
 
 
 class LocalSource(Source):
-    """A source that this process reads itself."""
+    """A source that is read in this process."""
 
     @abstractmethod
     def between(

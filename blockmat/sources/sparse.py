@@ -1,4 +1,4 @@
-"""SparseMatrix: a SciPy sparse matrix of any format, read entry by entry."""
+"""SparseMatrix: a SciPy sparse matrix of any format."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from blockmat.sources.stored import StoredMatrix
 
 
 class SparseMatrix(StoredMatrix):
-    """A sparse matrix. Entries that are stored twice are added up.
+    """A sparse matrix. Duplicate entries are summed.
 
     Parameters
     ----------
     matrix : sparse matrix or sparse array, shape (m, n)
-        In any format and of any supported dtype.
+        The matrix, in any format and of any supported dtype.
     """
 
     def __init__(self, matrix: Any) -> None:
@@ -26,7 +26,7 @@ class SparseMatrix(StoredMatrix):
         self.shape, self.dtype = matrix.shape, working_dtype(matrix.dtype, "source")
 
     def first_non_finite(self) -> tuple[int, ...] | None:
-        """Return the row and column of the first NaN or infinity, if there is one."""
+        """Return the row and column of the first NaN or infinity, or None."""
         return first_non_finite(self._matrix)
 
     def entries(self, dtype: Any) -> Any:
@@ -41,7 +41,7 @@ class SparseMatrix(StoredMatrix):
         progress: bool | None = False,
         factor: float = 1.0,
     ) -> tuple[Array, Array]:
-        """Sum the matrix times a factor over every block, and over the paired entries."""
+        """Return the block sums and paired sums of the matrix times a factor."""
         from blockmat.sources import kernels
 
         pairing = Pairing.empty(rows.n_blocks) if pairing is None else pairing
@@ -57,11 +57,11 @@ class SparseMatrix(StoredMatrix):
         return sums, paired
 
     def _coordinates(self, coo: Any) -> tuple[Array, Array, Array]:
-        """Return the rows, columns and numbers of the stored entries."""
+        """Return the rows, columns and values of the stored entries."""
         return coo.row, coo.col, coo.data.astype(self.dtype, copy=False)
 
     def residual(self, A: Approximation, options: Options) -> Residual:
-        """Return the distance to a block-constant matrix, from stored entries and counts of others."""
+        """Return the distance to a block-constant matrix, from stored entries and the number of others."""
         merged = self._matrix.tocoo(copy=True)
         merged.sum_duplicates()
 
@@ -75,7 +75,7 @@ class SparseMatrix(StoredMatrix):
 def _norms(
     i: Array, j: Array, data: Array, A: Approximation, values: Array, extra: Array
 ) -> tuple[float, float]:
-    """Return the norms of a sparse matrix less A, and of that matrix."""
+    """Return the norms of a sparse matrix minus A, and of that matrix."""
     from blockmat.sources import kernels
 
     p, pairing = A.partition, A.pairing
@@ -85,8 +85,8 @@ def _norms(
         i, j, data, p.labels, p.positions, pairing.classes, pairing.ranks,
         pairing.first_mate, values, extra, squares, stored, stored_pairs,
     )  # fmt: skip
-    # Entries that are not stored are zero, and differ from A by its number. They are counted: the
-    # norm of A less that of its stored entries would cancel.
+    # Entries that are not stored are zero, so their difference is the value of A. They are counted,
+    # because the squared norm of A minus that of its stored entries would cancel.
     rows, mates = pairing.rows, pairing.mates
     missing = np.multiply.outer(p.sizes, p.sizes) - stored
     missing[rows, mates] -= p.sizes[rows]

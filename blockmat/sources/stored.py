@@ -1,4 +1,4 @@
-"""StoredMatrix: a matrix whose entries can be read, dense or sparse."""
+"""StoredMatrix: a dense or sparse matrix whose entries can be read."""
 
 from abc import abstractmethod
 from typing import Any
@@ -14,7 +14,7 @@ from blockmat.sources.source import LocalSource, Options
 
 
 class StoredMatrix(LocalSource):
-    """A matrix whose entries are stored: they are summed over blocks in one pass."""
+    """A matrix whose entries are stored. Its block sums take one pass."""
 
     @abstractmethod
     def block_sums(
@@ -25,26 +25,26 @@ class StoredMatrix(LocalSource):
         progress: bool | None = False,
         factor: float = 1.0,
     ) -> tuple[Array, Array]:
-        """Sum the matrix times a factor over every block, and over the paired entries.
+        """Return the block sums and paired sums of the matrix times a factor.
 
         Returns
         -------
         sums : ndarray, shape (k, l)
             The sums over the blocks of rows and columns, in double precision.
         paired : ndarray, shape (number of mates,)
-            The sums over the entries that `pairing` pairs, in its order; empty without one.
+            The sums over paired entries, in the order of `pairing`; empty if it is None.
         """
 
     @abstractmethod
     def first_non_finite(self) -> tuple[int, ...] | None:
-        """Return the row and column of the first NaN or infinity, if there is one."""
+        """Return the row and column of the first NaN or infinity, or None."""
 
     @abstractmethod
     def entries(self, dtype: Any) -> Any:
         """Return an array, or a sparse matrix in CSR format, in the given dtype."""
 
     def pair(self, p: Partition, options: Options) -> Pair:
-        """Return the pair made of block sums and paired sums."""
+        """Return the pair of the fit, from block sums and paired sums."""
         pairing = p.pairing(options.aligned)
 
         def pair_of(factor: float) -> Pair:
@@ -58,7 +58,7 @@ class StoredMatrix(LocalSource):
     def between(
         self, rows: Partition, cols: Partition, check_finite: bool, progress: bool | None
     ) -> tuple[Array, np.dtype[Any]]:
-        """Return the block sums, divided by the roots of the sizes of the blocks."""
+        """Return the block sums divided by the square roots of the sizes of the blocks."""
         sums, _ = self.block_sums(rows, cols, None, progress)
         between = sums / outer_root(rows.sizes, cols.sizes)
         if check_finite:
