@@ -126,7 +126,7 @@ def _report(line: str, output: Path) -> None:
 
 
 def _partition(options: argparse.Namespace, n: int) -> bm.Partition:
-    """Return the blocks that --labels, --sizes or --blocks gives."""
+    """Return the partition given by --labels, --sizes or --blocks."""
     if options.labels is not None:
         return as_partition(_read_labels(options.labels), n, str(options.labels))
     if options.sizes is not None:
@@ -147,7 +147,7 @@ def _partition(options: argparse.Namespace, n: int) -> bm.Partition:
 
 
 def _read_matrix(path: Path) -> Any:
-    """Read a dense or sparse matrix in the format of the file name's ending."""
+    """Read a dense or sparse matrix. The ending of the file name gives the format."""
     kind = path.suffix.lower()
     if kind == ".npy":
         return _parse(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
@@ -186,7 +186,7 @@ def _read_npz(path: Path) -> Any:
 
 
 def _read_labels(path: Path) -> Any:
-    """Read an array, or text with one label a line; empty lines at the end do not count."""
+    """Read an array, or text with one label per line. Empty lines at the end are ignored."""
     if path.suffix.lower() == ".npy":
         return _parse(path, lambda: np.load(path, allow_pickle=False))
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]

@@ -44,9 +44,8 @@ _SHRINKAGES = ("optimal", "cv")
 class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     r"""Estimate a covariance matrix of variables in groups, as a scikit-learn estimator.
 
-    All variables of a group have the same correlation with each other, and all variables of one
-    group have the same correlation with those of another. No n x n array is formed, except by
-    ``covariance_``, ``precision_``, `get_precision` and `error_norm`.
+    The correlation of two variables depends only on their groups. No n x n array is formed, except
+    by ``covariance_``, ``precision_``, `get_precision` and `error_norm`.
 
     Parameters
     ----------
@@ -60,15 +59,15 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         block-constant. Otherwise the covariances are.
     shrinkage : None, float, "optimal" or "cv", default None
         The weight of the block-constant model, above 0 and at most 1; the rest is the weight of
-        the sample covariance. None is 1. "optimal" estimates the weight with the smallest
+        the sample covariance. None means 1. "optimal" estimates the weight with the smallest
         expected squared error, "cv" the weight with the highest likelihood of held-out samples.
     assume_centered : bool, default False
         Whether the mean is known to be zero. Otherwise the sample mean is subtracted.
     random_state : None, int or numpy.random.Generator, default None
         For finding blocks of more than 2000 variables.
     n_jobs : int, optional
-        How many threads share the folds of an estimated shrinkage, as for `joblib.Parallel`;
-        -1 is one for each processor. By default no threads are started.
+        The number of threads for the folds of an estimated shrinkage, as for `joblib.Parallel`;
+        -1 means one per processor. By default no threads are started.
 
     Attributes
     ----------
@@ -101,9 +100,10 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     sample covariance (or correlation, if `scaled`) and P the projection onto block-constant
     matrices [1]_. For :math:`\delta = 1` without scaling it is the maximum-likelihood estimate,
     which exists if there is one sample for each block and one for the mean. If the blocks are
-    found, an estimated shrinkage finds them again without each fifth of the samples. Scores and
-    distances of T samples take O(T n), or O(m T n) with shrinkage, where m is the smaller of n and
-    the number of samples of the fit. See :ref:`theory-scaled` and :ref:`theory-shrinkage`.
+    found and the shrinkage is estimated, the search is repeated for each of five folds of the
+    samples. Scores and distances of T samples take O(T n), or O(m T n) with shrinkage, where m is
+    the smaller of n and the number of samples of the fit. See :ref:`theory-scaled` and
+    :ref:`theory-shrinkage`.
 
     References
     ----------
@@ -232,7 +232,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         return n_blocks
 
     def _given_partition(self, X: Array, named: Any) -> Partition | None:
-        """Return the blocks that `labels` gives, for the columns of X as the user named them."""
+        """Return the blocks given by `labels`. `named` is X with the column names of the user."""
         if self.labels is None:
             return None
         return as_partition(self.labels, X.shape[1], "labels", named)
@@ -273,7 +273,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     def _operator(
         self, standardized: Standardized, partition: Partition, shrinkage: float
     ) -> BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank:
-        """Return ``shrinkage * P S``, plus the rest of S as a part of low rank, times the scales."""
+        """Return ``shrinkage * P S + (1 - shrinkage) * S``, times the scales on both sides."""
         Z, _, scale = standardized
         matrix = fit_samples(Z, partition, ddof=0, assume_centered=True)
         matrix = matrix * shrinkage
@@ -387,7 +387,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         NonFiniteError
             If it contains NaN or infinity.
         ValueError
-            If `norm` is neither of these.
+            If `norm` is another string.
         """
         check_is_fitted(self, "operator_")
         other = np.asarray(comp_cov)

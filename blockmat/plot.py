@@ -1,4 +1,4 @@
-"""Draw matrices, fits, spectra and the search for blocks with matplotlib.
+"""Plots of matrices, fits, spectra and criteria for the number of blocks, with matplotlib.
 
 Needs the ``plot`` extra. Each function draws into the given axes, or into a new pyplot figure,
 and returns the axes.
@@ -18,9 +18,9 @@ from blockmat.matrices.scaled import ScaledBlockMatrix
 
 __all__ = ["approximation", "matrix", "path", "plot_fit", "spectrum"]
 
-_COLOURS = "RdBu_r"  # diverging, and suited to the colour-blind
+_COLOURS = "RdBu_r"  # diverging, and safe for colour-blind readers
 _SOURCE_COLOUR, _MODEL_COLOUR = "#0072b2", "#d55e00"
-_MAX_SHOWN = 400  # variables; fewer than the pixels of a panel, so that diagonals stay visible
+_MAX_SHOWN = 400  # variables; fewer than the pixels of a panel, so that diagonals are visible
 _MAX_DENSE_SPECTRUM = 3000  # variables
 _MAX_BLOCKS_WITH_LINES = 60
 _MAX_BLOCKS_WITH_VALUES = 12
@@ -30,14 +30,14 @@ _MAX_NAME = 28  # letters
 
 
 def matrix(A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
-    """Draw the values of the blocks, to scale, with the names of the blocks.
+    """Plot the values of the blocks, drawn to scale, with the names of the blocks.
 
     Parameters
     ----------
     A : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
-        The matrix. Of a ScaledBlockMatrix the inner matrix is drawn: for a covariance matrix
-        the correlations. The diagonals of the blocks are not drawn. Of complex numbers the real
-        parts are drawn.
+        The matrix. For a ScaledBlockMatrix the inner matrix is drawn; for a covariance matrix
+        these are the correlations. The diagonals of the blocks are not drawn, and complex
+        numbers are drawn as their real parts.
     ax : matplotlib.axes.Axes, optional
         The axes to draw into; by default those of a new figure.
 
@@ -78,15 +78,15 @@ def matrix(A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
 
 
 def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
-    """Draw a matrix, its approximation and the error side by side.
+    """Plot a matrix, its approximation and the error side by side.
 
-    Rows and columns are sorted by block. Of more than 400 variables, 400 evenly spaced ones are
-    drawn. The colours of the first two panels are limited by the largest entry off the diagonal.
+    Rows and columns are sorted by block. If there are more than 400 variables, 400 evenly spaced
+    ones are drawn. The largest off-diagonal entry limits the colours of the first two panels.
 
     Parameters
     ----------
     source : array_like or sparse matrix, shape (n, n)
-        The matrix that was approximated. Of complex numbers the real parts are drawn.
+        The matrix that was approximated. Complex numbers are drawn as their real parts.
     A : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
         The approximation.
     ax : sequence of 3 matplotlib.axes.Axes, optional
@@ -136,12 +136,12 @@ def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: A
 
 
 def spectrum(A: BlockConstantMatrix, source: Any = None, ax: Any = None) -> Any:
-    """Draw the singular values of a matrix over their ranks.
+    """Plot the singular values of a matrix against their ranks.
 
     Parameters
     ----------
     A : BlockConstantMatrix, shape (n, n)
-        The matrix. Each singular value is a line as long as its multiplicity.
+        The matrix. Each singular value is drawn as a line, whose length is its multiplicity.
     source : array_like or sparse matrix, shape (n, n), optional
         A matrix to compare with. It is not drawn if it has more than 3000 variables.
     ax : matplotlib.axes.Axes, optional
@@ -196,7 +196,7 @@ def spectrum(A: BlockConstantMatrix, source: Any = None, ax: Any = None) -> Any:
 
 
 def path(result: PartitionPath, ax: Any = None) -> Any:
-    """Draw the criterion over the number of blocks, and mark the lowest.
+    """Plot the criterion against the number of blocks, and mark its minimum.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
 
 
 def plot_fit(source: Any, A: BlockConstantMatrix, title: str | None = None) -> Any:
-    """Draw `approximation` and `spectrum` of a fit in one figure of four panels.
+    """Plot `approximation` and `spectrum` of a fit in one figure with four panels.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def plot_fit(source: Any, A: BlockConstantMatrix, title: str | None = None) -> A
     Returns
     -------
     matplotlib.figure.Figure
-        The figure. It is not shown in a window; save it with ``savefig``.
+        The figure. No window opens; save the figure with ``savefig``.
 
     Raises
     ------
@@ -307,13 +307,13 @@ def _model_entries(A: BlockConstantMatrix | ScaledBlockMatrix, shown: Array) -> 
 
 
 def _colour_limit(image: Array) -> float:
-    """Return the largest entry off the diagonal, because a large diagonal would hide the others."""
+    """Return the largest off-diagonal magnitude; a large diagonal would hide the other entries."""
     rest = image[~np.eye(len(image), dtype=bool)]
     return float(np.abs(rest if rest.size else image).max()) or 1.0
 
 
 def _name_blocks(axes: Any, p: Partition) -> None:
-    """Write the names at the middles of the blocks, and leave out those without room."""
+    """Write the names of the blocks at their middles, and leave out names that do not fit."""
     middles = p.offsets[:-1] + p.sizes / 2
     chosen: list[int] = []
     for b in range(p.n_blocks):

@@ -1,6 +1,6 @@
 """Hypothesis strategies and a dense reference, for tests of code that uses blockmat.
 
-Needs the ``testing`` extra. The reference loops over blocks and uses none of the package's kernels.
+Needs the ``testing`` extra. The reference loops over blocks and does not use the kernels of blockmat.
 
 Examples
 --------
@@ -39,7 +39,7 @@ _DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
 def partitions(
     *, min_n: int = 1, max_n: int = 20, equal_sizes: bool = False, contiguous: bool | None = None
 ) -> Any:
-    """Draw partitions, also with blocks of one variable, one block, and shuffled labels.
+    """Draw partitions, including a single block, blocks of one variable, and shuffled labels.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def partitions(
     equal_sizes : bool, default False
         Whether all blocks have the same size.
     contiguous : bool, optional
-        Whether blocks are intervals; by default some are and some are not.
+        Whether blocks are intervals; by default both kinds are drawn.
 
     Returns
     -------
@@ -232,15 +232,15 @@ def project_dense(A: Any, partition: Any, numbers: int = 2, aligned: bool = Fals
     partition : Partition or sequence of hashable, shape (n,)
         The blocks, or a label for each variable.
     numbers : {1, 2}, default 2
-        One number per block, or two in diagonal blocks.
+        The number of values in a diagonal block.
     aligned : bool, default False
-        Whether every square block has two numbers.
+        Whether every square block has two values.
 
     Returns
     -------
     ndarray, shape (n, n)
-        The projection, in double precision. Each entry is the mean of the entries that must be
-        equal.
+        The projection, in double precision. Each entry is the mean of all entries of `A` that
+        share its value.
 
     Examples
     --------
@@ -288,7 +288,7 @@ def assert_matches_dense(
     Raises
     ------
     AssertionError
-        If the shapes differ, or an error is larger.
+        If the shapes differ, or the largest error is above `rtol` times `condition`.
 
     Examples
     --------
@@ -312,7 +312,7 @@ def assert_matches_dense(
 
 
 def _named(draw_function: Any, name: str) -> Any:
-    """Return a strategy factory that has the public name in failure reports."""
+    """Return a strategy whose name in failure reports is the public name."""
     draw_function.__name__ = draw_function.__qualname__ = name
     return _st.composite(draw_function)
 

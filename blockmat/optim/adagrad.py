@@ -28,16 +28,15 @@ class BlockAdaGrad:
         The blocks, or a label for each variable. A list of partitions or label arrays updates
         several arrays together.
     lr : float, default 0.01
-        The learning rate, in units of the variables. The attribute may be changed between
-        steps.
+        The learning rate, in units of the variables. It may be changed between steps.
     momentum : float, default 0.0
         The momentum coefficient, from 0 to below 1.
     damping : float, default 1e-3
         Added to the eigenvalues of each core, relative to the largest eigenvalue of that core;
         at least the machine epsilon of the gradient's dtype.
     update_interval : int, default 1
-        The largest number of steps between two updates of the inverse square root. Early on it
-        is updated more often, after an eighth of all steps so far.
+        The largest number of steps between two computations of the inverse square root. Early
+        steps recompute it more often, after an eighth of all steps so far.
     aligned : bool, default False
         Whether every square block has two numbers, as for `blockmat.fit`.
     decay : float, optional
@@ -73,9 +72,9 @@ class BlockAdaGrad:
 
     :math:`\Lambda_t` multiplies block means by the largest eigenvalue of the between core of
     :math:`G_t`, and deviations from the means by the largest eigenvalue of its within core.
-    In the directions of a core that is zero the step is zero, and it is small if the core is only
-    rounding relative to the other. A step takes O(n + k\ :sup:`2`), or O(n k) if aligned, and
-    O(k\ :sup:`3`) more to update the root. Sums are in double precision. See
+    If a core is zero, the step is zero in its directions. If a core is only rounding error relative
+    to the other, the step is small in its directions. A step takes O(n + k\ :sup:`2`), or O(n k) if
+    aligned, and O(k\ :sup:`3`) more to recompute the root. Sums are in double precision. See
     :ref:`theory-adagrad`.
 
     References
@@ -145,7 +144,7 @@ class BlockAdaGrad:
         TypeError
             If `x` is not a writable array of floating-point or complex numbers.
         ShapeError
-            If `x` and `grad` differ in shape, or have not as many entries as the partition.
+            If `x` and `grad` differ in shape, or do not have n entries.
         NonFiniteError
             If `grad` contains NaN or infinity, or its squares overflow in double precision.
             Nothing is changed before an error.
@@ -204,7 +203,7 @@ class BlockAdaGrad:
         ValueError
             If an entry is missing, or a setting is out of range.
         PartitionMismatchError
-            If it belongs to other blocks.
+            If it has other blocks.
         ShapeError
             If its momentum has another shape. Nothing is changed before an error.
 
@@ -305,7 +304,7 @@ class _Slot:
         kept, added = factors(decay, 1)
         if decay is not None:
             self.accumulator.decay(kept)
-        # In double precision squares of single precision neither overflow nor underflow
+        # Squares of single precision do not overflow or underflow in double precision.
         self.accumulator.add_outer(g.astype(accumulator_dtype(g.dtype), copy=False), added)
         self.squares = squares
 

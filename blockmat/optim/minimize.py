@@ -49,7 +49,7 @@ def minimize(
     ----------
     fun : callable
         ``fun(x, *args)`` returns the value and the gradient (n,), or only the value if `jac` is
-        a function. It may be random, such as the loss of a batch.
+        a function. The values may be random, as for the loss of a mini-batch.
     x0 : array_like, shape (n,)
         The starting point; it is not changed.
     args : tuple, default ()
@@ -66,18 +66,18 @@ def minimize(
     maxiter : int, default 1000
         The largest number of steps.
     callback : callable, optional
-        Called after each step as ``callback(x)``, or as ``callback(intermediate_result=r)`` if
-        its only parameter has that name, where r is an `OptimizeResult` with ``x`` and ``fun``.
-        `StopIteration` from the callback ends the loop.
+        Called after each step as ``callback(x)``. If its only parameter is
+        ``intermediate_result``, it is an `OptimizeResult` with ``x`` and ``fun``. The loop ends
+        if the callback raises `StopIteration`.
     progress : bool, optional
         Whether to show a progress bar; by default in a terminal, if tqdm is installed.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        The fields ``x``, ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``, ``status``
-        and ``message``. If a value or gradient is not finite, the loop ends with status 3 at
-        the last point where both were.
+        With ``x``, ``fun``, ``jac`` (the gradient at ``x``), ``nit``, ``nfev``, ``njev``,
+        ``success``, ``status`` and ``message``. If a value or gradient is not finite, the loop
+        ends with status 3, and ``x`` is the last point where both are finite.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def minimize(
 
 
 class _Point(NamedTuple):
-    """A point with the value and the gradient there."""
+    """A point, with the value and the gradient at it."""
 
     x: Array
     value: float
@@ -160,7 +160,7 @@ class _Point(NamedTuple):
 
 
 def _reporter(callback: Callable[..., Any] | None) -> Callable[[Array, float], Any]:
-    """Return a function that calls the callback as its signature asks, like SciPy."""
+    """Return a function that calls the callback according to its signature, as SciPy does."""
     if callback is None:
         return lambda x, fun: None
     if set(inspect.signature(callback).parameters) == {"intermediate_result"}:

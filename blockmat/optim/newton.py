@@ -31,7 +31,8 @@ def newton_preconditioner(
     partition : Partition or sequence of hashable, shape (n,)
         The blocks, or a label for each variable.
     damping : float, default 1e-3
-        Eigenvalues below this fraction of the largest are raised to it, also negative ones.
+        Eigenvalues of the fit below this fraction of the largest one, including negative ones,
+        are replaced by it.
     aligned : bool, default False
         Whether every square block has two numbers, as for `blockmat.fit`.
     diagonal : array_like, shape (n,), optional
@@ -40,7 +41,7 @@ def newton_preconditioner(
     n_probes : int, default 32
         The number of these random vectors.
     random_state : int or numpy.random.Generator, optional
-        The source of the random vectors.
+        For the random vectors.
 
     Returns
     -------

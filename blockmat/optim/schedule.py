@@ -1,11 +1,11 @@
-"""When optimizers renew inverse square roots, and what a gradient counts."""
+"""When optimizers recompute inverse square roots, and the weights of gradients."""
 
 
 def refresh_is_due(step: int, last: int, interval: int) -> bool:
-    """Whether step number `step` (from 1) renews the roots, which step `last` renewed before.
+    """Whether to recompute the roots at step `step` (from 1), if step `last` was the last time.
 
-    After t steps one more gradient changes the sum by about 1/t. So roots are renewed after an
-    eighth of all steps so far, and after at most `interval` steps.
+    After t steps one more gradient changes the sum by a fraction of about 1/t. So roots are
+    recomputed after an eighth of all steps so far, and after at most `interval` steps.
     """
     return step - last >= min(interval, max(1, step // 8))
 
