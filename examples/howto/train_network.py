@@ -91,4 +91,4 @@ print(f"{optimizers['BlockAdaGrad'].state_bytes()} bytes, diagonal AdaGrad {adag
 
 # %%
 # One run on one small network is not conclusive. :doc:`/experiments` compares more optimizers on six networks with several
-# seeds. The :doc:`guide </guide>` and :doc:`/scaling` explain checkpoints, data-parallel training and sharded parameters.
+# seeds. :doc:`/optimizers` and :doc:`/scaling` explain checkpoints, data-parallel training and sharded parameters.
