@@ -62,11 +62,13 @@ _MODULES = {
     "partition_path": "blockmat.finding.partition_path",
 }
 
+_SUBMODULES = ("covariance", "exceptions", "inference", "optim", "plot", "testing")
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
-    if name == "optim":
-        return import_module("blockmat.optim")
+    if name in _SUBMODULES:
+        return import_module(f"blockmat.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'blockmat' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_MODULES[name]), name)
@@ -74,4 +76,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *_SUBMODULES, "__version__"})

@@ -210,13 +210,13 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         value = self.shrinkage
         if value is None or (isinstance(value, str) and value in _SHRINKAGES):
             return
-        known = "None, a number from 0 to 1, 'optimal' or 'cv'"
+        known = "None, a number above 0 and at most 1, 'optimal' or 'cv'"
         if isinstance(value, str):
             raise ValueError(f"shrinkage is {value!r}; expected {known}")
         if not isinstance(value, numbers.Real):
             raise TypeError(f"shrinkage is {value!r}; expected {known}")
         if not 0 < value <= 1:
-            raise ValueError(f"shrinkage is {value!r}; expected a number above 0, at most 1")
+            raise ValueError(f"shrinkage is {value!r}; expected {known}")
 
     def _check_n_blocks(self, X: Array) -> int | None:
         """Return the number of blocks to find, or None for "auto"."""

@@ -660,7 +660,7 @@ def test_equal_numbers_are_one_block_and_no_correlation_is_one_block():
 def test_few_samples_limit_the_number_of_blocks():
     X = np.random.default_rng(0).standard_normal((6, 30))
     assert bm.partition_path(X, samples=True).n_blocks.max() == 4
-    with pytest.raises(ValueError, match="n_blocks is 5; expected at most 4, the least of n and T"):
+    with pytest.raises(ValueError, match="n_blocks is 5; expected at most 4: the smaller of"):
         bm.find_partition(X, 5, samples=True)
 
 

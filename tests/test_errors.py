@@ -92,7 +92,7 @@ def operator(shape):
         (lambda: I3 @ 2, ValueError, "@ does not take a scalar"),
         (lambda: I3 / 0, ZeroDivisionError, "division of a matrix by zero"),
         (lambda: I3.norm(3), ValueError, "ord is 3"),
-        (lambda: I3.cond(3), ValueError, "ord is 3"),
+        (lambda: I3.cond(3), ValueError, "p is 3"),
         (lambda: I3.matrix_rank(-1), ValueError, "tol is -1"),
         (lambda: I3.pinv(np.nan), ValueError, "rtol is nan"),
         (lambda: I3.nearest_psd(-1), ValueError, "min_eigenvalue is -1"),

@@ -67,3 +67,17 @@ def test_large_matrix_needs_no_dense_array():
     x = np.ones(n)
     np.testing.assert_allclose(A.invsqrtm() @ x, x / 2)
     np.testing.assert_allclose(A.logdet(), 10 * np.log(4) + (n - 10) * np.log(9))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_result_that_overflows_is_an_error(dtype):
+    largest = float(np.log(np.finfo(dtype).max))
+    A = bm.BlockConstantMatrix.identity([0, 0, 1], dtype=dtype)
+    assert np.isfinite((A * (0.9 * largest)).expm().values).all()
+    for f in (
+        lambda: (A * (1.1 * largest)).expm(),
+        lambda: (A * 10) ** 400,
+        lambda: (A * 10) ** 400.5,
+    ):
+        with pytest.raises(bm.exceptions.NonFiniteError, match="the result overflows"):
+            f()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import blockmat as bm
 from blockmat.covariance import BlockCovariance
-from blockmat.exceptions import DtypeError, PartitionError, ShapeError
+from blockmat.exceptions import DtypeError, PartitionError, PartitionMismatchError, ShapeError
 from blockmat.inference import likelihood_ratio_test, log_likelihood
 
 NAMES = ["e", "b", "d", "a", "c"]
@@ -72,8 +72,6 @@ def test_a_series_without_names_goes_by_position():
     plain = pd.Series(IN_ORDER)
     for source in (X, X.to_numpy(), X.rename(columns=str.upper)):
         assert bm.fit_samples(source, plain).partition.labels.tolist() == [1, 1, 0, 0, 0]
-    named = pd.Series(BY_NAME)
-    assert bm.fit_samples(X.to_numpy(), named).partition.labels.tolist() == [0, 1, 0, 0, 1]
     numbered = X.set_axis([4, 1, 3, 0, 2], axis=1)
     assert bm.fit_samples(numbered, pd.Series(list("xyxxy"))).partition.labels.tolist() == [
         1,
@@ -86,6 +84,30 @@ def test_a_series_without_names_goes_by_position():
         assert bm.fit_samples(X, same).partition.labels.tolist() == [1, 1, 0, 0, 0]
     p = bm.Partition.from_labels(IN_ORDER)
     assert bm.fit_samples(X, p).partition is p
+
+
+def test_an_index_that_is_ignored_is_a_warning():
+    named = pd.Series(BY_NAME)
+    numbers = X.to_numpy()
+    acc = bm.BlockAccumulator(named)
+    for use in (
+        lambda: bm.fit_samples(numbers, named).partition,
+        lambda: bm.fit(X.cov().to_numpy(), named).partition,
+        lambda: BlockCovariance(named).fit(numbers).partition_,
+        lambda: acc.add_samples(numbers) or acc.partition,
+    ):
+        with pytest.warns(UserWarning, match=r"the index is ignored"):
+            p = use()
+        assert p.labels.tolist() == [0, 1, 0, 0, 1]
+
+
+def test_an_accumulator_refuses_columns_in_another_order_than_its_labels():
+    acc = bm.BlockAccumulator(pd.Series(BY_NAME))
+    with pytest.raises(PartitionMismatchError, match=r"another order"):
+        acc.add_samples(X)
+    acc.add_samples(X[list(BY_NAME)])
+    expected = bm.fit_samples(X, BY_NAME, ddof=0)
+    np.testing.assert_allclose(acc.covariance(ddof=0).values, expected.values)
 
 
 def series(**changed):

@@ -99,10 +99,10 @@ def check_ndim(x: Any, name: str, ndims: tuple[int, ...]) -> None:
         raise ShapeError(f"{name} is {x.ndim}-d with shape {x.shape}; expected {expected}")
 
 
-def check_square(shape: tuple[int, ...], name: str) -> None:
-    """Raise `ShapeError` unless `shape` is that of a square matrix."""
+def check_square(shape: tuple[int, ...], name: str, otherwise: str) -> None:
+    """Raise `ShapeError` unless `shape` is that of a square matrix, and say what to do otherwise."""
     if len(shape) != 2 or shape[0] != shape[1]:
-        raise ShapeError(f"{name} has shape {shape}; expected a square matrix")
+        raise ShapeError(f"{name} has shape {shape}; expected a square matrix ({otherwise})")
 
 
 def require_finite(x: Any, name: str) -> None:

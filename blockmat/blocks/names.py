@@ -1,5 +1,6 @@
 """Labels by variable name, in a pandas Series or a dict."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from numbers import Integral
@@ -14,20 +15,27 @@ def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
     Labels of a Series or a dict are matched to names. Other labels are returned unchanged, and so
     is a Series with the default index 0 to n - 1, unless the names are integers too.
     """
-    is_series = hasattr(labels, "iloc") and labels.ndim == 1
-    if not is_series and not isinstance(labels, Mapping):
+    has_index = is_series(labels)
+    if not has_index and not isinstance(labels, Mapping):
         return labels
     names = names_of(source, axis)
     if names is None:
-        if is_series:
+        if has_index:
+            if source is not None and list(labels.index) != list(range(len(labels))):
+                warnings.warn(
+                    f"{name} is a Series with an index, and the source has no names: labels are "
+                    f"taken in the order of the variables, and the index is ignored. Expected a "
+                    f"DataFrame, or {name}.to_numpy()",
+                    stacklevel=4,
+                )
             return labels
         raise TypeError(
             f"{name} is a {type(labels).__name__}, which gives labels by name; expected it with a "
             f"DataFrame, or a sequence with one label per variable"
         )
-    given = list(labels.index) if is_series else list(labels)
+    given = list(labels.index) if has_index else list(labels)
     is_default = given == list(range(len(names)))
-    if is_series and is_default and not all(isinstance(x, Integral) for x in names):
+    if has_index and is_default and not all(isinstance(x, Integral) for x in names):
         return labels
     for what, each in ((name, given), ("source", names)):
         if len(set(each)) < len(each):
@@ -43,7 +51,12 @@ def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
             f"{name} has no label for {', '.join(map(repr, missing[:3]))}{more}; expected a label "
             f"for each variable"
         )
-    return labels.reindex(names) if is_series else [labels[x] for x in names]
+    return labels.reindex(names) if has_index else [labels[x] for x in names]
+
+
+def is_series(labels: Any) -> bool:
+    """Whether labels are a pandas Series."""
+    return hasattr(labels, "iloc") and labels.ndim == 1
 
 
 def names_of(source: Any, axis: int) -> list[Any] | None:

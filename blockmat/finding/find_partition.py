@@ -17,7 +17,7 @@ __all__ = ["find_partition"]
 @overload
 def find_partition(
     source: Any,
-    n_blocks: int | None = None,
+    n_blocks: int | Literal["auto"] | None = None,
     samples: bool = False,
     contiguous: bool = False,
     random_state: Any = None,
@@ -32,7 +32,7 @@ def find_partition(
 @overload
 def find_partition(
     source: Any,
-    n_blocks: int | None = None,
+    n_blocks: int | Literal["auto"] | None = None,
     samples: bool = False,
     contiguous: bool = False,
     random_state: Any = None,
@@ -46,7 +46,7 @@ def find_partition(
 
 def find_partition(
     source: Any,
-    n_blocks: int | None = None,
+    n_blocks: int | Literal["auto"] | None = None,
     samples: bool = False,
     contiguous: bool = False,
     random_state: Any = None,
@@ -62,8 +62,8 @@ def find_partition(
     ----------
     source : array_like or sparse matrix, shape (n, n), or array_like, shape (T, n)
         A symmetric matrix, or samples, one per row.
-    n_blocks : int, optional
-        The number of blocks; by default the best number that `partition_path` finds.
+    n_blocks : int or "auto", optional
+        The number of blocks; by default, and for "auto", the best number that `partition_path` finds.
     samples : bool, default False
         Whether `source` holds samples. Their correlation matrix is partitioned, and formed only
         if there are more samples than variables.
@@ -133,7 +133,7 @@ def find_partition(
     >>> bm.find_partition(returns, samples=True).labels.tolist()
     [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
     """
-    if n_blocks is None:
+    if n_blocks is None or n_blocks == "auto":
         path = partition_path(
             source,
             samples,

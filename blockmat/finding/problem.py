@@ -44,6 +44,10 @@ def check_n_blocks(value: int, name: str, max_blocks: int, samples: bool) -> int
     """Return a number of blocks as an int, from 1 to `max_blocks`."""
     k = as_count(value, name, 1)
     if k > max_blocks:
-        bound = "n and T - 2, for n variables and T samples" if samples else "n"
-        raise ValueError(f"{name} is {k}; expected at most {max_blocks}, the least of {bound}")
+        bound = (
+            "the smaller of the number of variables and T - 2, for T samples"
+            if samples
+            else "the number of variables"
+        )
+        raise ValueError(f"{name} is {k}; expected at most {max_blocks}: {bound}")
     return k

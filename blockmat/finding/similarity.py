@@ -63,7 +63,7 @@ class SymmetricMatrix:
 
     def __init__(self, source: Any) -> None:
         source = as_real_matrix(source)
-        check_square(source.shape, "source")
+        check_square(source.shape, "source", "for samples give samples=True")
         dtype = source.dtype
         self.matrix = source.entries(dtype)
         require_finite(self.matrix, "source")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import Array, as_count, as_numeric, require_finite
+from blockmat.blocks.names import is_series
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import NonFiniteError, PartitionMismatchError, ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
@@ -54,6 +55,7 @@ class BlockAccumulator:
 
     def __init__(self, partition: Any, aligned: bool = False) -> None:
         self._partition = as_partition(partition)
+        self._labels = partition.copy() if is_series(partition) else self._partition
         self._aligned = bool(aligned)
         self._dtype: np.dtype[Any] | None = None
         self._outer = Moments.zero(self._partition, self._aligned)
@@ -126,6 +128,8 @@ class BlockAccumulator:
             If it contains NaN or infinity. Nothing is changed before an error.
         ValueError
             If it is a symmetric matrix, such as a covariance matrix.
+        PartitionMismatchError
+            If it is a DataFrame with its columns in another order than a Series of labels.
 
         Examples
         --------
@@ -136,12 +140,18 @@ class BlockAccumulator:
         array([[6., 4.],
                [4., 6.]])
         """
-        X = as_samples(X)
-        if X.shape[1] != self.partition.n:
-            raise ShapeError(f"X has {X.shape[1]} columns; expected {self.partition.n}")
-        moments = DenseSamples(X).centred_moments(self.partition, self._aligned)
-        self._join(moments, 1 - 1 / len(X))
-        self._see(X.dtype)
+        samples = as_samples(X)
+        if samples.shape[1] != self.partition.n:
+            raise ShapeError(f"X has {samples.shape[1]} columns; expected {self.partition.n}")
+        p = as_partition(self._labels, self.partition.n, source=X)
+        if not p.same_blocks(self.partition):
+            raise PartitionMismatchError(
+                "X has its columns in another order than the index of the labels; expected "
+                "X[labels.index]"
+            )
+        moments = DenseSamples(samples).centred_moments(self.partition, self._aligned)
+        self._join(moments, 1 - 1 / len(samples))
+        self._see(samples.dtype)
 
     def decay(self, beta: float) -> None:
         """Multiply all sums and weights by a factor, for exponential averages.

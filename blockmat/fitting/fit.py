@@ -182,7 +182,7 @@ def fit(
     )
     check_names(source)
     S = as_fit_source(source, compute)
-    check_square(S.shape, "source")
+    check_square(S.shape, "source", "for samples use fit_samples")
     p = as_partition(partition, S.shape[0], source=source)
     if diagonal is not None and not S.is_operator:
         raise ValueError("diagonal is given; expected only with a LinearOperator as source")

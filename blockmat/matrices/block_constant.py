@@ -18,7 +18,7 @@ from blockmat.cores import pair
 from blockmat.cores.core import Core
 from blockmat.exceptions import PartitionMismatchError
 from blockmat.matrices.archive import Archive, write_archive
-from blockmat.matrices.checks import as_numbers_of_blocks
+from blockmat.matrices.checks import as_numbers_of_blocks, require_in_range
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, product_from_left, written_to
 from blockmat.matrices.solvers import AlignedSolver, BlockSolver, PlainSolver
@@ -219,14 +219,16 @@ class BlockConstantMatrix(StoredPair):
 
     def _apply_to_cores(self, function: Callable[[Core], Array]) -> "BlockConstantMatrix":
         between, *cores = self._cores
-        new_between = function(between)
-        results = [function(core) for core in cores]
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is an error below
+            new_between = function(between)
+            results = [function(core) for core in cores]
         within = np.zeros(self._within.shape, dtype=np.result_type(*results, np.float64))
         for core, result in zip(cores, results, strict=True):
             index = np.ix_(core.blocks, core.blocks) if self.is_aligned else core.blocks
             within[index] = result
         is_complex = np.iscomplexobj(new_between) or np.iscomplexobj(within)
         dtype = np.result_type(self.dtype, np.complex64) if is_complex else self.dtype
+        require_in_range(dtype, new_between, within)
         return self._trusted(self.partition, new_between, within, dtype)
 
     # Products with arrays

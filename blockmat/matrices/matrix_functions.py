@@ -155,6 +155,11 @@ class MatrixFunctions(Spectrum):
         BlockConstantMatrix
             The exponential.
 
+        Raises
+        ------
+        NonFiniteError
+            If it overflows.
+
         Examples
         --------
         >>> import blockmat as bm

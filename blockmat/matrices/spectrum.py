@@ -173,6 +173,7 @@ class Spectrum(DirectSum):
         >>> bm.BlockConstantMatrix.identity([0, 0, 1, 1]).norm()
         np.float64(2.0)
         """
+        _check_norm("ord", ord)
         real = real_dtype(self.dtype)
         if ord in (None, "fro"):
             return real.type(self._frobenius_norm())
@@ -181,10 +182,8 @@ class Spectrum(DirectSum):
             if ord == "nuc":
                 return real.type(np.sum(values.astype(np.float64) * multiplicities))
             return values.max() if ord == 2 else values.min()
-        if ord in (1, -1, np.inf, -np.inf):
-            sums = self._absolute_sums(of_columns=abs(ord) == 1)
-            return real.type(sums.max() if ord > 0 else sums.min())
-        raise ValueError(f"ord is {ord!r}; expected None, 'fro', 'nuc', 2, -2, 1, -1, inf or -inf")
+        sums = self._absolute_sums(of_columns=abs(ord) == 1)
+        return real.type(sums.max() if ord > 0 else sums.min())
 
     def cond(self, p: Any = None) -> Any:
         """Return the condition number.
@@ -210,6 +209,7 @@ class Spectrum(DirectSum):
         >>> bm.BlockConstantMatrix([0, 0], [[4.0]], [2.0]).cond()
         np.float64(2.0)
         """
+        _check_norm("p", p)
         double = self.astype(accumulator_dtype(self.dtype))
         ord = 2 if p is None else p
         norm, inverse = double.norm(ord), None
@@ -271,3 +271,10 @@ class Spectrum(DirectSum):
         True
         """
         return all(rank.is_positive_definite(core) for core in self._cores)
+
+
+def _check_norm(name: str, value: Any) -> None:
+    if value not in (None, "fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf):
+        raise ValueError(
+            f"{name} is {value!r}; expected None, 'fro', 'nuc', 2, -2, 1, -1, inf or -inf"
+        )

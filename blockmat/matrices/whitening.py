@@ -86,7 +86,7 @@ class WhiteningOperator(SquareBlockOperator):
         >>> A.whiten([3.0, 4.0])
         array([3., 2.])
         """
-        return self._on_last_axis(self._whitened, x)
+        return self._on_last_axis(self._whitened, x, "x")
 
     def colorize(self, z: Any) -> Array:
         r"""Turn vectors with the identity as covariance into vectors with this covariance.
@@ -117,15 +117,15 @@ class WhiteningOperator(SquareBlockOperator):
         >>> A.colorize([3.0, 2.0])
         array([3., 4.])
         """
-        return self._on_last_axis(self._colorized, z)
+        return self._on_last_axis(self._colorized, z, "z")
 
-    def _on_last_axis(self, function: Callable[[Array], Array], x: Any) -> Array:
+    def _on_last_axis(self, function: Callable[[Array], Array], x: Any, name: str) -> Array:
         self._require_real()
-        given = as_raw_array(x, "x", tuple(range(1, 33)))
+        given = as_raw_array(x, name, tuple(range(1, 33)))
         if given.shape[-1] != self.shape[0]:
-            raise ShapeError(f"x has shape {given.shape}; expected (..., {self.shape[0]})")
-        dtype = working_dtype(given.dtype, "x")
-        require_real_dtype(dtype, "x")
+            raise ShapeError(f"{name} has shape {given.shape}; expected (..., {self.shape[0]})")
+        dtype = working_dtype(given.dtype, name)
+        require_real_dtype(dtype, name)
         columns = given.reshape(-1, given.shape[-1]).T.astype(dtype, copy=False)
         return function(columns).T.reshape(given.shape)
 
