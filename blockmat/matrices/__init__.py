@@ -1,4 +1,4 @@
-"""The matrix types, as SciPy LinearOperators; they know no source.
+"""The matrix types, as SciPy LinearOperators; and their algebra.
 
 May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.cores`, `blockmat.sources`.
 """

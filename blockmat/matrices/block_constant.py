@@ -44,7 +44,7 @@ class BlockConstantMatrix(StoredPair):
     partition : Partition or sequence of hashable, shape (n,)
         The blocks, or a label for each variable.
     between : array_like, shape (k, k)
-        The core M, which acts on the means of blocks.
+        The core M, which acts on block sums divided by the square roots of the sizes.
     within : array_like, shape (k,) or (k, k), optional
         The numbers d, which multiply the deviations from these means; by default zero. A matrix
         D makes aligned blocks: it gives the entries where the p-th member of one block meets the

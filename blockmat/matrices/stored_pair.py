@@ -30,7 +30,7 @@ class StoredPair(CovarianceRoots):
 
     @property
     def between(self) -> Array:
-        """The core M, which acts on the means of blocks: (k, k), read-only."""
+        """The core M, which acts on block sums over the roots of the sizes: (k, k), read-only."""
         return self._between
 
     @property
