@@ -47,6 +47,18 @@ class Pairing(NamedTuple):
         return square
 
 
+class Places(NamedTuple):
+    """Where the variables of each block are, as kernels take it.
+
+    Block b has the variables ``order[offsets[b] : offsets[b + 1]]``. Variable i is in block
+    ``labels[i]``; there are no labels if the blocks are consecutive intervals.
+    """
+
+    offsets: Array
+    labels: Array
+    order: Array
+
+
 class SizeClass(NamedTuple):
     """The c blocks of one size m: their numbers (c,), and their variables (c, m)."""
 
@@ -121,6 +133,11 @@ class Geometry:
         if self._given_labels is None:
             return frozen(np.empty(0, dtype=np.uint32))
         return self._given_labels.view(np.uint32)
+
+    @cached_property
+    def places(self) -> Places:
+        """The offsets, codes and order, for kernels that take all of them."""
+        return Places(self.offsets, self.codes, self.order)
 
     @cached_property
     def segments(self) -> Segments:

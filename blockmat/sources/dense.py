@@ -1,18 +1,18 @@
 """DenseMatrix: an array, summed over blocks chunk by chunk."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from blockmat.blocks.checks import Array, accumulator_dtype, first_non_finite, working_dtype
 from blockmat.blocks.geometry import Pairing
 from blockmat.blocks.partition import Partition
-from blockmat.blocks.segments import Segments, segments, shared_ranges
+from blockmat.blocks.segments import segments, shared_ranges
 from blockmat.blocks.threads import run
 from blockmat.cores.scale import largest_of, times_power
 from blockmat.sources.chunks import tracked_chunks
-from blockmat.sources.source import Approximation, Options, Residual
+from blockmat.sources.source import Approximation, Numbers, Options, Residual
 from blockmat.sources.stored import StoredMatrix
 
 _ROWS_IN_SEGMENT = 32  # of one block, added up before their columns are
@@ -78,14 +78,37 @@ class DenseMatrix(StoredMatrix):
         )
 
         def norms(exponent: int) -> tuple[float, float]:
-            values, extra = A.numbers(self.dtype, exponent)
+            fit = A.numbers(self.dtype, exponent)
             squares = np.zeros(2)
             for first, chunk in chunks():
-                squares += _squared_norms(times_power(chunk, -exponent), first, A, values, extra)
+                squares += _squared_norms(times_power(chunk, -exponent), first, A, fit)
             difference, norm = np.sqrt(squares)
             return float(difference), float(norm)
 
         return Residual(norms, lambda: max(largest_of(chunk) for _, chunk in chunks()))
+
+
+class RowSegments(NamedTuple):
+    """The N rows of a part of a matrix, sorted by block and cut into segments.
+
+    Segment s is ``rows[bounds[s] : bounds[s + 1]]`` and lies in ``blocks[s]``; block b
+    begins with segment ``starts[b]``. Row r is at place ``positions[r]`` of its block.
+    """
+
+    rows: Array
+    positions: Array
+    bounds: Array
+    blocks: Array
+    starts: Array
+
+    @classmethod
+    def of(cls, p: Partition, first: int, n_rows: int) -> "RowSegments":
+        """Cut rows ``first : first + n_rows`` of a matrix; their numbers count from `first`."""
+        part = slice(first, first + n_rows)
+        labels = p.labels[part]
+        rows = np.arange(n_rows) if p.is_contiguous else np.argsort(labels, kind="stable")
+        sizes = np.bincount(labels, minlength=p.n_blocks)
+        return cls(rows, p.positions[part], *segments(sizes, _ROWS_IN_SEGMENT))
 
 
 def _sums_of_chunk(
@@ -95,46 +118,27 @@ def _sums_of_chunk(
     from blockmat.sources import kernels
 
     dtype = accumulator_dtype(chunk.dtype)
-    order, (bounds, blocks, starts) = _row_segments(rows, first, len(chunk))
+    cut = RowSegments.of(rows, first, len(chunk))
     n_mates = np.diff(pairing.first_mate)
-    sums = np.empty((len(blocks), cols.n_blocks), dtype=dtype)
-    paired = np.empty((len(blocks), n_mates.max()), dtype=dtype)
-    arguments = (
-        chunk, order, bounds, cols.offsets, cols.codes, first, blocks,
-        rows.positions, cols.order, cols.offsets, pairing.first_mate, pairing.mates, sums, paired,
-    )  # fmt: skip
-    run(kernels.sum_dense, arguments, shared_ranges(bounds, chunk.size))
-    counts = np.diff(starts)
+    sums = np.empty((len(cut.blocks), cols.n_blocks), dtype=dtype)
+    paired = np.empty((len(cut.blocks), n_mates.max()), dtype=dtype)
+    arguments = (chunk, cut, cols.places, pairing, sums, paired)
+    run(kernels.sum_dense, arguments, shared_ranges(cut.bounds, chunk.size))
+    counts = np.diff(cut.starts)
     is_mate = np.arange(paired.shape[1]) < n_mates[:, None]
     return _sums_of_runs(sums, counts), _sums_of_runs(paired, counts)[is_mate]
 
 
-def _squared_norms(
-    chunk: Array, first: int, A: Approximation, values: Array, extra: Array
-) -> Array:
+def _squared_norms(chunk: Array, first: int, A: Approximation, fit: Numbers) -> Array:
     """Return the squared norms of some rows less those of A, and of these rows."""
     from blockmat.sources import kernels
 
-    p, pairing = A.partition, A.pairing
-    order, (bounds, blocks, _) = _row_segments(p, first, len(chunk))
-    norms = np.empty((len(blocks), 2))
-    arguments = (
-        chunk, order, bounds, p.labels, first, blocks, p.positions,
-        p.order, p.offsets, pairing.first_mate, pairing.mates, values, extra, norms,
-    )  # fmt: skip
-    run(kernels.sum_dense_residual, arguments, shared_ranges(bounds, chunk.size))
+    cut = RowSegments.of(A.partition, first, len(chunk))
+    norms = np.empty((len(cut.blocks), 2))
+    arguments = (chunk, cut, A.partition.places, A.pairing, fit, norms)
+    run(kernels.sum_dense_residual, arguments, shared_ranges(cut.bounds, chunk.size))
     total: Array = norms.sum(axis=0)
     return total
-
-
-def _row_segments(p: Partition, first: int, n_rows: int) -> tuple[Array, Segments]:
-    """Sort rows ``first : first + n_rows`` by block, and cut the blocks into segments.
-
-    Returns the rows, counted from `first`, and the segments in that order.
-    """
-    labels = p.labels[first : first + n_rows]
-    order = np.arange(n_rows) if p.is_contiguous else np.argsort(labels, kind="stable")
-    return order, segments(np.bincount(labels, minlength=p.n_blocks), _ROWS_IN_SEGMENT)
 
 
 def _sums_of_runs(x: Array, counts: Array) -> Array:

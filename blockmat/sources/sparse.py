@@ -1,6 +1,6 @@
 """SparseMatrix: a SciPy sparse matrix of any format, read entry by entry."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,8 +8,16 @@ from blockmat.blocks.checks import Array, accumulator_dtype, first_non_finite, w
 from blockmat.blocks.geometry import Pairing
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import largest_of, times_power
-from blockmat.sources.source import Approximation, Options, Residual
+from blockmat.sources.source import Approximation, Numbers, Options, Residual
 from blockmat.sources.stored import StoredMatrix
+
+
+class Entries(NamedTuple):
+    """The stored entries of a sparse matrix: ``data[e]`` is at ``(rows[e], cols[e])``."""
+
+    rows: Array
+    cols: Array
+    data: Array
 
 
 class SparseMatrix(StoredMatrix):
@@ -45,20 +53,19 @@ class SparseMatrix(StoredMatrix):
         from blockmat.sources import kernels
 
         pairing = Pairing.empty(rows.n_blocks) if pairing is None else pairing
-        i, j, data = self._coordinates(self._matrix.tocoo())
-        data = data if factor == 1 else data * factor
+        entries = self._coordinates(self._matrix.tocoo())
+        if factor != 1:
+            entries = entries._replace(data=entries.data * factor)
         dtype = accumulator_dtype(self.dtype)
         sums = np.zeros((rows.n_blocks, cols.n_blocks), dtype=dtype)
         paired = np.zeros(len(pairing.mates), dtype=dtype)
         kernels.add_sparse(
-            i, j, data, rows.labels, cols.labels, rows.positions,
-            pairing.classes, pairing.ranks, pairing.first_mate, sums, paired,
-        )  # fmt: skip
+            entries, rows.labels, cols.labels, rows.positions, pairing, sums, paired
+        )
         return sums, paired
 
-    def _coordinates(self, coo: Any) -> tuple[Array, Array, Array]:
-        """Return the rows, columns and numbers of the stored entries."""
-        return coo.row, coo.col, coo.data.astype(self.dtype, copy=False)
+    def _coordinates(self, coo: Any) -> Entries:
+        return Entries(coo.row, coo.col, coo.data.astype(self.dtype, copy=False))
 
     def residual(self, A: Approximation, options: Options) -> Residual:
         """Return the distance to a block-constant matrix, from stored entries and counts of others."""
@@ -66,15 +73,14 @@ class SparseMatrix(StoredMatrix):
         merged.sum_duplicates()
 
         def norms(exponent: int) -> tuple[float, float]:
-            i, j, data = self._coordinates(merged)
-            return _norms(i, j, times_power(data, -exponent), A, *A.numbers(self.dtype, exponent))
+            entries = self._coordinates(merged)
+            scaled = entries._replace(data=times_power(entries.data, -exponent))
+            return _norms(scaled, A, A.numbers(self.dtype, exponent))
 
         return Residual(norms, lambda: largest_of(merged.data))
 
 
-def _norms(
-    i: Array, j: Array, data: Array, A: Approximation, values: Array, extra: Array
-) -> tuple[float, float]:
+def _norms(entries: Entries, A: Approximation, fit: Numbers) -> tuple[float, float]:
     """Return the norms of a sparse matrix less A, and of that matrix."""
     from blockmat.sources import kernels
 
@@ -82,15 +88,14 @@ def _norms(
     squares, stored = np.zeros(2), np.zeros((p.n_blocks, p.n_blocks), dtype=np.intp)
     stored_pairs = np.zeros(len(pairing.mates), dtype=np.intp)
     kernels.add_sparse_residual(
-        i, j, data, p.labels, p.positions, pairing.classes, pairing.ranks,
-        pairing.first_mate, values, extra, squares, stored, stored_pairs,
-    )  # fmt: skip
+        entries, p.labels, p.positions, pairing, fit, squares, stored, stored_pairs
+    )
     # Entries that are not stored are zero, and differ from A by its number. They are counted: the
     # norm of A less that of its stored entries would cancel.
     rows, mates = pairing.rows, pairing.mates
     missing = np.multiply.outer(p.sizes, p.sizes) - stored
     missing[rows, mates] -= p.sizes[rows]
-    elsewhere = (missing * np.abs(values) ** 2).sum()
-    paired = np.abs(values[rows, mates] + extra) ** 2
+    elsewhere = (missing * np.abs(fit.values) ** 2).sum()
+    paired = np.abs(fit.values[rows, mates] + fit.extra) ** 2
     elsewhere += ((p.sizes[rows] - stored_pairs) * paired).sum()
     return float(np.sqrt(squares[0] + elsewhere)), float(np.sqrt(squares[1]))
