@@ -14,8 +14,6 @@ from blockmat.blocks.passes import block_sums, multiply_add
 from blockmat.blocks.segments import segments
 from blockmat.sources import kernels as source_kernels
 from blockmat.sources.dense import DenseMatrix, RowSegments
-from blockmat.sources.dense_samples import SampleSums
-from blockmat.sources.source import Numbers
 from blockmat.sources.sparse import Entries
 from tests.cases import DTYPES, in_small_parts, random_array
 
@@ -69,13 +67,15 @@ def square(flat, pairing):
 def test_sums_of_segments(dtype, make):
     x = random_array(np.random.default_rng(0), (3, 12), dtype)
     expected = np.stack([x[:, 0:5].sum(1), x[:, 5:6].sum(1), x[:, 6:12].sum(1)], axis=1)
+    blocks = np.arange(3)
     for first, last in ((0, 3), (1, 2)):
         sums = np.full((3, 3), 9, double(dtype))
-        kernels.sum_segments(make(x), BOUNDS, sums, first, last)
+        kernels.sum_segments(make(x), None, BOUNDS, blocks, sums, first, last)
         close(sums[:, first:last], expected[:, first:last])
         assert (np.delete(sums, np.s_[first:last], axis=1) == 9).all()
         sums = np.full((3, 3), 9, double(dtype))
-        kernels.sum_segments_of_rows(make(x.T.ravel()), 3, BOUNDS, sums, first, last)
+        rows = make(x.T.ravel())
+        kernels.sum_segments_of_rows(rows, 3, None, BOUNDS, blocks, sums, first, last)
         close(sums[first:last], expected.T[first:last])
         assert (np.delete(sums, np.s_[first:last], axis=0) == 9).all()
 
@@ -131,9 +131,10 @@ def test_long_sums(n, k):
     kernels.sum_pieces_of_rows(np.ascontiguousarray(x.T), None, labels, whole, parts_of_rows, 0, 1)
     np.testing.assert_array_equal(parts_of_rows[0], expected.T)
     sums, sums_of_rows = np.empty((2, 1)), np.empty((1, 2))
-    kernels.sum_segments(x, whole, sums, 0, 1)
+    block = np.zeros(1, dtype=np.intp)
+    kernels.sum_segments(x, None, whole, block, sums, 0, 1)
     np.testing.assert_array_equal(sums[:, 0], x.sum(1))
-    kernels.sum_segments_of_rows(x.T.ravel(), 2, whole, sums_of_rows, 0, 1)
+    kernels.sum_segments_of_rows(x.T.ravel(), 2, None, whole, block, sums_of_rows, 0, 1)
     np.testing.assert_array_equal(sums_of_rows[0], x.sum(1))
 
 
@@ -181,24 +182,13 @@ def test_multiply_add(dtype, centred):
         for p in (SHUFFLED, CONTIGUOUS)
     }
 
-    bounds, blocks, _ = segments(CONTIGUOUS.sizes, 3)
-    first, last = 1, len(blocks) - 1
-    inside = np.s_[:, bounds[first] : bounds[last]]
+    cut = segments(CONTIGUOUS.sizes, 3)
+    first, last = 1, len(cut.blocks) - 1
+    inside = np.s_[:, cut.bounds[first] : cut.bounds[last]]
     out, out_of_rows = np.full(x.shape, 9, dtype), np.full(rows.shape, 9, dtype)
-    kernels.multiply_add_segments(x, centre, scale, shift, bounds, blocks, out, first, last)
+    kernels.multiply_add_segments(x, centre, scale, shift, cut, out, first, last)
     flat, flat_out = rows.reshape(-1), out_of_rows.reshape(-1)
-    arguments = (
-        flat,
-        3,
-        centre_of_rows,
-        scale,
-        shift_of_rows,
-        bounds,
-        blocks,
-        flat_out,
-        first,
-        last,
-    )
+    arguments = (flat, 3, centre_of_rows, scale, shift_of_rows, cut, flat_out, first, last)
     kernels.multiply_add_segments_of_rows(*arguments)
     for result in (out, out_of_rows.T):
         close(result[inside], expected[CONTIGUOUS][inside])
@@ -268,9 +258,7 @@ def test_sparse_sums(dtype, aligned):
         sums = np.zeros((4, 4), double(dtype))
         traces = np.zeros(len(pairing.mates), double(dtype))
         entries = Entries(rows.astype(index), cols.astype(index), data)
-        source_kernels.add_sparse(
-            entries, p.labels, p.labels, p.positions, pairing, sums, traces
-        )
+        source_kernels.add_sparse(entries, p.labels, p.labels, p.positions, pairing, sums, traces)
         close(sums, E.T @ a @ E)
         close(square(traces, pairing), E.T @ (a * paired_mask(p, aligned)) @ E)
 
@@ -282,7 +270,7 @@ def test_samples(dtype, p, centre):
     x = random_array(np.random.default_rng(0), (7, p.n), dtype) + dtype(3)
     mean, squares = np.full(p.n, 9, double(dtype)), np.full(p.n, 9.0)
     parts = np.full((3, 7, 4), 9, double(dtype))
-    results = SampleSums(mean, parts, squares)
+    results = (mean, parts, squares)
     source_kernels.sum_samples(x, centre, p.offsets, p.codes, BOUNDS, results, 1, 3)
     assert (mean[:5] == 9).all()
     assert (squares[:5] == 9).all()
@@ -302,7 +290,7 @@ def test_samples_in_many_strips():
     for q in (p, Partition.from_labels(rng.permutation(p.labels))):
         mean, squares, parts = np.empty(p.n), np.empty(p.n), np.empty((1, 3, 5))
         whole = np.array([0, p.n])
-        results = SampleSums(mean, parts, squares)
+        results = (mean, parts, squares)
         source_kernels.sum_samples(x, True, q.offsets, q.codes, whole, results, 0, 1)
         deviations = x - x.mean(0)
         np.testing.assert_allclose(parts[0], deviations @ q.indicator(), atol=1e-10)
@@ -317,14 +305,13 @@ def test_residuals(dtype, aligned, p):
     pairing = p.pairing(aligned)
     E = indicator(p)
     values = random_array(rng, (4, 4), double(dtype))
-    numbers = Numbers(values, random_array(rng, len(pairing.mates), double(dtype)))
-    extra = paired_mask(p, aligned) * (E @ square(numbers.extra, pairing) @ E.T)
-    fit = E @ values @ E.T + extra
+    extra = random_array(rng, len(pairing.mates), double(dtype))
+    fit = E @ values @ E.T + paired_mask(p, aligned) * (E @ square(extra, pairing) @ E.T)
     a = random_array(rng, (p.n, p.n), dtype)
     cut = rows_from_three(p)
     norms = np.full((len(cut.blocks), 2), 9.0)
     source_kernels.sum_dense_residual(
-        np.ascontiguousarray(a[3:]), cut, p.places, pairing, numbers, norms, 1, len(norms)
+        np.ascontiguousarray(a[3:]), cut, p.places, pairing, (values, extra), norms, 1, len(norms)
     )
     assert (norms[0] == 9).all()
     for s in range(1, len(norms)):
@@ -337,7 +324,7 @@ def test_residuals(dtype, aligned, p):
     paired_counts = np.zeros(len(pairing.mates), dtype=np.intp)
     entries = Entries(rows, cols, a[kept])
     source_kernels.add_sparse_residual(
-        entries, p.labels, p.positions, pairing, numbers, norms, counts, paired_counts
+        entries, p.labels, p.positions, pairing, (values, extra), norms, counts, paired_counts
     )
     close(norms, np.square([np.linalg.norm((a - fit)[kept]), np.linalg.norm(a[kept])]))
     mask = paired_mask(p, aligned)
@@ -376,8 +363,8 @@ def test_the_cache_knows_named_tuples_by_their_fields():
     kernel = source_kernels.add_sparse_residual
     keys = set()
     for fields in ("values extra", "extra values"):
-        numbers = namedtuple("Numbers", fields)(np.ones(1), np.ones(1))
-        key = kernel._cache._index_key((typeof(numbers),), kernel.targetctx.codegen())
+        pair = namedtuple("Pair", fields)(np.ones(1), np.ones(1))
+        key = kernel._cache._index_key((typeof(pair),), kernel.targetctx.codegen())
         assert pickle.loads(pickle.dumps(key)) == key  # without the class
         keys.add(key)
     assert len(keys) == 2

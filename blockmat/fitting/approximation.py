@@ -12,7 +12,7 @@ from blockmat.exceptions import ShapeError
 from blockmat.fitting.recognise import as_local_source
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.operator import elementwise
-from blockmat.sources.source import Numbers, Options
+from blockmat.sources.source import Options
 
 __all__ = ["approximation_error"]
 
@@ -111,11 +111,12 @@ class _Approximation:
     def T(self) -> "_Approximation":
         return _Approximation(self.matrix.T)
 
-    def numbers(self, dtype: Any, exponent: int) -> Numbers:
+    def numbers(self, dtype: Any, exponent: int) -> tuple[Array, Array]:
         A, pairing = self.matrix, self.pairing
         double = np.result_type(A.dtype, accumulator_dtype(dtype))
         within = A.within[pairing.rows, pairing.mates] if A.is_aligned else A.within
-        return Numbers(*(times_power(x.astype(double), -exponent) for x in (A.values, within)))
+        values, extra = (times_power(x.astype(double), -exponent) for x in (A.values, within))
+        return values, extra
 
     def times(self, x: Array) -> Array:
         product: Array = self._double @ x

@@ -12,7 +12,7 @@ from blockmat.blocks.segments import segments, shared_ranges
 from blockmat.blocks.threads import run
 from blockmat.cores.scale import largest_of, times_power
 from blockmat.sources.chunks import tracked_chunks
-from blockmat.sources.source import Approximation, Numbers, Options, Residual
+from blockmat.sources.source import Approximation, Options, Residual
 from blockmat.sources.stored import StoredMatrix
 
 _ROWS_IN_SEGMENT = 32  # of one block, added up before their columns are
@@ -129,7 +129,7 @@ def _sums_of_chunk(
     return _sums_of_runs(sums, counts), _sums_of_runs(paired, counts)[is_mate]
 
 
-def _squared_norms(chunk: Array, first: int, A: Approximation, fit: Numbers) -> Array:
+def _squared_norms(chunk: Array, first: int, A: Approximation, fit: tuple[Array, Array]) -> Array:
     """Return the squared norms of some rows less those of A, and of these rows."""
     from blockmat.sources import kernels
 

@@ -1,6 +1,6 @@
 """DenseSamples: an array of samples, read once for the moments of its covariance matrix."""
 
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -26,19 +26,6 @@ _SAMPLES_AT_A_TIME = 1024  # so that a strip of their columns fits into cache
 _PIECES = 16  # into which columns are divided for threads
 _NARROWEST = 512  # columns in a piece
 _PIECE_PER_BLOCK = 8  # columns for each of the k sums that a piece has
-
-
-class SampleSums(NamedTuple):
-    """Sums of T samples, or of their deviations from the mean.
-
-    ``mean`` (n,) is the mean, or 0 if no mean is subtracted; ``sums[p, t]`` (k,) the block
-    sums of sample t over piece p of the columns; ``squares`` (n,) the sum of the absolute
-    squares in each column.
-    """
-
-    mean: Array
-    sums: Array
-    squares: Array
 
 
 class DenseSamples(Source):
@@ -112,8 +99,7 @@ class DenseSamples(Source):
         mean, squares = np.empty(n, dtype=dtype), np.empty(n)
         bounds = pieces(n, max(-(-n // _PIECES), _NARROWEST, _PIECE_PER_BLOCK * k))
         sums = np.empty((len(bounds) - 1, n_samples, k), dtype=dtype)
-        results = SampleSums(mean, sums, squares)
-        arguments = (rows, centre, p.offsets, p.codes, bounds, results)
+        arguments = (rows, centre, p.offsets, p.codes, bounds, (mean, sums, squares))
         run(kernels.sum_samples, arguments, shared_ranges(bounds, rows.size))
         means = sum_of_parts(sums)
         if check_finite and not np.isfinite(means).all():

@@ -115,8 +115,10 @@ def add_sparse(entries, row_labels, col_labels, positions, pairing, sums, traces
 def sum_samples(x, centre, offsets, labels, bounds, results, first, last):
     """Block sums of samples x (T, n) and the squares of their columns, piece by piece.
 
-    The results are `SampleSums`. Columns are taken in strips that fit into cache, which
-    reads x once.
+    With ``deviations = x - mean(x)``, or x unless `centre`, and ``results = (mean, sums,
+    squares)``: ``mean`` (n,) becomes the mean, ``sums[p, t]`` the block sums of row t of the
+    deviations over piece p of the columns, and ``squares[i]`` the sum of their absolute
+    squares in column i. Columns are taken in strips that fit into cache, which reads x once.
     """
     mean, sums, squares = results
     n_samples = x.shape[0]
@@ -187,23 +189,25 @@ def sum_dense_residual(a, segments, places, pairing, fit, norms, first, last):
         Of the rows of `a`.
     places : Places
     pairing : Pairing
-    fit : Numbers
+    fit : (values, extra)
+        As from `Approximation.numbers`.
     norms : (S, 2)
     """
+    values, extra = fit
     bounds, mates, first_mate = segments.bounds, pairing.mates, pairing.first_mate
     offsets, order = places.offsets, places.order
-    zero = fit.values.dtype.type(0)
-    fitted = np.empty(a.shape[1], fit.values.dtype)
+    zero = values.dtype.type(0)
+    fitted = np.empty(a.shape[1], values.dtype)
     for s in range(first, last):
         p = segments.blocks[s]
-        numbers = fit.values[p]
+        numbers = values[p]
         _expand(numbers, places, fitted)
         norms[s, :] = 0
         for r in segments.rows[bounds[s] : bounds[s + 1]]:
             place = segments.positions[r]
             row = a[r]
             for t in range(first_mate[p], first_mate[p + 1]):
-                fitted[order[offsets[mates[t]] + place]] += fit.extra[t]
+                fitted[order[offsets[mates[t]] + place]] += extra[t]
             distance, norm = 0.0, 0.0
             for j in range(row.shape[0]):
                 v = zero + row[j]  # in double, in which squares of single numbers are in range
@@ -226,16 +230,17 @@ def add_sparse_residual(entries, labels, positions, pairing, fit, norms, counts,
     """
     rows, cols, data = entries
     classes, ranks, first_mate, _ = pairing
-    zero = fit.values.dtype.type(0)
+    values, extra = fit
+    zero = values.dtype.type(0)
     for e in range(data.shape[0]):
         i = rows[e]
         j = cols[e]
         p = labels[i]
         q = labels[j]
-        number = fit.values[p, q]
+        number = values[p, q]
         if classes[p] == classes[q] and positions[i] == positions[j]:
             mate = first_mate[p] + ranks[q]
-            number = number + fit.extra[mate]
+            number = number + extra[mate]
             paired_counts[mate] += 1
         else:
             counts[p, q] += 1

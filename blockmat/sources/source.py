@@ -29,17 +29,6 @@ class Options(NamedTuple):
     assume_centered: bool = False
 
 
-class Numbers(NamedTuple):
-    """The numbers of a block-constant matrix, in double precision.
-
-    ``values[p, q]`` is that of block (p, q), and ``extra[t]`` what the entries paired with
-    mate t of a `Pairing` have on top of it.
-    """
-
-    values: Array
-    extra: Array
-
-
 class Approximation(Protocol):
     """A block-constant matrix A, as sources see it when they measure their distance to it."""
 
@@ -59,8 +48,11 @@ class Approximation(Protocol):
     def T(self) -> "Approximation":
         """The transpose."""
 
-    def numbers(self, dtype: Any, exponent: int) -> Numbers:
-        """Return the numbers in units of ``2**exponent``; `dtype` is that of the source."""
+    def numbers(self, dtype: Any, exponent: int) -> tuple[Array, Array]:
+        """Return the number of each block, (k, k), and what the paired entries have on top of it.
+
+        They are in double precision, in units of ``2**exponent``; `dtype` is that of the source.
+        """
 
     def times(self, x: Array) -> Array:
         """Return ``A @ x`` in double precision."""

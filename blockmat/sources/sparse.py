@@ -8,7 +8,7 @@ from blockmat.blocks.checks import Array, accumulator_dtype, first_non_finite, w
 from blockmat.blocks.geometry import Pairing
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import largest_of, times_power
-from blockmat.sources.source import Approximation, Numbers, Options, Residual
+from blockmat.sources.source import Approximation, Options, Residual
 from blockmat.sources.stored import StoredMatrix
 
 
@@ -59,9 +59,7 @@ class SparseMatrix(StoredMatrix):
         dtype = accumulator_dtype(self.dtype)
         sums = np.zeros((rows.n_blocks, cols.n_blocks), dtype=dtype)
         paired = np.zeros(len(pairing.mates), dtype=dtype)
-        kernels.add_sparse(
-            entries, rows.labels, cols.labels, rows.positions, pairing, sums, paired
-        )
+        kernels.add_sparse(entries, rows.labels, cols.labels, rows.positions, pairing, sums, paired)
         return sums, paired
 
     def _coordinates(self, coo: Any) -> Entries:
@@ -80,11 +78,12 @@ class SparseMatrix(StoredMatrix):
         return Residual(norms, lambda: largest_of(merged.data))
 
 
-def _norms(entries: Entries, A: Approximation, fit: Numbers) -> tuple[float, float]:
+def _norms(entries: Entries, A: Approximation, fit: tuple[Array, Array]) -> tuple[float, float]:
     """Return the norms of a sparse matrix less A, and of that matrix."""
     from blockmat.sources import kernels
 
     p, pairing = A.partition, A.pairing
+    values, extra = fit
     squares, stored = np.zeros(2), np.zeros((p.n_blocks, p.n_blocks), dtype=np.intp)
     stored_pairs = np.zeros(len(pairing.mates), dtype=np.intp)
     kernels.add_sparse_residual(
@@ -95,7 +94,7 @@ def _norms(entries: Entries, A: Approximation, fit: Numbers) -> tuple[float, flo
     rows, mates = pairing.rows, pairing.mates
     missing = np.multiply.outer(p.sizes, p.sizes) - stored
     missing[rows, mates] -= p.sizes[rows]
-    elsewhere = (missing * np.abs(fit.values) ** 2).sum()
-    paired = np.abs(fit.values[rows, mates] + fit.extra) ** 2
+    elsewhere = (missing * np.abs(values) ** 2).sum()
+    paired = np.abs(values[rows, mates] + extra) ** 2
     elsewhere += ((p.sizes[rows] - stored_pairs) * paired).sum()
     return float(np.sqrt(squares[0] + elsewhere)), float(np.sqrt(squares[1]))
