@@ -10,10 +10,11 @@ from numba import typeof
 
 from blockmat import Partition
 from blockmat.blocks import jit, kernels
+from blockmat.blocks.geometry import RowSegments
 from blockmat.blocks.passes import block_sums, multiply_add
 from blockmat.blocks.segments import segments
 from blockmat.sources import kernels as source_kernels
-from blockmat.sources.dense import DenseMatrix, RowSegments
+from blockmat.sources.dense import DenseMatrix
 from blockmat.sources.sparse import Entries
 from tests.cases import DTYPES, in_small_parts, random_array
 

@@ -1,21 +1,19 @@
 """DenseMatrix: an array, summed over blocks chunk by chunk."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from blockmat.blocks.checks import Array, accumulator_dtype, first_non_finite, working_dtype
 from blockmat.blocks.geometry import Pairing
 from blockmat.blocks.partition import Partition
-from blockmat.blocks.segments import segments, shared_ranges
+from blockmat.blocks.segments import shared_ranges, short_segments
 from blockmat.blocks.threads import run
 from blockmat.cores.scale import largest_of, times_power
 from blockmat.sources.chunks import tracked_chunks
 from blockmat.sources.source import Approximation, Options, Residual
 from blockmat.sources.stored import StoredMatrix
-
-_ROWS_IN_SEGMENT = 32  # of one block, added up before their columns are
 
 
 class DenseMatrix(StoredMatrix):
@@ -88,29 +86,6 @@ class DenseMatrix(StoredMatrix):
         return Residual(norms, lambda: max(largest_of(chunk) for _, chunk in chunks()))
 
 
-class RowSegments(NamedTuple):
-    """The N rows of a part of a matrix, sorted by block and cut into segments.
-
-    Segment s is ``rows[bounds[s] : bounds[s + 1]]`` and lies in ``blocks[s]``; block b
-    begins with segment ``starts[b]``. Row r is at place ``positions[r]`` of its block.
-    """
-
-    rows: Array
-    positions: Array
-    bounds: Array
-    blocks: Array
-    starts: Array
-
-    @classmethod
-    def of(cls, p: Partition, first: int, n_rows: int) -> "RowSegments":
-        """Cut rows ``first : first + n_rows`` of a matrix; their numbers count from `first`."""
-        part = slice(first, first + n_rows)
-        labels = p.labels[part]
-        rows = np.arange(n_rows) if p.is_contiguous else np.argsort(labels, kind="stable")
-        sizes = np.bincount(labels, minlength=p.n_blocks)
-        return cls(rows, p.positions[part], *segments(sizes, _ROWS_IN_SEGMENT))
-
-
 def _sums_of_chunk(
     chunk: Array, first: int, rows: Partition, cols: Partition, pairing: Pairing
 ) -> tuple[Array, Array]:
@@ -118,7 +93,7 @@ def _sums_of_chunk(
     from blockmat.sources import kernels
 
     dtype = accumulator_dtype(chunk.dtype)
-    cut = RowSegments.of(rows, first, len(chunk))
+    cut = rows.row_segments(first, len(chunk))
     n_mates = np.diff(pairing.first_mate)
     sums = np.empty((len(cut.blocks), cols.n_blocks), dtype=dtype)
     paired = np.empty((len(cut.blocks), n_mates.max()), dtype=dtype)
@@ -133,7 +108,7 @@ def _squared_norms(chunk: Array, first: int, A: Approximation, fit: tuple[Array,
     """Return the squared norms of some rows less those of A, and of these rows."""
     from blockmat.sources import kernels
 
-    cut = RowSegments.of(A.partition, first, len(chunk))
+    cut = A.partition.row_segments(first, len(chunk))
     norms = np.empty((len(cut.blocks), 2))
     arguments = (chunk, cut, A.partition.places, A.pairing, fit, norms)
     run(kernels.sum_dense_residual, arguments, shared_ranges(cut.bounds, chunk.size))
@@ -146,8 +121,8 @@ def _sums_of_runs(x: Array, counts: Array) -> Array:
     present = np.flatnonzero(counts)
     n_absent, counts = len(counts) - len(present), counts[present]
     while counts.max() > 1:
-        x = np.add.reduceat(x, segments(counts, _ROWS_IN_SEGMENT).bounds[:-1], axis=0)
-        counts = -(-counts // _ROWS_IN_SEGMENT)
+        bounds, _, starts = short_segments(counts)
+        x, counts = np.add.reduceat(x, bounds[:-1], axis=0), np.diff(starts)
     if not n_absent:
         return x
     sums = np.zeros((n_absent + len(present), x.shape[1]), dtype=x.dtype)

@@ -53,17 +53,14 @@ class SparseMatrix(StoredMatrix):
         from blockmat.sources import kernels
 
         pairing = Pairing.empty(rows.n_blocks) if pairing is None else pairing
-        entries = self._coordinates(self._matrix.tocoo())
-        if factor != 1:
-            entries = entries._replace(data=entries.data * factor)
+        coo = self._matrix.tocoo()
+        data = coo.data.astype(self.dtype, copy=False)
+        entries = Entries(coo.row, coo.col, data if factor == 1 else data * factor)
         dtype = accumulator_dtype(self.dtype)
         sums = np.zeros((rows.n_blocks, cols.n_blocks), dtype=dtype)
         paired = np.zeros(len(pairing.mates), dtype=dtype)
         kernels.add_sparse(entries, rows.labels, cols.labels, rows.positions, pairing, sums, paired)
         return sums, paired
-
-    def _coordinates(self, coo: Any) -> Entries:
-        return Entries(coo.row, coo.col, coo.data.astype(self.dtype, copy=False))
 
     def residual(self, A: Approximation, options: Options) -> Residual:
         """Return the distance to a block-constant matrix, from stored entries and counts of others."""
@@ -71,9 +68,8 @@ class SparseMatrix(StoredMatrix):
         merged.sum_duplicates()
 
         def norms(exponent: int) -> tuple[float, float]:
-            entries = self._coordinates(merged)
-            scaled = entries._replace(data=times_power(entries.data, -exponent))
-            return _norms(scaled, A, A.numbers(self.dtype, exponent))
+            data = times_power(merged.data.astype(self.dtype, copy=False), -exponent)
+            return _norms(Entries(merged.row, merged.col, data), A, A.numbers(self.dtype, exponent))
 
         return Residual(norms, lambda: largest_of(merged.data))
 
