@@ -5,7 +5,7 @@ import numpy as np
 
 import blockmat as bm
 from blockmat.blocks import passes, segments
-from blockmat.sources import chunks, dense, dense_samples, operator
+from blockmat.sources import chunks, dense_samples, operator
 
 DTYPES = (np.float32, np.float64, np.complex64, np.complex128)
 
@@ -86,7 +86,7 @@ def in_small_parts(monkeypatch, n_bytes=None):
     monkeypatch.setattr(passes, "_PIECE_PER_BLOCK", 1)
     monkeypatch.setattr(dense_samples, "_NARROWEST", 3)
     monkeypatch.setattr(dense_samples, "_PIECE_PER_BLOCK", 0)
-    monkeypatch.setattr(dense, "_ROWS_IN_SEGMENT", 2)
+    monkeypatch.setattr(segments, "_SHORT_SEGMENT", 2)
     if n_bytes is not None:
         monkeypatch.setattr(chunks, "_CONVERTED_BYTES", n_bytes)
         monkeypatch.setattr(chunks, "_VIEWED_BYTES", n_bytes)

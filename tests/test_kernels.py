@@ -1,16 +1,21 @@
 """Each Numba kernel against plain NumPy."""
 
 import inspect
+import pickle
+from collections import namedtuple
 
 import numpy as np
 import pytest
+from numba import typeof
 
 from blockmat import Partition
 from blockmat.blocks import jit, kernels
+from blockmat.blocks.geometry import RowSegments
 from blockmat.blocks.passes import block_sums, multiply_add
 from blockmat.blocks.segments import segments
 from blockmat.sources import kernels as source_kernels
 from blockmat.sources.dense import DenseMatrix
+from blockmat.sources.sparse import Entries
 from tests.cases import DTYPES, in_small_parts, random_array
 
 SHUFFLED = Partition.from_labels([2, 0, 1, 2, 0, 2, 1, 1, 2, 0, 0, 3])
@@ -46,6 +51,12 @@ def paired_mask(p, aligned):
     return same_place & mates
 
 
+def rows_from_three(p):
+    """Rows 3 to n of a matrix in the order of their blocks, in segments of at most two."""
+    rows = np.argsort(p.labels[3:], kind="stable")
+    return RowSegments(rows, p.positions[3:], *segments(np.bincount(p.labels[3:]), 2))
+
+
 def square(flat, pairing):
     result = np.zeros((len(pairing.classes),) * 2, dtype=flat.dtype)
     result[pairing.rows, pairing.mates] = flat
@@ -57,13 +68,15 @@ def square(flat, pairing):
 def test_sums_of_segments(dtype, make):
     x = random_array(np.random.default_rng(0), (3, 12), dtype)
     expected = np.stack([x[:, 0:5].sum(1), x[:, 5:6].sum(1), x[:, 6:12].sum(1)], axis=1)
+    blocks = np.arange(3)
     for first, last in ((0, 3), (1, 2)):
         sums = np.full((3, 3), 9, double(dtype))
-        kernels.sum_segments(make(x), BOUNDS, sums, first, last)
+        kernels.sum_segments(make(x), None, BOUNDS, blocks, sums, first, last)
         close(sums[:, first:last], expected[:, first:last])
         assert (np.delete(sums, np.s_[first:last], axis=1) == 9).all()
         sums = np.full((3, 3), 9, double(dtype))
-        kernels.sum_segments_of_rows(make(x.T.ravel()), 3, BOUNDS, sums, first, last)
+        rows = make(x.T.ravel())
+        kernels.sum_segments_of_rows(rows, 3, None, BOUNDS, blocks, sums, first, last)
         close(sums[first:last], expected.T[first:last])
         assert (np.delete(sums, np.s_[first:last], axis=0) == 9).all()
 
@@ -119,9 +132,10 @@ def test_long_sums(n, k):
     kernels.sum_pieces_of_rows(np.ascontiguousarray(x.T), None, labels, whole, parts_of_rows, 0, 1)
     np.testing.assert_array_equal(parts_of_rows[0], expected.T)
     sums, sums_of_rows = np.empty((2, 1)), np.empty((1, 2))
-    kernels.sum_segments(x, whole, sums, 0, 1)
+    block = np.zeros(1, dtype=np.intp)
+    kernels.sum_segments(x, None, whole, block, sums, 0, 1)
     np.testing.assert_array_equal(sums[:, 0], x.sum(1))
-    kernels.sum_segments_of_rows(x.T.ravel(), 2, whole, sums_of_rows, 0, 1)
+    kernels.sum_segments_of_rows(x.T.ravel(), 2, None, whole, block, sums_of_rows, 0, 1)
     np.testing.assert_array_equal(sums_of_rows[0], x.sum(1))
 
 
@@ -169,24 +183,13 @@ def test_multiply_add(dtype, centred):
         for p in (SHUFFLED, CONTIGUOUS)
     }
 
-    bounds, blocks, _ = segments(CONTIGUOUS.sizes, 3)
-    first, last = 1, len(blocks) - 1
-    inside = np.s_[:, bounds[first] : bounds[last]]
+    cut = segments(CONTIGUOUS.sizes, 3)
+    first, last = 1, len(cut.blocks) - 1
+    inside = np.s_[:, cut.bounds[first] : cut.bounds[last]]
     out, out_of_rows = np.full(x.shape, 9, dtype), np.full(rows.shape, 9, dtype)
-    kernels.multiply_add_segments(x, centre, scale, shift, bounds, blocks, out, first, last)
+    kernels.multiply_add_segments(x, centre, scale, shift, cut, out, first, last)
     flat, flat_out = rows.reshape(-1), out_of_rows.reshape(-1)
-    arguments = (
-        flat,
-        3,
-        centre_of_rows,
-        scale,
-        shift_of_rows,
-        bounds,
-        blocks,
-        flat_out,
-        first,
-        last,
-    )
+    arguments = (flat, 3, centre_of_rows, scale, shift_of_rows, cut, flat_out, first, last)
     kernels.multiply_add_segments_of_rows(*arguments)
     for result in (out, out_of_rows.T):
         close(result[inside], expected[CONTIGUOUS][inside])
@@ -220,22 +223,20 @@ def test_multiply(dtype, p):
 @over_aligned
 @over_partitions
 def test_dense_sums(dtype, aligned, p):
-    """Rows 3 to 12 of a matrix, in the order of their blocks, segments 1 to the last but one."""
+    """Segments 1 to the last but one."""
     pairing = p.pairing(aligned)
     a = random_array(np.random.default_rng(0), (p.n, p.n), dtype)
-    order = np.argsort(p.labels[3:], kind="stable")
-    bounds, blocks, _ = segments(np.bincount(p.labels[3:], minlength=4), 2)
+    cut = rows_from_three(p)
+    bounds, blocks = cut.bounds, cut.blocks
     first, last = 1, len(blocks) - 1
     sums = np.full((len(blocks), 4), 9, double(dtype))
     traces = np.full((len(blocks), np.diff(pairing.first_mate).max()), 9, double(dtype))
     source_kernels.sum_dense(
-        np.ascontiguousarray(a[3:]), order, bounds, p.offsets, p.codes, 3, blocks,
-        p.positions, p.order, p.offsets, pairing.first_mate, pairing.mates,
-        sums, traces, first, last,
-    )  # fmt: skip
+        np.ascontiguousarray(a[3:]), cut, p.places, pairing, sums, traces, first, last
+    )
     paired = (a * paired_mask(p, aligned)) @ indicator(p)
     for s in range(first, last):
-        rows = 3 + order[bounds[s] : bounds[s + 1]]
+        rows = 3 + cut.rows[bounds[s] : bounds[s + 1]]
         close(sums[s], a[rows].sum(0) @ indicator(p))
         mates = pairing.mates[pairing.first_mate[blocks[s]] : pairing.first_mate[blocks[s] + 1]]
         close(traces[s, : len(mates)], paired[rows].sum(0)[mates])
@@ -257,10 +258,8 @@ def test_sparse_sums(dtype, aligned):
     for index in (np.int32, np.int64):
         sums = np.zeros((4, 4), double(dtype))
         traces = np.zeros(len(pairing.mates), double(dtype))
-        source_kernels.add_sparse(
-            rows.astype(index), cols.astype(index), data, p.labels, p.labels, p.positions,
-            pairing.classes, pairing.ranks, pairing.first_mate, sums, traces,
-        )  # fmt: skip
+        entries = Entries(rows.astype(index), cols.astype(index), data)
+        source_kernels.add_sparse(entries, p.labels, p.labels, p.positions, pairing, sums, traces)
         close(sums, E.T @ a @ E)
         close(square(traces, pairing), E.T @ (a * paired_mask(p, aligned)) @ E)
 
@@ -272,7 +271,8 @@ def test_samples(dtype, p, centre):
     x = random_array(np.random.default_rng(0), (7, p.n), dtype) + dtype(3)
     mean, squares = np.full(p.n, 9, double(dtype)), np.full(p.n, 9.0)
     parts = np.full((3, 7, 4), 9, double(dtype))
-    source_kernels.sum_samples(x, centre, p.offsets, p.codes, BOUNDS, mean, parts, squares, 1, 3)
+    results = (mean, parts, squares)
+    source_kernels.sum_samples(x, centre, p.offsets, p.codes, BOUNDS, results, 1, 3)
     assert (mean[:5] == 9).all()
     assert (squares[:5] == 9).all()
     assert (parts[0] == 9).all()
@@ -291,7 +291,8 @@ def test_samples_in_many_strips():
     for q in (p, Partition.from_labels(rng.permutation(p.labels))):
         mean, squares, parts = np.empty(p.n), np.empty(p.n), np.empty((1, 3, 5))
         whole = np.array([0, p.n])
-        source_kernels.sum_samples(x, True, q.offsets, q.codes, whole, mean, parts, squares, 0, 1)
+        results = (mean, parts, squares)
+        source_kernels.sum_samples(x, True, q.offsets, q.codes, whole, results, 0, 1)
         deviations = x - x.mean(0)
         np.testing.assert_allclose(parts[0], deviations @ q.indicator(), atol=1e-10)
         np.testing.assert_allclose(squares, (deviations**2).sum(0))
@@ -299,36 +300,33 @@ def test_samples_in_many_strips():
 
 @over_dtypes
 @over_aligned
-def test_residuals(dtype, aligned):
-    p = SHUFFLED
+@over_partitions
+def test_residuals(dtype, aligned, p):
     rng = np.random.default_rng(0)
     pairing = p.pairing(aligned)
     E = indicator(p)
     values = random_array(rng, (4, 4), double(dtype))
-    second = random_array(rng, len(pairing.mates), double(dtype))
-    fit = E @ values @ E.T + paired_mask(p, aligned) * (E @ square(second, pairing) @ E.T)
+    extra = random_array(rng, len(pairing.mates), double(dtype))
+    fit = E @ values @ E.T + paired_mask(p, aligned) * (E @ square(extra, pairing) @ E.T)
     a = random_array(rng, (p.n, p.n), dtype)
-    order = np.argsort(p.labels[3:], kind="stable")
-    bounds, blocks, _ = segments(np.bincount(p.labels[3:], minlength=4), 2)
-    norms = np.full((len(blocks), 2), 9.0)
+    cut = rows_from_three(p)
+    norms = np.full((len(cut.blocks), 2), 9.0)
     source_kernels.sum_dense_residual(
-        np.ascontiguousarray(a[3:]), order, bounds, p.labels, 3, blocks, p.positions, p.order,
-        p.offsets, pairing.first_mate, pairing.mates, values, second, norms, 1, len(blocks),
-    )  # fmt: skip
+        np.ascontiguousarray(a[3:]), cut, p.places, pairing, (values, extra), norms, 1, len(norms)
+    )
     assert (norms[0] == 9).all()
-    for s in range(1, len(blocks)):
-        rows = 3 + order[bounds[s] : bounds[s + 1]]
+    for s in range(1, len(norms)):
+        rows = 3 + cut.rows[cut.bounds[s] : cut.bounds[s + 1]]
         close(norms[s, 0], np.linalg.norm((a - fit)[rows]) ** 2)
         close(norms[s, 1], np.linalg.norm(a[rows]) ** 2)
     kept = rng.random((p.n, p.n)) < 0.3
     rows, cols = np.nonzero(kept)
     norms, counts = np.zeros(2), np.zeros((4, 4), dtype=np.intp)
     paired_counts = np.zeros(len(pairing.mates), dtype=np.intp)
+    entries = Entries(rows, cols, a[kept])
     source_kernels.add_sparse_residual(
-        rows, cols, a[kept], p.labels, p.positions,
-        pairing.classes, pairing.ranks, pairing.first_mate, values, second,
-        norms, counts, paired_counts,
-    )  # fmt: skip
+        entries, p.labels, p.positions, pairing, (values, extra), norms, counts, paired_counts
+    )
     close(norms, np.square([np.linalg.norm((a - fit)[kept]), np.linalg.norm(a[kept])]))
     mask = paired_mask(p, aligned)
     np.testing.assert_array_equal(counts, E.T @ (kept & ~mask) @ E)
@@ -358,3 +356,16 @@ def test_kernels_release_the_gil_and_are_cached():
         assert kernel.targetoptions["fastmath"] <= allowed, name
         assert "parallel" not in kernel.targetoptions, name
         assert type(kernel._cache) is jit._Cache, name
+        assert len(parameters) <= 9, name
+
+
+def test_the_cache_knows_named_tuples_by_their_fields():
+    """A cached kernel must not read the fields of another version in their old order."""
+    kernel = source_kernels.add_sparse_residual
+    keys = set()
+    for fields in ("values extra", "extra values"):
+        pair = namedtuple("Pair", fields)(np.ones(1), np.ones(1))
+        key = kernel._cache._index_key((typeof(pair),), kernel.targetctx.codegen())
+        assert pickle.loads(pickle.dumps(key)) == key  # without the class
+        keys.add(key)
+    assert len(keys) == 2

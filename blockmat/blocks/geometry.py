@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from blockmat.blocks.checks import Array, frozen
-from blockmat.blocks.segments import Segments
+from blockmat.blocks.segments import Segments, short_segments
 from blockmat.blocks.segments import segments as cut
 
 
@@ -45,6 +45,32 @@ class Pairing(NamedTuple):
         square = np.zeros((len(self.classes),) * 2, dtype=numbers.dtype)
         square[self.rows, self.mates] = numbers
         return square
+
+
+class Places(NamedTuple):
+    """Where the variables of each block are, as kernels take it.
+
+    Block b has the variables ``order[offsets[b] : offsets[b + 1]]``. Variable i is in block
+    ``labels[i]``; there are no labels if the blocks are consecutive intervals.
+    """
+
+    offsets: Array
+    labels: Array
+    order: Array
+
+
+class RowSegments(NamedTuple):
+    """N rows of a matrix, sorted by block and cut into short segments.
+
+    Segment s is ``rows[bounds[s] : bounds[s + 1]]`` and lies in ``blocks[s]``; block b
+    begins with segment ``starts[b]``. Row r is at place ``positions[r]`` of its block.
+    """
+
+    rows: Array
+    positions: Array
+    bounds: Array
+    blocks: Array
+    starts: Array
 
 
 class SizeClass(NamedTuple):
@@ -125,9 +151,28 @@ class Geometry:
         return self._given_labels.view(np.uint32)
 
     @cached_property
+    def places(self) -> Places:
+        """The offsets, codes and order, for kernels that take all of them."""
+        return Places(self.offsets, self.codes, self.order)
+
+    @cached_property
     def segments(self) -> Segments:
         """The blocks as intervals of `order`. Large blocks are cut into several segments."""
         return cut(self._sizes)
+
+    def row_segments(self, first: int, n_rows: int) -> RowSegments:
+        """Cut rows ``first : first + n_rows`` of a matrix; their numbers count from `first`."""
+        if n_rows == self.n:
+            return self._all_row_segments
+        part = slice(first, first + n_rows)
+        labels = self.labels[part]
+        rows = np.arange(n_rows) if self.is_contiguous else np.argsort(labels, kind="stable")
+        cut = short_segments(np.bincount(labels, minlength=self.n_blocks))
+        return RowSegments(frozen(rows), self.positions[part], *cut)
+
+    @cached_property
+    def _all_row_segments(self) -> RowSegments:
+        return RowSegments(self.order, self.positions, *short_segments(self._sizes))
 
     @cached_property
     def size_classes(self) -> tuple[SizeClass, ...]:

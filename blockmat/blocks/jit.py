@@ -34,6 +34,11 @@ class _Cache(FunctionCache):
             source_stamp=tuple((stamp.st_mtime, stamp.st_size) for stamp in stamps),
         )
 
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Return a key without classes: those of named tuples may be others in a later version."""
+        _, *rest = super()._index_key(sig, codegen)
+        return (*map(_description, sig), *rest)
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         with contextlib.suppress(OSError):
             return super().load_overload(sig, target_context)
@@ -42,6 +47,14 @@ class _Cache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(OSError):
             super().save_overload(sig, data)
+
+
+def _description(argument: Any) -> tuple[Any, ...]:
+    """Describe the type of an argument in words, that of a named tuple with its fields."""
+    named = getattr(argument, "instance_class", None)
+    if named is None:
+        return (str(argument),)
+    return str(argument), named.__module__, named.__qualname__, named._fields
 
 
 def _compiled(function: Kernel, fastmath: set[str]) -> Kernel:

@@ -77,6 +77,15 @@ def _less(x, centre):
 
 
 @jit_in_order
+def _repeat(row, target):
+    """Fill ``target`` with copies of a row; neither, if there is no row."""
+    if row is not None:
+        for i in range(0, target.shape[0], row.shape[0]):
+            for j in range(min(row.shape[0], target.shape[0] - i)):
+                target[i + j] = row[j]
+
+
+@jit_in_order
 def _sum_labelled(x, centre, labels, sums):
     """Add ``x - centre[labels]`` (n,) to ``sums[labels]``.
 
@@ -143,37 +152,51 @@ def sum_blocks(x, offsets, labels, sums):
         _sum_labelled(x, None, labels, sums)
 
 
-# Block sums of vectors. A segment is a run of variables in one contiguous block. A piece is a run
-# of variables of a labelled partition. The rows of x (m, n) are m vectors.
-@jit
-def sum_segments(x, bounds, sums, first, last):
-    """``sums[j, s] = sum of x[j, bounds[s]:bounds[s + 1]]`` for s in first:last."""
+# Block sums of vectors, or of their deviations from the value `centre` of each block, which is
+# subtracted before the sum. A segment is a run of variables in one contiguous block. A piece is a
+# run of variables of a labelled partition. The rows of x (m, n) are m vectors.
+@jit_in_order
+def sum_segments(x, centre, bounds, blocks, sums, first, last):
+    """``sums[j, s] = sum of x[j, segment s] - centre[j, b]``, b = blocks[s], for s in first:last."""
     zero = sums.dtype.type(0)
+    strip = None if centre is None else np.empty(TILE, sums.dtype)
     for j in range(x.shape[0]):
         vector = x[j]
         for s in range(first, last):
-            sums[j, s] = sum_run(vector, bounds[s], bounds[s + 1], zero)
+            if centre is None:
+                sums[j, s] = sum_run(vector, bounds[s], bounds[s + 1], zero)
+            else:
+                c, total, start = centre[j, blocks[s]], zero, bounds[0] - bounds[0]
+                for tile in range(bounds[s], bounds[s + 1], TILE):
+                    some = vector[tile : min(tile + TILE, bounds[s + 1])]
+                    for i in range(some.shape[0]):
+                        strip[i] = some[i] - c
+                    total += sum_run(strip, start, some.shape[0], zero)
+                sums[j, s] = total
 
 
-@jit
-def sum_segments_of_rows(x, m, bounds, sums, first, last):
-    """``sums[s] = sum of rows bounds[s]:bounds[s + 1]`` for s in first:last.
+@jit_in_order
+def sum_segments_of_rows(x, m, centre, bounds, blocks, sums, first, last):
+    """``sums[s] = sum of rows of segment s, less centre[b]``, b = blocks[s], for s in first:last.
 
     x (n * m,) holds n rows of length m. Several short rows are added as one long row, to use the
     vector units of the processor.
     """
     width = m * max(1, _RUN // m)
     wide, some = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
+    taken = None if centre is None else np.empty(width, sums.dtype)
     for s in range(first, last):
         start, stop = bounds[s] * m, bounds[s + 1] * m
         used = min(width, stop - start)
+        if centre is not None:
+            _repeat(centre[blocks[s]], taken[:used])
         wide[:used] = 0
         for leaf in range(start, stop, _ROWS * width):
             some[:used] = 0
             for i in range(leaf, min(leaf + _ROWS * width, stop), width):
                 row = x[i : min(i + width, stop)]
                 for j in range(row.shape[0]):
-                    some[j] += row[j]
+                    some[j] += _less(row[j], _at(taken, j))
             for j in range(np.uint64(used)):
                 wide[j] += some[j]
         total = sums[s]
@@ -214,67 +237,11 @@ def sum_pieces_of_rows(x, centre, labels, bounds, sums, first, last):
                 _sum_labelled(x[tile:stop, j], column, labels[tile:stop], sums[p, :, j])
 
 
-# Block sums of deviations from the value of each block. The value is subtracted before the sum.
-@jit_in_order
-def sum_deviations_of_segments(x, centre, bounds, blocks, sums, first, last):
-    """``sums[j, s] = sum of x[j, segment s] - centre[j, b]``, b = blocks[s], for s in first:last."""
-    zero = sums.dtype.type(0)
-    strip = np.empty(TILE, sums.dtype)
-    for j in range(x.shape[0]):
-        for s in range(first, last):
-            c, total, start = centre[j, blocks[s]], zero, bounds[0] - bounds[0]
-            for tile in range(bounds[s], bounds[s + 1], TILE):
-                some = x[j, tile : min(tile + TILE, bounds[s + 1])]
-                for i in range(some.shape[0]):
-                    strip[i] = some[i] - c
-                total += sum_run(strip, start, some.shape[0], zero)
-            sums[j, s] = total
-
-
-@jit_in_order
-def sum_deviations_of_segments_of_rows(x, m, centre, bounds, blocks, sums, first, last):
-    """``sums[s] = sum of rows of segment s, minus centre[b]``, b = blocks[s], for s in first:last.
-
-    x (n * m,) holds n rows of length m.
-    """
-    width = m * max(1, _RUN // m)
-    wide, some = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
-    taken = np.empty(width, sums.dtype)
-    for s in range(first, last):
-        start, stop = bounds[s] * m, bounds[s + 1] * m
-        used, c = min(width, stop - start), centre[blocks[s]]
-        for i in range(0, used, m):
-            taken[i : i + m] = c
-        wide[:used] = 0
-        for leaf in range(start, stop, _ROWS * width):
-            some[:used] = 0
-            for i in range(leaf, min(leaf + _ROWS * width, stop), width):
-                row = x[i : min(i + width, stop)]
-                for j in range(row.shape[0]):
-                    some[j] += row[j] - taken[j]
-            for j in range(np.uint64(used)):
-                wide[j] += some[j]
-        total = sums[s]
-        total[:] = 0
-        for i in range(0, used, m):
-            row = wide[i : i + m]
-            for j in range(row.shape[0]):
-                total[j] += row[j]
-
-
 # Multiply-add
 @jit_in_order
-def _repeat(row, target):
-    """Fill ``target`` with copies of a row, unless the row is None."""
-    if row is not None:
-        for i in range(0, target.shape[0], row.shape[0]):
-            for j in range(min(row.shape[0], target.shape[0] - i)):
-                target[i + j] = row[j]
-
-
-@jit_in_order
-def multiply_add_segments(x, centre, scale, shift, bounds, blocks, out, first, last):
+def multiply_add_segments(x, centre, scale, shift, segments, out, first, last):
     """``out[j] = scale[b] * (x[j] - centre[j, b]) + shift[j, b]`` over segment s of block b."""
+    bounds, blocks, _ = segments
     for s in range(first, last):
         b = blocks[s]
         segment = slice(bounds[s], bounds[s + 1])
@@ -287,11 +254,12 @@ def multiply_add_segments(x, centre, scale, shift, bounds, blocks, out, first, l
 
 
 @jit_in_order
-def multiply_add_segments_of_rows(x, m, centre, scale, shift, bounds, blocks, out, first, last):
+def multiply_add_segments_of_rows(x, m, centre, scale, shift, segments, out, first, last):
     """``out[i] = scale[b] * (x[i] - centre[b]) + shift[b]`` for the rows i of segment s of block b.
 
     x and out (n * m,) hold n rows of length m. Several short rows are computed as one long row.
     """
+    bounds, blocks, _ = segments
     width = m * max(1, _RUN // m)
     taken = None if centre is None else np.empty(width, centre.dtype)
     terms = np.empty(width, shift.dtype)

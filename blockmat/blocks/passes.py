@@ -85,19 +85,13 @@ def block_sums(p: Geometry, x: Array, centre: Array | None = None) -> Array:
     if p.is_contiguous:
         bounds, blocks, starts = p.segments
         sums = vectors.new(len(bounds) - 1, dtype)
-        together = kernels.sum_segments_of_rows if vectors.interleaved else kernels.sum_segments
-        if taken is None:
-            kernel, arguments = together, (*vectors.for_segments, bounds, sums)
-        else:
-            kernel = kernels.sum_deviations_of_segments
-            if vectors.interleaved:
-                kernel = kernels.sum_deviations_of_segments_of_rows
-            arguments = (*vectors.for_segments, taken, bounds, blocks, sums)
+        kernel = kernels.sum_segments_of_rows if vectors.interleaved else kernels.sum_segments
+        arguments = (*vectors.for_segments, taken, bounds, blocks, sums)
         run(kernel, arguments, shared_ranges(bounds, x.size))
         if len(bounds) > len(starts):
             partial = vectors._replace(array=sums)
             sums = vectors.new(p.n_blocks, dtype)
-            together(*partial.for_segments, starts, sums, 0, p.n_blocks)
+            kernel(*partial.for_segments, None, starts, blocks, sums, 0, p.n_blocks)
     else:
         kernel = kernels.sum_pieces_of_rows if vectors.interleaved else kernels.sum_pieces
         bounds = _pieces(p, vectors.m)
@@ -180,10 +174,10 @@ def multiply_add(
         kernel = _kernels().multiply_add_segments
         if vectors.interleaved:
             kernel = _kernels().multiply_add_segments_of_rows
-        bounds, blocks, _ = p.segments
+        bounds = p.segments.bounds
         target = vectors._replace(array=result).for_segments[0]
         arguments: tuple[Any, ...] = (
-            *vectors.for_segments, taken, scale, terms, bounds, blocks, target,
+            *vectors.for_segments, taken, scale, terms, p.segments, target,
         )  # fmt: skip
     else:
         kernel = _kernels().multiply_add_pieces

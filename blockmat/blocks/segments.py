@@ -14,6 +14,7 @@ from blockmat.blocks.threads import get_num_threads
 # Measured with `python -m bench threads`.
 _SHARED_FROM = 2**22  # numbers; below, threads cost more than they save
 _SEGMENT = 2**14  # variables in a segment
+_SHORT_SEGMENT = 32  # rows of one block, which are added before their block sums are computed
 
 
 class Segments(NamedTuple):
@@ -39,6 +40,11 @@ def segments(sizes: Array, length: int | None = None) -> Segments:
     place = np.arange(1, len(blocks) + 1) - starts[blocks]
     bounds[1:] = np.minimum((ends - sizes)[blocks] + place * length, ends[blocks])
     return Segments(frozen(bounds), frozen(blocks), frozen(starts))
+
+
+def short_segments(sizes: Array) -> Segments:
+    """Cut blocks of rows, which are added up as vectors."""
+    return segments(sizes, _SHORT_SEGMENT)
 
 
 def ranges(bounds: Array, n_parts: int) -> Iterator[tuple[int, int]]:

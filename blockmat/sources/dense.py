@@ -8,14 +8,12 @@ import numpy as np
 from blockmat.blocks.checks import Array, accumulator_dtype, first_non_finite, working_dtype
 from blockmat.blocks.geometry import Pairing
 from blockmat.blocks.partition import Partition
-from blockmat.blocks.segments import Segments, segments, shared_ranges
+from blockmat.blocks.segments import shared_ranges, short_segments
 from blockmat.blocks.threads import run
 from blockmat.cores.scale import largest_of, times_power
 from blockmat.sources.chunks import tracked_chunks
 from blockmat.sources.source import Approximation, Options, Residual
 from blockmat.sources.stored import StoredMatrix
-
-_ROWS_IN_SEGMENT = 32  # rows of one block, which are added before their block sums are computed
 
 
 class DenseMatrix(StoredMatrix):
@@ -78,10 +76,10 @@ class DenseMatrix(StoredMatrix):
         )
 
         def norms(exponent: int) -> tuple[float, float]:
-            values, extra = A.numbers(self.dtype, exponent)
+            fit = A.numbers(self.dtype, exponent)
             squares = np.zeros(2)
             for first, chunk in chunks():
-                squares += _squared_norms(times_power(chunk, -exponent), first, A, values, extra)
+                squares += _squared_norms(times_power(chunk, -exponent), first, A, fit)
             difference, norm = np.sqrt(squares)
             return float(difference), float(norm)
 
@@ -95,51 +93,27 @@ def _sums_of_chunk(
     from blockmat.sources import kernels
 
     dtype = accumulator_dtype(chunk.dtype)
-    order, (bounds, blocks, starts) = _row_segments(rows, first, len(chunk))
+    cut = rows.row_segments(first, len(chunk))
     n_mates = np.diff(pairing.first_mate)
-    sums = np.empty((len(blocks), cols.n_blocks), dtype=dtype)
-    paired = np.empty((len(blocks), n_mates.max()), dtype=dtype)
-    arguments = (
-        chunk, order, bounds, cols.offsets, cols.codes, first, blocks,
-        rows.positions, cols.order, cols.offsets, pairing.first_mate, pairing.mates, sums, paired,
-    )  # fmt: skip
-    run(kernels.sum_dense, arguments, shared_ranges(bounds, chunk.size))
-    counts = np.diff(starts)
+    sums = np.empty((len(cut.blocks), cols.n_blocks), dtype=dtype)
+    paired = np.empty((len(cut.blocks), n_mates.max()), dtype=dtype)
+    arguments = (chunk, cut, cols.places, pairing, sums, paired)
+    run(kernels.sum_dense, arguments, shared_ranges(cut.bounds, chunk.size))
+    counts = np.diff(cut.starts)
     is_mate = np.arange(paired.shape[1]) < n_mates[:, None]
     return _sums_of_runs(sums, counts), _sums_of_runs(paired, counts)[is_mate]
 
 
-def _squared_norms(
-    chunk: Array, first: int, A: Approximation, values: Array, extra: Array
-) -> Array:
+def _squared_norms(chunk: Array, first: int, A: Approximation, fit: tuple[Array, Array]) -> Array:
     """Return the squared norms of some rows minus those of A, and of the rows alone."""
     from blockmat.sources import kernels
 
-    p, pairing = A.partition, A.pairing
-    order, (bounds, blocks, _) = _row_segments(p, first, len(chunk))
-    norms = np.empty((len(blocks), 2))
-    arguments = (
-        chunk, order, bounds, p.labels, first, blocks, p.positions,
-        p.order, p.offsets, pairing.first_mate, pairing.mates, values, extra, norms,
-    )  # fmt: skip
-    run(kernels.sum_dense_residual, arguments, shared_ranges(bounds, chunk.size))
+    cut = A.partition.row_segments(first, len(chunk))
+    norms = np.empty((len(cut.blocks), 2))
+    arguments = (chunk, cut, A.partition.places, A.pairing, fit, norms)
+    run(kernels.sum_dense_residual, arguments, shared_ranges(cut.bounds, chunk.size))
     total: Array = norms.sum(axis=0)
     return total
-
-
-def _row_segments(p: Partition, first: int, n_rows: int) -> tuple[Array, Segments]:
-    """Sort rows ``first : first + n_rows`` by block, and cut the blocks into segments.
-
-    Returns
-    -------
-    rows : ndarray of int, shape (n_rows,)
-        The rows in this order, counted from `first`.
-    segments : Segments
-        The segments in this order.
-    """
-    labels = p.labels[first : first + n_rows]
-    order = np.arange(n_rows) if p.is_contiguous else np.argsort(labels, kind="stable")
-    return order, segments(np.bincount(labels, minlength=p.n_blocks), _ROWS_IN_SEGMENT)
 
 
 def _sums_of_runs(x: Array, counts: Array) -> Array:
@@ -147,8 +121,8 @@ def _sums_of_runs(x: Array, counts: Array) -> Array:
     present = np.flatnonzero(counts)
     n_absent, counts = len(counts) - len(present), counts[present]
     while counts.max() > 1:
-        x = np.add.reduceat(x, segments(counts, _ROWS_IN_SEGMENT).bounds[:-1], axis=0)
-        counts = -(-counts // _ROWS_IN_SEGMENT)
+        bounds, _, starts = short_segments(counts)
+        x, counts = np.add.reduceat(x, bounds[:-1], axis=0), np.diff(starts)
     if not n_absent:
         return x
     sums = np.zeros((n_absent + len(present), x.shape[1]), dtype=x.dtype)

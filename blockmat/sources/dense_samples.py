@@ -99,7 +99,7 @@ class DenseSamples(Source):
         mean, squares = np.empty(n, dtype=dtype), np.empty(n)
         bounds = pieces(n, max(-(-n // _PIECES), _NARROWEST, _PIECE_PER_BLOCK * k))
         sums = np.empty((len(bounds) - 1, n_samples, k), dtype=dtype)
-        arguments = (rows, centre, p.offsets, p.codes, bounds, mean, sums, squares)
+        arguments = (rows, centre, p.offsets, p.codes, bounds, (mean, sums, squares))
         run(kernels.sum_samples, arguments, shared_ranges(bounds, rows.size))
         means = sum_of_parts(sums)
         if check_finite and not np.isfinite(means).all():

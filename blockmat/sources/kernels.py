@@ -11,8 +11,7 @@ from blockmat.blocks.kernels import TILE, sum_blocks, sum_run
 _MEANS = 32  # samples added in one loop
 
 
-# The rows of a matrix are sorted by block and cut into segments. Segment s is
-# rows[bounds[s]:bounds[s + 1]], which are all in one block of rows.
+# The rows of a matrix are sorted by block and cut into `RowSegments`.
 @jit
 def _sum_some_rows(a, rows, total):
     """Set ``total`` (n,) to the sum of some rows of a (N, n), read four at a time."""
@@ -39,29 +38,38 @@ def _sum_some_rows(a, rows, total):
 
 
 @jit
-def sum_dense(
-    a, rows, bounds, offsets, labels, first_row, blocks, positions, order, starts,
-    first_mate, mates, sums, traces, first, last,
-):  # fmt: skip
+def sum_dense(a, segments, cols, pairing, sums, traces, first, last):
     """Compute block sums and paired sums of a dense matrix, segment by segment.
 
     ``sums[s]`` (l,) is set to the block sums of the sum of the rows of segment s, and
     ``traces[s, t]`` to the sum of their entries that are paired with mate t of their block. The
-    paired entries of a row are read while it is in cache. Row r of `a` is variable
-    ``first_row + r``.
+    paired entries of a row are read while it is in cache.
+
+    Parameters
+    ----------
+    a : (N, n)
+    segments : RowSegments
+        Of the rows of `a`.
+    cols : Places
+        Of the columns.
+    pairing : Pairing
+    sums : (S, l)
+    traces : (S, largest number of mates)
     """
+    bounds, mates, first_mate = segments.bounds, pairing.mates, pairing.first_mate
     total = np.empty(a.shape[1], sums.dtype)
     for s in range(first, last):
-        segment = rows[bounds[s] : bounds[s + 1]]
-        _sum_some_rows(a, segment, total)
-        sum_blocks(total, offsets, labels, sums[s])
+        rows = segments.rows[bounds[s] : bounds[s + 1]]
+        _sum_some_rows(a, rows, total)
+        sum_blocks(total, cols.offsets, cols.labels, sums[s])
         traces[s, :] = 0
         if traces.shape[1] > 0:
-            p = blocks[s]
-            for r in segment:
-                place = positions[first_row + r]
+            p = segments.blocks[s]
+            for r in rows:
+                place = segments.positions[r]
                 for t in range(first_mate[p], first_mate[p + 1]):
-                    traces[s, t - first_mate[p]] += a[r, order[starts[mates[t]] + place]]
+                    j = cols.order[cols.offsets[mates[t]] + place]
+                    traces[s, t - first_mate[p]] += a[r, j]
 
 
 @jit_in_order
@@ -75,13 +83,13 @@ def _add_exactly(x, totals, rests, place):
 
 
 @jit_in_order
-def add_sparse(
-    rows, cols, data, row_labels, col_labels, positions, classes, ranks, first_mate, sums, traces
-):
-    """Add coordinate-format entries to block sums and paired sums, with compensated summation.
+def add_sparse(entries, row_labels, col_labels, positions, pairing, sums, traces):
+    """Add `Entries` to block sums (k, l) and paired sums, with compensated summation.
 
-    Blocks p and q are mates if ``classes[p] == classes[q]``. Then q is mate number ``ranks[q]`` of p.
+    The `Pairing` and the positions of variables in their blocks are those of a square matrix.
     """
+    rows, cols, data = entries
+    classes, ranks, first_mate, _ = pairing
     zero = sums.dtype.type(0)
     rests, rests_of_traces = np.zeros_like(sums), np.zeros_like(traces)
     for e in range(data.shape[0]):
@@ -103,14 +111,15 @@ def add_sparse(
 
 
 @jit
-def sum_samples(x, centre, offsets, labels, bounds, mean, sums, squares, first, last):
+def sum_samples(x, centre, offsets, labels, bounds, results, first, last):
     """Compute block sums of samples x (T, n) and the squares of their columns, piece by piece.
 
-    With ``deviations = x - mean(x)`` if `centre`, else x: ``mean`` (n,) is set to the mean,
-    ``sums[p, t]`` to the block sums of row t of the deviations over piece p of the columns, and
-    ``squares[i]`` to the sum of squared magnitudes of their column i. Columns are processed
-    in strips that fit into cache, so x is read from memory once.
+    With ``deviations = x - mean(x)`` if `centre`, else x, and ``results = (mean, sums, squares)``:
+    ``mean`` (n,) is set to the mean, ``sums[p, t]`` to the block sums of row t of the deviations
+    over piece p of the columns, and ``squares[i]`` to the sum of squared magnitudes of their
+    column i. Columns are processed in strips that fit into cache, so x is read from memory once.
     """
+    mean, sums, squares = results
     n_samples = x.shape[0]
     width = max(16, min(2 * TILE, 16 * TILE // n_samples))
     strip = np.empty(width, sums.dtype)
@@ -155,66 +164,86 @@ def sum_samples(x, centre, offsets, labels, bounds, mean, sums, squares, first, 
 
 
 @jit
-def sum_dense_residual(
-    a, rows, bounds, labels, first_row, blocks, positions, order, starts,
-    first_mate, mates, values, second, norms, first, last,
-):  # fmt: skip
+def _expand(numbers, places, x):
+    """Give each entry of x (n,) the number of its block."""
+    if places.labels.shape[0] == 0:
+        for b in range(numbers.shape[0]):
+            x[places.offsets[b] : places.offsets[b + 1]] = numbers[b]
+    else:
+        for i in range(x.shape[0]):
+            x[i] = numbers[places.labels[i]]
+
+
+@jit
+def sum_dense_residual(a, segments, places, pairing, fit, norms, first, last):
     """Compute squared Frobenius norms of rows of a matrix and of their distance to a fit.
 
-    The fit is ``values[p, q]`` in block (p, q), plus ``second[t]`` at the entries paired with
-    mate t. ``norms[s, 0]`` is set to the squared distance over segment s, and ``norms[s, 1]`` to
-    the squared norm of `a` there.
+    ``norms[s, 0]`` is set to the squared distance over segment s, and ``norms[s, 1]`` to the
+    squared norm of `a` there.
+
+    Parameters
+    ----------
+    a : (N, n)
+    segments : RowSegments
+        Of the rows of `a`.
+    places : Places
+    pairing : Pairing
+    fit : (values, extra)
+        As from `Approximation.numbers`.
+    norms : (S, 2)
     """
+    values, extra = fit
+    bounds, mates, first_mate = segments.bounds, pairing.mates, pairing.first_mate
+    offsets, order = places.offsets, places.order
     zero = values.dtype.type(0)
-    fit = np.empty(a.shape[1], values.dtype)
+    fitted = np.empty(a.shape[1], values.dtype)
     for s in range(first, last):
-        p = blocks[s]
+        p = segments.blocks[s]
         numbers = values[p]
-        for j in range(fit.shape[0]):
-            fit[j] = numbers[labels[j]]
+        _expand(numbers, places, fitted)
         norms[s, :] = 0
-        for r in rows[bounds[s] : bounds[s + 1]]:
-            place = positions[first_row + r]
+        for r in segments.rows[bounds[s] : bounds[s + 1]]:
+            place = segments.positions[r]
             row = a[r]
             for t in range(first_mate[p], first_mate[p + 1]):
-                fit[order[starts[mates[t]] + place]] += second[t]
+                fitted[order[offsets[mates[t]] + place]] += extra[t]
             distance, norm = 0.0, 0.0
             for j in range(row.shape[0]):
                 v = zero + row[j]  # double precision, whose squares are in range
-                d = v - fit[j]
+                d = v - fitted[j]
                 distance += d.real * d.real + d.imag * d.imag
                 norm += v.real * v.real + v.imag * v.imag
             norms[s, 0] += distance
             norms[s, 1] += norm
             for t in range(first_mate[p], first_mate[p + 1]):
-                fit[order[starts[mates[t]] + place]] = numbers[mates[t]]
+                fitted[order[offsets[mates[t]] + place]] = numbers[mates[t]]
 
 
 @jit
-def add_sparse_residual(
-    rows, cols, data, labels, positions, classes, ranks, first_mate, values, second,
-    norms, counts, paired_counts,
-):  # fmt: skip
-    """Compute `sum_dense_residual` for coordinate-format entries without duplicates.
+def add_sparse_residual(entries, labels, positions, pairing, fit, norms, counts, paired_counts):
+    """Compute `sum_dense_residual` for `Entries` without duplicates.
 
     The number of entries in each block that are not paired is added to ``counts`` (k, k), and the
     number of those paired with each mate to ``paired_counts``. From these the caller computes how
     many entries are not stored.
     """
+    rows, cols, data = entries
+    classes, ranks, first_mate, _ = pairing
+    values, extra = fit
     zero = values.dtype.type(0)
     for e in range(data.shape[0]):
         i = rows[e]
         j = cols[e]
         p = labels[i]
         q = labels[j]
-        fit = values[p, q]
+        number = values[p, q]
         if classes[p] == classes[q] and positions[i] == positions[j]:
             mate = first_mate[p] + ranks[q]
-            fit = fit + second[mate]
+            number = number + extra[mate]
             paired_counts[mate] += 1
         else:
             counts[p, q] += 1
         v = zero + data[e]
-        d = v - fit
+        d = v - number
         norms[0] += d.real * d.real + d.imag * d.imag
         norms[1] += v.real * v.real + v.imag * v.imag

@@ -1,6 +1,6 @@
 """SparseMatrix: a SciPy sparse matrix of any format."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,14 @@ from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import largest_of, times_power
 from blockmat.sources.source import Approximation, Options, Residual
 from blockmat.sources.stored import StoredMatrix
+
+
+class Entries(NamedTuple):
+    """The stored entries of a sparse matrix: ``data[e]`` is at ``(rows[e], cols[e])``."""
+
+    rows: Array
+    cols: Array
+    data: Array
 
 
 class SparseMatrix(StoredMatrix):
@@ -45,20 +53,14 @@ class SparseMatrix(StoredMatrix):
         from blockmat.sources import kernels
 
         pairing = Pairing.empty(rows.n_blocks) if pairing is None else pairing
-        i, j, data = self._coordinates(self._matrix.tocoo())
-        data = data if factor == 1 else data * factor
+        coo = self._matrix.tocoo()
+        data = coo.data.astype(self.dtype, copy=False)
+        entries = Entries(coo.row, coo.col, data if factor == 1 else data * factor)
         dtype = accumulator_dtype(self.dtype)
         sums = np.zeros((rows.n_blocks, cols.n_blocks), dtype=dtype)
         paired = np.zeros(len(pairing.mates), dtype=dtype)
-        kernels.add_sparse(
-            i, j, data, rows.labels, cols.labels, rows.positions,
-            pairing.classes, pairing.ranks, pairing.first_mate, sums, paired,
-        )  # fmt: skip
+        kernels.add_sparse(entries, rows.labels, cols.labels, rows.positions, pairing, sums, paired)
         return sums, paired
-
-    def _coordinates(self, coo: Any) -> tuple[Array, Array, Array]:
-        """Return the rows, columns and values of the stored entries."""
-        return coo.row, coo.col, coo.data.astype(self.dtype, copy=False)
 
     def residual(self, A: Approximation, options: Options) -> Residual:
         """Return the distance to a block-constant matrix, from stored entries and the number of others."""
@@ -66,25 +68,23 @@ class SparseMatrix(StoredMatrix):
         merged.sum_duplicates()
 
         def norms(exponent: int) -> tuple[float, float]:
-            i, j, data = self._coordinates(merged)
-            return _norms(i, j, times_power(data, -exponent), A, *A.numbers(self.dtype, exponent))
+            data = times_power(merged.data.astype(self.dtype, copy=False), -exponent)
+            return _norms(Entries(merged.row, merged.col, data), A, A.numbers(self.dtype, exponent))
 
         return Residual(norms, lambda: largest_of(merged.data))
 
 
-def _norms(
-    i: Array, j: Array, data: Array, A: Approximation, values: Array, extra: Array
-) -> tuple[float, float]:
+def _norms(entries: Entries, A: Approximation, fit: tuple[Array, Array]) -> tuple[float, float]:
     """Return the norms of a sparse matrix minus A, and of that matrix."""
     from blockmat.sources import kernels
 
     p, pairing = A.partition, A.pairing
+    values, extra = fit
     squares, stored = np.zeros(2), np.zeros((p.n_blocks, p.n_blocks), dtype=np.intp)
     stored_pairs = np.zeros(len(pairing.mates), dtype=np.intp)
     kernels.add_sparse_residual(
-        i, j, data, p.labels, p.positions, pairing.classes, pairing.ranks,
-        pairing.first_mate, values, extra, squares, stored, stored_pairs,
-    )  # fmt: skip
+        entries, p.labels, p.positions, pairing, fit, squares, stored, stored_pairs
+    )
     # Entries that are not stored are zero, so their difference is the value of A. They are counted,
     # because the squared norm of A minus that of its stored entries would cancel.
     rows, mates = pairing.rows, pairing.mates

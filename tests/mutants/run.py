@@ -143,6 +143,11 @@ class Job(NamedTuple):
     source: str = ""
 
 
+def is_compiled(module):
+    """Whether the module has Numba kernels."""
+    return Path(module).name == "kernels.py"
+
+
 def start(job, folder):
     """Start the tests in a copy of the project."""
     environment = os.environ | {
@@ -155,7 +160,7 @@ def start(job, folder):
     if job.key:
         (folder / "blockmat" / job.key[0]).write_text(job.source)
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        if job.key[0] == "_kernels.py":  # the usual cache keeps the kernels as they are
+        if is_compiled(job.key[0]):  # the usual cache keeps the kernels as they are
             environment["NUMBA_CACHE_DIR"] = str(folder / "numba")
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *job.tests]
     command += [f"--deselect={test}" for test in CONFIG["slow"]]
@@ -224,7 +229,7 @@ def sample(modules, limits, size, seed, original):
     """Yield a job for each mutant of the sample."""
     for module, tests in modules.items():
         code = (original / "blockmat" / module).read_text()
-        limit = limits[tests] + (300 if module == "_kernels.py" else 0)  # seconds to compile all
+        limit = limits[tests] + (300 if is_compiled(module) else 0)  # seconds to compile all
         jobs = []
         for place in places(module, code, seed):
             source, mutant = mutate(place, code)
@@ -238,11 +243,11 @@ def sample(modules, limits, size, seed, original):
 
 def report(results, known):
     """Print the score of each module and the new survivors; return whether there are any."""
-    print(f"\n{'module':26}{'mutants':>9}{'killed':>9}{'timeout':>9}{'survived':>9}{'score':>9}")
+    print(f"\n{'module':30}{'mutants':>9}{'killed':>9}{'timeout':>9}{'survived':>9}{'score':>9}")
     for module in [*dict.fromkeys(key[0] for key, _ in results), "all"]:
         counts = Counter(outcome for key, outcome in results if module in (key[0], "all"))
         total, survived = max(counts.total(), 1), counts["survived"]
-        print(f"{module:26}{total:9}{counts['killed']:9}{counts['timeout']:9}", end="")
+        print(f"{module:30}{total:9}{counts['killed']:9}{counts['timeout']:9}", end="")
         print(f"{survived:9}{1 - survived / total:9.0%}")
     survivors = dict.fromkeys(key for key, outcome in results if outcome == "survived")
     new = [key for key in survivors if key not in known]
