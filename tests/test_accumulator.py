@@ -204,3 +204,22 @@ def test_bad_input_changes_nothing(act, error, message):
     np.testing.assert_array_equal(acc.covariance().toarray(), covariance)
     assert acc.n_samples == 2
     assert "2 blocks" in repr(acc)
+
+
+def test_a_constant_variable_has_no_covariance_from_batches():
+    X = np.full((41, 5), 0.1)
+    acc = bm.BlockAccumulator([0, 0, 0, 1, 1])
+    for part in np.array_split(X, 7):
+        acc.add_samples(part)
+    assert acc.covariance().matrix_rank() == 0
+    np.testing.assert_array_equal(
+        acc.covariance().toarray(), bm.fit_samples(X, [0, 0, 0, 1, 1]).toarray()
+    )
+
+
+@pytest.mark.parametrize("weight", [1j, None, np.ones(2)])
+def test_a_weight_must_be_a_real_number(weight):
+    acc = bm.BlockAccumulator([0, 0])
+    with pytest.raises(TypeError, match="expected a real number"):
+        acc.add_outer([1.0, 2.0], weight=weight)
+    assert acc.matrix().norm() == 0

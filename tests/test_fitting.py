@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import blockmat as bm
+from blockmat.exceptions import DtypeError, NonFiniteError
 from blockmat.testing import assert_matches_dense, block_matrices, partitions, project_dense
 from tests.cases import DTYPES, in_small_parts, random_array
 
@@ -497,3 +498,50 @@ def test_a_spread_of_some_units_in_the_last_place_is_kept():
         exact = bm.fit(np.cov((X - 1e6).T), [0] * 4).within
         # numbers are rounded to a unit, and their mean to one more
         np.testing.assert_allclose(bm.fit_samples(X, [0] * 4).within, exact, rtol=0.1)
+
+
+def test_fits_that_overflow_in_single_precision_are_errors():
+    huge = np.full((4, 4), 3e38, np.float32)
+    X = np.float32([[1e20], [-1e20]]) * np.ones((1, 2), np.float32)
+    acc = bm.BlockAccumulator([0, 0])
+    acc.add_samples(X)
+    for fit in (
+        lambda: bm.fit(huge, [0] * 4),
+        lambda: bm.fit(sp.csr_array(huge), [0] * 4),
+        lambda: bm.fit_samples(X, [0, 0]),
+        acc.covariance,
+    ):
+        with pytest.raises(NonFiniteError, match="the result overflows"):
+            fit()
+    assert np.isfinite(bm.fit(huge / 8, [0] * 4).between).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, bool])
+@pytest.mark.parametrize("form", ["coo", "csr"])
+def test_duplicates_are_summed_in_double_precision(dtype, form):
+    data = np.full(2, 200).astype(dtype)
+    S = sp.coo_array((data, ([0, 0], [1, 1])), shape=(2, 2))
+    if form == "csr":
+        S = sp.csr_array((data, [1, 1], [0, 2, 2]), shape=(2, 2))
+    A = bm.fit(S, [0, 1])
+    assert A.values[0, 1] == 2 * float(data[0])
+    assert bm.approximation_error(S, A) == 0
+
+
+def test_an_operator_that_declares_real_numbers_and_returns_complex_ones_is_an_error():
+    L = LinearOperator((3, 3), matvec=lambda x: 1j * x, matmat=lambda x: 1j * x, dtype=float)
+    with pytest.raises(DtypeError, match=r"source @ indicator has dtype complex128; expected real"):
+        bm.fit(L, [0, 0, 1])
+    with pytest.raises(DtypeError, match=r"source @ probes has dtype complex128"):
+        bm.approximation_error(L, bm.BlockConstantMatrix.identity([0, 0, 1]))
+
+
+def test_the_declared_dtype_of_an_operator_is_that_of_the_fit():
+    S = np.arange(9.0).reshape(3, 3)
+    L = LinearOperator((3, 3), matvec=lambda x: S @ x, matmat=lambda x: S @ x, dtype=np.float32)
+    assert bm.fit(L, [0, 0, 1]).dtype == np.float32
+
+
+def test_a_fit_with_one_variable_per_block_is_the_source():
+    S = np.array([[1, 2], [2 + 1e-15, 5]])
+    np.testing.assert_array_equal(bm.fit(S, [0, 1]).toarray(), S)

@@ -81,3 +81,19 @@ def test_a_result_that_overflows_is_an_error(dtype):
     ):
         with pytest.raises(bm.exceptions.NonFiniteError, match="the result overflows"):
             f()
+
+
+def test_a_function_cannot_change_the_matrix():
+    A = bm.fit(np.diag([1.0, 2, 3, 4]) + 0.1, [0, 0, 1, 1])
+    before = A.eigvalsh()[0]
+    A.funm(lambda w: np.exp(w, out=w))
+    np.testing.assert_array_equal(A.eigvalsh()[0], before)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_inverses_of_indefinite_hermitian_matrices_are_hermitian(seed):
+    Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(6, 6)))[0]
+    M = (Q * np.array([1e-6, -1e-3, 1, -2, 3, 1e3])) @ Q.T
+    A = bm.BlockConstantMatrix(range(6), (M + M.T) / 2)
+    for inverse in (A.inv(), A.pinv()):
+        np.testing.assert_array_equal(inverse.between, inverse.between.T)

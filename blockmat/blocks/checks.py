@@ -105,6 +105,15 @@ def check_square(shape: tuple[int, ...], name: str, otherwise: str) -> None:
         raise ShapeError(f"{name} has shape {shape}; expected a square matrix ({otherwise})")
 
 
+def require_in_range(dtype: Any, *results: Array) -> None:
+    """Raise `NonFiniteError` if results in double precision overflow in their final dtype."""
+    largest = np.finfo(dtype).max
+    if not all(np.abs(x).max(initial=0) <= largest for x in results):
+        raise NonFiniteError(
+            f"the result overflows; expected numbers below {largest:.3g}, the largest {dtype}"
+        )
+
+
 def require_finite(x: Any, name: str) -> None:
     """Raise `NonFiniteError` for NaN or infinity in an array or sparse matrix, with the index."""
     where = first_non_finite(x)

@@ -193,7 +193,11 @@ def inv(core: Core, operation: str = "inv") -> Array:
     """Return the inverse, or raise `SingularMatrixError` for a singular core."""
     if core.is_diagonal:
         return reciprocals(core, operation)
-    factors = factorize(core, operation)
+    return inverse_of(core, factorize(core, operation))
+
+
+def inverse_of(core: Core, factors: Cholesky | LU) -> Array:
+    """Return the inverse of a core from its factors."""
     inverse = factors.inverse()
     if core.is_hermitian and isinstance(factors, LU):  # whose inverse is Hermitian to rounding
         return hermitian_part(inverse)

@@ -207,7 +207,7 @@ def funm(core: Core, f: Callable[[Array], Any]) -> Array:
     """
 
     def checked(w: Array) -> Array:
-        result = np.asarray(f(w))
+        result = np.asarray(f(w.copy()))  # f may change its argument
         if result.shape != w.shape:
             raise ShapeError(
                 f"f returned shape {result.shape}; expected {w.shape}, one value per eigenvalue"

@@ -5,7 +5,7 @@ import scipy.linalg
 
 from blockmat.blocks.checks import Array
 from blockmat.cores.core import EPS, ROUNDING, Core
-from blockmat.cores.factors import cholesky_or_lu, is_singular
+from blockmat.cores.factors import cholesky_or_lu, inverse_of, is_singular
 from blockmat.cores.products import reassemble
 from blockmat.cores.rank import balancing_factors, count_nonzero, is_nonzero
 from blockmat.cores.spectrum import dense_eigh
@@ -41,7 +41,7 @@ def pinv(core: Core, cutoff: float | None) -> Array:
         return np.divide(1, core.values, out=np.zeros_like(core.values), where=is_kept)
     rank = None if cutoff is not None else count_nonzero(core)
     if rank == len(core.values) and not is_singular(core, factors := cholesky_or_lu(core)):
-        return factors.inverse()
+        return inverse_of(core, factors)
     if core.is_hermitian:
         w, v = dense_eigh(core.values)
         order = np.argsort(-np.abs(w))[: _rank(np.abs(w), cutoff, rank)]

@@ -1,10 +1,11 @@
 """BlockAccumulator: a sum of outer products, projected onto block-constant matrices."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, as_numeric, require_finite
+from blockmat.blocks.checks import Array, as_count, as_numeric, require_finite, require_in_range
 from blockmat.blocks.names import is_series
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import NonFiniteError, PartitionMismatchError, ShapeError
@@ -91,6 +92,8 @@ class BlockAccumulator:
         ------
         ShapeError
             If `g` does not have n entries.
+        TypeError
+            If `weight` is not a real number.
         NonFiniteError
             If `g` or `weight` is not finite. Nothing is changed before an error.
 
@@ -106,6 +109,8 @@ class BlockAccumulator:
         g = as_numeric(g, "g", (1,))
         if g.shape[0] != self.partition.n:
             raise ShapeError(f"g has length {g.shape[0]}; expected {self.partition.n}")
+        if not isinstance(weight, Real):
+            raise TypeError(f"weight is {weight!r}; expected a real number")
         if not np.isfinite(weight):
             raise NonFiniteError(f"weight is {weight!r}; expected a finite number")
         require_finite(g, "g")
@@ -281,13 +286,15 @@ class BlockAccumulator:
                 f"ddof is {ddof}; expected less than the effective number of samples, {effective:g}"
             )
         covariance = Moments.zero(self.partition, self._aligned)
-        covariance += self._samples.moments
+        covariance += self._samples.settled()
         covariance /= self.n_samples * kept
         return self._as_matrix(covariance)
 
     def _as_matrix(self, sums: Moments) -> BlockConstantMatrix:
         dtype = self._dtype or np.dtype(np.float64)
-        return trusted_matrix(self.partition, *sums.pair(), dtype)
+        between, within = sums.pair()
+        require_in_range(dtype, between, within)
+        return trusted_matrix(self.partition, between, within, dtype)
 
     def _see(self, dtype: Any) -> None:
         self._dtype = np.dtype(dtype) if self._dtype is None else np.result_type(self._dtype, dtype)

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from blockmat.blocks.checks import as_count
+from blockmat.blocks.checks import as_count, require_in_range
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.fitting.recognise import as_sample_source
 from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
@@ -91,9 +91,13 @@ def fit_samples(
     options = Options(
         aligned=aligned, check_finite=check_finite, ddof=ddof, assume_centered=assume_centered
     )
-    covariance: BlockConstantMatrix = samples.then(partial(_matrix, p), samples.pair(p, options))
+    covariance: BlockConstantMatrix = samples.then(
+        partial(_matrix, p, check_finite), samples.pair(p, options)
+    )
     return covariance
 
 
-def _matrix(p: Partition, pair: Pair) -> BlockConstantMatrix:
+def _matrix(p: Partition, check_finite: bool, pair: Pair) -> BlockConstantMatrix:
+    if check_finite:
+        require_in_range(pair.dtype, pair.between, pair.within)
     return trusted_matrix(p, pair.between, pair.within, pair.dtype)

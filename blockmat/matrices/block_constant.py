@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, require_finite, working_dtype
+from blockmat.blocks.checks import Array, require_finite, require_in_range, working_dtype
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, multiply
 from blockmat.cores import pair
 from blockmat.cores.core import Core
 from blockmat.exceptions import PartitionMismatchError
 from blockmat.matrices.archive import Archive, write_archive
-from blockmat.matrices.checks import as_numbers_of_blocks, require_in_range
+from blockmat.matrices.checks import as_numbers_of_blocks
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, product_from_left, written_to
 from blockmat.matrices.solvers import AlignedSolver, BlockSolver, PlainSolver

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import Array, as_numeric, real_dtype
-from blockmat.exceptions import DtypeError, NonFiniteError, ShapeError
+from blockmat.exceptions import DtypeError, ShapeError
 
 
 def as_numbers_of_blocks(x: Any, name: str, n_blocks: int, ndims: tuple[int, ...] = (2,)) -> Array:
@@ -35,15 +35,6 @@ def require_real_dtype(dtype: np.dtype[Any], name: str) -> None:
     """Raise `DtypeError` if the dtype of an argument is complex."""
     if dtype.kind == "c":
         raise DtypeError(f"{name} has dtype {dtype}; expected real numbers")
-
-
-def require_in_range(dtype: Any, *results: Array) -> None:
-    """Raise `NonFiniteError` if a function of a matrix overflows in the dtype of its result."""
-    largest = np.finfo(dtype).max
-    if not all(np.abs(x).max(initial=0) <= largest for x in results):
-        raise NonFiniteError(
-            f"the result overflows; expected eigenvalues below {largest:.3g}, the largest {dtype}"
-        )
 
 
 def in_precision_of(x: Array, dtype: Any) -> Array:

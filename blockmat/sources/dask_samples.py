@@ -171,7 +171,8 @@ def _joined(parts: list[_Moments], p: Partition) -> _Moments:
     )
     for other in others:
         first += other
-    return _Moments(first.moments.between, first.moments.rest, first.mean, n_samples)
+    settled = first.settled()
+    return _Moments(settled.between, settled.rest, first.mean, n_samples)
 
 
 def _check_chunk(chunk: Any, first_row: int, first_column: int, options: Options) -> None:

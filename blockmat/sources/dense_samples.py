@@ -70,11 +70,7 @@ class DenseSamples(Source):
             else:
                 total += part
         assert total is not None  # there is a sample
-        moments = total.moments  # the means of the chunks may have added rounding errors
-        with np.errstate(over="ignore"):  # the caller checks for overflow
-            raw = moments.between.diagonal().real
-            raw = raw + total.weight * block_sums(p, squared(total.mean))
-        moments.between = without_rounding(moments.between, np.where(p.sizes > 1, raw, 0))
+        total.moments = total.settled()
         return total
 
     def raw_moments(

@@ -82,6 +82,14 @@ class CentredMoments:
         self.weight = weight
         return self
 
+    def settled(self) -> Moments:
+        """Return the moments, with block sums set to zero that can be rounding errors of the means."""
+        p, between = self.moments.partition, self.moments.between
+        with np.errstate(over="ignore"):  # the caller checks for overflow
+            raw = between.diagonal().real + self.weight * block_sums(p, squared(self.mean))
+        between = without_rounding(between.copy(), np.where(p.sizes > 1, raw, 0))
+        return Moments(p, between, self.moments.rest)
+
 
 def outer_moments(x: Array, p: Partition, aligned: bool, size: Array | None = None) -> Moments:
     """Return the moments of one outer product ``x x^H``.

@@ -17,7 +17,7 @@ from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums
 from blockmat.cores.pair import root
 from blockmat.cores.scale import exponent_of, in_range, largest_of, times_power
-from blockmat.exceptions import ShapeError
+from blockmat.exceptions import DtypeError, ShapeError
 from blockmat.sources.pair import (
     Pair,
     hermitian_if_rounding,
@@ -100,7 +100,7 @@ class Operator(LocalSource):
         for start in track(starts, len(starts), "fit", progress):
             blocks = np.arange(start, min(start + width, cols.n_blocks))
             indicator = (cols.labels[:, None] == blocks).astype(dtype)
-            products = as_numeric(self._operator.matmat(indicator), "source @ indicator", (2,))
+            products = self._product(indicator, "source @ indicator")
             if not self._has_dtype:
                 dtype = np.result_type(dtype, products)
             sums = block_sums(rows, products)
@@ -110,6 +110,16 @@ class Operator(LocalSource):
                 continue
             columns.append(sums / row_root[:, None] / col_root[blocks])
         return np.concatenate(columns, axis=1), dtype
+
+    def _product(self, vectors: Array, name: str) -> Array:
+        """Multiply vectors by the operator, and check the result."""
+        product = as_numeric(self._operator.matmat(vectors), name, (2,))
+        if self._has_dtype and product.dtype.kind == "c" and self.dtype.kind != "c":
+            raise DtypeError(
+                f"{name} has dtype {product.dtype}; expected real numbers, because source has dtype "
+                f"{self.dtype}"
+            )
+        return product
 
     def _random_signs(self, options: Options) -> Array:
         """Return random signs (n, n_probes) in the precision of the operator."""
@@ -127,7 +137,7 @@ class Operator(LocalSource):
         """
         signs, aligned = self._random_signs(options), options.aligned
         deviations = signs - p.expand(p.block_means(signs))
-        products = as_numeric(self._operator.matmat(deviations), "source @ probes", (2,))
+        products = self._product(deviations, "source @ probes")
         n_probes, k = options.n_probes, p.n_blocks
         dtype = accumulator_dtype(products.dtype)
         estimates = np.zeros((n_probes, k, k) if aligned else (n_probes, k), dtype=dtype)
@@ -154,7 +164,7 @@ class Operator(LocalSource):
     def residual(self, A: Approximation, options: Options) -> Residual:
         """Return the distance to a block-constant matrix, estimated from random signs."""
         signs = self._random_signs(options)
-        products = self._operator.matmat(signs)
+        products = self._product(signs, "source @ probes")
         return Residual(
             lambda exponent: _estimated_norms(products, signs, A, exponent),
             lambda: largest_of(products),

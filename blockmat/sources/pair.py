@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, real_dtype, require_finite
+from blockmat.blocks.checks import Array, real_dtype, require_finite, require_in_range
 from blockmat.blocks.partition import Partition
 from blockmat.cores import pair as formulas
 from blockmat.cores.core import hermitian_part, is_close_to_adjoint
@@ -60,6 +60,7 @@ class Pair(NamedTuple):
         if check_finite:
             require_finite_blocks(pair.between, p, p, find_entry)
             require_finite(pair.within, "within")
+            require_in_range(self.dtype, pair.between, pair.within)
         return pair
 
 

@@ -39,7 +39,7 @@ class SparseMatrix(StoredMatrix):
 
     def entries(self, dtype: Any) -> Any:
         """Return a copy in CSR format and the given dtype."""
-        return self._matrix.tocsr().astype(dtype)
+        return self._matrix.astype(self.dtype).tocsr().astype(dtype)
 
     def block_sums(
         self,
@@ -64,11 +64,11 @@ class SparseMatrix(StoredMatrix):
 
     def residual(self, A: Approximation, options: Options) -> Residual:
         """Return the distance to a block-constant matrix, from stored entries and the number of others."""
-        merged = self._matrix.tocoo(copy=True)
+        merged = self._matrix.tocoo(copy=True).astype(self.dtype)  # small integers would overflow
         merged.sum_duplicates()
 
         def norms(exponent: int) -> tuple[float, float]:
-            data = times_power(merged.data.astype(self.dtype, copy=False), -exponent)
+            data = times_power(merged.data, -exponent)
             return _norms(Entries(merged.row, merged.col, data), A, A.numbers(self.dtype, exponent))
 
         return Residual(norms, lambda: largest_of(merged.data))
