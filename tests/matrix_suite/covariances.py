@@ -41,13 +41,13 @@ class Covariances(MatrixType):
         close((wide[1] @ wide[1].T).astype(dtype), D, case.size, case.condition)
         close((wide[0] @ wide[1]).astype(dtype), np.eye(n), None, case.condition)
         batch = case.rng.standard_normal((2, 3, n)).astype(dtype)
-        for f, matrix in ((A.whiten, W), (A.colorize, C)):
+        for f, name, matrix in ((A.whiten, "x", W), (A.colorize, "z", C)):
             result, size = f(batch), np.linalg.norm(matrix) * np.linalg.norm(batch)
             assert result.shape == batch.shape
             assert result.dtype == dtype
             close(result, batch @ matrix.T, size, case.condition)
             close(f(batch[1, 2].tolist()).astype(dtype), result[1, 2], size, case.condition)
-            with pytest.raises(ShapeError, match="x has shape"):
+            with pytest.raises(ShapeError, match=f"{name} has shape"):
                 f(np.ones(n + 1))
             with pytest.raises(DtypeError, match="x has dtype complex128"):
                 f(np.ones(n, complex))

@@ -62,7 +62,7 @@ class Spectra(MatrixType):
         assert case.A.matrix_rank() == len(case.D)
         assert (0 * case.A).matrix_rank() == 0
         assert (0 * case.A).cond() == np.inf
-        with pytest.raises(ValueError, match="ord is 3"):
+        with pytest.raises(ValueError, match="is 3; expected None"):
             case.A.cond(3)
         with pytest.raises(ValueError, match="tol is"):
             case.A.matrix_rank(-1)
