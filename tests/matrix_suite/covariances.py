@@ -49,7 +49,7 @@ class Covariances(MatrixType):
             close(f(batch[1, 2].tolist()).astype(dtype), result[1, 2], size, case.condition)
             with pytest.raises(ShapeError, match=f"{name} has shape"):
                 f(np.ones(n + 1))
-            with pytest.raises(DtypeError, match="x has dtype complex128"):
+            with pytest.raises(DtypeError, match=f"{name} has dtype complex128"):
                 f(np.ones(n, complex))
 
     @operation("as_covariance")
