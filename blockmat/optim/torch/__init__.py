@@ -11,5 +11,6 @@ except ImportError as error:
     raise missing_extra("torch", "torch", "blockmat.optim.torch") from error
 
 from blockmat.optim.torch.adagrad import BlockAdaGrad
+from blockmat.optim.torch.adamw import BlockAdamW
 
-__all__ = ["BlockAdaGrad"]
+__all__ = ["BlockAdaGrad", "BlockAdamW"]

@@ -84,7 +84,9 @@ def resolve(
     """
     kinds: list[Kind] = []
     too_many = []
-    for i, (p, wanted) in enumerate(zip(params, _wanted(partition, params, names), strict=True)):
+    for i, (p, wanted) in enumerate(
+        zip(params, wanted_of(partition, params, names, SHORTER), strict=True)
+    ):
         name = names[i] or f"parameter {i}"
         kind = _kind(wanted, p, name, roles, needs_equal_sizes)
         k = n_blocks(kind, p)
@@ -96,9 +98,11 @@ def resolve(
     return kinds, too_many
 
 
-def check_keys(partition: dict[Any, Any], groups: Sequence[Sequence[str | None]]) -> None:
+def check_keys(
+    option: dict[Any, Any], groups: Sequence[Sequence[str | None]], title: str = "partition"
+) -> None:
     """Raise `ValueError` if a key names no parameter of any group."""
-    unknown = [key for key in partition if not any(_places(key, names) for names in groups)]
+    unknown = [key for key in option if not any(_places(key, names) for names in groups)]
     if not unknown:
         return
     known = [_plain(name) for names in groups for name in names if name is not None]
@@ -110,19 +114,21 @@ def check_keys(partition: dict[Any, Any], groups: Sequence[Sequence[str | None]]
     else:
         expected = "indices in a group, since parameters have no names (or give model)"
     raise ValueError(
-        f"partition is for {', '.join(map(repr, unknown))}, which no parameter is; "
+        f"{title} is for {', '.join(map(repr, unknown))}, which no parameter is; "
         f"expected {expected}"
     )
 
 
-def _wanted(partition: Any, params: list[Tensor], names: Sequence[str | None]) -> list[Any]:
-    """Return what the option says of each parameter."""
-    if isinstance(partition, dict):
-        chosen = {i: wanted for key, wanted in partition.items() for i in _places(key, names)}
-        return [chosen.get(i, SHORTER) for i in range(len(params))]
-    if callable(partition):
-        return [partition(name, p) for name, p in zip(names, params, strict=True)]
-    return [partition] * len(params)
+def wanted_of(
+    option: Any, params: list[Tensor], names: Sequence[str | None], default: Any
+) -> list[Any]:
+    """Return what an option says of each parameter: a value, a dict by name, or a callable."""
+    if isinstance(option, dict):
+        chosen = {i: wanted for key, wanted in option.items() for i in _places(key, names)}
+        return [chosen.get(i, default) for i in range(len(params))]
+    if callable(option):
+        return [option(name, p) for name, p in zip(names, params, strict=True)]
+    return [option] * len(params)
 
 
 def _places(key: Any, names: Sequence[str | None]) -> list[int]:

@@ -11,7 +11,13 @@ from blockmat.optim.torch.blocks import ROW_SCALARS, has_cores, n_blocks, shares
 from blockmat.optim.torch.parameters import parameter_of
 from blockmat.optim.torch.structure import STRUCTURES, Structure
 
-_LIKE_PARAMETER = ("momentum_buffer", "squares")  # states that are cut as their parameters are
+_LIKE_PARAMETER = (
+    "momentum_buffer",
+    "squares",
+    "momentum",
+    "exp_avg",
+    "exp_avg_sq",
+)  # states that are cut as their parameters are
 
 
 def fitting_states(
@@ -37,7 +43,7 @@ def fitting_states(
                 continue
             has_bias = any(shares_blocks(kind) and kind == place for kind in kinds)
             _check_numbers(state, kinds[place])
-            _check_shapes(state, _expected_shapes(state, kinds[place], p, has_bias, structure), p)
+            check_shapes(state, _expected_shapes(state, kinds[place], p, has_bias, structure), p)
             yield p, state
 
 
@@ -84,10 +90,10 @@ def _check_numbers(state: dict[str, Any], kind: Any) -> None:
         raise ValueError(f"state_dict has no {', '.join(missing)}; expected {', '.join(expected)}")
 
 
-def _check_shapes(state: dict[str, Any], expected: dict[str, Any], p: Tensor) -> None:
+def check_shapes(state: dict[str, Any], expected: dict[str, Any], p: Tensor) -> None:
     """Raise `ValueError` if a tensor is missing or has another shape."""
     for name, shape in expected.items():
-        if (found := _shapes(state.get(name))) != shape:
+        if (found := shapes_in(state.get(name))) != shape:
             raise ValueError(
                 f"state_dict has {name} of shape {found} for a parameter of shape "
                 f"{tuple(p.shape)}; expected {shape}"
@@ -118,19 +124,19 @@ def _expected_shapes(
         DenseCore.shapes(k) if is_dense(between) else VectorCore.shapes(k, between)
     )
     if "graft" in state:
-        found = _shapes(state["graft"])
+        found = shapes_in(state["graft"])
         fits = isinstance(found, list) and all(len(own) == 2 and own[0] == k for own in found)
         expected["graft"] = found if fits else [(k, 1)]
     return expected | structure.gradient.shapes(p.numel() // max(k, 1) + has_bias)
 
 
-def _shapes(value: Any) -> Any:
+def shapes_in(value: Any) -> Any:
     """Return the shapes of nested tensors, and the type of anything else."""
     if isinstance(value, Tensor):
         return tuple(value.shape)
     if isinstance(value, dict):
-        return {name: _shapes(item) for name, item in value.items()}
-    return [_shapes(item) for item in value] if isinstance(value, list) else type(value).__name__
+        return {name: shapes_in(item) for name, item in value.items()}
+    return [shapes_in(item) for item in value] if isinstance(value, list) else type(value).__name__
 
 
 def _copied(value: Any, device: torch.device) -> Any:

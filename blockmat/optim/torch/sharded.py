@@ -65,6 +65,15 @@ class ShardedParameter:
         """Return the tensor of which this rank has the rows `own`."""
         return self._cut(own, self._rows, (self.n_rows, *own.shape[1:]))
 
+    def whole_of(self, own: Tensor) -> Tensor:
+        """Gather the tensor of which this rank has the rows `own`."""
+        whole: Tensor = self.wrapped(own).full_tensor()  # type: ignore[attr-defined]
+        return whole
+
+    def own_of(self, whole: Tensor) -> Tensor:
+        """Return the own rows of a whole tensor."""
+        return self.own_part(whole)
+
     def restored(self, x: Tensor) -> Tensor:
         """Return a tensor that may be whole, cut as the parameter is."""
         return x if is_sharded(x) else self.wrapped(self.own_part(x).clone())

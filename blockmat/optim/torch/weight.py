@@ -36,6 +36,12 @@ class Parameter(Protocol):
     def wrapped(self, own: Tensor) -> Tensor:
         """Return the tensor like the parameter of which this rank has `own`."""
 
+    def whole_of(self, own: Tensor) -> Tensor:
+        """Return the tensor of which this rank has `own`, whole on every rank."""
+
+    def own_of(self, whole: Tensor) -> Tensor:
+        """Return what this rank has of a whole tensor."""
+
     def restored(self, x: Tensor) -> Tensor:
         """Return a tensor of a checkpoint, which may be whole or cut, as the parameter is."""
 

@@ -39,6 +39,14 @@ class WholeParameter:
         """Return the tensor."""
         return own
 
+    def whole_of(self, own: Tensor) -> Tensor:
+        """Return the tensor."""
+        return own
+
+    def own_of(self, whole: Tensor) -> Tensor:
+        """Return the tensor."""
+        return whole
+
     def restored(self, x: Tensor) -> Tensor:
         """Return the whole of a tensor that may be cut over ranks."""
         return x.full_tensor() if is_sharded(x) else x  # type: ignore[attr-defined]

@@ -1,0 +1,420 @@
+"""BlockAdamW for PyTorch."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from blockmat.exceptions import DtypeError, NonFiniteError
+from blockmat.optim.torch.adam import LIKE_PARAMETER, step_of_others
+from blockmat.optim.torch.blocks import Roles, check_keys
+from blockmat.optim.torch.checkpoint import check_shapes, copied_for, tensors_in, with_integer_keys
+from blockmat.optim.torch.parameters import local, parameter_of
+from blockmat.optim.torch.ranks import ranks_of_all
+from blockmat.optim.torch.roles import resolve_roles
+from blockmat.optim.torch.stack import StackLayout
+from blockmat.optim.torch.weight import Parameter
+from blockmat.optim.torch.whitened_step import shapes, step_of_weights
+
+
+class BlockAdamW(Optimizer):
+    r"""AdamW whose second moment of a weight is a block-constant matrix.
+
+    :doc:`/optimizers` is the guide.
+
+    Parameters
+    ----------
+    params : Module, or iterable of Tensor, of (str, Tensor), or of dict
+        The parameters. A module is also its own `model`.
+    lr : float or Tensor, default 3e-3
+        The learning rate. One rate fits all parameters; those that are no matrices get a multiple.
+    betas : (float, float), default (0.9, 0.5)
+        The factors of the running means of the gradient and of its second moment, for matrices.
+    weight_decay : float, default 0.0
+        Matrices are multiplied by ``1 - lr * weight_decay``.
+    damping : float, default 1e-6
+        Added to the eigenvalues of a core, relative to its norm.
+    n_directions : int, default 16
+        The most directions of the long side of a matrix that get a variance of their own. A matrix
+        whose short side is k has at most k / 4.
+    nesterov : bool, default True
+        Use Nesterov momentum.
+    roles : optional
+        "matrix", "adam", or the number of matrices that the rows of a parameter are, such as 3 for a
+        layer that computes queries, keys and values. A dict has these by name or index, and a
+        callable is called as ``roles(name, param)``. None means the default.
+    adam_betas : (float, float), default (0.9, 0.95)
+        The factors of Adam, for the other parameters.
+    eps : float, default 1e-8
+        Added to the roots of Adam.
+    decay_all : bool, default False
+        Apply the weight decay to the other parameters too.
+    max_blocks : int, default 1024
+        Matrices with a longer short side are divided into equal parts with at most so many rows.
+    maximize : bool, default False
+        Follow the gradient upwards.
+    on_nonfinite : {None, "raise", "skip"}, default None
+        What to do if a gradient contains NaN or infinity. None raises for parameters on a CPU, and
+        otherwise skips the step, because asking would wait for the device.
+    model : Module, optional
+        The module that has the parameters. It tells which of them are embeddings and which is the
+        output layer: these get Adam.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is complex.
+    ValueError
+        If an option is out of range, or does not fit the parameters.
+
+    See Also
+    --------
+    BlockAdaGrad : AdaGrad with the same family of matrices.
+
+    Notes
+    -----
+    A weight is a matrix with its shorter side k first. With its momentum U (k, m), the update is
+
+    .. math::
+
+        D^{-1/2} U S^{-1/2} \left(V \Lambda^{-1/2} V^T + \sigma^{-1} (I - V V^T)\right)
+
+    times a factor of its shape. D (k, k), the diagonal S, and the directions V with their variances
+    are running means over a few steps (:ref:`theory-momentum`).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from blockmat.optim.torch import BlockAdamW
+    >>> _ = torch.manual_seed(0)
+    >>> x = torch.randn(64, 10)
+    >>> y = torch.sin(x @ torch.randn(10, 4))
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Linear(10, 32), torch.nn.Tanh(), torch.nn.Linear(32, 32), torch.nn.Tanh(),
+    ...     torch.nn.Linear(32, 4))
+    >>> optimizer = BlockAdamW(model)
+    >>> for _ in range(100):
+    ...     optimizer.zero_grad()
+    ...     loss = torch.nn.functional.mse_loss(model(x), y)
+    ...     loss.backward()
+    ...     optimizer.step()
+    >>> loss.item() < 1e-2
+    True
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 3e-3,
+        betas: tuple[float, float] = (0.9, 0.5),
+        weight_decay: float = 0.0,
+        damping: float = 1e-6,
+        n_directions: int = 16,
+        nesterov: bool = True,
+        roles: Any = None,
+        adam_betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        decay_all: bool = False,
+        max_blocks: int = 1024,
+        maximize: bool = False,
+        on_nonfinite: str | None = None,
+        model: nn.Module | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "weight_decay": weight_decay,
+            "damping": damping,
+            "n_directions": n_directions,
+            "nesterov": nesterov,
+            "roles": roles,
+            "adam_betas": adam_betas,
+            "eps": eps,
+            "decay_all": decay_all,
+            "max_blocks": max_blocks,
+            "maximize": maximize,
+            "on_nonfinite": on_nonfinite,
+            "differentiable": False,
+        }
+        if model is not None and not isinstance(model, nn.Module):
+            raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
+        is_module = isinstance(params, nn.Module)
+        self._roles = Roles.of(params if is_module and model is None else model)
+        super().__init__(params.named_parameters() if is_module else params, defaults)
+        if isinstance(roles, dict):
+            names = map(self._names_of, self.param_groups)
+            check_keys(roles, [*names, *self._roles.groups_of_names()], "roles")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, or take what `load_state_dict` has read."""
+        super().__setstate__(state)
+        self.__dict__.setdefault("_roles", Roles.of(None))
+
+    def _names_of(self, group: dict[str, Any]) -> list[str | None]:
+        return self._roles.names_of(group["params"], group.get("param_names"))
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters with its own options.
+
+        Parameters
+        ----------
+        param_group : dict
+            ``params``, and any of the optimizer's options.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is complex.
+        ValueError
+            If an option is out of range, or does not fit the parameters. Nothing is added then.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from blockmat.optim.torch import BlockAdamW
+        >>> a, b = torch.nn.Linear(4, 3), torch.nn.Linear(3, 2)
+        >>> optimizer = BlockAdamW(a.parameters())
+        >>> optimizer.add_param_group({"params": b.parameters(), "lr": 1e-3})
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.003, 0.001]
+        """
+        wanted = param_group.get("roles") if isinstance(param_group, dict) else None
+        super().add_param_group(param_group)
+        group = self.param_groups.pop()
+        names = self._names_of(group)
+        _check_options(group)
+        if isinstance(wanted, dict):
+            check_keys(wanted, [names, *self._roles.groups_of_names()], "roles")
+        for p in group["params"]:
+            if p.is_complex():
+                raise DtypeError(f"a parameter has dtype {p.dtype}; expected real numbers")
+            parameter_of(p)
+        group["n_matrices"] = resolve_roles(group["params"], names, group.pop("roles"), self._roles)
+        group["shapes"] = [list(p.shape) for p in group["params"]]
+        self.param_groups.append(group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state.
+
+        Parameters
+        ----------
+        state_dict : dict
+            What ``state_dict`` returned. Its options and roles replace those of this optimizer, and
+            its tensors are copied.
+
+        Raises
+        ------
+        ValueError
+            If the state is of another optimizer or of parameters of other shapes, or if part of
+            it is missing. Nothing has changed then.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from blockmat.optim.torch import BlockAdamW
+        >>> p = torch.nn.Parameter(torch.ones(2, 3))
+        >>> saved = BlockAdamW([p], lr=0.5).state_dict()
+        >>> optimizer = BlockAdamW([p])
+        >>> optimizer.load_state_dict(saved)
+        >>> optimizer.param_groups[0]["lr"]
+        0.5
+        """
+        loaded: dict[Tensor, dict[str, Any]] = {}
+
+        def read(_: Optimizer, final: dict[str, Any]) -> None:
+            loaded.update(_fitting_states(final, self.param_groups))
+
+        hook = self.register_load_state_dict_pre_hook(read)
+        try:
+            super().load_state_dict(with_integer_keys(state_dict))
+        finally:
+            hook.remove()
+        for p, state in loaded.items():  # the base class has cast them to the parameter's dtype
+            self.state[p] = copied_for(p, state)
+
+    def state_bytes(self) -> int:
+        """Return the memory of all running means on this rank.
+
+        Returns
+        -------
+        int
+            Bytes; 0 before the first step.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from blockmat.optim.torch import BlockAdamW
+        >>> p = torch.nn.Parameter(torch.ones(4, 100))
+        >>> optimizer = BlockAdamW([p])
+        >>> p.grad = torch.randn(4, 100)
+        >>> optimizer.step()
+        >>> optimizer.state_bytes() == 4 * (4 * 100 + 4**2 + 100 + 100 * 1 + 1 + 1 + 1)
+        True
+        """
+        return sum(local(t).nbytes for t in tensors_in(self.state))
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one step.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the loss and its gradients again.
+
+        Returns
+        -------
+        object
+            What the closure returned.
+
+        Raises
+        ------
+        TypeError
+            If a gradient is sparse.
+        NonFiniteError
+            If a gradient contains NaN or infinity. Nothing has changed then.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from blockmat.optim.torch import BlockAdamW
+        >>> p = torch.nn.Parameter(torch.ones(3))
+        >>> p.sum().backward()
+        >>> BlockAdamW([p], lr=0.01).step()
+        >>> p.detach()
+        tensor([0.9500, 0.9500, 0.9500])
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self.update()
+        return loss
+
+    def update(self) -> None:
+        """Make a step from the present gradients, without hooks; `torch.compile` takes it whole."""
+        plans = [plan for group in self.param_groups if (plan := _Plan.of(group)).params]
+        counts = _finite(plans)
+        if counts is None:
+            return
+        for group, params, n_matrices, gradients in plans:
+            if isinstance(counts, Tensor):
+                gradients = [torch.where(counts.to(g.device) > 0, g, 0) for g in gradients]
+            alike: dict[Any, list[int]] = {}
+            for i, (p, n, g) in enumerate(zip(params, n_matrices, gradients, strict=True)):
+                alike.setdefault(
+                    (n, tuple(p.whole.shape), g.dtype, g.device) if n else (0, g.device), []
+                ).append(i)
+            for (n, *_), places in alike.items():
+                chosen = [params[i] for i in places], [gradients[i] for i in places]
+                own = counts.to(chosen[1][0].device) if isinstance(counts, Tensor) else counts
+                if n:
+                    layout = StackLayout(chosen[0][0].whole.shape, n, group["max_blocks"])
+                    step_of_weights(group, layout, *chosen, self.state, own)
+                else:
+                    step_of_others(group, *chosen, self.state, own)
+
+
+class _Plan(NamedTuple):
+    """The parameters of a group that have a gradient."""
+
+    group: dict[str, Any]
+    params: list[Parameter]
+    n_matrices: list[int]
+    gradients: list[Tensor]
+
+    @classmethod
+    def of(cls, group: dict[str, Any]) -> "_Plan":
+        """Read the gradients; change nothing."""
+        pairs = zip(group["params"], group["n_matrices"], strict=True)
+        chosen = [(parameter_of(p), n) for p, n in pairs if p.grad is not None]
+        params = [p for p, _ in chosen]
+        gradients = [_gradient_of(p, group["maximize"]) for p in params]
+        return cls(group, params, [n for _, n in chosen], gradients)
+
+
+def _gradient_of(p: Parameter, maximize: bool) -> Tensor:
+    """Return what to descend along on this rank, in at least single precision."""
+    g = p.own_gradient
+    if g.layout != torch.strided:
+        raise DtypeError(f"a gradient of shape {tuple(g.shape)} is sparse; expected a dense one")
+    if g.dtype in (torch.float16, torch.bfloat16):
+        g = g.float()
+    return -g if maximize else g
+
+
+def _finite(plans: list[_Plan]) -> Tensor | float | None:
+    """Return 1 if all gradients are finite and None if not, or raise `NonFiniteError`.
+
+    Return a tensor, 1 or 0, if asking would wait for a device.
+    """
+    flags = []
+    for _, params, _, gradients in plans:
+        ranks = ranks_of_all(p.ranks for p in params)
+        norms = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients])
+        flags.append(torch.isfinite(ranks.add_up(norms)).all())
+    wishes = {group["on_nonfinite"] for group, *_ in plans}
+    on_host = all(flag.device.type == "cpu" for flag in flags)
+    if flags and (torch.compiler.is_compiling() or not (on_host or "raise" in wishes)):
+        return torch.stack([flag.to(flags[0].device) for flag in flags]).all().float()
+    if all(bool(flag) for flag in flags):
+        return 1.0
+    if "skip" not in wishes:
+        raise NonFiniteError("a gradient contains NaN or infinity; expected finite numbers")
+    return None
+
+
+def _check_options(group: dict[str, Any]) -> None:
+    """Raise `ValueError` at the first option of a group that is out of range."""
+    lr = group["lr"]
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError(f"Tensor lr must be 1-element; it has shape {tuple(lr.shape)}")
+    for name, holds, expected in (
+        ("lr", lambda x: 0 <= float(x) < float("inf"), "a finite number of at least 0"),
+        ("betas", _are_betas, "two numbers from 0 to below 1"),
+        ("adam_betas", _are_betas, "two numbers from 0 to below 1"),
+        ("weight_decay", lambda x: 0 <= x < float("inf"), "a finite number of at least 0"),
+        ("damping", lambda x: 0 < x < float("inf"), "a finite number above 0"),
+        ("eps", lambda x: 0 <= x < float("inf"), "a finite number of at least 0"),
+        ("n_directions", lambda x: x == int(x) >= 0, "an integer of at least 0"),
+        ("max_blocks", lambda x: x == int(x) >= 1, "an integer of at least 1"),
+        ("on_nonfinite", lambda x: x in (None, "raise", "skip"), 'None, "raise" or "skip"'),
+    ):
+        if not holds(group[name]):
+            raise ValueError(f"{name} is {group[name]!r}; expected {expected}")
+
+
+def _are_betas(betas: Any) -> bool:
+    return len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
+
+
+def _fitting_states(
+    state_dict: dict[str, Any], groups: list[dict[str, Any]]
+) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+    """Yield each parameter that has a saved state, with that state.
+
+    Raise `ValueError` where the state does not fit the parameter.
+    """
+    for saved, group in zip(state_dict["param_groups"], groups, strict=False):
+        if "n_matrices" not in saved:
+            raise ValueError("state_dict is of another optimizer; expected one of BlockAdamW")
+        for place, (i, p) in enumerate(zip(saved["params"], group["params"], strict=False)):
+            if tuple(saved["shapes"][place]) != tuple(p.shape):
+                raise ValueError(
+                    f"state_dict is of a parameter of shape {tuple(saved['shapes'][place])}; expected "
+                    f"{tuple(p.shape)}"
+                )
+            state = state_dict["state"].get(i)
+            if state is not None:
+                check_shapes(state, _expected_shapes(saved, place, p), p)
+                yield p, state
+
+
+def _expected_shapes(saved: dict[str, Any], place: int, p: Tensor) -> dict[str, Any]:
+    n_matrices, shape = saved["n_matrices"][place], tuple(p.shape)
+    if not n_matrices:
+        return dict.fromkeys(LIKE_PARAMETER, shape) | {"step": ()}
+    layout = StackLayout(shape, n_matrices, saved["max_blocks"])
+    return shapes(layout, saved["n_directions"]) | {"momentum": shape}

@@ -1,0 +1,55 @@
+"""Which parameters `BlockAdamW` whitens, and which get Adam."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from blockmat.optim.torch.blocks import Roles, wanted_of
+
+ADAM, MATRIX = "adam", "matrix"
+_FUSED = ("qkv", "c_attn", "in_proj", "query_key_value")  # usual names of stacked q, k and v
+
+
+def resolve_roles(
+    params: list[Tensor], names: Sequence[str | None], wanted: Any, roles: Roles
+) -> list[int]:
+    """Return for each parameter of a group how many matrices its rows are, or 0 for Adam."""
+    chosen = wanted_of(wanted, params, names, default=None)
+    return [
+        _n_groups(role, p, name, i, roles)
+        for i, (role, p, name) in enumerate(zip(chosen, params, names, strict=True))
+    ]
+
+
+def _n_groups(role: Any, p: Tensor, name: str | None, place: int, roles: Roles) -> int:
+    label = name or f"parameter {place}"
+    is_matrix = p.ndim >= 2 and p.numel() > 0
+    if role is None:
+        return _by_default(p, name, roles) if is_matrix else 0
+    if role == ADAM:
+        return 0
+    n_groups = 1 if role == MATRIX else role
+    if isinstance(n_groups, bool) or not isinstance(n_groups, int) or n_groups < 1:
+        raise ValueError(
+            f"roles of {label} is {role!r}; expected {ADAM!r}, {MATRIX!r}, or the number of matrices "
+            f"that its rows are"
+        )
+    if not is_matrix:
+        raise ValueError(
+            f"roles of {label} is {role!r}, and its shape is {tuple(p.shape)}; expected {ADAM!r} for "
+            f"a parameter that is no matrix"
+        )
+    if p.shape[0] % n_groups:
+        raise ValueError(f"roles of {label} is {role!r}; expected a divisor of its {len(p)} rows")
+    return n_groups
+
+
+def _by_default(p: Tensor, name: str | None, roles: Roles) -> int:
+    if id(p) in roles.embeddings or id(p) in roles.outputs:
+        return 0
+    rows, columns = len(p), p.numel() // len(p)
+    if min(rows, columns) == 1:
+        return 0
+    is_fused = name is not None and any(part in name for part in _FUSED)
+    return 3 if is_fused and rows == 3 * columns else 1

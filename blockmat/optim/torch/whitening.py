@@ -1,0 +1,71 @@
+"""The step of BlockAdamW for a stack of weights: momentum, whitened by a running second moment.
+
+A weight is a matrix U (k, m) with its shorter side first; equal shapes are a stack (B, k, m). The
+second moment of its entries is taken as ``S (D (x) W) S``: a core D (k, k) between the rows, S =
+``diag(s)^(1/2)`` on the columns, and W of `directions` (:ref:`theory-momentum`).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from blockmat.optim.torch.directions import Directions, treat
+from blockmat.optim.torch.roots import inverse_root
+
+
+class SecondMoment(NamedTuple):
+    """Running means: the core D (B, k, k), the scales s (B, m), and the directions."""
+
+    core: Tensor
+    scales: Tensor
+    directions: Directions
+
+    @classmethod
+    def zeros(cls, n: int, k: int, m: int, r: int, like: Tensor) -> "SecondMoment":
+        """Return the moments before the first step, with arbitrary orthonormal directions."""
+        places = torch.arange(1.0, m + 1, dtype=torch.float64)
+        waves = torch.cos(torch.outer((places - 0.5) * (torch.pi / m), torch.arange(1.0, r + 1)))
+        vectors = torch.linalg.qr(waves)[0].to(like).expand(n, m, r)
+        directions = Directions(vectors.clone(), like.new_zeros(n, r), like.new_zeros(n))
+        return cls(like.new_zeros(n, k, k), like.new_zeros(n, m), directions)
+
+    @classmethod
+    def of(cls, tensors: "list[Tensor]") -> "SecondMoment":
+        """Return the moments from what `tensors` returned."""
+        core, scales, *directions = tensors
+        return cls(core, scales, Directions(*directions))
+
+    def tensors(self) -> "list[Tensor]":
+        """Return the core, the scales, the directions, their variances and that of the rest."""
+        return [self.core, self.scales, *self.directions]
+
+
+def whiten(
+    u: Tensor, old: SecondMoment, steps: Tensor, beta: float, damping: float
+) -> tuple[Tensor, SecondMoment]:
+    """Return weights U (B, k, m) whitened, so that ``H H^T`` is about ``m I``, and the new moments.
+
+    `steps` (B,) counts the steps with this one. The core and the scales are those of maximum
+    likelihood, each given the other: the core is the mean of ``X X^T / m`` for X with scaled
+    columns, and the scales that of the squares of the columns of ``D^(-1/2) U``.
+    """
+    m = u.shape[-1]
+    x = u * inverse_scales(old.scales, damping).unsqueeze(-2)
+    core = torch.baddbmm(old.core, x, x.mT, beta=beta, alpha=(1 - beta) / m)
+    weight = (1 - beta**steps).view(-1, 1, 1)  # of the sum so far
+    h = inverse_root(core / weight, damping) @ u
+    scales = torch.lerp(h.square().mean(-2), old.scales, beta)
+    h = h * inverse_scales(scales, damping).unsqueeze(-2)
+    directions = old.directions
+    if directions.variances.shape[-1]:
+        h, directions = treat(h, directions)
+    return h, SecondMoment(core, scales, directions)
+
+
+def inverse_scales(scales: Tensor, damping: float) -> Tensor:
+    """Return the inverse roots of scales (B, m) relative to their mean; 1 before the first step."""
+    mean = scales.mean(-1, keepdim=True)
+    relative = torch.where(mean > 0, scales / mean, 1)
+    damped: Tensor = relative + damping * relative.amax(-1, keepdim=True)
+    return damped.rsqrt()
