@@ -353,8 +353,9 @@ def _finite(plans: list[_Plan]) -> Tensor | float | None:
     flags = []
     for _, params, _, gradients in plans:
         ranks = ranks_of_all(p.ranks for p in params)
-        norms = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients])
-        flags.append(torch.isfinite(ranks.add_up(norms)).all())
+        norms = torch._foreach_norm(gradients)  # infinite too if squares overflow
+        bad = torch.stack([torch.isfinite(norm).logical_not() for norm in norms])
+        flags.append(ranks.add_up(bad.any().float()) == 0)
     wishes = {group["on_nonfinite"] for group, *_ in plans}
     on_host = all(flag.device.type == "cpu" for flag in flags)
     if flags and (torch.compiler.is_compiling() or not (on_host or "raise" in wishes)):
@@ -387,7 +388,9 @@ def _check_options(group: dict[str, Any]) -> None:
 
 
 def _are_betas(betas: Any) -> bool:
-    return len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
+    return (
+        isinstance(betas, tuple | list) and len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
+    )
 
 
 def _fitting_states(

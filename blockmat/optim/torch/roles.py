@@ -8,7 +8,6 @@ from torch import Tensor
 from blockmat.optim.torch.blocks import Roles, wanted_of
 
 ADAM, MATRIX = "adam", "matrix"
-_FUSED = ("qkv", "c_attn", "in_proj", "query_key_value")  # usual names of stacked q, k and v
 
 
 def resolve_roles(
@@ -26,7 +25,8 @@ def _n_groups(role: Any, p: Tensor, name: str | None, place: int, roles: Roles) 
     label = name or f"parameter {place}"
     is_matrix = p.ndim >= 2 and p.numel() > 0
     if role is None:
-        return _by_default(p, name, roles) if is_matrix else 0
+        is_outer = id(p) in roles.embeddings or id(p) in roles.outputs
+        return int(is_matrix and not is_outer and min(len(p), p.numel() // len(p)) > 1)
     if role == ADAM:
         return 0
     n_groups = 1 if role == MATRIX else role
@@ -43,13 +43,3 @@ def _n_groups(role: Any, p: Tensor, name: str | None, place: int, roles: Roles) 
     if p.shape[0] % n_groups:
         raise ValueError(f"roles of {label} is {role!r}; expected a divisor of its {len(p)} rows")
     return n_groups
-
-
-def _by_default(p: Tensor, name: str | None, roles: Roles) -> int:
-    if id(p) in roles.embeddings or id(p) in roles.outputs:
-        return 0
-    rows, columns = len(p), p.numel() // len(p)
-    if min(rows, columns) == 1:
-        return 0
-    is_fused = name is not None and any(part in name for part in _FUSED)
-    return 3 if is_fused and rows == 3 * columns else 1

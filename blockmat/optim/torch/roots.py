@@ -35,16 +35,21 @@ def inverse_root(cores: Tensor, damping: float) -> Tensor:
     norm = torch.where(norm > 0, norm, 1)
     x = unit / (norm * (1 + damping))
     _diagonal(x).add_(damping / (1 + damping))
-    y, z = x, None
-    for a, b, c in COEFFICIENTS:
-        t = y if z is None else z @ y
-        p = torch.baddbmm(t, t, t, beta=b, alpha=c)
-        _diagonal(p).add_(a)
-        z = p if z is None else p @ z
-        if (a, b, c) != COEFFICIENTS[-1]:
-            y = y @ p
+    z = _polynomial(x, *COEFFICIENTS[0])  # of the first Z, the identity
+    y = x @ z
+    for coefficients in COEFFICIENTS[1:-1]:
+        p = _polynomial(z @ y, *coefficients)
+        y, z = y @ p, p @ z
+    z = _polynomial(z @ y, *COEFFICIENTS[-1]) @ z
     factor = (largest * norm * (1 + damping)).rsqrt()
     return torch.where(largest > 0, z * factor, 0)
+
+
+def _polynomial(t: Tensor, a: float, b: float, c: float) -> Tensor:
+    """Return ``a I + b t + c t^2``."""
+    p = torch.baddbmm(t, t, t, beta=b, alpha=c)
+    _diagonal(p).add_(a)
+    return p
 
 
 def _diagonal(x: Tensor) -> Tensor:

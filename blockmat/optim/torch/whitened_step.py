@@ -38,22 +38,22 @@ def step_of_weights(
     torch._foreach_add_(momenta, gradients, alpha=1 - b1)
     ahead = momenta
     if group["nesterov"]:
-        ahead = torch._foreach_mul(momenta, b1)
+        ahead = list(torch._foreach_mul(momenta, b1))
         torch._foreach_add_(ahead, gradients, alpha=1 - b1)
     whole = [layout.stack(p.whole_of(u)) for p, u in zip(params, ahead, strict=True)]
     old = SecondMoment.of([_joined([state[name] for state in saved]) for name in MOMENTS])
-    step = torch.stack(steps).repeat_interleave(layout.n)
+    step = torch.stack(steps).to(whole[0].dtype).repeat_interleave(layout.n)
     # The momentum is a sum of gradients with weights that add up to this.
     weight = 1 - b1 ** (step + 1 if group["nesterov"] else step)
     stack = _joined(whole) / weight.view(-1, 1, 1)
     whitened, new = whiten(stack, old, step, beta, group["damping"])
     for name, value in zip(MOMENTS, new.tensors(), strict=True):
-        for state, part in zip(saved, value.split(layout.n), strict=True):
+        for state, part in zip(saved, torch.split(value, layout.n), strict=True):
             _keep(state[name], part, counts)
     if group["weight_decay"]:
         torch._foreach_mul_(own, 1 - group["lr"] * group["weight_decay"] * counts)
     rate = SPECTRAL_NORM * layout.scale * group["lr"] * counts
-    for p, part in zip(params, whitened.split(layout.n), strict=True):
+    for p, part in zip(params, torch.split(whitened, layout.n), strict=True):
         update = p.own_of(layout.parameter(part))
         if isinstance(rate, Tensor):
             p.own.sub_(update * rate)

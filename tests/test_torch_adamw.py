@@ -1,0 +1,365 @@
+"""BlockAdamW for PyTorch: the contract of torch.optim, a dense oracle, and roles of parameters."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+
+from tests.optimizer_contract import (
+    Contract,
+    assert_same,
+    assert_same_state,
+    filled,
+    small_model,
+    train,
+    values,
+)
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from blockmat.optim.torch import BlockAdamW, directions, roots, whitening  # noqa: E402
+from blockmat.optim.torch.stack import StackLayout  # noqa: E402
+
+KWARGS = {
+    "default": {},
+    "non-default lr": {"lr": 0.01},
+    "Tensor lr": {"lr": torch.tensor(0.003)},
+    "betas": {"betas": (0.8, 0.9), "adam_betas": (0.5, 0.5)},
+    "no momentum": {"betas": (0.0, 0.0), "nesterov": False},
+    "weight_decay": {"weight_decay": 0.1},
+    "decay of all": {"weight_decay": 0.1, "decay_all": True},
+    "maximize": {"maximize": True, "weight_decay": 0.1},
+    "no directions": {"n_directions": 0},
+    "adam": {"roles": "adam"},
+    "parts": {"max_blocks": 2},
+}
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.cls is not None:
+        metafunc.cls.generate(metafunc)
+
+
+class TestBlockAdamW(Contract):
+    optimizer, kwargs = BlockAdamW, KWARGS
+
+
+# The dense oracle, in double precision, from the formulas of the theory page
+
+
+def inverse_root(core, damping):
+    values, vectors = torch.linalg.eigh(core)
+    return (vectors * (values + damping * core.norm()) ** -0.5) @ vectors.T
+
+
+def relative_scales(scales, damping):
+    if not scales.any():
+        return torch.ones_like(scales)
+    relative = scales / scales.mean()
+    return (relative + damping * relative.max()) ** -0.5
+
+
+class Oracle:
+    """One matrix (k, m), k <= m."""
+
+    def __init__(self, k, m, n_directions):
+        self.momentum, self.core, self.scales = (
+            torch.zeros(k, m).double(),
+            0,
+            torch.zeros(m).double(),
+        )
+        r = min(n_directions, k // 4)
+        waves = torch.arange(m).double() + 0.5
+        waves = torch.cos(waves[:, None] * (math.pi / m) * torch.arange(1, r + 1))
+        self.V = torch.linalg.qr(waves)[0] if r else torch.zeros(m, 0).double()
+        self.variances, self.rest, self.t = torch.zeros(r).double(), 0.0, 0
+
+    def update(self, g, b1, b2, damping):
+        k, m = g.shape
+        self.t += 1
+        self.momentum = b1 * self.momentum + (1 - b1) * g
+        u = (b1 * self.momentum + (1 - b1) * g) / (1 - b1 ** (self.t + 1))
+        x = u * relative_scales(self.scales, damping)
+        self.core = b2 * self.core + (1 - b2) * x @ x.T / m
+        h = inverse_root(self.core / (1 - b2**self.t), damping) @ u
+        self.scales = b2 * self.scales + (1 - b2) * (h**2).mean(0)
+        h = h * relative_scales(self.scales, damping)
+        if self.V.shape[1] == 0:
+            return h
+        along = h @ self.V
+        variances = (along**2).mean(0)
+        rest = ((h**2).sum() / k - variances.sum()) / (m - len(variances))
+        self.variances = 0.8 * self.variances + 0.2 * variances
+        self.rest = 0.8 * self.rest + 0.2 * rest
+        new = 0.8 * self.V * self.variances + 0.2 * h.T @ along / k
+        ratio = self.rest / self.variances.clamp(min=0.1 * self.rest)
+        h = h + along * (ratio**0.5 - 1) @ self.V.T
+        q, upper = torch.linalg.qr(new)
+        self.V = q * upper.diagonal().sign()
+        return h
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("n_directions", [0, 2, 16])
+@pytest.mark.parametrize("betas", [(0.9, 0.5), (0.0, 0.0), (0.95, 0.9)])
+def test_it_equals_its_formula(exact, n_directions, betas, monkeypatch):
+    """With decompositions in place of the iteration to rounding, and with it to its error."""
+    if exact:
+        dense = lambda cores, damping: torch.stack([inverse_root(c, damping) for c in cores])  # noqa: E731
+        monkeypatch.setattr(whitening, "inverse_root", dense)
+    shapes = [(8, 20), (20, 8), (12, 12), (8, 20), (5, 40), (6, 2, 3, 3)]
+    params = [nn.Parameter(filled(s, i, torch.float64)) for i, s in enumerate(shapes)]
+    start = values(params)
+    optimizer = BlockAdamW(params, lr=1e-2, betas=betas, n_directions=n_directions)
+    oracles = [Oracle(*sorted((s[0], math.prod(s[1:]))), n_directions) for s in shapes]
+    expected = values(params)
+    for seed in range(20):
+        for i, (p, oracle) in enumerate(zip(params, oracles, strict=True)):
+            rows, columns = len(p), p.numel() // len(p)
+            g = filled(p.shape, 100 * seed + i, torch.float64).reshape(rows, columns)
+            g = g * torch.logspace(0, 2, columns)
+            p.grad = g.reshape(p.shape)
+            h = oracle.update(g if rows <= columns else g.T, *betas, 1e-6)
+            h = h if rows <= columns else h.T
+            scale = 18.0 * math.sqrt(min(1, rows / columns) / max(rows, columns))
+            expected[i] -= 1e-2 * scale * h.reshape(p.shape)
+        optimizer.step()
+    for p, e, s in zip(params, expected, start, strict=True):
+        error = (p.detach() - e).norm() / (e - s).norm()
+        # The iteration's error at each step is at most 0.005, and steps average it.
+        assert error < (1e-9 if exact else 0.005), error
+
+
+# Roots
+
+
+def test_the_iteration_is_as_accurate_as_it_says():
+    x = np.geomspace(1e-3, 1, 10_001)
+    for a, b, c in roots.COEFFICIENTS:
+        x = a * x + b * x**3 + c * x**5
+    assert 0.004 < np.abs(1 - x).max() < 0.005
+
+
+@pytest.mark.parametrize("k", [1, 2, 16, 96])
+@pytest.mark.parametrize("condition", [1.0, 1e3, 1e6, 1e9, np.inf])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_roots_whiten(k, condition, scale, dtype):
+    """``R (D + s I) R = I`` to twice the iteration's error, and the rounding of D relative to s."""
+    basis = torch.linalg.qr(filled((3, k, k), 0, torch.float64))[0]
+    w = torch.zeros(k).double()
+    w[: 1 if np.isinf(condition) else k] = 1
+    if not np.isinf(condition):
+        w = torch.logspace(0, -math.log10(condition), k).double()
+    cores = scale * (basis * w) @ basis.mT
+    root = roots.inverse_root(cores.to(dtype), 1e-6).double()
+    norms = torch.linalg.matrix_norm(cores / scale, keepdim=True)
+    damped = cores / scale + 1e-6 * norms * torch.eye(k).double()
+    result = (root @ (damped * scale)) @ root
+    error = torch.linalg.matrix_norm(result - torch.eye(k).double(), 2).max()
+    assert error < 0.011 + torch.finfo(dtype).eps / 1e-6, error
+
+
+def test_the_root_of_zero_is_zero():
+    cores = torch.stack([torch.zeros(3, 3), torch.eye(3)])
+    root = roots.inverse_root(cores, 1e-6)
+    assert not root[0].any()
+    torch.testing.assert_close(root[1], torch.eye(3), rtol=0.01, atol=1e-5)
+
+
+# Directions
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("condition", [1, 1e2, 1e6])
+def test_directions_are_orthonormal_and_span_the_same(dtype, condition):
+    x = filled((2, 50, 6), 0, torch.float64)
+    x = torch.linalg.qr(x)[0] * torch.logspace(0, math.log10(condition), 6)
+    x = x @ torch.linalg.qr(filled((6, 6), 1, torch.float64))[0] if condition < 1e3 else x
+    v = directions.orthonormal(x.to(dtype))
+    eps = torch.finfo(dtype).eps
+    assert (v.mT @ v - torch.eye(6)).abs().max() < 100 * eps
+    outside = x - v.double() @ (v.double().mT @ x)
+    assert outside.norm() < 100 * condition * eps * x.norm()
+
+
+def test_directions_find_what_varies():
+    """A stream of whitened gradients with three strong directions of the long side."""
+    strong = torch.linalg.qr(filled((40, 3), 0))[0]
+    state = whitening.SecondMoment.zeros(1, 12, 40, 3, torch.zeros(())).directions
+    for seed in range(100):
+        h = filled((1, 12, 40), seed)
+        h = h + 5 * (h @ strong) @ strong.T
+        treated, state = directions.treat(h, state)
+    overlap = torch.linalg.svdvals(strong.T @ state.vectors[0])
+    assert overlap.min() > 0.95
+    assert 20 < state.variances.mean() < 60  # 6^2
+    assert 0.5 < state.rest < 2
+    along = (treated @ strong).square().mean()
+    assert along < 4  # 36 before
+
+
+def test_directions_survive_gradients_of_zero():
+    p = nn.Parameter(filled((8, 20)))
+    optimizer = BlockAdamW([p])
+    for seed in range(6):
+        p.grad = torch.zeros(8, 20) if seed < 4 else filled((8, 20), seed)
+        optimizer.step()
+    vectors = optimizer.state[p]["directions"][0]
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(2))
+    assert torch.isfinite(p).all()
+
+
+# Layouts and roles
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups", "most", "expected"),
+    [
+        ((6, 10), 1, 99, (1, 6, 10)),
+        ((10, 6), 1, 99, (1, 6, 10)),
+        ((12, 4), 3, 99, (3, 4, 4)),
+        ((8, 3, 5, 5), 1, 99, (1, 8, 75)),
+        ((6, 10), 1, 3, (2, 3, 10)),
+        ((10, 6), 1, 4, (2, 3, 10)),
+        ((7, 9), 1, 3, (7, 1, 9)),
+    ],
+)
+def test_layouts(shape, groups, most, expected):
+    layout = StackLayout(shape, groups, most)
+    x = filled(shape)
+    stack = layout.stack(x)
+    assert stack.shape == (layout.n, layout.k, layout.m) == expected
+    assert torch.equal(layout.parameter(stack), x)
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(7, 4)
+        self.qkv = nn.Linear(4, 12)
+        self.other = nn.MultiheadAttention(4, 2)
+        self.norm = nn.LayerNorm(4)
+        self.conv = nn.Conv1d(4, 4, 3)
+        self.thin = nn.Linear(4, 1)
+        self.head = nn.Linear(4, 7)
+
+
+def roles(optimizer):
+    group = optimizer.param_groups[0]
+    return dict(zip(group["param_names"], group["n_matrices"], strict=True))
+
+
+def test_roles_by_module_and_by_name():
+    found = roles(BlockAdamW(Attention()))
+    assert {name: n for name, n in found.items() if n} == {
+        "qkv.weight": 1, "other.in_proj_weight": 1, "other.out_proj.weight": 1, "conv.weight": 1,
+    }  # fmt: skip
+    model = Attention()
+    found = roles(
+        BlockAdamW(model, roles={"qkv.weight": 6, "conv.weight": "adam", "head.weight": "matrix"})
+    )
+    assert (found["qkv.weight"], found["conv.weight"], found["head.weight"]) == (6, 0, 1)
+    found = roles(BlockAdamW(model, roles=lambda name, p: "adam"))
+    assert not any(found.values())
+    group = [{"params": [model.qkv.weight], "roles": "adam"}, {"params": [model.embed.weight]}]
+    groups = BlockAdamW(group).param_groups
+    assert [g["n_matrices"] for g in groups] == [[0], [1]]
+    assert "roles" not in groups[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"roles": {"qkv.weigth": 3}}, "roles is for 'qkv.weigth', which no parameter is; expected 'qkv.weight'"),
+        ({"roles": {"qkv.weight": 5}}, "roles of qkv.weight is 5; expected a divisor of its 12 rows"),
+        ({"roles": {"qkv.weight": "rows"}}, "roles of qkv.weight is 'rows'; expected 'adam', 'matrix'"),
+        ({"roles": {"qkv.weight": True}}, "roles of qkv.weight is True"),
+        ({"roles": {"norm.bias": "matrix"}}, r"its shape is \(4,\); expected 'adam'"),
+        ({"lr": -1.0}, "lr is -1.0"),
+        ({"betas": (0.9, 1.0)}, "betas is"),
+        ({"betas": 0.9}, "betas is 0.9; expected two numbers"),
+        ({"damping": 0.0}, "damping is 0.0"),
+        ({"n_directions": -1}, "n_directions is -1"),
+        ({"on_nonfinite": "stop"}, "on_nonfinite is 'stop'"),
+    ],
+)  # fmt: skip
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        BlockAdamW(Attention(), **options)
+
+
+def test_a_group_that_is_refused_is_not_added():
+    model = small_model()
+    optimizer = BlockAdamW(model[0].parameters())
+    with pytest.raises(ValueError, match="damping"):
+        optimizer.add_param_group({"params": model[2].parameters(), "damping": 0})
+    assert len(optimizer.param_groups) == 1
+    optimizer.add_param_group({"params": model[2].parameters(), "lr": 0.1})
+    train(model, optimizer, 2)
+    assert len(optimizer.state) == 4
+
+
+def test_weight_decay_is_that_of_matrices():
+    for decay_all in (False, True):
+        params = [nn.Parameter(torch.ones(4, 6)), nn.Parameter(torch.ones(4))]
+        optimizer = BlockAdamW(params, lr=0.1, weight_decay=0.5, decay_all=decay_all)
+        for p in params:
+            p.grad = torch.zeros_like(p)
+        optimizer.step()
+        torch.testing.assert_close(params[0].detach(), torch.full((4, 6), 0.95))
+        torch.testing.assert_close(params[1].detach(), torch.full((4,), 0.95 if decay_all else 1.0))
+
+
+def test_every_entry_of_a_state_is_checked():
+    model = small_model()
+    optimizer, other = BlockAdamW(model), BlockAdamW(model)
+    train(model, optimizer)
+    saved = optimizer.state_dict()
+    before = copy.deepcopy(other.state_dict())
+    for i, state in saved["state"].items():
+        for name in state:
+            for wrong in (torch.zeros(99, 99), 3, None):
+                damaged = copy.deepcopy(saved)
+                damaged["state"][i][name] = wrong
+                if wrong is None:
+                    del damaged["state"][i][name]
+                with pytest.raises(ValueError, match=f"state_dict has {name}"):
+                    other.load_state_dict(damaged)
+                assert_same_state(other.state_dict(), before)
+
+
+def test_equal_shapes_step_as_one_stack():
+    """Together or alone, in one group or in two, a weight takes the same steps."""
+    results = []
+    for together in (True, False):
+        params = [nn.Parameter(filled((6, 10), i)) for i in range(3)]
+        groups = [params] if together else [[p] for p in params]
+        optimizers = [BlockAdamW(group) for group in groups]
+        for seed in range(5):
+            for i, p in enumerate(params):
+                p.grad = filled((6, 10), 10 * seed + i) if (seed + i) % 3 else None
+            for optimizer in optimizers:
+                optimizer.step()
+        results.append(values(params))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_steps_that_are_skipped_on_a_device_change_nothing():
+    """What compiled code and accelerators do, where nothing is read from the device."""
+    model = small_model()
+    optimizer = BlockAdamW(model, weight_decay=0.1, decay_all=True)
+    train(model, optimizer, 2)
+    before, state = values(model.parameters()), copy.deepcopy(optimizer.state_dict())
+    next(model.parameters()).grad[0, 0] = math.nan
+    from unittest.mock import patch
+
+    with patch("torch.compiler.is_compiling", return_value=True):
+        optimizer.step()
+    assert_same(model.parameters(), before)
+    assert_same_state(optimizer.state_dict(), state)
+    train(model, optimizer, 1)
+    assert not torch.equal(next(model.parameters()), before[0])
