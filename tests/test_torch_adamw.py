@@ -55,9 +55,7 @@ def inverse_root(core, damping):
 
 
 def relative_scales(scales, damping):
-    if not scales.any():
-        return torch.ones_like(scales)
-    relative = scales / scales.mean()
+    relative = scales / scales.mean() if scales.any() else torch.ones_like(scales)
     return (relative + damping * relative.max()) ** -0.5
 
 
