@@ -18,6 +18,7 @@ from tests.optimizer_contract import (
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
+from torch._dynamo.testing import CompileCounter  # noqa: E402
 
 from blockmat.optim.torch import BlockAdamW, directions, roots, whitening  # noqa: E402
 from blockmat.optim.torch.stack import StackLayout  # noqa: E402
@@ -93,7 +94,9 @@ class Oracle:
         self.rest = 0.8 * self.rest + 0.2 * rest
         new = 0.8 * self.V * self.variances + 0.2 * h.T @ along / k
         ratio = self.rest / self.variances.clamp(min=0.1 * self.rest)
+        length = h.norm()
         h = h + along * (ratio**0.5 - 1) @ self.V.T
+        h = h * (length / h.norm())
         q, upper = torch.linalg.qr(new)
         self.V = q * upper.diagonal().sign()
         return h
@@ -361,3 +364,54 @@ def test_steps_that_are_skipped_on_a_device_change_nothing():
     assert_same_state(optimizer.state_dict(), state)
     train(model, optimizer, 1)
     assert not torch.equal(next(model.parameters()), before[0])
+
+
+@pytest.mark.parametrize("lr", [3e-3, torch.tensor(3e-3)])
+def test_a_step_compiles_as_one_graph(lr):
+    """Also the first one, which makes the state; a new rate in a tensor compiles nothing again."""
+    results = []
+    for compiled in (False, True):
+        model = nn.Sequential(
+            nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3)
+        )
+        for i, p in enumerate(model.parameters()):
+            p.data = 0.3 * filled(p.shape, i)
+        optimizer = BlockAdamW(model, lr=lr, weight_decay=0.1)
+        update = optimizer.update
+        counted = CompileCounter()
+        if compiled:
+            torch._dynamo.reset()
+            update = torch.compile(update, backend=counted, fullgraph=True)
+        for seed in range(5):
+            optimizer.zero_grad()
+            model(filled((8, 6), seed)).square().mean().backward()
+            update()
+            if isinstance(lr, torch.Tensor):
+                optimizer.param_groups[0]["lr"].mul_(0.9)
+        results.append(values(model.parameters()))
+        if isinstance(lr, torch.Tensor):
+            lr.fill_(3e-3)
+    assert counted.frame_count <= 2  # the first step, and all others
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_step_makes_no_tensor_a_number():
+    """Nothing in a step waits for a device, on which reading a number does."""
+    model = small_model()
+    optimizer = BlockAdamW(model)
+    train(model, optimizer, 1)
+    from unittest.mock import patch
+
+    def refuse(*args):
+        raise AssertionError("a tensor was read")
+
+    with (
+        patch("torch.compiler.is_compiling", return_value=True),
+        patch.object(torch.Tensor, "item", refuse),
+        patch.object(torch.Tensor, "__bool__", refuse),
+        patch.object(torch.Tensor, "__float__", refuse),
+        patch.object(torch.Tensor, "__int__", refuse),
+        patch.object(torch.Tensor, "tolist", refuse),
+    ):
+        optimizer.update()

@@ -255,7 +255,6 @@ class BlockAdamW(Optimizer):
         """
         return sum(local(t).nbytes for t in tensors_in(self.state))
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step.
 
@@ -293,9 +292,11 @@ class BlockAdamW(Optimizer):
         self.update()
         return loss
 
+    @torch.no_grad()
     def update(self) -> None:
         """Make a step from the present gradients, without hooks; `torch.compile` takes it whole."""
-        plans = [plan for group in self.param_groups if (plan := _Plan.of(group)).params]
+        plans = [_Plan.of(group) for group in self.param_groups]
+        plans = [plan for plan in plans if plan.params]
         counts = _finite(plans)
         if counts is None:
             return

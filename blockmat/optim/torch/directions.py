@@ -25,7 +25,7 @@ class Directions(NamedTuple):
 
 
 def treat(h: Tensor, old: Directions) -> tuple[Tensor, Directions]:
-    """Divide whitened gradients H (B, k, m) by the root of that matrix, relative to s.
+    """Divide whitened gradients H (B, k, m) by the root of that matrix, and keep their norms.
 
     Return also the directions after one step of subspace iteration.
     """
@@ -33,14 +33,18 @@ def treat(h: Tensor, old: Directions) -> tuple[Tensor, Directions]:
     r = old.variances.shape[-1]
     vectors = old.vectors
     along = h @ vectors
-    variances = along.square().mean(-2)
-    beyond = h.square().sum((-2, -1)) / k - variances.sum(-1)
-    variances = torch.lerp(variances, old.variances, _KEPT)
-    rest = torch.lerp(beyond.clamp(min=0) / max(m - r, 1), old.rest, _KEPT)
+    present = along.square().mean(-2)
+    total = h.square().sum((-2, -1)) / k
+    beyond = (total - present.sum(-1)).clamp(min=0)
+    variances = torch.lerp(present, old.variances, _KEPT)
+    rest = torch.lerp(beyond / max(m - r, 1), old.rest, _KEPT)
     smallest = _SMALLEST * rest.unsqueeze(-1)
     ratio = rest.unsqueeze(-1) / torch.maximum(variances, smallest)
-    factors = torch.where(smallest > 0, ratio, 1).sqrt()
-    treated = torch.baddbmm(h, along * (factors - 1).unsqueeze(-2), vectors.mT)
+    squared_factors = torch.where(smallest > 0, ratio, 1)
+    new_total = beyond + (present * squared_factors).sum(-1)
+    length = torch.where(new_total > 0, total / new_total, 1).sqrt().view(-1, 1, 1)
+    change = along * (squared_factors.sqrt() - 1).unsqueeze(-2)
+    treated = torch.baddbmm(h, change, vectors.mT) * length
     moved = torch.baddbmm(
         vectors * (_KEPT * variances + _TINY).unsqueeze(-2), h.mT, along, alpha=(1 - _KEPT) / k
     )
