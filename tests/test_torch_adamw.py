@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch._dynamo.testing import CompileCounter  # noqa: E402
 
-from blockmat.optim.torch import BlockAdamW, directions, roots, whitening  # noqa: E402
+from blockmat.optim.torch import BlockAdamW, directions, roots, whitened_step, whitening  # noqa: E402
 from blockmat.optim.torch.stack import StackLayout  # noqa: E402
 
 KWARGS = {
@@ -109,7 +109,7 @@ def test_it_equals_its_formula(exact, n_directions, betas, monkeypatch):
     """With decompositions in place of the iteration to rounding, and with it to its error."""
     if exact:
         dense = lambda cores, damping: torch.stack([inverse_root(c, damping) for c in cores])  # noqa: E731
-        monkeypatch.setattr(whitening, "inverse_root", dense)
+        monkeypatch.setattr(whitened_step, "inverse_root", dense)
     shapes = [(8, 20), (20, 8), (12, 12), (8, 20), (5, 40), (6, 2, 3, 3)]
     params = [nn.Parameter(filled(s, i, torch.float64)) for i, s in enumerate(shapes)]
     start = values(params)

@@ -16,7 +16,7 @@ from blockmat.optim.torch.ranks import ranks_of_all
 from blockmat.optim.torch.roles import resolve_roles
 from blockmat.optim.torch.stack import StackLayout
 from blockmat.optim.torch.weight import Parameter
-from blockmat.optim.torch.whitened_step import shapes, step_of_weights
+from blockmat.optim.torch.whitened_step import Weight, shapes, step_of_weights
 
 
 class BlockAdamW(Optimizer):
@@ -301,21 +301,30 @@ class BlockAdamW(Optimizer):
         if counts is None:
             return
         for group, params, n_matrices, gradients in plans:
-            if isinstance(counts, Tensor):
-                gradients = [torch.where(counts.to(g.device) > 0, g, 0) for g in gradients]
-            alike: dict[Any, list[int]] = {}
-            for i, (p, n, g) in enumerate(zip(params, n_matrices, gradients, strict=True)):
-                alike.setdefault(
-                    (n, tuple(p.whole.shape), g.dtype, g.device) if n else (0, g.device), []
-                ).append(i)
-            for (n, *_), places in alike.items():
-                chosen = [params[i] for i in places], [gradients[i] for i in places]
-                own = counts.to(chosen[1][0].device) if isinstance(counts, Tensor) else counts
-                if n:
-                    layout = StackLayout(chosen[0][0].whole.shape, n, group["max_blocks"])
-                    step_of_weights(group, layout, *chosen, self.state, own)
-                else:
+            by_device: dict[torch.device, list[int]] = {}
+            for i, g in enumerate(gradients):
+                by_device.setdefault(g.device, []).append(i)
+            for device, places in by_device.items():
+                own = counts
+                if isinstance(counts, Tensor):
+                    own = counts.to(device)
+                    for i in places:
+                        gradients[i] = torch.where(own > 0, gradients[i], 0)
+                others = [i for i in places if not n_matrices[i]]
+                if others:
+                    chosen = [params[i] for i in others], [gradients[i] for i in others]
                     step_of_others(group, *chosen, self.state, own)
+                weights = [
+                    Weight(
+                        params[i],
+                        gradients[i],
+                        StackLayout(params[i].whole.shape, n_matrices[i], group["max_blocks"]),
+                    )
+                    for i in places
+                    if n_matrices[i]
+                ]
+                if weights:
+                    step_of_weights(group, weights, self.state, own)
 
 
 class _Plan(NamedTuple):

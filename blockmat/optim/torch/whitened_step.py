@@ -1,64 +1,72 @@
-"""One step of a stack of weights with equal shapes: momentum, whitened by its second moment."""
+"""One step of the weights of a group: momentum, whitened by its second moment.
 
-from typing import Any
+Matrices of equal shapes are one stack, and the cores of all stacks with the same k have one root.
+"""
+
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from blockmat.optim.torch.roots import inverse_root
 from blockmat.optim.torch.stack import StackLayout
 from blockmat.optim.torch.weight import Parameter
-from blockmat.optim.torch.whitening import SecondMoment, whiten
+from blockmat.optim.torch.whitening import SecondMoment, added, whiten
 
 SPECTRAL_NORM = 18.0  # of an update, per unit of the rate (:ref:`theory-momentum`)
 MOMENTS = ("core", "scales", "directions", "variances", "rest")
 
 
+class Weight(NamedTuple):
+    """A weight with its gradient on this rank, and its layout."""
+
+    parameter: Parameter
+    gradient: Tensor
+    layout: StackLayout
+
+
+class _Stack(NamedTuple):
+    """Weights with equal k and m: their momenta U (B, k, m), moments, and numbers of steps (B,)."""
+
+    places: list[int]
+    sizes: list[int]
+    momenta: Tensor
+    moments: SecondMoment
+    steps: Tensor
+
+
 def step_of_weights(
-    group: dict[str, Any],
-    layout: StackLayout,
-    params: list[Parameter],
-    gradients: list[Tensor],
-    states: Any,
-    counts: Tensor | float,
+    group: dict[str, Any], weights: list[Weight], states: Any, counts: Tensor | float
 ) -> None:
-    """Make a step of weights that are alike.
+    """Make a step of weights on one device.
 
     `counts` is 1, or 0 if nothing must change; then the gradients are zero.
     """
-    b1, beta = group["betas"]
-    own = [p.own for p in params]
-    saved = [states[p.whole] for p in params]
-    for p, g, state in zip(params, gradients, saved, strict=True):
-        if not state:
-            state.update(_zeros(group, layout, p, g))
-    momenta = [p.local(state["momentum"]) for p, state in zip(params, saved, strict=True)]
-    steps = [state["step"] for state in saved]
-    torch._foreach_add_(steps, counts)
-    torch._foreach_mul_(momenta, 1 - (1 - b1) * counts)
-    torch._foreach_add_(momenta, gradients, alpha=1 - b1)
-    ahead = momenta
-    if group["nesterov"]:
-        ahead = list(torch._foreach_mul(momenta, b1))
-        torch._foreach_add_(ahead, gradients, alpha=1 - b1)
-    whole = [layout.stack(p.whole_of(u)) for p, u in zip(params, ahead, strict=True)]
-    old = SecondMoment.of([_joined([state[name] for state in saved]) for name in MOMENTS])
-    step = torch.stack(steps).to(whole[0].dtype).repeat_interleave(layout.n)
-    # The momentum is a sum of gradients with weights that add up to this.
-    weight = 1 - b1 ** (step + 1 if group["nesterov"] else step)
-    stack = _joined(whole) / weight.view(-1, 1, 1)
-    whitened, new = whiten(stack, old, step, beta, group["damping"])
-    for name, value in zip(MOMENTS, new.tensors(), strict=True):
-        for state, part in zip(saved, torch.split(value, layout.n), strict=True):
-            _keep(state[name], part, counts)
+    saved = [_initialized(states[w.parameter.whole], group, w) for w in weights]
+    ahead = _momenta(group, weights, saved, counts)
+    alike: dict[Any, list[int]] = {}
+    for i, w in enumerate(weights):
+        alike.setdefault((w.layout.k, w.layout.m, w.gradient.dtype), []).append(i)
+    stacks = [_stack(group, places, weights, saved, ahead) for places in alike.values()]
+    beta, damping = group["betas"][1], group["damping"]
+    cores = [added(s.momenta, s.moments, beta, damping) for s in stacks]
+    roots = _roots(cores, stacks, beta, damping)
+    own = [w.parameter.own for w in weights]
     if group["weight_decay"]:
         torch._foreach_mul_(own, 1 - group["lr"] * group["weight_decay"] * counts)
-    rate = SPECTRAL_NORM * layout.scale * group["lr"] * counts
-    for p, part in zip(params, torch.split(whitened, layout.n), strict=True):
-        update = p.own_of(layout.parameter(part))
-        if isinstance(rate, Tensor):
-            p.own.sub_(update * rate)
-        else:
-            p.own.add_(update, alpha=-rate)
+    for stack, core, root in zip(stacks, cores, roots, strict=True):
+        whitened, new = whiten(stack.momenta, root, core, stack.moments, beta, damping)
+        for name, value in zip(MOMENTS, new.tensors(), strict=True):
+            for i, part in zip(stack.places, torch.split(value, stack.sizes), strict=True):
+                _keep(saved[i][name], part, counts)
+        for i, part in zip(stack.places, torch.split(whitened, stack.sizes), strict=True):
+            layout = weights[i].layout
+            update = weights[i].parameter.own_of(layout.parameter(part))
+            rate = SPECTRAL_NORM * layout.scale * group["lr"] * counts
+            if isinstance(rate, Tensor):
+                own[i].sub_(update * rate)
+            else:
+                own[i].add_(update, alpha=-rate)
 
 
 def shapes(layout: StackLayout, n_directions: int) -> dict[str, tuple[int, ...]]:
@@ -74,13 +82,72 @@ def rank(layout: StackLayout, n_directions: int) -> int:
     return min(n_directions, layout.k // 4)
 
 
-def _zeros(group: dict[str, Any], layout: StackLayout, p: Parameter, g: Tensor) -> dict[str, Any]:
-    r = rank(layout, group["n_directions"])
-    zero = SecondMoment.zeros(layout.n, layout.k, layout.m, r, g)
-    state: dict[str, Any] = dict(zip(MOMENTS, zero.tensors(), strict=True))
-    state["step"] = torch.zeros((), device=g.device)
-    state["momentum"] = p.wrapped(torch.zeros(g.shape, dtype=g.dtype, device=g.device))
+def _initialized(state: dict[str, Any], group: dict[str, Any], w: Weight) -> dict[str, Any]:
+    if not state:
+        g, layout = w.gradient, w.layout
+        r = rank(layout, group["n_directions"])
+        zero = SecondMoment.zeros(layout.n, layout.k, layout.m, r, g)
+        state.update(zip(MOMENTS, zero.tensors(), strict=True))
+        state["step"] = torch.zeros((), device=g.device)
+        zeros = torch.zeros(g.shape, dtype=g.dtype, device=g.device)
+        state["momentum"] = w.parameter.wrapped(zeros)
     return state
+
+
+def _momenta(
+    group: dict[str, Any],
+    weights: list[Weight],
+    saved: list[dict[str, Any]],
+    counts: Tensor | float,
+) -> list[Tensor]:
+    """Add the gradients to the running means, and return what is whitened, on this rank."""
+    b1 = group["betas"][0]
+    gradients = [w.gradient for w in weights]
+    means = [w.parameter.local(s["momentum"]) for w, s in zip(weights, saved, strict=True)]
+    torch._foreach_add_([state["step"] for state in saved], counts)
+    torch._foreach_mul_(means, 1 - (1 - b1) * counts)
+    torch._foreach_add_(means, gradients, alpha=1 - b1)
+    if not group["nesterov"]:
+        return means
+    ahead = list(torch._foreach_mul(means, b1))
+    torch._foreach_add_(ahead, gradients, alpha=1 - b1)
+    return ahead
+
+
+def _stack(
+    group: dict[str, Any],
+    places: list[int],
+    weights: list[Weight],
+    saved: list[dict[str, Any]],
+    ahead: list[Tensor],
+) -> _Stack:
+    """Return weights with equal k and m as one stack."""
+    layouts = [weights[i].layout for i in places]
+    parts = [
+        layout.stack(weights[i].parameter.whole_of(ahead[i]))
+        for i, layout in zip(places, layouts, strict=True)
+    ]
+    moments = SecondMoment.of([_joined([saved[i][name] for i in places]) for name in MOMENTS])
+    sizes = [layout.n for layout in layouts]
+    steps = torch.cat([saved[i]["step"].expand(n) for i, n in zip(places, sizes, strict=True)])
+    steps = steps.to(parts[0].dtype)
+    # A momentum is a sum of gradients with weights that add up to this.
+    weight = 1 - group["betas"][0] ** (steps + 1 if group["nesterov"] else steps)
+    return _Stack(places, sizes, _joined(parts) / weight.view(-1, 1, 1), moments, steps)
+
+
+def _roots(cores: list[Tensor], stacks: list[_Stack], beta: float, damping: float) -> list[Tensor]:
+    """Return the damped inverse roots of the cores, with one call for all of equal size."""
+    means = [c / (1 - beta**s.steps).view(-1, 1, 1) for c, s in zip(cores, stacks, strict=True)]
+    alike: dict[Any, list[int]] = {}
+    for i, core in enumerate(cores):
+        alike.setdefault((core.shape[-1], core.dtype), []).append(i)
+    roots: dict[int, Tensor] = {}
+    for places in alike.values():
+        together = inverse_root(_joined([means[i] for i in places]), damping)
+        parts = torch.split(together, [len(means[i]) for i in places])
+        roots.update(zip(places, parts, strict=True))
+    return [roots[i] for i in range(len(cores))]
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from blockmat.optim.torch.directions import Directions, treat
-from blockmat.optim.torch.roots import inverse_root
 
 
 class SecondMoment(NamedTuple):
@@ -41,20 +40,21 @@ class SecondMoment(NamedTuple):
         return [self.core, self.scales, *self.directions]
 
 
-def whiten(
-    u: Tensor, old: SecondMoment, steps: Tensor, beta: float, damping: float
-) -> tuple[Tensor, SecondMoment]:
-    """Return weights U (B, k, m) whitened, so that ``H H^T`` is about ``m I``, and the new moments.
-
-    `steps` (B,) counts the steps with this one. The core and the scales are those of maximum
-    likelihood, each given the other: the core is the mean of ``X X^T / m`` for X with scaled
-    columns, and the scales that of the squares of the columns of ``D^(-1/2) U``.
-    """
-    m = u.shape[-1]
+def added(u: Tensor, old: SecondMoment, beta: float, damping: float) -> Tensor:
+    """Return the running mean of ``X X^T / m`` with weights U (B, k, m), X being U with scaled columns."""
     x = u * inverse_scales(old.scales, damping).unsqueeze(-2)
-    core = torch.baddbmm(old.core, x, x.mT, beta=beta, alpha=(1 - beta) / m)
-    weight = (1 - beta**steps).view(-1, 1, 1)  # of the sum so far
-    h = inverse_root(core / weight, damping) @ u
+    return torch.baddbmm(old.core, x, x.mT, beta=beta, alpha=(1 - beta) / u.shape[-1])
+
+
+def whiten(
+    u: Tensor, root: Tensor, core: Tensor, old: SecondMoment, beta: float, damping: float
+) -> tuple[Tensor, SecondMoment]:
+    """Return weights U (B, k, m) whitened by the root of their core, and the new moments.
+
+    Core and scales are those of maximum likelihood, each given the other: the core is the mean of
+    ``X X^T / m``, and the scales that of the squares of the columns of ``D^(-1/2) U``.
+    """
+    h = root @ u
     scales = torch.lerp(h.square().mean(-2), old.scales, beta)
     h = h * inverse_scales(scales, damping).unsqueeze(-2)
     directions = old.directions
