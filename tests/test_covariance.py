@@ -377,7 +377,7 @@ BAD = [
     ({"n_blocks": 2.5}, samples(), TypeError, "n_blocks is 2.5; expected an integer"),
     ({"n_blocks": "all"}, samples(), ValueError, "n_blocks is 'all'; expected an integer or"),
     ({"n_blocks": 9}, samples(9), ValueError, "n_blocks is 9; expected at most 7"),
-    ({"shrinkage": 0}, samples(), ValueError, "shrinkage is 0; expected a number above 0"),
+    ({"shrinkage": 0}, samples(), ValueError, "shrinkage is 0; expected None, a number above 0"),
     ({"shrinkage": 1.5}, samples(), ValueError, "shrinkage is 1.5"),
     ({"shrinkage": np.nan}, samples(), ValueError, "shrinkage is nan"),
     ({"shrinkage": "best"}, samples(), ValueError, "shrinkage is 'best'; expected None"),

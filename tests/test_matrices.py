@@ -1,6 +1,7 @@
 """The matrix types in the suite of all: how each is drawn, and what it is by the definition."""
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 import blockmat as bm
@@ -20,6 +21,11 @@ OF_BLOCKS = {
     "powm", "refine", "save", "sqrtm", "svdvals", "values",
 }  # fmt: skip
 LAZY = frozenset({"sum", "product", "power", "block sum", "block product"})
+
+# SciPy 1.18 deprecates what SciPy 1.17 does.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Calling `r?matvec` on 'column vectors':FutureWarning"
+)
 
 
 def unit_vectors(p):

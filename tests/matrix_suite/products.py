@@ -21,7 +21,6 @@ from tests.matrix_suite.base import (
 
 class Products(MatrixType):
     @operation("__matmul__", "__mul__", "__call__", "dot", "matvec", "matmat", examples=20)
-    @pytest.mark.filterwarnings("ignore:Calling `matvec` on 'column vectors':FutureWarning")
     def test_products_with_arrays(self, case):
         A, D, rng = case.A, case.D, case.rng
         for columns in ((), (1,), (3,)):
@@ -57,7 +56,6 @@ class Products(MatrixType):
         np.testing.assert_array_equal(x.tolist() @ A, x.astype(double(x.dtype)) @ A)
 
     @operation("H", "T", "adjoint", "transpose", "conj", "rmatvec", "rmatmat", examples=20)
-    @pytest.mark.filterwarnings("ignore:Calling `rmatvec` on 'column vectors':FutureWarning")
     def test_adjoint_transpose_and_conjugate(self, case):
         A, D, dtype = case.A, case.D, case.dtype
         for result, expected in (
