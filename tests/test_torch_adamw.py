@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch._dynamo.testing import CompileCounter  # noqa: E402
 
-from blockmat.optim.torch import BlockAdamW, directions, roots, whitened_step, whitening  # noqa: E402
+from blockmat.optim.torch import BlockAdamW, directions, roots, whitening  # noqa: E402
 from blockmat.optim.torch.stack import StackLayout  # noqa: E402
 
 KWARGS = {
@@ -50,9 +50,20 @@ class TestBlockAdamW(Contract):
 # The dense oracle, in double precision, from the formulas of the theory page
 
 
+def composed(x):
+    """The composition of the polynomials at singular values."""
+    for coefficients in roots.COEFFICIENTS:
+        x = sum(c * x ** (2 * j + 1) for j, c in enumerate(coefficients))
+    return x
+
+
 def inverse_root(core, damping):
+    """The root as a function of the eigenvalues."""
     values, vectors = torch.linalg.eigh(core)
-    return (vectors * (values + damping * core.norm()) ** -0.5) @ vectors.T
+    norm = torch.linalg.matrix_norm(core, keepdim=True)
+    x = ((values.clamp(min=0) / norm.squeeze(-1) + damping) / (1 + damping)).sqrt()
+    factors = composed(x) / (x * (norm.squeeze(-1) * (1 + damping)).sqrt())
+    return (vectors * factors.unsqueeze(-2)) @ vectors.mT
 
 
 def relative_scales(scales, damping):
@@ -102,14 +113,10 @@ class Oracle:
         return h
 
 
-@pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("n_directions", [0, 2, 16])
-@pytest.mark.parametrize("betas", [(0.9, 0.5), (0.0, 0.0), (0.95, 0.9)])
-def test_it_equals_its_formula(exact, n_directions, betas, monkeypatch):
-    """With decompositions in place of the iteration to rounding, and with it to its error."""
-    if exact:
-        dense = lambda cores, damping: torch.stack([inverse_root(c, damping) for c in cores])  # noqa: E731
-        monkeypatch.setattr(whitened_step, "inverse_root", dense)
+@pytest.mark.parametrize("betas", [(0.9, 0.5), (0.0, 0.5), (0.95, 0.9)])
+def test_it_equals_its_formula(n_directions, betas):
+    """To the rounding of decompositions in double precision, for 20 steps."""
     shapes = [(8, 20), (20, 8), (12, 12), (8, 20), (5, 40), (6, 2, 3, 3)]
     params = [nn.Parameter(filled(s, i, torch.float64)) for i, s in enumerate(shapes)]
     start = values(params)
@@ -129,61 +136,65 @@ def test_it_equals_its_formula(exact, n_directions, betas, monkeypatch):
         optimizer.step()
     for p, e, s in zip(params, expected, start, strict=True):
         error = (p.detach() - e).norm() / (e - s).norm()
-        # The iteration's error at each step is at most 0.005, and steps average it.
-        assert error < (1e-9 if exact else 0.005), error
+        assert error < 1e-9, error
 
 
 # Roots
 
 
-def test_the_iteration_is_as_accurate_as_it_says():
-    x = np.geomspace(1e-3, 1, 10_001)
-    for a, b, c in roots.COEFFICIENTS:
-        x = a * x + b * x**3 + c * x**5
-    assert 0.004 < np.abs(1 - x).max() < 0.005
+def test_the_polynomials_are_as_accurate_as_they_say():
+    inside = composed(np.geomspace(3e-3, 1, 100_001))
+    assert 0.12 < np.abs(1 - inside).max() < 0.125
+    below = np.geomspace(1e-6, 3e-3, 10_001)
+    assert (composed(below) / below).max() < 342
+    assert (composed(below) < 0.9).all()
 
 
 @pytest.mark.parametrize("k", [1, 2, 16, 96])
 @pytest.mark.parametrize("condition", [1.0, 1e3, 1e6, 1e9, np.inf])
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_roots_whiten(k, condition, scale, dtype):
-    """``R (D + s I) R = I`` to twice the iteration's error, and the rounding of D relative to s."""
+def test_roots_are_functions_of_the_eigenvalues(k, condition, scale, dtype):
+    """Errors of rounding grow with the slope of ``f(x) / x`` at a damping of 1e-6.
+
+    An entry of X is rounded to eps. Its root is at most 341, and changes by at most 1e6 / 2 per unit
+    of an eigenvalue, relative to itself.
+    """
     basis = torch.linalg.qr(filled((3, k, k), 0, torch.float64))[0]
     w = torch.zeros(k).double()
     w[: 1 if np.isinf(condition) else k] = 1
     if not np.isinf(condition):
         w = torch.logspace(0, -math.log10(condition), k).double()
-    cores = scale * (basis * w) @ basis.mT
-    root = roots.inverse_root(cores.to(dtype), 1e-6).double()
-    norms = torch.linalg.matrix_norm(cores / scale, keepdim=True)
-    damped = cores / scale + 1e-6 * norms * torch.eye(k).double()
-    result = (root @ (damped * scale)) @ root
-    error = torch.linalg.matrix_norm(result - torch.eye(k).double(), 2).max()
-    assert error < 0.011 + torch.finfo(dtype).eps / 1e-6, error
+    cores = (basis * w) @ basis.mT
+    root = roots.inverse_root((scale * cores).to(dtype), 1e-6).double()
+    expected = inverse_root(cores, 1e-6) / math.sqrt(scale)
+    error = torch.linalg.matrix_norm(root - expected) / torch.linalg.matrix_norm(expected)
+    assert error.max() < 5e5 * torch.finfo(dtype).eps, error
 
 
 def test_the_root_of_zero_is_zero():
     cores = torch.stack([torch.zeros(3, 3), torch.eye(3)])
     root = roots.inverse_root(cores, 1e-6)
     assert not root[0].any()
-    torch.testing.assert_close(root[1], torch.eye(3), rtol=0.01, atol=1e-5)
+    torch.testing.assert_close(root[1], torch.eye(3), rtol=0.13, atol=1e-5)
 
 
 # Directions
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("condition", [1, 1e2, 1e6])
+@pytest.mark.parametrize("condition", [1, 2, 1e6])
 def test_directions_are_orthonormal_and_span_the_same(dtype, condition):
-    x = filled((2, 50, 6), 0, torch.float64)
-    x = torch.linalg.qr(x)[0] * torch.logspace(0, math.log10(condition), 6)
-    x = x @ torch.linalg.qr(filled((6, 6), 1, torch.float64))[0] if condition < 1e3 else x
+    """One Cholesky factorization loses the square of the condition of the scaled columns."""
+    x = torch.linalg.qr(filled((2, 50, 6), 0, torch.float64))[0]
+    mixed = torch.eye(6).double() + (1 - 1 / condition) * torch.ones(6, 6)
+    x = x @ torch.linalg.cholesky(mixed).mT * torch.logspace(0, 3, 6)
     v = directions.orthonormal(x.to(dtype))
     eps = torch.finfo(dtype).eps
     assert (v.mT @ v - torch.eye(6)).abs().max() < 100 * eps
-    outside = x - v.double() @ (v.double().mT @ x)
-    assert outside.norm() < 100 * condition * eps * x.norm()
+    outside = x / x.norm(dim=-2, keepdim=True)
+    outside = outside - v.double() @ (v.double().mT @ outside)
+    assert outside.norm() < 100 * eps
 
 
 def test_directions_find_what_varies():
@@ -193,7 +204,7 @@ def test_directions_find_what_varies():
     for seed in range(100):
         h = filled((1, 12, 40), seed)
         h = h + 5 * (h @ strong) @ strong.T
-        treated, state = directions.treat(h, state)
+        treated, state = directions.treat(h, torch.ones(1, 40), h.square().mean(-2), state)
     overlap = torch.linalg.svdvals(strong.T @ state.vectors[0])
     assert overlap.min() > 0.95
     assert 20 < state.variances.mean() < 60  # 6^2

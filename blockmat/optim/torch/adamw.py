@@ -364,8 +364,9 @@ def _finite(plans: list[_Plan]) -> Tensor | float | None:
     for _, params, _, gradients in plans:
         ranks = ranks_of_all(p.ranks for p in params)
         norms = torch._foreach_norm(gradients)  # infinite too if squares overflow
-        bad = torch.stack([torch.isfinite(norm).logical_not() for norm in norms])
-        flags.append(ranks.add_up(bad.any().float()) == 0)
+        dtype = norms[0].dtype
+        total = torch.stack([n if n.dtype == dtype else n.to(dtype) for n in norms]).sum()
+        flags.append(torch.isfinite(ranks.add_up(total)))
     wishes = {group["on_nonfinite"] for group, *_ in plans}
     on_host = all(flag.device.type == "cpu" for flag in flags)
     if flags and (torch.compiler.is_compiling() or not (on_host or "raise" in wishes)):

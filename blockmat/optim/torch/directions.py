@@ -24,39 +24,39 @@ class Directions(NamedTuple):
     rest: Tensor
 
 
-def treat(h: Tensor, old: Directions) -> tuple[Tensor, Directions]:
-    """Divide whitened gradients H (B, k, m) by the root of that matrix, and keep their norms.
+def treat(h: Tensor, scales: Tensor, squares: Tensor, old: Directions) -> tuple[Tensor, Directions]:
+    """Divide H = `h` (B, k, m) times `scales` (B, m) by the root of that matrix, and keep its norm.
 
-    Return also the directions after one step of subspace iteration.
+    `squares` (B, m) are the mean squares of the columns of `h`. Return also the directions after one
+    step of subspace iteration.
     """
     k, m = h.shape[-2:]
     r = old.variances.shape[-1]
-    vectors = old.vectors
-    along = h @ vectors
+    vectors, column = old.vectors, scales.unsqueeze(-1)
+    along = h @ (vectors * column)
     present = along.square().mean(-2)
-    total = h.square().sum((-2, -1)) / k
+    total = (squares * scales.square()).sum(-1)
     beyond = (total - present.sum(-1)).clamp(min=0)
     variances = torch.lerp(present, old.variances, _KEPT)
     rest = torch.lerp(beyond / max(m - r, 1), old.rest, _KEPT)
     smallest = _SMALLEST * rest.unsqueeze(-1)
     ratio = rest.unsqueeze(-1) / torch.maximum(variances, smallest)
-    squared_factors = torch.where(smallest > 0, ratio, 1)
-    new_total = beyond + (present * squared_factors).sum(-1)
-    length = torch.where(new_total > 0, total / new_total, 1).sqrt().view(-1, 1, 1)
-    change = along * (squared_factors.sqrt() - 1).unsqueeze(-2)
-    treated = torch.baddbmm(h, change, vectors.mT) * length
-    moved = torch.baddbmm(
-        vectors * (_KEPT * variances + _TINY).unsqueeze(-2), h.mT, along, alpha=(1 - _KEPT) / k
-    )
+    factors = torch.where(smallest > 0, ratio, 1)
+    new_total = beyond + (present * factors).sum(-1)
+    length = torch.where(new_total > 0, total / new_total, 1).sqrt().unsqueeze(-1)
+    treated = h * (scales * length).unsqueeze(-2)
+    change = (factors.sqrt() - 1) * length
+    treated.baddbmm_(along * change.unsqueeze(-2), vectors.mT)
+    moved = (h.mT @ along) * (column * ((1 - _KEPT) / k))
+    moved.addcmul_(vectors, (_KEPT * variances + _TINY).unsqueeze(-2))
     return treated, Directions(orthonormal(moved), variances, rest)
 
 
 def orthonormal(x: Tensor) -> Tensor:
-    """Return x (B, m, r) with orthonormal columns, from two Cholesky factorizations of x^T x."""
+    """Return x (B, m, r) with orthonormal columns, from a Cholesky factorization of x^T x."""
     x = x / torch.linalg.vector_norm(x, dim=-2, keepdim=True)
-    for _ in range(2):
-        gram = x.mT @ x
-        gram.diagonal(dim1=-2, dim2=-1).add_(gram.shape[-1] * torch.finfo(x.dtype).eps)
-        factor, _info = torch.linalg.cholesky_ex(gram)
-        x = torch.linalg.solve_triangular(factor.mT, x, upper=True, left=False)
-    return x
+    gram = x.mT @ x
+    gram.diagonal(dim1=-2, dim2=-1).add_(gram.shape[-1] * torch.finfo(x.dtype).eps)
+    factor, _info = torch.linalg.cholesky_ex(gram)
+    result: Tensor = torch.linalg.solve_triangular(factor.mT, x, upper=True, left=False)
+    return result

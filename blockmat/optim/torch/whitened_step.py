@@ -26,11 +26,16 @@ class Weight(NamedTuple):
 
 
 class _Stack(NamedTuple):
-    """Weights with equal k and m: their momenta U (B, k, m), moments, and numbers of steps (B,)."""
+    """Weights with equal k and m, as one batch.
+
+    The momenta (B, k, m) are sums of gradients whose weights add up to `weight` (B,); `steps` (B,)
+    are the numbers of steps.
+    """
 
     places: list[int]
     sizes: list[int]
     momenta: Tensor
+    weight: Tensor
     moments: SecondMoment
     steps: Tensor
 
@@ -49,7 +54,7 @@ def step_of_weights(
         alike.setdefault((w.layout.k, w.layout.m, w.gradient.dtype), []).append(i)
     stacks = [_stack(group, places, weights, saved, ahead) for places in alike.values()]
     beta, damping = group["betas"][1], group["damping"]
-    cores = [added(s.momenta, s.moments, beta, damping) for s in stacks]
+    cores = [added(s.momenta, s.weight, s.moments, beta, damping) for s in stacks]
     roots = _roots(cores, stacks, beta, damping)
     own = [w.parameter.own for w in weights]
     if group["weight_decay"]:
@@ -57,8 +62,8 @@ def step_of_weights(
     for stack, core, root in zip(stacks, cores, roots, strict=True):
         whitened, new = whiten(stack.momenta, root, core, stack.moments, beta, damping)
         for name, value in zip(MOMENTS, new.tensors(), strict=True):
-            for i, part in zip(stack.places, torch.split(value, stack.sizes), strict=True):
-                _keep(saved[i][name], part, counts)
+            targets = [saved[i][name] for i in stack.places]
+            _keep(targets, list(torch.split(value, stack.sizes)), counts)
         for i, part in zip(stack.places, torch.split(whitened, stack.sizes), strict=True):
             layout = weights[i].layout
             update = weights[i].parameter.own_of(layout.parameter(part))
@@ -131,13 +136,15 @@ def _stack(
     sizes = [layout.n for layout in layouts]
     steps = torch.cat([saved[i]["step"].expand(n) for i, n in zip(places, sizes, strict=True)])
     steps = steps.to(parts[0].dtype)
-    # A momentum is a sum of gradients with weights that add up to this.
     weight = 1 - group["betas"][0] ** (steps + 1 if group["nesterov"] else steps)
-    return _Stack(places, sizes, _joined(parts) / weight.view(-1, 1, 1), moments, steps)
+    return _Stack(places, sizes, _joined(parts), weight, moments, steps)
 
 
 def _roots(cores: list[Tensor], stacks: list[_Stack], beta: float, damping: float) -> list[Tensor]:
-    """Return the damped inverse roots of the cores, with one call for all of equal size."""
+    """Return the damped inverse roots of the cores, divided by the weights of the momenta.
+
+    All cores of equal size have them in one call.
+    """
     means = [c / (1 - beta**s.steps).view(-1, 1, 1) for c, s in zip(cores, stacks, strict=True)]
     alike: dict[Any, list[int]] = {}
     for i, core in enumerate(cores):
@@ -147,12 +154,14 @@ def _roots(cores: list[Tensor], stacks: list[_Stack], beta: float, damping: floa
         together = inverse_root(_joined([means[i] for i in places]), damping)
         parts = torch.split(together, [len(means[i]) for i in places])
         roots.update(zip(places, parts, strict=True))
-    return [roots[i] for i in range(len(cores))]
+    return [roots[i] / s.weight.view(-1, 1, 1) for i, s in enumerate(stacks)]
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _keep(target: Tensor, new: Tensor, counts: Tensor | float) -> None:
-    target.copy_(torch.where(counts > 0, new, target) if isinstance(counts, Tensor) else new)
+def _keep(targets: list[Tensor], new: list[Tensor], counts: Tensor | float) -> None:
+    if isinstance(counts, Tensor):
+        new = [torch.where(counts > 0, n, t) for n, t in zip(new, targets, strict=True)]
+    torch._foreach_copy_(targets, new)

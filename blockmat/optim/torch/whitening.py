@@ -40,26 +40,31 @@ class SecondMoment(NamedTuple):
         return [self.core, self.scales, *self.directions]
 
 
-def added(u: Tensor, old: SecondMoment, beta: float, damping: float) -> Tensor:
-    """Return the running mean of ``X X^T / m`` with weights U (B, k, m), X being U with scaled columns."""
-    x = u * inverse_scales(old.scales, damping).unsqueeze(-2)
+def added(u: Tensor, weight: Tensor, old: SecondMoment, beta: float, damping: float) -> Tensor:
+    """Return the running mean of ``X X^T / m``, X being U with scaled columns.
+
+    The weights are ``U = u / weight`` (B, k, m).
+    """
+    x = u * (inverse_scales(old.scales, damping) / weight.unsqueeze(-1)).unsqueeze(-2)
     return torch.baddbmm(old.core, x, x.mT, beta=beta, alpha=(1 - beta) / u.shape[-1])
 
 
 def whiten(
     u: Tensor, root: Tensor, core: Tensor, old: SecondMoment, beta: float, damping: float
 ) -> tuple[Tensor, SecondMoment]:
-    """Return weights U (B, k, m) whitened by the root of their core, and the new moments.
+    """Return ``root @ u`` (B, k, m) with whitened columns, and the new moments.
 
     Core and scales are those of maximum likelihood, each given the other: the core is the mean of
     ``X X^T / m``, and the scales that of the squares of the columns of ``D^(-1/2) U``.
     """
     h = root @ u
-    scales = torch.lerp(h.square().mean(-2), old.scales, beta)
-    h = h * inverse_scales(scales, damping).unsqueeze(-2)
-    directions = old.directions
+    squares = h.square().mean(-2)
+    scales = torch.lerp(squares, old.scales, beta)
+    inverse, directions = inverse_scales(scales, damping), old.directions
     if directions.variances.shape[-1]:
-        h, directions = treat(h, directions)
+        h, directions = treat(h, inverse, squares, directions)
+    else:
+        h = h * inverse.unsqueeze(-2)
     return h, SecondMoment(core, scales, directions)
 
 
