@@ -294,7 +294,30 @@ class BlockAdamW(Optimizer):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Make a step from the present gradients, without hooks; `torch.compile` takes it whole."""
+        """Make a step from the present gradients, without closure and hooks.
+
+        `torch.compile` takes it as one graph. Give the rate as a tensor then, so that a new rate does
+        not compile again.
+
+        Raises
+        ------
+        TypeError
+            If a gradient is sparse.
+        NonFiniteError
+            If a gradient contains NaN or infinity. Nothing has changed then. Compiled, the step is
+            skipped instead.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from blockmat.optim.torch import BlockAdamW
+        >>> p = torch.nn.Parameter(torch.ones(3))
+        >>> p.sum().backward()
+        >>> optimizer = BlockAdamW([p], lr=torch.tensor(0.01))
+        >>> torch.compile(optimizer.update, backend="eager", fullgraph=True)()
+        >>> p.detach()
+        tensor([0.9500, 0.9500, 0.9500])
+        """
         plans = [_Plan.of(group) for group in self.param_groups]
         plans = [plan for plan in plans if plan.params]
         counts = _finite(plans)
