@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blockmat.optim.torch.plan import Other
 from blockmat.optim.torch.weight import Parameter
 
 ADAM_RATE = 5.0  # relative to the rate of matrices (:ref:`theory-momentum`)
@@ -13,8 +14,7 @@ LIKE_PARAMETER = ("exp_avg", "exp_avg_sq")
 
 def step_of_others(
     group: dict[str, Any],
-    params: list[Parameter],
-    gradients: list[Tensor],
+    entries: list[Other],
     states: Any,
     counts: Tensor | float,
 ) -> None:
@@ -23,6 +23,7 @@ def step_of_others(
     `counts` is 1, or 0 if nothing must change; then the gradients are zero.
     """
     b1, b2 = group["adam_betas"]
+    params, gradients = [e.parameter for e in entries], [e.gradient for e in entries]
     own = [p.own for p in params]
     saved = [_initialized(states[p.whole], p, g) for p, g in zip(params, gradients, strict=True)]
     means, squares = (

@@ -1,22 +1,21 @@
 """BlockAdamW for PyTorch."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from blockmat.exceptions import DtypeError, NonFiniteError
+from blockmat.exceptions import DtypeError
 from blockmat.optim.torch.adam import LIKE_PARAMETER, step_of_others
 from blockmat.optim.torch.blocks import Roles, check_keys
 from blockmat.optim.torch.checkpoint import check_shapes, copied_for, tensors_in, with_integer_keys
 from blockmat.optim.torch.parameters import local, parameter_of
-from blockmat.optim.torch.ranks import ranks_of_all
+from blockmat.optim.torch.plan import Layouts, finite_counts, plans_of
 from blockmat.optim.torch.roles import resolve_roles
 from blockmat.optim.torch.stack import StackLayout
-from blockmat.optim.torch.weight import Parameter
-from blockmat.optim.torch.whitened_step import Weight, shapes, step_of_weights
+from blockmat.optim.torch.whitened_step import shapes, step_of_weights
 
 
 class BlockAdamW(Optimizer):
@@ -142,6 +141,7 @@ class BlockAdamW(Optimizer):
             raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
         is_module = isinstance(params, nn.Module)
         self._roles = Roles.of(params if is_module and model is None else model)
+        self._layouts: Layouts = {}
         super().__init__(params.named_parameters() if is_module else params, defaults)
         if isinstance(roles, dict):
             names = map(self._names_of, self.param_groups)
@@ -150,6 +150,7 @@ class BlockAdamW(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copy, or take what `load_state_dict` has read."""
         super().__setstate__(state)
+        self._layouts = {}
         self.__dict__.setdefault("_roles", Roles.of(None))
 
     def _names_of(self, group: dict[str, Any]) -> list[str | None]:
@@ -318,87 +319,16 @@ class BlockAdamW(Optimizer):
         >>> p.detach()
         tensor([0.9500, 0.9500, 0.9500])
         """
-        plans = [_Plan.of(group) for group in self.param_groups]
-        plans = [plan for plan in plans if plan.params]
-        counts = _finite(plans)
+        plans = [plan for group in self.param_groups for plan in plans_of(group, self._layouts)]
+        counts = finite_counts(plans)
         if counts is None:
             return
-        for group, params, n_matrices, gradients in plans:
-            by_device: dict[torch.device, list[int]] = {}
-            for i, g in enumerate(gradients):
-                by_device.setdefault(g.device, []).append(i)
-            for device, places in by_device.items():
-                own = counts
-                if isinstance(counts, Tensor):
-                    own = counts.to(device)
-                    for i in places:
-                        gradients[i] = torch.where(own > 0, gradients[i], 0)
-                others = [i for i in places if not n_matrices[i]]
-                if others:
-                    chosen = [params[i] for i in others], [gradients[i] for i in others]
-                    step_of_others(group, *chosen, self.state, own)
-                weights = [
-                    Weight(
-                        params[i],
-                        gradients[i],
-                        StackLayout(params[i].whole.shape, n_matrices[i], group["max_blocks"]),
-                    )
-                    for i in places
-                    if n_matrices[i]
-                ]
-                if weights:
-                    step_of_weights(group, weights, self.state, own)
-
-
-class _Plan(NamedTuple):
-    """The parameters of a group that have a gradient."""
-
-    group: dict[str, Any]
-    params: list[Parameter]
-    n_matrices: list[int]
-    gradients: list[Tensor]
-
-    @classmethod
-    def of(cls, group: dict[str, Any]) -> "_Plan":
-        """Read the gradients; change nothing."""
-        pairs = zip(group["params"], group["n_matrices"], strict=True)
-        chosen = [(parameter_of(p), n) for p, n in pairs if p.grad is not None]
-        params = [p for p, _ in chosen]
-        gradients = [_gradient_of(p, group["maximize"]) for p in params]
-        return cls(group, params, [n for _, n in chosen], gradients)
-
-
-def _gradient_of(p: Parameter, maximize: bool) -> Tensor:
-    """Return what to descend along on this rank, in at least single precision."""
-    g = p.own_gradient
-    if g.layout != torch.strided:
-        raise DtypeError(f"a gradient of shape {tuple(g.shape)} is sparse; expected a dense one")
-    if g.dtype in (torch.float16, torch.bfloat16):
-        g = g.float()
-    return -g if maximize else g
-
-
-def _finite(plans: list[_Plan]) -> Tensor | float | None:
-    """Return 1 if all gradients are finite and None if not, or raise `NonFiniteError`.
-
-    Return a tensor, 1 or 0, if asking would wait for a device.
-    """
-    flags = []
-    for _, params, _, gradients in plans:
-        ranks = ranks_of_all(p.ranks for p in params)
-        norms = torch._foreach_norm(gradients)  # infinite too if squares overflow
-        dtype = norms[0].dtype
-        total = torch.stack([n if n.dtype == dtype else n.to(dtype) for n in norms]).sum()
-        flags.append(torch.isfinite(ranks.add_up(total)))
-    wishes = {group["on_nonfinite"] for group, *_ in plans}
-    on_host = all(flag.device.type == "cpu" for flag in flags)
-    if flags and (torch.compiler.is_compiling() or not (on_host or "raise" in wishes)):
-        return torch.stack([flag.to(flags[0].device) for flag in flags]).all().float()
-    if all(bool(flag) for flag in flags):
-        return 1.0
-    if "skip" not in wishes:
-        raise NonFiniteError("a gradient contains NaN or infinity; expected finite numbers")
-    return None
+        for plan in plans:
+            own = plan.zeroed(counts)
+            if plan.others:
+                step_of_others(plan.group, plan.others, self.state, own)
+            if plan.weights:
+                step_of_weights(plan.group, plan.weights, self.state, own)
 
 
 def _check_options(group: dict[str, Any]) -> None:

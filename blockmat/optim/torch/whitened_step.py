@@ -8,21 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from blockmat.optim.torch.plan import Weight
 from blockmat.optim.torch.roots import inverse_root
 from blockmat.optim.torch.stack import StackLayout
-from blockmat.optim.torch.weight import Parameter
 from blockmat.optim.torch.whitening import SecondMoment, added, whiten
 
 SPECTRAL_NORM = 18.0  # of an update, per unit of the rate (:ref:`theory-momentum`)
 MOMENTS = ("core", "scales", "directions", "variances", "rest")
-
-
-class Weight(NamedTuple):
-    """A weight with its gradient on this rank, and its layout."""
-
-    parameter: Parameter
-    gradient: Tensor
-    layout: StackLayout
 
 
 class _Stack(NamedTuple):

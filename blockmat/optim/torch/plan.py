@@ -1,0 +1,107 @@
+"""What a step of `BlockAdamW` reads: the gradients, and whether they are finite."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from blockmat.exceptions import DtypeError, NonFiniteError
+from blockmat.optim.torch.parameters import parameter_of
+from blockmat.optim.torch.ranks import ranks_of_all
+from blockmat.optim.torch.stack import StackLayout
+from blockmat.optim.torch.weight import Parameter
+
+Layouts = dict[Tensor, StackLayout]  # of the parameters that are matrices
+
+
+class Other(NamedTuple):
+    """A parameter that gets Adam, and its gradient on this rank."""
+
+    parameter: Parameter
+    gradient: Tensor
+
+
+class Weight(NamedTuple):
+    """A parameter that is a matrix, its gradient on this rank, and its layout."""
+
+    parameter: Parameter
+    gradient: Tensor
+    layout: StackLayout
+
+
+class Plan(NamedTuple):
+    """The parameters of a group on one device that have a gradient."""
+
+    group: dict[str, Any]
+    weights: list[Weight]
+    others: list[Other]
+
+    @property
+    def gradients(self) -> list[Tensor]:
+        """All gradients."""
+        return [w.gradient for w in self.weights] + [o.gradient for o in self.others]
+
+    def zeroed(self, counts: Tensor | float) -> Tensor | float:
+        """Replace gradients by zeros if `counts` is a tensor 0, and return it on their device."""
+        if not isinstance(counts, Tensor):
+            return counts
+        own = counts.to(self.gradients[0].device)
+        self.weights[:] = [
+            w._replace(gradient=torch.where(own > 0, w.gradient, 0)) for w in self.weights
+        ]
+        self.others[:] = [
+            o._replace(gradient=torch.where(own > 0, o.gradient, 0)) for o in self.others
+        ]
+        return own
+
+
+def plans_of(group: dict[str, Any], layouts: Layouts) -> list[Plan]:
+    """Read the gradients of a group; change nothing but `layouts`, to which new ones are added."""
+    plans: dict[torch.device, Plan] = {}
+    for p, n in zip(group["params"], group["n_matrices"], strict=True):
+        if p.grad is None:
+            continue
+        parameter = parameter_of(p)
+        g = _gradient_of(parameter, group["maximize"])
+        plan = plans.setdefault(g.device, Plan(group, [], []))
+        if n == 0:
+            plan.others.append(Other(parameter, g))
+            continue
+        if p not in layouts:
+            layouts[p] = StackLayout(p.shape, n, group["max_blocks"])
+        plan.weights.append(Weight(parameter, g, layouts[p]))
+    return list(plans.values())
+
+
+def _gradient_of(p: Parameter, maximize: bool) -> Tensor:
+    """Return what to descend along on this rank, in at least single precision."""
+    g = p.own_gradient
+    if g.layout != torch.strided:
+        raise DtypeError(f"a gradient of shape {tuple(g.shape)} is sparse; expected a dense one")
+    if g.dtype in (torch.float16, torch.bfloat16):
+        g = g.float()
+    return -g if maximize else g
+
+
+def finite_counts(plans: list[Plan]) -> Tensor | float | None:
+    """Return 1 if all gradients are finite and None if not, or raise `NonFiniteError`.
+
+    Return a tensor, 1 or 0, if asking would wait for a device.
+    """
+    flags = []
+    for plan in plans:
+        norms = torch._foreach_norm(plan.gradients)  # infinite too if squares overflow
+        dtype = norms[0].dtype
+        total = torch.stack([n if n.dtype == dtype else n.to(dtype) for n in norms]).sum()
+        parameters = [w.parameter for w in plan.weights] + [o.parameter for o in plan.others]
+        ranks = ranks_of_all(p.ranks for p in parameters)
+        flags.append(torch.isfinite(ranks.add_up(total)))
+    wishes = {plan.group["on_nonfinite"] for plan in plans}
+    on_host = all(flag.device.type == "cpu" for flag in flags)
+    if flags and (torch.compiler.is_compiling() or not (on_host or "raise" in wishes)):
+        return torch.stack([flag.to(flags[0].device) for flag in flags]).all().float()
+    if all(bool(flag) for flag in flags):
+        return 1.0
+    if "skip" not in wishes:
+        raise NonFiniteError("a gradient contains NaN or infinity; expected finite numbers")
+    return None
