@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch._dynamo.testing import CompileCounter  # noqa: E402
 
-from blockmat.optim.torch import BlockAdamW, directions, roots, whitening  # noqa: E402
+from blockmat.optim.torch import BlockAdamW, directions, roots, whitened_step, whitening  # noqa: E402
 from blockmat.optim.torch.stack import StackLayout  # noqa: E402
 
 KWARGS = {
@@ -426,3 +426,47 @@ def test_a_step_makes_no_tensor_a_number():
         patch.object(torch.Tensor, "tolist", refuse),
     ):
         optimizer.update()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_autocast_does_not_change_a_step(compiled):
+    results = []
+    for inside in (False, True):
+        model = small_model()
+        optimizer = BlockAdamW(model)
+        update = optimizer.update
+        if compiled:
+            torch._dynamo.reset()
+            update = torch.compile(update, backend="eager", fullgraph=True)
+        for seed in range(3):
+            optimizer.zero_grad()
+            model(filled((8, 6), seed)).square().mean().backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=inside):
+                update()
+        results.append(values(model.parameters()))
+    assert_same(*results)
+
+
+@pytest.mark.parametrize("setting", ["bf16", "none", "ieee"])
+def test_the_precision_of_products_is_switched_and_switched_back(setting, monkeypatch):
+    settings = torch.backends.mkldnn.matmul
+    if not hasattr(settings, "fp32_precision"):
+        pytest.skip("this PyTorch has one setting for all")
+    before, seen = settings.fp32_precision, []
+    model = small_model()
+    optimizer = BlockAdamW(model)
+    original = whitened_step.inverse_root
+
+    def recorded(*args):
+        seen.append(settings.fp32_precision)
+        return original(*args)
+
+    monkeypatch.setattr(whitened_step, "inverse_root", recorded)
+    try:
+        settings.fp32_precision = setting
+        train(model, optimizer, 1)
+        assert settings.fp32_precision == setting
+        assert seen
+        assert "bf16" not in seen
+    finally:
+        settings.fp32_precision = before

@@ -13,6 +13,7 @@ from blockmat.optim.torch.blocks import Roles, check_keys
 from blockmat.optim.torch.checkpoint import check_shapes, copied_for, tensors_in, with_integer_keys
 from blockmat.optim.torch.parameters import local, parameter_of
 from blockmat.optim.torch.plan import Layouts, finite_counts, plans_of
+from blockmat.optim.torch.precision import single_precision
 from blockmat.optim.torch.roles import resolve_roles
 from blockmat.optim.torch.stack import StackLayout
 from blockmat.optim.torch.whitened_step import shapes, step_of_weights
@@ -328,7 +329,9 @@ class BlockAdamW(Optimizer):
             if plan.others:
                 step_of_others(plan.group, plan.others, self.state, own)
             if plan.weights:
-                step_of_weights(plan.group, plan.weights, self.state, own)
+                device = plan.weights[0].gradient.device
+                with torch.autocast(device.type, enabled=False), single_precision(device):
+                    step_of_weights(plan.group, plan.weights, self.state, own)
 
 
 def _check_options(group: dict[str, Any]) -> None:
