@@ -57,10 +57,10 @@ def composed(x):
     return x
 
 
-def inverse_root(core, damping):
+def inverse_root(core, damping, norm=None):
     """The root as a function of the eigenvalues."""
     values, vectors = torch.linalg.eigh(core)
-    norm = torch.linalg.matrix_norm(core, keepdim=True)
+    norm = torch.linalg.matrix_norm(core, keepdim=True) if norm is None else norm.reshape(1, 1)
     x = ((values.clamp(min=0) / norm.squeeze(-1) + damping) / (1 + damping)).sqrt()
     factors = composed(x) / (x * (norm.squeeze(-1) * (1 + damping)).sqrt())
     return (vectors * factors.unsqueeze(-2)) @ vectors.mT
@@ -84,7 +84,7 @@ class Oracle:
         waves = torch.arange(m).double() + 0.5
         waves = torch.cos(waves[:, None] * (math.pi / m) * torch.arange(1, r + 1))
         self.V = torch.linalg.qr(waves)[0] if r else torch.zeros(m, 0).double()
-        self.variances, self.rest, self.t = torch.zeros(r).double(), 0.0, 0
+        self.variances, self.rest, self.norm, self.t = torch.zeros(r).double(), 0.0, 0.0, 0
 
     def update(self, g, b1, b2, damping):
         k, m = g.shape
@@ -93,7 +93,9 @@ class Oracle:
         u = (b1 * self.momentum + (1 - b1) * g) / (1 - b1 ** (self.t + 1))
         x = u * relative_scales(self.scales, damping)
         self.core = b2 * self.core + (1 - b2) * x @ x.T / m
-        h = inverse_root(self.core / (1 - b2**self.t), damping) @ u
+        core = self.core / (1 - b2**self.t)
+        self.norm = 0.99 * self.norm + 0.01 * core.norm()
+        h = inverse_root(core, damping, torch.maximum(core.norm(), 0.01 * self.norm)) @ u
         self.scales = b2 * self.scales + (1 - b2) * (h**2).mean(0)
         h = h * relative_scales(self.scales, damping)
         if self.V.shape[1] == 0:
@@ -166,7 +168,16 @@ def test_roots_are_functions_of_the_eigenvalues(k, condition, scale, dtype):
     if not np.isinf(condition):
         w = torch.logspace(0, -math.log10(condition), k).double()
     cores = (basis * w) @ basis.mT
-    root = roots.inverse_root((scale * cores).to(dtype), 1e-6).double()
+    given = (scale * cores).to(dtype)
+    norms = roots.frobenius_norms(given)
+    expected = torch.linalg.matrix_norm(cores)
+    torch.testing.assert_close(
+        norms.double() / scale,
+        expected,
+        rtol=k * torch.finfo(dtype).eps + 1e-6 * (dtype != torch.float64),
+        atol=0,
+    )
+    root = roots.inverse_root(given, norms, 1e-6).double()
     expected = inverse_root(cores, 1e-6) / math.sqrt(scale)
     error = torch.linalg.matrix_norm(root - expected) / torch.linalg.matrix_norm(expected)
     assert error.max() < 5e5 * torch.finfo(dtype).eps, error
@@ -174,7 +185,7 @@ def test_roots_are_functions_of_the_eigenvalues(k, condition, scale, dtype):
 
 def test_the_root_of_zero_is_zero():
     cores = torch.stack([torch.zeros(3, 3), torch.eye(3)])
-    root = roots.inverse_root(cores, 1e-6)
+    root = roots.inverse_root(cores, roots.frobenius_norms(cores), 1e-6)
     assert not root[0].any()
     torch.testing.assert_close(root[1], torch.eye(3), rtol=0.13, atol=1e-5)
 
@@ -211,6 +222,24 @@ def test_directions_find_what_varies():
     assert 0.5 < state.rest < 2
     along = (treated @ strong).square().mean()
     assert along < 4  # 36 before
+
+
+@pytest.mark.parametrize("shape", [(64, 128), (64, 64), (16, 3, 3, 3), (3, 2)])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
+def test_updates_fade_when_gradients_become_zero(shape, scale):
+    p = nn.Parameter(torch.zeros(shape))
+    optimizer = BlockAdamW([p], lr=1.0)
+    lengths = []
+    for step in range(1200):
+        p.grad = scale * filled(shape, step) if step < 20 or step > 1100 else torch.zeros(shape)
+        before = p.detach().clone()
+        optimizer.step()
+        lengths.append((p.detach() - before).norm().item())
+    lengths = np.array(lengths)
+    assert np.isfinite(lengths).all()
+    assert lengths[20:1101].max() <= 1.5 * lengths[:20].max()
+    assert lengths[170:1101].max() < 1e-2 * lengths[:20].max()
+    assert lengths[1120:].min() > 0.3 * lengths[:20].min()
 
 
 def test_directions_survive_gradients_of_zero():
@@ -301,6 +330,18 @@ def test_roles_by_module_and_by_name():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         BlockAdamW(Attention(), **options)
+
+
+def test_one_role_for_all_is_that_of_matrices():
+    model = small_model()
+    for role, expected in (("matrix", [1, 0, 1, 0]), (1, [1, 0, 1, 0]), ("adam", [0, 0, 0, 0])):
+        assert BlockAdamW(model, roles=role).param_groups[0]["n_matrices"] == expected
+
+
+def test_another_model_is_refused():
+    model = small_model()
+    with pytest.raises(ValueError, match="model has none of the parameters"):
+        BlockAdamW(model.parameters(), model=copy.deepcopy(model))
 
 
 def test_a_group_that_is_refused_is_not_added():

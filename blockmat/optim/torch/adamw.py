@@ -144,6 +144,10 @@ class BlockAdamW(Optimizer):
         self._roles = Roles.of(params if is_module and model is None else model)
         self._layouts: Layouts = {}
         super().__init__(params.named_parameters() if is_module else params, defaults)
+        if model is not None and not any(
+            id(p) in self._roles.names for group in self.param_groups for p in group["params"]
+        ):
+            raise ValueError("model has none of the parameters; expected the module that has them")
         if isinstance(roles, dict):
             names = map(self._names_of, self.param_groups)
             check_keys(roles, [*names, *self._roles.groups_of_names()], "roles")

@@ -103,5 +103,7 @@ def finite_counts(plans: list[Plan]) -> Tensor | float | None:
     if all(bool(flag) for flag in flags):
         return 1.0
     if "skip" not in wishes:
-        raise NonFiniteError("a gradient contains NaN or infinity; expected finite numbers")
+        raise NonFiniteError(
+            "a gradient contains NaN or infinity, or its squares overflow; expected smaller numbers"
+        )
     return None

@@ -15,15 +15,20 @@ def resolve_roles(
 ) -> list[int]:
     """Return for each parameter of a group how many matrices its rows are, or 0 for Adam."""
     chosen = wanted_of(wanted, params, names, default=None)
+    is_for_all = not isinstance(wanted, dict) and not callable(wanted)
     return [
-        _n_groups(role, p, name, i, roles)
+        0 if is_for_all and not _is_matrix(p) else _n_groups(role, p, name, i, roles)
         for i, (role, p, name) in enumerate(zip(chosen, params, names, strict=True))
     ]
 
 
+def _is_matrix(p: Tensor) -> bool:
+    return p.ndim >= 2 and p.numel() > 0
+
+
 def _n_groups(role: Any, p: Tensor, name: str | None, place: int, roles: Roles) -> int:
     label = name or f"parameter {place}"
-    is_matrix = p.ndim >= 2 and p.numel() > 0
+    is_matrix = _is_matrix(p)
     if role is None:
         is_outer = id(p) in roles.embeddings or id(p) in roles.outputs
         return int(is_matrix and not is_outer and min(len(p), p.numel() // len(p)) > 1)

@@ -20,17 +20,14 @@ COEFFICIENTS = (
 )
 
 
-def inverse_root(cores: Tensor, damping: float) -> Tensor:
-    """Return about ``(D + s I)^(-1/2)`` of symmetric cores D (B, k, k), and 0 for D = 0.
+def inverse_root(cores: Tensor, norms: Tensor, damping: float) -> Tensor:
+    """Return about ``(D + s I)^(-1/2)`` of symmetric cores D (B, k, k).
 
-    The damping s is `damping` times the Frobenius norm of D, which is at least the largest
-    eigenvalue.
+    `norms` (B,) are at least the Frobenius norms, and s is `damping` times them. The result is 0 where
+    they are 0.
     """
-    largest = cores.abs().amax((-2, -1), keepdim=True)  # squares of small numbers would vanish
-    unit = cores / torch.where(largest > 0, largest, 1)
-    norm = torch.linalg.matrix_norm(unit, keepdim=True)
-    norm = torch.where(norm > 0, norm, 1)
-    x = unit / (norm * (1 + damping))
+    norm = norms.view(-1, 1, 1)
+    x = cores / (torch.where(norm > 0, norm, 1) * (1 + damping))
     _diagonal(x).add_(damping / (1 + damping))
     z = _polynomial(x, COEFFICIENTS[0])  # the first Z is the identity
     y = x @ z
@@ -38,8 +35,15 @@ def inverse_root(cores: Tensor, damping: float) -> Tensor:
         p = _polynomial(z @ y, coefficients)
         y, z = y @ p, p @ z
     z = _polynomial(z @ y, COEFFICIENTS[-1]) @ z
-    factor = (largest * norm * (1 + damping)).rsqrt()
-    return torch.where(largest > 0, z * factor, 0)
+    return z * torch.where(norm > 0, norm * (1 + damping), torch.inf).rsqrt()
+
+
+def frobenius_norms(cores: Tensor) -> Tensor:
+    """Return the norms (B,) of cores (B, k, k), whose squares may underflow."""
+    largest = cores.abs().amax((-2, -1), keepdim=True)
+    unit = cores / torch.where(largest > 0, largest, 1)
+    norms: Tensor = torch.linalg.matrix_norm(unit) * largest.view(-1)
+    return norms
 
 
 def _polynomial(t: Tensor, c: tuple[float, ...]) -> Tensor:

@@ -3,18 +3,21 @@
 Matrices of equal shapes are one stack, and the cores of all stacks with the same k have one root.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from blockmat.optim.torch.plan import Weight
-from blockmat.optim.torch.roots import inverse_root
+from blockmat.optim.torch.roots import frobenius_norms, inverse_root
 from blockmat.optim.torch.stack import StackLayout
 from blockmat.optim.torch.whitening import SecondMoment, added, whiten
 
 SPECTRAL_NORM = 18.0  # of an update, per unit of the rate (:ref:`theory-momentum`)
-MOMENTS = ("core", "scales", "directions", "variances", "rest")
+MOMENTS = ("core", "norm", "scales", "directions", "variances", "rest")
+_NORM_KEPT = 0.99  # of the running mean of the norm of a core at a step
+_SMALL = 0.01  # a core counts with at least this part of that mean
 
 
 class _Stack(NamedTuple):
@@ -47,12 +50,13 @@ def step_of_weights(
     stacks = [_stack(group, places, weights, saved, ahead) for places in alike.values()]
     beta, damping = group["betas"][1], group["damping"]
     cores = [added(s.momenta, s.weight, s.moments, beta, damping) for s in stacks]
-    roots = _roots(cores, stacks, beta, damping)
+    roots, norms = _roots(cores, stacks, beta, damping)
     own = [w.parameter.own for w in weights]
     if group["weight_decay"]:
         torch._foreach_mul_(own, 1 - group["lr"] * group["weight_decay"] * counts)
-    for stack, core, root in zip(stacks, cores, roots, strict=True):
-        whitened, new = whiten(stack.momenta, root, core, stack.moments, beta, damping)
+    for stack, core, root, norm in zip(stacks, cores, roots, norms, strict=True):
+        renewed = stack.moments._replace(core=core, norm=norm)
+        whitened, new = whiten(stack.momenta, root, renewed, beta, damping)
         for name, value in zip(MOMENTS, new.tensors(), strict=True):
             targets = [saved[i][name] for i in stack.places]
             _keep(targets, list(torch.split(value, stack.sizes)), counts)
@@ -69,7 +73,7 @@ def step_of_weights(
 def shapes(layout: StackLayout, n_directions: int) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the state of a weight, apart from the momentum."""
     n, k, m, r = layout.n, layout.k, layout.m, rank(layout, n_directions)
-    return dict(zip(MOMENTS, ((n, k, k), (n, m), (n, m, r), (n, r), (n,)), strict=True)) | {
+    return dict(zip(MOMENTS, ((n, k, k), (n,), (n, m), (n, m, r), (n, r), (n,)), strict=True)) | {
         "step": ()
     }
 
@@ -132,25 +136,41 @@ def _stack(
     return _Stack(places, sizes, _joined(parts), weight, moments, steps)
 
 
-def _roots(cores: list[Tensor], stacks: list[_Stack], beta: float, damping: float) -> list[Tensor]:
-    """Return the damped inverse roots of the cores, divided by the weights of the momenta.
+def _roots(
+    cores: list[Tensor], stacks: list[_Stack], beta: float, damping: float
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the damped inverse roots of the cores, and the running means of their norms.
 
-    All cores of equal size have them in one call.
+    All cores of equal size have them in one call. The roots are divided by the weights of the momenta.
+    Where a core has become small, its root does not grow any more, so that updates fade with the
+    momentum (:ref:`theory-momentum`).
     """
-    means = [c / (1 - beta**s.steps).view(-1, 1, 1) for c, s in zip(cores, stacks, strict=True)]
     alike: dict[Any, list[int]] = {}
     for i, core in enumerate(cores):
         alike.setdefault((core.shape[-1], core.dtype), []).append(i)
     roots: dict[int, Tensor] = {}
+    norms: dict[int, Tensor] = {}
     for places in alike.values():
-        together = inverse_root(_joined([means[i] for i in places]), damping)
-        parts = torch.split(together, [len(means[i]) for i in places])
-        roots.update(zip(places, parts, strict=True))
-    return [roots[i] / s.weight.view(-1, 1, 1) for i, s in enumerate(stacks)]
+        sizes = [len(cores[i]) for i in places]
+        steps, weight, norm = (
+            _joined(parts)
+            for parts in zip(
+                *((stacks[i].steps, stacks[i].weight, stacks[i].moments.norm) for i in places),
+                strict=True,
+            )
+        )
+        core = _joined([cores[i] for i in places]) / (1 - beta**steps).view(-1, 1, 1)
+        present = frobenius_norms(core)
+        norm = torch.lerp(present, norm, _NORM_KEPT)
+        root = inverse_root(core, torch.maximum(present, _SMALL * norm), damping)
+        root = root / weight.view(-1, 1, 1)
+        roots.update(zip(places, torch.split(root, sizes), strict=True))
+        norms.update(zip(places, torch.split(norm, sizes), strict=True))
+    return [roots[i] for i in range(len(cores))], [norms[i] for i in range(len(cores))]
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts))
 
 
 def _keep(targets: list[Tensor], new: list[Tensor], counts: Tensor | float) -> None:

@@ -14,9 +14,13 @@ from blockmat.optim.torch.directions import Directions, treat
 
 
 class SecondMoment(NamedTuple):
-    """Running means: the core D (B, k, k), the scales s (B, m), and the directions."""
+    """Running means: the core D (B, k, k), its norm (B,), the scales s (B, m), and the directions.
+
+    The norm has a longer memory. It tells when the momentum becomes small.
+    """
 
     core: Tensor
+    norm: Tensor
     scales: Tensor
     directions: Directions
 
@@ -27,17 +31,17 @@ class SecondMoment(NamedTuple):
         waves = torch.cos(torch.outer((places - 0.5) * (torch.pi / m), torch.arange(1.0, r + 1)))
         vectors = torch.linalg.qr(waves)[0].to(like).expand(n, m, r)
         directions = Directions(vectors.clone(), like.new_zeros(n, r), like.new_zeros(n))
-        return cls(like.new_zeros(n, k, k), like.new_zeros(n, m), directions)
+        return cls(like.new_zeros(n, k, k), like.new_zeros(n), like.new_zeros(n, m), directions)
 
     @classmethod
     def of(cls, tensors: "list[Tensor]") -> "SecondMoment":
         """Return the moments from what `tensors` returned."""
-        core, scales, *directions = tensors
-        return cls(core, scales, Directions(*directions))
+        core, norm, scales, *directions = tensors
+        return cls(core, norm, scales, Directions(*directions))
 
     def tensors(self) -> "list[Tensor]":
-        """Return the core, the scales, the directions, their variances and that of the rest."""
-        return [self.core, self.scales, *self.directions]
+        """Return the core, norm, scales, directions, their variances and that of the rest."""
+        return [self.core, self.norm, self.scales, *self.directions]
 
 
 def added(u: Tensor, weight: Tensor, old: SecondMoment, beta: float, damping: float) -> Tensor:
@@ -50,9 +54,9 @@ def added(u: Tensor, weight: Tensor, old: SecondMoment, beta: float, damping: fl
 
 
 def whiten(
-    u: Tensor, root: Tensor, core: Tensor, old: SecondMoment, beta: float, damping: float
+    u: Tensor, root: Tensor, old: SecondMoment, beta: float, damping: float
 ) -> tuple[Tensor, SecondMoment]:
-    """Return ``root @ u`` (B, k, m) with whitened columns, and the new moments.
+    """Return ``root @ u`` (B, k, m) with whitened columns, and the new scales and directions.
 
     Core and scales are those of maximum likelihood, each given the other: the core is the mean of
     ``X X^T / m``, and the scales that of the squares of the columns of ``D^(-1/2) U``.
@@ -65,7 +69,7 @@ def whiten(
         h, directions = treat(h, inverse, squares, directions)
     else:
         h = h * inverse.unsqueeze(-2)
-    return h, SecondMoment(core, scales, directions)
+    return h, old._replace(scales=scales, directions=directions)
 
 
 def inverse_scales(scales: Tensor, damping: float) -> Tensor:
