@@ -86,11 +86,12 @@ class Oracle:
         self.V = torch.linalg.qr(waves)[0] if r else torch.zeros(m, 0).double()
         self.variances, self.rest, self.norm, self.t = torch.zeros(r).double(), 0.0, 0.0, 0
 
-    def update(self, g, b1, b2, damping):
+    def update(self, g, b1, b2, damping, nesterov):
         k, m = g.shape
         self.t += 1
         self.momentum = b1 * self.momentum + (1 - b1) * g
-        u = (b1 * self.momentum + (1 - b1) * g) / (1 - b1 ** (self.t + 1))
+        ahead = b1 * self.momentum + (1 - b1) * g if nesterov else self.momentum
+        u = ahead / (1 - b1 ** (self.t + nesterov))
         x = u * relative_scales(self.scales, damping)
         self.core = b2 * self.core + (1 - b2) * x @ x.T / m
         core = self.core / (1 - b2**self.t)
@@ -105,8 +106,9 @@ class Oracle:
         rest = ((h**2).sum() / k - variances.sum()) / (m - len(variances))
         self.variances = 0.8 * self.variances + 0.2 * variances
         self.rest = 0.8 * self.rest + 0.2 * rest
-        new = 0.8 * self.V * self.variances + 0.2 * h.T @ along / k
-        ratio = self.rest / self.variances.clamp(min=0.1 * self.rest)
+        change = 0.2 * h.T @ along / k
+        new = self.V * torch.maximum(0.8 * self.variances, change.norm(dim=0) / 3) + change
+        ratio = self.rest / self.variances.clamp(min=0.1 * self.rest, max=1e3 * self.rest)
         length = h.norm()
         h = h + along * (ratio**0.5 - 1) @ self.V.T
         h = h * (length / h.norm())
@@ -117,12 +119,15 @@ class Oracle:
 
 @pytest.mark.parametrize("n_directions", [0, 2, 16])
 @pytest.mark.parametrize("betas", [(0.9, 0.5), (0.0, 0.5), (0.95, 0.9)])
-def test_it_equals_its_formula(n_directions, betas):
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_it_equals_its_formula(n_directions, betas, nesterov):
     """To the rounding of decompositions in double precision, for 20 steps."""
     shapes = [(8, 20), (20, 8), (12, 12), (8, 20), (5, 40), (6, 2, 3, 3)]
     params = [nn.Parameter(filled(s, i, torch.float64)) for i, s in enumerate(shapes)]
     start = values(params)
-    optimizer = BlockAdamW(params, lr=1e-2, betas=betas, n_directions=n_directions)
+    optimizer = BlockAdamW(
+        params, lr=1e-2, betas=betas, n_directions=n_directions, nesterov=nesterov
+    )
     oracles = [Oracle(*sorted((s[0], math.prod(s[1:]))), n_directions) for s in shapes]
     expected = values(params)
     for seed in range(20):
@@ -131,7 +136,7 @@ def test_it_equals_its_formula(n_directions, betas):
             g = filled(p.shape, 100 * seed + i, torch.float64).reshape(rows, columns)
             g = g * torch.logspace(0, 2, columns)
             p.grad = g.reshape(p.shape)
-            h = oracle.update(g if rows <= columns else g.T, *betas, 1e-6)
+            h = oracle.update(g if rows <= columns else g.T, *betas, 1e-6, nesterov)
             h = h if rows <= columns else h.T
             scale = 18.0 * math.sqrt(min(1, rows / columns) / max(rows, columns))
             expected[i] -= 1e-2 * scale * h.reshape(p.shape)
@@ -242,6 +247,131 @@ def test_updates_fade_when_gradients_become_zero(shape, scale):
     assert lengths[1120:].min() > 0.3 * lengths[:20].min()
 
 
+STREAMS = {
+    "one direction": lambda t, shape: filled((shape[0], 1), t) @ filled((1, shape[1]), 99),
+    "one vector": lambda t, shape: filled((shape[0], 1), 98) @ filled((1, shape[1]), 99),
+    "constant": lambda t, shape: torch.ones(shape),
+    "now and then": lambda t, shape: torch.ones(shape) * (t % 100 == 0),
+    "large mean": lambda t, shape: filled(shape, t) + 1e4,
+    "one entry": lambda t, shape: nn.functional.one_hot(
+        torch.tensor(t % math.prod(shape)), math.prod(shape)
+    ).float().reshape(shape),
+    "columns of all sizes": lambda t, shape: filled(shape, t) * torch.logspace(-12, 12, shape[1]),
+    "small": lambda t, shape: 1e-21 * filled(shape, t),
+    "large": lambda t, shape: 1e15 * filled(shape, t),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("shape", [(8, 40), (64, 300), (4, 4), (33, 17)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_updates_stay_short_and_directions_orthonormal(stream, shape, dtype):
+    """A matrix with k singular values of sqrt(m), scaled to rate times 18, times 4 for what varies."""
+    p = nn.Parameter(torch.zeros(shape, dtype=dtype))
+    optimizer = BlockAdamW([p], lr=1e-3)
+    k = min(shape)
+    longest = 4 * 18e-3 * math.sqrt(k)
+    for t in range(400):
+        p.grad = STREAMS[stream](t, shape).to(dtype)
+        before = p.detach().clone()
+        optimizer.step()
+        assert (p.detach() - before).float().norm() <= longest, t
+        v = optimizer.state[p]["directions"][0]
+        if t % 20 == 0:
+            assert (v.T @ v - torch.eye(v.shape[1])).abs().max() < 2e-3, t
+
+
+def test_other_parameters_get_adam_with_five_times_the_rate():
+    for dtype in (torch.float32, torch.float64):
+        p, q = (nn.Parameter(filled((7,), 0, dtype)) for _ in range(2))
+        options = {"weight_decay": 0.0, "eps": 1e-4}
+        optimizer = BlockAdamW([p], lr=0.01, adam_betas=(0.8, 0.99), **options)
+        expected = torch.optim.Adam([q], lr=0.05, betas=(0.8, 0.99), **options)
+        for t in range(20):
+            p.grad = filled((7,), t, dtype)
+            q.grad = p.grad.clone()
+            optimizer.step()
+            expected.step()
+        torch.testing.assert_close(p, q, rtol=50 * torch.finfo(dtype).eps, atol=0)
+
+
+def test_parts_of_a_weight_step_as_weights_of_their_own():
+    for options, split in (
+        ({"roles": 3}, lambda x: x.chunk(3)),
+        ({"max_blocks": 4}, lambda x: x.chunk(3)),
+    ):
+        whole = nn.Parameter(filled((12, 30)))
+        parts = [nn.Parameter(x.clone()) for x in split(whole.detach())]
+        optimizers = [BlockAdamW([whole], **options), BlockAdamW(parts)]
+        before = whole.detach().clone()
+        for t in range(5):
+            whole.grad = filled((12, 30), t)
+            for p, g in zip(parts, split(whole.grad), strict=True):
+                p.grad = g.clone()
+            for optimizer in optimizers:
+                optimizer.step()
+        # parts by max_blocks are scaled by the shape of the whole weight
+        factor = 1.0 if "roles" in options else math.sqrt(3)
+        moved = torch.cat([p.detach() for p in parts]) - before
+        torch.testing.assert_close(whole.detach() - before, factor * moved, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", KWARGS.values(), ids=KWARGS)
+def test_a_first_step_that_is_skipped_on_a_device_changes_no_parameter(options):
+    params = [nn.Parameter(filled((4, 6))), nn.Parameter(filled((4,)))]
+    optimizer = BlockAdamW(params, **options)
+    before = values(params)
+    for p in params:
+        p.grad = torch.full_like(p, math.nan)
+    from unittest.mock import patch
+
+    with patch("torch.compiler.is_compiling", return_value=True):
+        optimizer.step()
+    assert_same(params, before)
+    for t in range(3):
+        for p in params:
+            p.grad = filled(p.shape, t)
+        optimizer.step()
+    fresh = [nn.Parameter(x.clone()) for x in before]
+    other = BlockAdamW(fresh, **options)
+    for t in range(3):
+        for p in fresh:
+            p.grad = filled(p.shape, t)
+        other.step()
+    assert_same(params, fresh)
+
+
+def test_the_wish_of_the_group_with_the_gradient_counts():
+    a, b = nn.Parameter(filled((4, 6))), nn.Parameter(filled((4, 6)))
+    groups = [{"params": [a], "on_nonfinite": "raise"}, {"params": [b], "on_nonfinite": "skip"}]
+    optimizer = BlockAdamW(groups)
+    for bad, good in ((a, b), (b, a)):
+        bad.grad, good.grad = torch.full((4, 6), math.nan), torch.ones(4, 6)
+        if bad is a:
+            with pytest.raises(np.linalg.LinAlgError, match="NaN or infinity, or its squares"):
+                optimizer.step()
+        else:
+            optimizer.step()
+        assert not any(optimizer.state.values())
+
+
+def test_options_may_change_between_steps():
+    model = small_model()
+    optimizer = BlockAdamW([{"params": [p]} for p in model.parameters()], n_directions=1)
+    train(model, optimizer, 2)
+    optimizer.param_groups[0]["n_directions"] = 0
+    optimizer.param_groups[0]["lr"] = torch.tensor([0.01])
+    train(model, optimizer, 2)
+    saved = optimizer.state_dict()
+    BlockAdamW([{"params": [p]} for p in model.parameters()]).load_state_dict(saved)
+
+
+def test_norms_get_adam_whatever_their_shape():
+    model = nn.Sequential(nn.Linear(6, 4), nn.LayerNorm([4, 6]), nn.Linear(6, 4), nn.Linear(4, 2))
+    found = roles(BlockAdamW(model))
+    assert [name for name, n in found.items() if n] == ["0.weight", "2.weight"]
+
+
 def test_directions_survive_gradients_of_zero():
     p = nn.Parameter(filled((8, 20)))
     optimizer = BlockAdamW([p])
@@ -265,7 +395,7 @@ def test_directions_survive_gradients_of_zero():
         ((8, 3, 5, 5), 1, 99, (1, 8, 75)),
         ((6, 10), 1, 3, (2, 3, 10)),
         ((10, 6), 1, 4, (2, 3, 10)),
-        ((7, 9), 1, 3, (7, 1, 9)),
+        ((7, 9), 1, 3, (1, 7, 9)),
     ],
 )
 def test_layouts(shape, groups, most, expected):
@@ -322,6 +452,14 @@ def test_roles_by_module_and_by_name():
         ({"lr": -1.0}, "lr is -1.0"),
         ({"betas": (0.9, 1.0)}, "betas is"),
         ({"betas": 0.9}, "betas is 0.9; expected two numbers"),
+        ({"betas": ("0.9", 0.5)}, "betas is"),
+        ({"lr": "0.01"}, "lr is '0.01'; expected a finite number"),
+        ({"weight_decay": "0.1"}, "weight_decay is '0.1'"),
+        ({"n_directions": 2.0}, "n_directions is 2.0; expected an integer"),
+        ({"max_blocks": None}, "max_blocks is None"),
+        ({"maximize": "no"}, "maximize is 'no'; expected True or False"),
+        ({"nesterov": 1}, "nesterov is 1; expected True or False"),
+        ({"eps": math.nan}, "eps is nan"),
         ({"damping": 0.0}, "damping is 0.0"),
         ({"n_directions": -1}, "n_directions is -1"),
         ({"on_nonfinite": "stop"}, "on_nonfinite is 'stop'"),
@@ -379,7 +517,7 @@ def test_every_entry_of_a_state_is_checked():
                 damaged["state"][i][name] = wrong
                 if wrong is None:
                     del damaged["state"][i][name]
-                with pytest.raises(ValueError, match=f"state_dict has {name}"):
+                with pytest.raises(ValueError, match=r"state_dict has \w+ of shape .*; expected"):
                     other.load_state_dict(damaged)
                 assert_same_state(other.state_dict(), before)
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blockmat.optim.torch.plan import Other
+from blockmat.optim.torch.plan import Other, rate_of
 from blockmat.optim.torch.weight import Parameter
 
 ADAM_RATE = 5.0  # relative to the rate of matrices (:ref:`theory-momentum`)
@@ -36,15 +36,17 @@ def step_of_others(
     torch._foreach_add_(means, gradients, alpha=1 - b1)
     torch._foreach_mul_(squares, 1 - (1 - b2) * counts)
     torch._foreach_addcmul_(squares, gradients, gradients, 1 - b2)
-    step = torch.stack(steps).clamp(min=1)
+    has_double = any(g.dtype == torch.float64 for g in gradients)
+    dtype = torch.float64 if has_double else torch.float32
+    step = torch.stack(steps).to(dtype).clamp(min=1)
     root = (1 - b2**step).sqrt()
     denominators = torch._foreach_sqrt(squares)
     torch._foreach_add_(denominators, list((group["eps"] * root).unbind()))
     updates = torch._foreach_div(means, denominators)
-    rate = ADAM_RATE * group["lr"] * counts
+    rate = ADAM_RATE * rate_of(group) * counts
     torch._foreach_mul_(updates, list((rate * root / (1 - b1**step)).unbind()))
     if group["decay_all"] and group["weight_decay"]:
-        torch._foreach_mul_(own, 1 - group["lr"] * group["weight_decay"] * counts)
+        torch._foreach_mul_(own, 1 - rate_of(group) * group["weight_decay"] * counts)
     torch._foreach_sub_(own, updates)
 
 

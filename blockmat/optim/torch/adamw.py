@@ -1,5 +1,7 @@
 """BlockAdamW for PyTorch."""
 
+import math
+import numbers
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -344,23 +346,37 @@ def _check_options(group: dict[str, Any]) -> None:
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError(f"Tensor lr must be 1-element; it has shape {tuple(lr.shape)}")
     for name, holds, expected in (
-        ("lr", lambda x: 0 <= float(x) < float("inf"), "a finite number of at least 0"),
+        ("lr", lambda x: _is_number(x) or isinstance(x, Tensor), "a finite number of at least 0"),
+        ("lr", lambda x: 0 <= float(x) < math.inf, "a finite number of at least 0"),
         ("betas", _are_betas, "two numbers from 0 to below 1"),
         ("adam_betas", _are_betas, "two numbers from 0 to below 1"),
-        ("weight_decay", lambda x: 0 <= x < float("inf"), "a finite number of at least 0"),
-        ("damping", lambda x: 0 < x < float("inf"), "a finite number above 0"),
-        ("eps", lambda x: 0 <= x < float("inf"), "a finite number of at least 0"),
-        ("n_directions", lambda x: x == int(x) >= 0, "an integer of at least 0"),
-        ("max_blocks", lambda x: x == int(x) >= 1, "an integer of at least 1"),
+        ("weight_decay", _is_number, "a finite number of at least 0"),
+        ("damping", lambda x: _is_number(x) and x > 0, "a finite number above 0"),
+        ("eps", _is_number, "a finite number of at least 0"),
+        ("n_directions", lambda x: _is_count(x) and x >= 0, "an integer of at least 0"),
+        ("max_blocks", lambda x: _is_count(x) and x >= 1, "an integer of at least 1"),
+        ("nesterov", lambda x: isinstance(x, bool), "True or False"),
+        ("decay_all", lambda x: isinstance(x, bool), "True or False"),
+        ("maximize", lambda x: isinstance(x, bool), "True or False"),
         ("on_nonfinite", lambda x: x in (None, "raise", "skip"), 'None, "raise" or "skip"'),
     ):
         if not holds(group[name]):
             raise ValueError(f"{name} is {group[name]!r}; expected {expected}")
 
 
+def _is_number(x: Any) -> bool:
+    return isinstance(x, numbers.Real) and not isinstance(x, bool) and 0 <= float(x) < math.inf
+
+
+def _is_count(x: Any) -> bool:
+    return isinstance(x, numbers.Integral) and not isinstance(x, bool)
+
+
 def _are_betas(betas: Any) -> bool:
     return (
-        isinstance(betas, tuple | list) and len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
+        isinstance(betas, tuple | list)
+        and len(betas) == 2
+        and all(_is_number(beta) and beta < 1 for beta in betas)
     )
 
 
@@ -372,7 +388,7 @@ def _fitting_states(
     Raise `ValueError` where the state does not fit the parameter.
     """
     for saved, group in zip(state_dict["param_groups"], groups, strict=False):
-        if "n_matrices" not in saved:
+        if "n_matrices" not in saved or not set(group) <= set(saved):
             raise ValueError("state_dict is of another optimizer; expected one of BlockAdamW")
         for place, (i, p) in enumerate(zip(saved["params"], group["params"], strict=False)):
             if tuple(saved["shapes"][place]) != tuple(p.shape):
@@ -382,13 +398,17 @@ def _fitting_states(
                 )
             state = state_dict["state"].get(i)
             if state is not None:
-                check_shapes(state, _expected_shapes(saved, place, p), p)
+                check_shapes(state, _expected_shapes(saved, state, place, p), p)
                 yield p, state
 
 
-def _expected_shapes(saved: dict[str, Any], place: int, p: Tensor) -> dict[str, Any]:
+def _expected_shapes(
+    saved: dict[str, Any], state: dict[str, Any], place: int, p: Tensor
+) -> dict[str, Any]:
     n_matrices, shape = saved["n_matrices"][place], tuple(p.shape)
     if not n_matrices:
         return dict.fromkeys(LIKE_PARAMETER, shape) | {"step": ()}
     layout = StackLayout(shape, n_matrices, saved["max_blocks"])
-    return shapes(layout, saved["n_directions"]) | {"momentum": shape}
+    variances = state.get("variances")
+    r = variances.shape[-1] if isinstance(variances, Tensor) and variances.ndim == 2 else 0
+    return shapes(layout, r) | {"momentum": shape}

@@ -46,6 +46,7 @@ class Roles:
 
     embeddings: frozenset[int]  # of weights, by id
     outputs: frozenset[int]  # the weight of the last linear layer, if there are other matrices
+    norms: frozenset[int]  # of all parameters of modules that are called norms
     names: dict[int, str]
 
     @classmethod
@@ -58,6 +59,12 @@ class Roles:
         return cls(
             frozenset(id(m.weight) for m in modules if isinstance(m, embeddings)),
             frozenset(linear[-1:] if matrices > 1 else []),
+            frozenset(
+                id(p)
+                for m in modules
+                if "Norm" in type(m).__name__
+                for p in m.parameters(recurse=False)
+            ),
             {} if module is None else {id(p): name for name, p in module.named_parameters()},
         )
 

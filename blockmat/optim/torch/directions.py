@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 _KEPT = 0.8  # of the directions and their variances at a step
-_SMALLEST = 0.1  # variance of a direction, relative to that of the rest
+_SMALLEST, _LARGEST = 0.1, 1e3  # variances of directions, relative to that of the rest
+_LONGEST = 3  # the change of a direction at a step, relative to it, before they are orthonormal
 _TINY = 1e-12  # keeps directions without any variance, which is about 1 for whitened gradients
 
 
@@ -39,16 +40,17 @@ def treat(h: Tensor, scales: Tensor, squares: Tensor, old: Directions) -> tuple[
     beyond = (total - present.sum(-1)).clamp(min=0)
     variances = torch.lerp(present, old.variances, _KEPT)
     rest = torch.lerp(beyond / max(m - r, 1), old.rest, _KEPT)
-    smallest = _SMALLEST * rest.unsqueeze(-1)
-    ratio = rest.unsqueeze(-1) / torch.maximum(variances, smallest)
-    factors = torch.where(smallest > 0, ratio, 1)
+    relative = variances / torch.where(rest > 0, rest, 1).unsqueeze(-1)
+    factors = torch.where(rest.unsqueeze(-1) > 0, 1 / relative.clamp(_SMALLEST, _LARGEST), 1)
     new_total = beyond + (present * factors).sum(-1)
     length = torch.where(new_total > 0, total / new_total, 1).sqrt().unsqueeze(-1)
     treated = h * (scales * length).unsqueeze(-2)
-    change = (factors.sqrt() - 1) * length
-    treated.baddbmm_(along * change.unsqueeze(-2), vectors.mT)
-    moved = (h.mT @ along) * (column * ((1 - _KEPT) / k))
-    moved.addcmul_(vectors, (_KEPT * variances + _TINY).unsqueeze(-2))
+    beside = (factors.sqrt() - 1) * length
+    treated.baddbmm_(along * beside.unsqueeze(-2), vectors.mT)
+    change = (h.mT @ along) * (column * ((1 - _KEPT) / k))
+    least = torch.linalg.vector_norm(change, dim=-2) / _LONGEST + _TINY
+    kept = torch.maximum(_KEPT * variances, least)  # otherwise directions could become parallel
+    moved = change.addcmul_(vectors, kept.unsqueeze(-2))
     return treated, Directions(orthonormal(moved), variances, rest)
 
 

@@ -11,7 +11,7 @@ from blockmat.optim.torch.ranks import ranks_of_all
 from blockmat.optim.torch.stack import StackLayout
 from blockmat.optim.torch.weight import Parameter
 
-Layouts = dict[Tensor, StackLayout]  # of the parameters that are matrices
+Layouts = dict[Any, StackLayout]  # by what they are made from
 
 
 class Other(NamedTuple):
@@ -67,10 +67,17 @@ def plans_of(group: dict[str, Any], layouts: Layouts) -> list[Plan]:
         if n == 0:
             plan.others.append(Other(parameter, g))
             continue
-        if p not in layouts:
-            layouts[p] = StackLayout(p.shape, n, group["max_blocks"])
-        plan.weights.append(Weight(parameter, g, layouts[p]))
+        key = (tuple(p.shape), n, group["max_blocks"])
+        if key not in layouts:
+            layouts[key] = StackLayout(*key)
+        plan.weights.append(Weight(parameter, g, layouts[key]))
     return list(plans.values())
+
+
+def rate_of(group: dict[str, Any]) -> Tensor | float:
+    """Return the rate, as a number or a tensor with no dimension."""
+    lr: Tensor | float = group["lr"]
+    return lr.reshape(()) if isinstance(lr, Tensor) else lr
 
 
 def _gradient_of(p: Parameter, maximize: bool) -> Tensor:
@@ -96,14 +103,13 @@ def finite_counts(plans: list[Plan]) -> Tensor | float | None:
         parameters = [w.parameter for w in plan.weights] + [o.parameter for o in plan.others]
         ranks = ranks_of_all(p.ranks for p in parameters)
         flags.append(torch.isfinite(ranks.add_up(total)))
-    wishes = {plan.group["on_nonfinite"] for plan in plans}
     on_host = all(flag.device.type == "cpu" for flag in flags)
+    wishes = [plan.group["on_nonfinite"] for plan in plans]
     if flags and (torch.compiler.is_compiling() or not (on_host or "raise" in wishes)):
         return torch.stack([flag.to(flags[0].device) for flag in flags]).all().float()
-    if all(bool(flag) for flag in flags):
-        return 1.0
-    if "skip" not in wishes:
+    bad = [wish for wish, flag in zip(wishes, flags, strict=True) if not bool(flag)]
+    if any(wish != "skip" for wish in bad):
         raise NonFiniteError(
             "a gradient contains NaN or infinity, or its squares overflow; expected smaller numbers"
         )
-    return None
+    return None if bad else 1.0

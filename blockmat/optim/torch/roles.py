@@ -1,6 +1,7 @@
 """Which parameters `BlockAdamW` whitens, and which get Adam."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor
@@ -30,12 +31,12 @@ def _n_groups(role: Any, p: Tensor, name: str | None, place: int, roles: Roles) 
     label = name or f"parameter {place}"
     is_matrix = _is_matrix(p)
     if role is None:
-        is_outer = id(p) in roles.embeddings or id(p) in roles.outputs
+        is_outer = id(p) in roles.embeddings | roles.outputs | roles.norms
         return int(is_matrix and not is_outer and min(len(p), p.numel() // len(p)) > 1)
     if role == ADAM:
         return 0
     n_groups = 1 if role == MATRIX else role
-    if isinstance(n_groups, bool) or not isinstance(n_groups, int) or n_groups < 1:
+    if isinstance(n_groups, bool) or not isinstance(n_groups, Integral) or n_groups < 1:
         raise ValueError(
             f"roles of {label} is {role!r}; expected {ADAM!r}, {MATRIX!r}, or the number of matrices "
             f"that its rows are"
@@ -47,4 +48,4 @@ def _n_groups(role: Any, p: Tensor, name: str | None, place: int, roles: Roles) 
         )
     if p.shape[0] % n_groups:
         raise ValueError(f"roles of {label} is {role!r}; expected a divisor of its {len(p)} rows")
-    return n_groups
+    return int(n_groups)

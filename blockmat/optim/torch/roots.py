@@ -24,10 +24,11 @@ def inverse_root(cores: Tensor, norms: Tensor, damping: float) -> Tensor:
     """Return about ``(D + s I)^(-1/2)`` of symmetric cores D (B, k, k).
 
     `norms` (B,) are at least the Frobenius norms, and s is `damping` times them. The result is 0 where
-    they are 0.
+    they are so small that entries of D lose digits.
     """
     norm = norms.view(-1, 1, 1)
-    x = cores / (torch.where(norm > 0, norm, 1) * (1 + damping))
+    exists = norm > torch.finfo(cores.dtype).tiny / torch.finfo(cores.dtype).eps
+    x = cores / (torch.where(exists, norm, torch.inf) * (1 + damping))
     _diagonal(x).add_(damping / (1 + damping))
     z = _polynomial(x, COEFFICIENTS[0])  # the first Z is the identity
     y = x @ z
@@ -35,7 +36,7 @@ def inverse_root(cores: Tensor, norms: Tensor, damping: float) -> Tensor:
         p = _polynomial(z @ y, coefficients)
         y, z = y @ p, p @ z
     z = _polynomial(z @ y, COEFFICIENTS[-1]) @ z
-    return z * torch.where(norm > 0, norm * (1 + damping), torch.inf).rsqrt()
+    return z * torch.where(exists, norm * (1 + damping), torch.inf).rsqrt()
 
 
 def frobenius_norms(cores: Tensor) -> Tensor:

@@ -47,5 +47,9 @@ class StackLayout:
 
 
 def _divisor(n: int, most: int) -> int:
-    """Return the smallest number of equal parts of n things with at most `most` in a part."""
-    return next(parts for parts in range(-(-n // most), n + 1) if n % parts == 0)
+    """Return the smallest number of equal parts of n things with at most `most` in a part.
+
+    If they would have less than half of that, such as for a prime number, return 1.
+    """
+    fewest = -(-n // most)
+    return next((parts for parts in range(fewest, 2 * fewest) if n % parts == 0), 1)

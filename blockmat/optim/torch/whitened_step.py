@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blockmat.optim.torch.plan import Weight
+from blockmat.optim.torch.plan import Weight, rate_of
 from blockmat.optim.torch.roots import frobenius_norms, inverse_root
 from blockmat.optim.torch.stack import StackLayout
 from blockmat.optim.torch.whitening import SecondMoment, added, whiten
@@ -46,14 +46,15 @@ def step_of_weights(
     ahead = _momenta(group, weights, saved, counts)
     alike: dict[Any, list[int]] = {}
     for i, w in enumerate(weights):
-        alike.setdefault((w.layout.k, w.layout.m, w.gradient.dtype), []).append(i)
+        r = saved[i]["variances"].shape[-1]  # the option may have changed
+        alike.setdefault((w.layout.k, w.layout.m, r, w.gradient.dtype), []).append(i)
     stacks = [_stack(group, places, weights, saved, ahead) for places in alike.values()]
     beta, damping = group["betas"][1], group["damping"]
     cores = [added(s.momenta, s.weight, s.moments, beta, damping) for s in stacks]
     roots, norms = _roots(cores, stacks, beta, damping)
     own = [w.parameter.own for w in weights]
     if group["weight_decay"]:
-        torch._foreach_mul_(own, 1 - group["lr"] * group["weight_decay"] * counts)
+        torch._foreach_mul_(own, 1 - rate_of(group) * group["weight_decay"] * counts)
     for stack, core, root, norm in zip(stacks, cores, roots, norms, strict=True):
         renewed = stack.moments._replace(core=core, norm=norm)
         whitened, new = whiten(stack.momenta, root, renewed, beta, damping)
@@ -63,16 +64,18 @@ def step_of_weights(
         for i, part in zip(stack.places, torch.split(whitened, stack.sizes), strict=True):
             layout = weights[i].layout
             update = weights[i].parameter.own_of(layout.parameter(part))
-            rate = SPECTRAL_NORM * layout.scale * group["lr"] * counts
-            if isinstance(rate, Tensor):
+            rate = SPECTRAL_NORM * layout.scale * rate_of(group) * counts
+            if isinstance(counts, Tensor):
+                own[i].sub_(torch.where(counts > 0, update * rate, 0))
+            elif isinstance(rate, Tensor):
                 own[i].sub_(update * rate)
             else:
                 own[i].add_(update, alpha=-rate)
 
 
-def shapes(layout: StackLayout, n_directions: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the state of a weight, apart from the momentum."""
-    n, k, m, r = layout.n, layout.k, layout.m, rank(layout, n_directions)
+def shapes(layout: StackLayout, r: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the state of a weight with r directions, apart from the momentum."""
+    n, k, m = layout.n, layout.k, layout.m
     return dict(zip(MOMENTS, ((n, k, k), (n,), (n, m), (n, m, r), (n, r), (n,)), strict=True)) | {
         "step": ()
     }
@@ -131,7 +134,7 @@ def _stack(
     moments = SecondMoment.of([_joined([saved[i][name] for i in places]) for name in MOMENTS])
     sizes = [layout.n for layout in layouts]
     steps = torch.cat([saved[i]["step"].expand(n) for i, n in zip(places, sizes, strict=True)])
-    steps = steps.to(parts[0].dtype)
+    steps = steps.to(parts[0].dtype).clamp(min=1)
     weight = 1 - group["betas"][0] ** (steps + 1 if group["nesterov"] else steps)
     return _Stack(places, sizes, _joined(parts), weight, moments, steps)
 
