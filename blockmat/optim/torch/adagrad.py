@@ -19,10 +19,9 @@ from blockmat.optim.torch.blocks import (
     shares_blocks,
 )
 from blockmat.optim.torch.checkpoint import (
-    copied_for,
     fitting_states,
+    load,
     tensors_in,
-    with_integer_keys,
 )
 from blockmat.optim.torch.finite import are_finite, raise_non_finite
 from blockmat.optim.torch.layout import Layout, layout_of
@@ -282,18 +281,7 @@ class BlockAdaGrad(Optimizer):
         >>> optimizer.param_groups[0]["lr"]
         0.5
         """
-        loaded: dict[Tensor, dict[str, Any]] = {}
-
-        def read(_: Optimizer, final: dict[str, Any]) -> None:
-            loaded.update(fitting_states(final, self.param_groups))
-
-        hook = self.register_load_state_dict_pre_hook(read)
-        try:
-            super().load_state_dict(with_integer_keys(state_dict))
-        finally:
-            hook.remove()
-        for p, state in loaded.items():  # the base class has cast them to the parameter's dtype
-            self.state[p] = copied_for(p, state)
+        load(self, state_dict, fitting_states)
 
     def state_bytes(self) -> int:
         """Return the memory of all statistics, roots and momentum buffers on this rank.

@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 from blockmat.exceptions import DtypeError
 from blockmat.optim.torch.adam import LIKE_PARAMETER, step_of_others
 from blockmat.optim.torch.blocks import Roles, check_keys
-from blockmat.optim.torch.checkpoint import check_shapes, copied_for, tensors_in, with_integer_keys
+from blockmat.optim.torch.checkpoint import check_shapes, load, tensors_in
+from blockmat.optim.torch.options import Rule, check_rules
 from blockmat.optim.torch.parameters import local, parameter_of
 from blockmat.optim.torch.plan import Layouts, finite_counts, plans_of
 from blockmat.optim.torch.precision import single_precision
@@ -229,18 +230,7 @@ class BlockAdamW(Optimizer):
         >>> optimizer.param_groups[0]["lr"]
         0.5
         """
-        loaded: dict[Tensor, dict[str, Any]] = {}
-
-        def read(_: Optimizer, final: dict[str, Any]) -> None:
-            loaded.update(_fitting_states(final, self.param_groups))
-
-        hook = self.register_load_state_dict_pre_hook(read)
-        try:
-            super().load_state_dict(with_integer_keys(state_dict))
-        finally:
-            hook.remove()
-        for p, state in loaded.items():  # the base class has cast them to the parameter's dtype
-            self.state[p] = copied_for(p, state)
+        load(self, state_dict, _fitting_states)
 
     def state_bytes(self) -> int:
         """Return the memory of all running means on this rank.
@@ -342,10 +332,7 @@ class BlockAdamW(Optimizer):
 
 def _check_options(group: dict[str, Any]) -> None:
     """Raise `ValueError` at the first option of a group that is out of range."""
-    lr = group["lr"]
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError(f"Tensor lr must be 1-element; it has shape {tuple(lr.shape)}")
-    for name, holds, expected in (
+    rules: list[Rule] = [
         ("lr", lambda x: _is_number(x) or isinstance(x, Tensor), "a finite number of at least 0"),
         ("lr", lambda x: 0 <= float(x) < math.inf, "a finite number of at least 0"),
         ("betas", _are_betas, "two numbers from 0 to below 1"),
@@ -359,9 +346,8 @@ def _check_options(group: dict[str, Any]) -> None:
         ("decay_all", lambda x: isinstance(x, bool), "True or False"),
         ("maximize", lambda x: isinstance(x, bool), "True or False"),
         ("on_nonfinite", lambda x: x in (None, "raise", "skip"), 'None, "raise" or "skip"'),
-    ):
-        if not holds(group[name]):
-            raise ValueError(f"{name} is {group[name]!r}; expected {expected}")
+    ]
+    check_rules(group, rules)
 
 
 def _is_number(x: Any) -> bool:

@@ -1,10 +1,11 @@
 """What a saved state must contain, and how it is put back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from blockmat.optim.torch.between import DenseCore, VectorCore, is_dense
 from blockmat.optim.torch.blocks import ROW_SCALARS, has_cores, n_blocks, shares_blocks
@@ -47,7 +48,30 @@ def fitting_states(
             yield p, state
 
 
-def with_integer_keys(state_dict: dict[str, Any]) -> dict[str, Any]:
+def load(
+    optimizer: Optimizer,
+    state_dict: dict[str, Any],
+    fitting: Callable[..., Iterator[tuple[Tensor, dict[str, Any]]]],
+) -> None:
+    """Load a state into an optimizer, with its tensors in the dtypes that they were saved in.
+
+    ``fitting(state_dict, param_groups)`` yields each parameter with its state, or raises.
+    """
+    loaded: dict[Tensor, dict[str, Any]] = {}
+
+    def read(_: Optimizer, final: dict[str, Any]) -> None:
+        loaded.update(fitting(final, optimizer.param_groups))
+
+    hook = optimizer.register_load_state_dict_pre_hook(read)
+    try:
+        Optimizer.load_state_dict(optimizer, _with_integer_keys(state_dict))
+    finally:
+        hook.remove()
+    for p, state in loaded.items():  # the base class has cast them to the parameter's dtype
+        optimizer.state[p] = _copied_for(p, state)
+
+
+def _with_integer_keys(state_dict: dict[str, Any]) -> dict[str, Any]:
     """Return a state with the numbers that torch.distributed.checkpoint has made strings."""
     if "state" not in state_dict:
         return state_dict
@@ -55,7 +79,7 @@ def with_integer_keys(state_dict: dict[str, Any]) -> dict[str, Any]:
     return state_dict | {"state": states}
 
 
-def copied_for(p: Tensor, state: dict[str, Any]) -> dict[str, Any]:
+def _copied_for(p: Tensor, state: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of a saved state on the device of a parameter, cut as the parameter is."""
     own: dict[str, Any] = _copied(state, p.device)
     for name in _LIKE_PARAMETER:
