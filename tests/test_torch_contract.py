@@ -25,7 +25,6 @@ from blockmat.optim.torch import BlockAdaGrad  # noqa: E402
 KWARGS = {
     "default": {},
     "mean": {"structure": "mean"},
-    "aligned": {"structure": "aligned", "max_change": 0.1},
     "non-default lr": {"lr": 0.1},
     "Tensor lr": {"lr": torch.tensor(0.01)},
     "momentum": {"momentum": 0.9},
@@ -34,8 +33,6 @@ KWARGS = {
     "decoupled": {"weight_decay": 0.1, "decoupled_weight_decay": True},
     "maximize": {"maximize": True, "weight_decay": 0.1},
     "decay": {"decay": 0.9},
-    "row grafting": {"grafting": "row", "momentum": 0.5},
-    "diagonal grafting": {"grafting": "diagonal"},
     "columns": {"partition": "columns"},
     "labels": {"partition": lambda name, p: np.arange(p.numel()) % 2, "structure": "mean"},
 }
@@ -58,7 +55,7 @@ class TestBlockAdaGrad(Contract):
 @pytest.mark.parametrize("lr", [0.05, torch.tensor(0.05)])
 def test_schedulers_change_the_rate(scheduler, lr):
     p = nn.Parameter(torch.zeros(2, 3))
-    optimizer = BlockAdaGrad([p], lr=lr, max_change=float("inf"))
+    optimizer = BlockAdaGrad([p], lr=lr)
     schedule = scheduler(optimizer)
     lengths, rates = [], []
     for _ in range(5):
@@ -74,9 +71,9 @@ def test_schedulers_change_the_rate(scheduler, lr):
 
 STATES = [
     {"structure": structure, "momentum": 0.9, "partition": partition}
-    for structure in ("scaled", "aligned", "mean")
+    for structure in ("aligned", "mean")
     for partition in ("rows", "columns", "row scalars", "diagonal", [0, 1, 2, 3] * 6)
-] + [{"grafting": "row"}, {"grafting": "diagonal"}]
+]
 
 
 def tensors_with_places(value, place=()):
@@ -117,7 +114,7 @@ def test_every_entry_of_a_state_is_checked(options, n_steps, is_old):
                 other.load_state_dict(damaged)
             assert_same_state(other.state_dict(), before)
     for i, state in saved["state"].items():
-        for name in set(state) - {"momentum_buffer", "graft"}:
+        for name in set(state) - {"momentum_buffer"}:
             damaged = copy.deepcopy(saved)
             del damaged["state"][i][name]
             with pytest.raises(ValueError, match=f"state_dict has (no )?{name}"):
@@ -152,12 +149,38 @@ def test_a_state_of_another_shape_is_refused_before_and_after_a_step(options, sh
         assert_same_state(optimizers[1].state_dict(), before)
 
 
-def test_a_state_of_an_unknown_structure_is_refused():
+@pytest.mark.parametrize("structure", ["block", "scaled"])
+def test_a_state_of_an_unknown_structure_is_refused(structure):
     p = nn.Parameter(torch.zeros(4, 6))
-    saved = BlockAdaGrad([p]).state_dict()
-    saved["param_groups"][0]["structure"] = "block"
-    with pytest.raises(ValueError, match="structure is 'block'; expected one of scaled, aligned"):
-        BlockAdaGrad([p]).load_state_dict(saved)
+    optimizer = BlockAdaGrad([p])
+    saved, before = optimizer.state_dict(), copy.deepcopy(optimizer.state_dict())
+    saved["param_groups"][0]["structure"] = structure
+    with pytest.raises(ValueError, match=f"structure is '{structure}'; expected .*aligned"):
+        optimizer.load_state_dict(saved)
+    assert_same_state(optimizer.state_dict(), before)
+
+
+def test_a_state_with_a_core_of_vectors_is_refused():
+    p = nn.Parameter(torch.zeros(4, 6))
+    optimizer = BlockAdaGrad([p], structure="mean")
+    p.grad = filled((4, 6))
+    optimizer.step()
+    saved, before = optimizer.state_dict(), copy.deepcopy(optimizer.state_dict())
+    saved["state"][0] = saved["state"][0] | {
+        "between": {
+            "vectors": torch.eye(4, 2), "weights": numbers(2), "scale": torch.tensor(0.5),
+            "change": numbers(2),
+        }
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"state_dict has between of .*; expected \{'lower'"):
+        optimizer.load_state_dict(saved)
+    assert_same_state(optimizer.state_dict(), before)
+
+
+@pytest.mark.parametrize("removed", ["max_change", "grafting"])
+def test_removed_options_are_unknown(removed):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{removed}'"):
+        BlockAdaGrad([nn.Parameter(torch.zeros(4, 6))], **{removed: None})
 
 
 def numbers(*shape):
@@ -165,55 +188,36 @@ def numbers(*shape):
     return torch.arange(1.0, 1 + int(np.prod(shape))).reshape(shape) / 8
 
 
-SAVED = {  # what versions up to now have saved of a weight (4, 6)
+BETWEEN = {"lower": [numbers(2, 2), numbers(2, 4)], "root": numbers(4, 4)}
+SAVED = {  # what is saved of a weight (4, 6)
     "mean": {"within": numbers(4), "within_root": numbers(4)},
     "aligned": {"within": [numbers(2, 2), numbers(2, 4)], "within_root": numbers(4, 4)},
-    "scaled": {
-        "within": [numbers(2, 2), numbers(2, 4)], "within_root": numbers(4, 4),
-        "columns": numbers(6),
-    },
-}  # fmt: skip
-SAVED_BETWEEN = {
-    "vectors": {
-        "vectors": torch.eye(4, 2), "weights": numbers(2), "scale": torch.tensor(0.5),
-        "change": numbers(2),
-    },
-    "matrix": {"lower": [numbers(2, 2), numbers(2, 4)], "root": numbers(4, 4)},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("structure", SAVED)
-@pytest.mark.parametrize("between", SAVED_BETWEEN)
-def test_the_format_of_saved_states_stays_the_same(structure, between):
+def test_the_format_of_saved_states_stays_the_same(structure):
     """Statistics are neither measured nor renewed in the step, so the update uses saved roots."""
     p = nn.Parameter(torch.zeros(4, 6))
-    optimizer = BlockAdaGrad([p], structure=structure, max_change=1e9, lr=1.0)
+    optimizer = BlockAdaGrad([p], structure=structure, lr=1.0)
     saved = optimizer.state_dict()
     saved["state"][0] = {
-        "step": 100, "measured": 100, "refreshed": 100, "between": SAVED_BETWEEN[between],
-        **SAVED[structure],
+        "step": 100, "measured": 100, "refreshed": 100, "between": BETWEEN, **SAVED[structure],
     }  # fmt: skip
     optimizer.load_state_dict(saved)
     assert_same_state(optimizer.state_dict()["state"], saved["state"])
     p.grad = g = filled((4, 6))
     optimizer.step()
-    own = SAVED_BETWEEN[between]
-    root = own.get("root")
-    if root is None:
-        root = 0.5 * torch.eye(4) + own["vectors"] * own["change"] @ own["vectors"].T
     within_root = SAVED[structure]["within_root"]
     within_root = torch.diag(within_root) if structure == "mean" else within_root
-    if structure == "scaled":
-        mean = (SAVED["scaled"]["columns"] + g.square().sum(0)) / (101 * 4)
-        g = g / (mean + 1e-3 * mean.max()).sqrt()
     means = g.mean(1, keepdim=True)
-    update = root @ means.expand(4, 6) + within_root @ (g - means)
+    update = BETWEEN["root"] @ means.expand(4, 6) + within_root @ (g - means)
     torch.testing.assert_close(p.detach(), -update)
     assert optimizer.state[p]["step"] == 101
     assert optimizer.state[p]["measured"] == optimizer.state[p]["refreshed"] == 100
 
 
-@pytest.mark.parametrize("structure", ["scaled", "aligned", "mean"])
+@pytest.mark.parametrize("structure", ["aligned", "mean"])
 @pytest.mark.parametrize("frozen", [0, 1])
 def test_a_frozen_parameter_is_as_if_its_gradient_was_zero(structure, frozen):
     frozen_layer, other = nn.Linear(4, 3), nn.Linear(4, 3)

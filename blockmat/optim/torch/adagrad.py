@@ -28,9 +28,9 @@ from blockmat.optim.torch.layout import Layout, layout_of
 from blockmat.optim.torch.options import check_options
 from blockmat.optim.torch.parameters import local, parameter_of, weight_of
 from blockmat.optim.torch.ranks import ALONE, ranks_of_all
-from blockmat.optim.torch.structure import STRUCTURES
 from blockmat.optim.torch.vector_step import VectorStep
 from blockmat.optim.torch.weight_step import WeightStep
+from blockmat.optim.torch.within import STRUCTURES
 
 
 class BlockAdaGrad(Optimizer):
@@ -50,9 +50,9 @@ class BlockAdaGrad(Optimizer):
         The momentum coefficient.
     nesterov : bool, default False
         Use Nesterov momentum.
-    structure : {"scaled", "aligned", "mean"}, default "scaled"
-        The numbers for each pair of blocks: two ("aligned"), two after the columns of the gradient
-        are divided by their root mean square ("scaled"), or one, and two on the diagonal ("mean").
+    structure : {"aligned", "mean"}, default "aligned"
+        The numbers for each pair of blocks: two ("aligned"), or one, and two on the diagonal
+        ("mean").
     partition : str, Tensor or sequence of labels, dict or callable, default "shorter"
         The blocks of each parameter, flattened to (out, rest): "rows", "columns", the fewer of
         both ("shorter"), or labels of the entries; "row scalars" or "diagonal" for no blocks. A
@@ -65,12 +65,6 @@ class BlockAdaGrad(Optimizer):
         The most steps between gradients that are added to the cores.
     decay : float, optional
         The factor of an exponential average of outer products, instead of their sum.
-    max_change : float, optional
-        Updates that are longer than `max_change` times the norm of the weight, at the present
-        rate and repeated at every step, are shortened to it. The default is 0.07 for "scaled",
-        and otherwise infinity.
-    grafting : {None, "row", "diagonal"}, default None
-        Give updates the length of AdaGrad with one number per block, or one per entry.
     weight_decay : float, default 0.0
         The factor of the parameters that is added to the gradient.
     decoupled_weight_decay : bool, default False
@@ -143,14 +137,12 @@ class BlockAdaGrad(Optimizer):
         lr: float | Tensor = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        structure: str = "scaled",
+        structure: str = "aligned",
         partition: Any = SHORTER,
         damping: float = 1e-3,
         update_interval: int = 50,
         statistics_interval: int = 5,
         decay: float | None = None,
-        max_change: float | None = None,
-        grafting: str | None = None,
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
         maximize: bool = False,
@@ -168,8 +160,6 @@ class BlockAdaGrad(Optimizer):
             "update_interval": update_interval,
             "statistics_interval": statistics_interval,
             "decay": decay,
-            "max_change": max_change,
-            "grafting": grafting,
             "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
             "maximize": maximize,
@@ -232,17 +222,14 @@ class BlockAdaGrad(Optimizer):
         check_options(group)
         if has_own_keys:
             check_keys(group["partition"], [names, *self._roles.groups_of_names()])
-        structure = STRUCTURES[group["structure"]]
-        if group["max_change"] is None:
-            group["max_change"] = structure.max_change
-        _check_parameters(group)
+        _check_parameters(group["params"])
         kinds, too_many = resolve(
             group["params"],
             names,
             group.pop("partition"),
             self._roles,
             group["max_blocks"],
-            structure.within.needs_products,
+            STRUCTURES[group["structure"]].needs_products,
         )
         if too_many:
             warnings.warn(
@@ -297,9 +284,8 @@ class BlockAdaGrad(Optimizer):
         >>> from blockmat.optim.torch import BlockAdaGrad
         >>> p = torch.nn.Parameter(torch.ones(4, 100))
         >>> optimizer = BlockAdaGrad([p], structure="mean")
-        >>> for _ in range(10):
-        ...     p.grad = torch.randn(4, 100)
-        ...     optimizer.step()
+        >>> p.grad = torch.randn(4, 100)
+        >>> optimizer.step()
         >>> optimizer.state_bytes() == 4 * (1.75 * 4**2 + 2 * 4)
         True
         """
@@ -360,7 +346,7 @@ class BlockAdaGrad(Optimizer):
         weights, vectors = [], []
         for group in self.param_groups:
             params, kinds = group["params"], group["kinds"]
-            needs_products = STRUCTURES[group["structure"]].within.needs_products
+            needs_products = STRUCTURES[group["structure"]].needs_products
             biases = {kind: p for p, kind in zip(params, kinds, strict=True) if shares_blocks(kind)}
             single: list[Tensor] = []
             by_row: list[bool] = []
@@ -408,15 +394,12 @@ class BlockAdaGrad(Optimizer):
             )
 
 
-def _check_parameters(group: dict[str, Any]) -> None:
+def _check_parameters(params: list[Tensor]) -> None:
     """Raise if a parameter is complex, or is sharded and cannot be trained so."""
-    for p in group["params"]:
+    for p in params:
         if p.is_complex():
             raise DtypeError(f"a parameter has dtype {p.dtype}; expected real numbers")
-        if parameter_of(p).ranks is not ALONE and group["grafting"] is not None:
-            raise ValueError(
-                f"grafting is {group['grafting']!r}; expected None for parameters that are sharded"
-            )
+        parameter_of(p)
 
 
 def _check_labels(params: list[Tensor], kinds: list[Any]) -> None:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from blockmat.optim.torch.between import DenseCore, VectorCore, is_dense
 from blockmat.optim.torch.blocks import ROW_SCALARS, has_cores, n_blocks, shares_blocks
+from blockmat.optim.torch.cores import Cores
 from blockmat.optim.torch.parameters import parameter_of
-from blockmat.optim.torch.structure import STRUCTURES, Structure
+from blockmat.optim.torch.within import STRUCTURES, WithinCore
 
 _LIKE_PARAMETER = (
     "momentum_buffer",
@@ -42,9 +42,8 @@ def fitting_states(
             state = state_dict["state"].get(i)
             if state is None:
                 continue
-            has_bias = any(shares_blocks(kind) and kind == place for kind in kinds)
             _check_numbers(state, kinds[place])
-            check_shapes(state, _expected_shapes(state, kinds[place], p, has_bias, structure), p)
+            check_shapes(state, _expected_shapes(state, kinds[place], p, structure), p)
             yield p, state
 
 
@@ -97,7 +96,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(item)
 
 
-def _structure(name: Any) -> Structure:
+def _structure(name: Any) -> type[WithinCore]:
     """Return the structure of a saved group, or raise `ValueError` if there is no such one."""
     if name not in STRUCTURES:
         known = "one of " + ", ".join(STRUCTURES)
@@ -125,7 +124,7 @@ def check_shapes(state: dict[str, Any], expected: dict[str, Any], p: Tensor) -> 
 
 
 def _expected_shapes(
-    state: dict[str, Any], kind: Any, p: Tensor, has_bias: bool, structure: Structure
+    state: dict[str, Any], kind: Any, p: Tensor, within: type[WithinCore]
 ) -> dict[str, Any]:
     """Return the shapes of the tensors that a state must have, nested as they are."""
     shape = tuple(p.shape)
@@ -142,16 +141,7 @@ def _expected_shapes(
             f"state_dict has {len(kind)} labels for a parameter of shape {shape}; expected "
             f"{p.numel()}"
         )
-    k, between = n_blocks(kind, p), state.get("between")
-    expected |= structure.within.shapes(k)
-    expected["between"] = (
-        DenseCore.shapes(k) if is_dense(between) else VectorCore.shapes(k, between)
-    )
-    if "graft" in state:
-        found = shapes_in(state["graft"])
-        fits = isinstance(found, list) and all(len(own) == 2 and own[0] == k for own in found)
-        expected["graft"] = found if fits else [(k, 1)]
-    return expected | structure.gradient.shapes(p.numel() // max(k, 1) + has_bias)
+    return expected | Cores.shapes(n_blocks(kind, p), within)
 
 
 def shapes_in(value: Any) -> Any:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from blockmat.cores import pair
-from blockmat.optim.torch.between import VectorCore, between_core
-from blockmat.optim.torch.symmetric import Decomposition
+from blockmat.optim.torch.symmetric import Decomposition, Symmetric
 from blockmat.optim.torch.within import BlockProducts, Sizes, WithinCore
 
 
@@ -31,7 +30,8 @@ class Cores:
     """
 
     def __init__(self, state: dict[str, Any], within: type[WithinCore], sizes: Sizes) -> None:
-        self.between = between_core(state["between"])
+        self.between = Symmetric(state["between"]["lower"])
+        self.between_root = state["between"]["root"]
         self.within = within(state["within"], state["within_root"])
         self.sizes = sizes
 
@@ -40,19 +40,30 @@ class Cores:
         k: int, within: type[WithinCore], dtype: torch.dtype, device: torch.device
     ) -> dict[str, Any]:
         """Return the state of cores of zeros."""
-        return {"between": VectorCore.zeros(k, dtype, device), **within.zeros(k, dtype, device)}
+        between = {
+            "lower": Symmetric.zeros(k, dtype, device).quarters,
+            "root": torch.zeros(k, k, dtype=dtype, device=device),
+        }
+        return {"between": between, **within.zeros(k, dtype, device)}
+
+    @staticmethod
+    def shapes(k: int, within: type[WithinCore]) -> dict[str, Any]:
+        """Return the shapes of the state, for a check of checkpoints."""
+        between = {"lower": Symmetric.shapes(k), "root": (k, k)}
+        return {"between": between, **within.shapes(k)}
 
     def add(self, sums: Tensor, gradient: BlockProducts, weight: float, decay: float) -> None:
         """Multiply the cores by `decay`, then add `weight` times those of a gradient.
 
         The block sums of the gradient are `sums`, (k,).
         """
-        self.between = self.between.add(pair.coordinates(sums, self.sizes), weight, decay)
+        means = pair.coordinates(sums, self.sizes)
+        self.between.add_products(means.unsqueeze(1), weight, decay)
         self.within.add(gradient, weight, decay)
 
     def to_decompose(self) -> list[Tensor]:
         """Return the symmetric matrices that `keep_roots` needs decomposed."""
-        own = self.between.to_decompose()
+        own = self.between.lower_triangle()
         return [own, *self.within.to_decompose(self.between, self.sizes)]
 
     def keep_roots(
@@ -63,10 +74,12 @@ class Cores:
         The root of a core of rounding is made shorter; gradients are rounded to `eps`. The
         damping is at least the rounding of the eigenvalues.
         """
-        own, *others = found
-        damping = max(damping, torch.finfo(own[0].dtype).eps)
+        (values, vectors), *others = found
+        damping = max(damping, torch.finfo(values.dtype).eps)
         energy = (self.within.diagonal() / self.sizes).amax()
-        self.between.keep_root(*own, damping, scale * pair.signal_share(own[0].amax(), energy, eps))
+        factor = scale * pair.signal_share(values.amax(), energy, eps)
+        root = pair.compose(pair.damped_inverse_root(values, damping) * factor, vectors)
+        self.between_root.copy_(root)
         values, root = self.within.root_of(others, self.between, self.sizes, damping)
         self.within.root.copy_(root * (scale * pair.signal_share(values.amax(), energy, eps)))
 
@@ -84,7 +97,7 @@ class Cores:
         Parts and targets have only the rows `blocks`.
         """
         means = pair.coordinates(sums, self.sizes)
-        image = self.between.apply_root(means)
+        image = self.between_root @ means
         shift = pair.lift(image, self.within.root, means, self.sizes)[blocks].unsqueeze(1)
         for part, target in zip(parts, targets, strict=True):
             self.within.add_root_times(part, target, scale, blocks)

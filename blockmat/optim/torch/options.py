@@ -5,12 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
-from blockmat.optim.torch.structure import STRUCTURES
+from blockmat.optim.torch.within import STRUCTURES
 
 # The option, the test of a value, and what is expected.
 Rule = tuple[str, Callable[[Any], bool], str]
-
-GRAFTS = (None, "row", "diagonal")
 
 
 def check_options(group: dict[str, Any]) -> None:
@@ -19,13 +17,11 @@ def check_options(group: dict[str, Any]) -> None:
         ("lr", lambda x: 0 <= float(x) < float("inf"), "a finite number of at least 0"),
         ("momentum", lambda x: 0 <= x < 1, "a number from 0 to below 1"),
         ("nesterov", lambda x: not x or group["momentum"] > 0, "False without momentum"),
-        ("structure", lambda x: x in STRUCTURES, '"scaled", "aligned" or "mean"'),
+        ("structure", lambda x: x in STRUCTURES, '"aligned" or "mean"'),
         ("damping", lambda x: 0 < x < float("inf"), "a finite number above 0"),
         ("update_interval", lambda x: x == int(x) >= 1, "an integer of at least 1"),
         ("statistics_interval", lambda x: x == int(x) >= 1, "an integer of at least 1"),
         ("decay", lambda x: x is None or 0 < x < 1, "None or a number between 0 and 1"),
-        ("max_change", lambda x: x is None or x > 0, "None or a number above 0"),
-        ("grafting", lambda x: x in GRAFTS, 'None, "row" or "diagonal"'),
         ("weight_decay", lambda x: 0 <= x < float("inf"), "a finite number of at least 0"),
         ("max_blocks", lambda x: x == int(x) >= 1, "an integer of at least 1"),
         ("on_nonfinite", lambda x: x in ("raise", "skip"), '"raise" or "skip"'),

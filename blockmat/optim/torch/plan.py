@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blockmat.exceptions import DtypeError, NonFiniteError
+from blockmat.exceptions import NonFiniteError
+from blockmat.optim.torch.gradients import gradient_of
 from blockmat.optim.torch.parameters import parameter_of
 from blockmat.optim.torch.ranks import ranks_of_all
 from blockmat.optim.torch.stack import StackLayout
@@ -62,7 +63,7 @@ def plans_of(group: dict[str, Any], layouts: Layouts) -> list[Plan]:
         if p.grad is None:
             continue
         parameter = parameter_of(p)
-        g = _gradient_of(parameter, group["maximize"])
+        g = gradient_of(parameter, group["maximize"])
         plan = plans.setdefault(g.device, Plan(group, [], []))
         if n == 0:
             plan.others.append(Other(parameter, g))
@@ -78,16 +79,6 @@ def rate_of(group: dict[str, Any]) -> Tensor | float:
     """Return the rate, as a number or a tensor with no dimension."""
     lr: Tensor | float = group["lr"]
     return lr.reshape(()) if isinstance(lr, Tensor) else lr
-
-
-def _gradient_of(p: Parameter, maximize: bool) -> Tensor:
-    """Return what to descend along on this rank, in at least single precision."""
-    g = p.own_gradient
-    if g.layout != torch.strided:
-        raise DtypeError(f"a gradient of shape {tuple(g.shape)} is sparse; expected a dense one")
-    if g.dtype in (torch.float16, torch.bfloat16):
-        g = g.float()
-    return -g if maximize else g
 
 
 def finite_counts(plans: list[Plan]) -> Tensor | float | None:

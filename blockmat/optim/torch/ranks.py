@@ -24,10 +24,6 @@ class Alone:
         """Return x."""
         return x
 
-    def lengths(self, own: Tensor, is_cut: Sequence[bool]) -> Tensor:
-        """Return the own lengths."""
-        return own
-
     def decompose(self, matrices: list[Tensor]) -> list[Decomposition | None]:
         """Return the eigenvalues and eigenvectors of symmetric matrices."""
         return decompose(matrices)
@@ -55,10 +51,6 @@ class Ranks:
         """Return sums over ranks of one number per parameter; a whole parameter counts once."""
         n_counts = x.new_tensor([1 if cut else self.n_ranks for cut in is_cut])
         return self.add_up(x / n_counts)
-
-    def lengths(self, own: Tensor, is_cut: Sequence[bool]) -> Tensor:
-        """Return the lengths of parameters from those of what each rank has."""
-        return self.add_up_once(own.square(), is_cut).sqrt()
 
     def decompose(self, matrices: list[Tensor]) -> list[Decomposition | None]:
         """Return the eigenvalues and eigenvectors of symmetric matrices that all ranks have.

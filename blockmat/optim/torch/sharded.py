@@ -22,7 +22,6 @@ from blockmat.optim.torch.weight import (
     Parameter,
     Parts,
     Weight,
-    length_of,
     row_squares,
 )
 
@@ -171,31 +170,17 @@ class CutMembers(Weight):
 
     def __init__(self, weight: ShardedParameter, bias: Parameter | None, layout: Layout) -> None:
         assert isinstance(layout.sizes, int)  # blocks with labels are refused
-        self.n_members = layout.sizes
-        self.own_members = weight.own_members(self.n_members)
         own: MemberLayout = _OwnRows(weight, is_transposed=True)
         if layout.blocks_are_rows:
             own = _OwnColumns(weight)
-        width = self.own_members.stop - self.own_members.start
         layouts = (own, _GatheredBias(weight))
-        super().__init__(weight, bias, layouts, layout.n_blocks, self.n_members, width)
+        super().__init__(weight, bias, layouts, layout.n_blocks, layout.sizes)
         self.ranks = weight.ranks
 
-    def split(self, parts: Parts) -> tuple[Parts, Parts]:
-        """Return the part of the weight, which is own, and that of the bias, which is common."""
-        pairs = list(zip(parts, self.members, strict=True))
-        own = [part for part, member in pairs if member is not self.bias]
-        return own, [part for part, member in pairs if member is self.bias]
-
-    def split_joined(self, joined: Tensor) -> tuple[Parts, Parts]:
-        """Return the columns of the weight, which are own, and that of the bias."""
-        if self.bias is None:
-            return [joined], []
-        return [joined[:, :-1]], [joined[:, -1:]]
-
-    def block_sums(self, own: Parts, common: Parts) -> Tensor:
-        """Return the sums of all blocks over their members, (k,)."""
-        sums = (own or common)[0].new_zeros(self.n_blocks)
+    def block_sums(self, parts: Parts) -> Tensor:
+        """Return the sums of all blocks over the members in parts, (k,)."""
+        own, common = self._split(parts)
+        sums = parts[0].new_zeros(self.n_blocks)
         for part in own:
             sums += part.sum(1)
         sums = self.ranks.add_up(sums)
@@ -203,9 +188,10 @@ class CutMembers(Weight):
             sums += part.sum(1)
         return sums
 
-    def block_squares(self, own: Parts, common: Parts) -> Tensor:
+    def block_squares(self, parts: Parts) -> Tensor:
         """Return the sums of squares of all blocks, (k,)."""
-        squares = (own or common)[0].new_zeros(self.n_blocks)
+        own, common = self._split(parts)
+        squares = parts[0].new_zeros(self.n_blocks)
         for part in own:
             squares += row_squares(part)
         squares = self.ranks.add_up(squares)
@@ -213,13 +199,12 @@ class CutMembers(Weight):
             squares += row_squares(part)
         return squares
 
-    def add_products(
-        self, total: Symmetric, own: Parts, common: Parts, weight: float, decay: float
-    ) -> None:
+    def add_products(self, total: Symmetric, parts: Parts, weight: float, decay: float) -> None:
         """Multiply a matrix by `decay`, then add `weight` times the products of all blocks.
 
         Only products of own members are added up over ranks.
         """
+        own, common = self._split(parts)
         products = Symmetric([torch.zeros_like(quarter) for quarter in total.quarters])
         for part in own:
             products.add_products(part, 1, 1)
@@ -228,22 +213,11 @@ class CutMembers(Weight):
         for part in common:
             total.add_products(part, weight, 1)
 
-    def length(self, own: Parts, common: Parts, dtype: torch.dtype) -> Tensor:
-        """Return the Euclidean length of all parts together."""
-        squares = self.ranks.add_up(length_of(own, dtype).square())
-        if common:
-            squares = squares + length_of(common, dtype).square()
-        return squares.sqrt()
-
-    def of_all_members(self, own: Tensor) -> Tensor:
-        """Return a vector of all members, from its entries for own members and the bias."""
-        every = own.new_zeros(self.n_members)
-        every[self.own_members] = own[: self.width]
-        return torch.cat([self.ranks.add_up(every), own[self.width :]])
-
-    def of_own_members(self, every: Tensor) -> Tensor:
-        """Return the entries of a vector of all members for own members and the bias."""
-        return torch.cat([every[self.own_members], every[self.n_members :]])
+    def _split(self, parts: Parts) -> tuple[Parts, Parts]:
+        """Return the part of the weight, which only this rank has, and the bias, which all have."""
+        pairs = list(zip(parts, self.members, strict=True))
+        own = [part for part, member in pairs if member is not self.bias]
+        return own, [part for part, member in pairs if member is self.bias]
 
 
 class CutBlocks(Weight):
@@ -262,25 +236,17 @@ class CutBlocks(Weight):
     def __init__(self, weight: ShardedParameter, bias: Parameter | None, layout: Layout) -> None:
         assert isinstance(layout.sizes, int)  # blocks with labels are refused
         layouts = (_OwnRows(weight, is_transposed=False), BiasLayout())
-        super().__init__(weight, bias, layouts, layout.n_blocks, layout.sizes, layout.sizes)
+        super().__init__(weight, bias, layouts, layout.n_blocks, layout.sizes)
         self.ranks = weight.ranks
         self.own_blocks = weight.own_members(self.n_blocks)
 
-    def split(self, parts: Parts) -> tuple[Parts, Parts]:
-        """Return all parts as own ones."""
-        return parts, []
+    def block_sums(self, parts: Parts) -> Tensor:
+        """Return the sums of all blocks over the members in parts, (k,)."""
+        return self._of_all_blocks([part.sum(1) for part in parts])
 
-    def split_joined(self, joined: Tensor) -> tuple[Parts, Parts]:
-        """Return it as an own part."""
-        return [joined], []
-
-    def block_sums(self, own: Parts, common: Parts) -> Tensor:
-        """Return the sums of all blocks over their members, (k,)."""
-        return self._of_all_blocks([part.sum(1) for part in own])
-
-    def block_squares(self, own: Parts, common: Parts) -> Tensor:
+    def block_squares(self, parts: Parts) -> Tensor:
         """Return the sums of squares of all blocks, (k,)."""
-        return self._of_all_blocks([row_squares(part) for part in own])
+        return self._of_all_blocks([row_squares(part) for part in parts])
 
     def _of_all_blocks(self, numbers: list[Tensor]) -> Tensor:
         every = numbers[0].new_zeros(self.n_blocks)
@@ -288,20 +254,6 @@ class CutBlocks(Weight):
             every[self.own_blocks] += own
         return self.ranks.add_up(every)
 
-    def add_products(
-        self, total: Symmetric, own: Parts, common: Parts, weight: float, decay: float
-    ) -> None:
+    def add_products(self, total: Symmetric, parts: Parts, weight: float, decay: float) -> None:
         """Raise, because no rank has the products of blocks of different ranks."""
         raise NotImplementedError
-
-    def length(self, own: Parts, common: Parts, dtype: torch.dtype) -> Tensor:
-        """Return the Euclidean length of all parts together."""
-        return self.ranks.add_up(length_of(own, dtype).square()).sqrt()
-
-    def of_all_members(self, own: Tensor) -> Tensor:
-        """Return the sum over ranks of a vector of all members, computed from own blocks."""
-        return self.ranks.add_up(own)
-
-    def of_own_members(self, every: Tensor) -> Tensor:
-        """Return the vector: a block has all its members."""
-        return every

@@ -1,30 +1,19 @@
-"""What the steps of weights and of vectors have in common."""
+"""What the steps of weights and of vectors have in common: weight decay, momentum and the rate."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from blockmat.exceptions import DtypeError
+from blockmat.optim.torch.gradients import gradient_of
 from blockmat.optim.torch.weight import Parameter
-
-EPS = 1e-10  # added to the roots of single numbers, as torch.optim.Adagrad does
 
 State = dict[str, Any]
 
 
-def gradient_of(p: Parameter, group: dict[str, Any]) -> Tensor:
-    """Return what to descend along on this rank, in at least single precision.
-
-    The gradient of the parameter is not changed.
-    """
-    g = p.own_gradient
-    if g.layout != torch.strided:
-        raise DtypeError(f"a gradient of shape {tuple(g.shape)} is sparse; expected a dense one")
-    if g.dtype in (torch.float16, torch.bfloat16):
-        g = g.float()
-    if group["maximize"]:
-        g = -g
+def decayed_gradient(p: Parameter, group: dict[str, Any]) -> Tensor:
+    """Return what to descend along on this rank, with the weight decay that is coupled to it."""
+    g = gradient_of(p, group["maximize"])
     if group["weight_decay"] and not group["decoupled_weight_decay"]:
         g = g.add(p.own, alpha=group["weight_decay"])
     return g
@@ -36,15 +25,21 @@ def shrink(params: list[Tensor], group: dict[str, Any]) -> None:
         torch._foreach_mul_(params, 1 - float(group["lr"]) * group["weight_decay"])
 
 
-def limit(length: Tensor, update_length: Tensor, group: dict[str, Any]) -> Tensor:
-    """Return the factors, at most 1, that shorten updates which are too long.
-
-    An update that is repeated at every step then changes a parameter, in one step, by no more
-    than ``max_change`` times `length` (:ref:`theory-adagrad`).
-    """
-    in_the_long_run = float(group["lr"]) / (1 - group["momentum"]) * update_length
-    factor: Tensor = (group["max_change"] * length / in_the_long_run).clamp(max=1)
-    return factor
+def descend(
+    params: list[Parameter], states: list[State], updates: list[Tensor], group: dict[str, Any]
+) -> None:
+    """Subtract updates, or the momentum with them, from parameters. The updates may change."""
+    momentum = group["momentum"]
+    if momentum:
+        triples = zip(params, states, updates, strict=True)
+        buffers = [momentum_buffer(p, state, u.dtype) for p, state, u in triples]
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, updates)
+        if group["nesterov"]:
+            torch._foreach_add_(updates, buffers, alpha=momentum)
+        else:
+            updates = buffers
+    torch._foreach_add_([p.own for p in params], updates, alpha=-float(group["lr"]))
 
 
 def momentum_buffer(p: Parameter, state: State, dtype: torch.dtype) -> Tensor:

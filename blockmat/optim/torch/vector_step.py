@@ -8,8 +8,10 @@ from torch import Tensor
 
 from blockmat.optim.schedule import factors, total_weight
 from blockmat.optim.torch.ranks import ALONE, ranks_of_all
-from blockmat.optim.torch.updates import EPS, gradient_of, limit, momentum_buffer, shrink
-from blockmat.optim.torch.weight import Parameter, lengths_of
+from blockmat.optim.torch.updates import decayed_gradient, descend, shrink
+from blockmat.optim.torch.weight import Parameter
+
+EPS = 1e-10  # added to the roots of single numbers, as torch.optim.Adagrad does
 
 
 class VectorStep:
@@ -37,31 +39,16 @@ class VectorStep:
     ) -> None:
         self.group, self.params, self.by_row = group, params, by_row
         self.states = [states[p.whole] for p in params]
-        self.own = [p.own for p in params]
         self.ranks = ranks_of_all(p.ranks for p in params)
-        self.is_cut = [p.ranks is not ALONE for p in params]
-        self.gradients = [gradient_of(p, group) for p in params]
+        self.gradients = [decayed_gradient(p, group) for p in params]
         self.totals = self._sums_of_squares()
         largest = torch.stack([t.max() if t.numel() else t.sum() for t in self.totals])
-        self.checked = self.ranks.add_up_once(largest, self.is_cut)
+        self.checked = self.ranks.add_up_once(largest, [p.ranks is not ALONE for p in params])
 
     def update(self) -> None:
         """Change the parameters."""
-        group, lr, momentum = self.group, float(self.group["lr"]), self.group["momentum"]
-        shrink(self.own, group)
-        updates = self._preconditioned()
-        if not math.isinf(group["max_change"]):
-            self._shorten(updates)
-        if momentum:
-            triples = zip(self.params, self.states, updates, strict=True)
-            buffers = [momentum_buffer(p, state, u.dtype) for p, state, u in triples]
-            torch._foreach_mul_(buffers, momentum)
-            torch._foreach_add_(buffers, updates)
-            if group["nesterov"]:
-                torch._foreach_add_(updates, buffers, alpha=momentum)
-            else:
-                updates = buffers
-        torch._foreach_add_(self.own, updates, alpha=-lr)
+        shrink([p.own for p in self.params], self.group)
+        descend(self.params, self.states, self._preconditioned(), self.group)
 
     def _sums_of_squares(self) -> list[Tensor]:
         """Return the sums over all steps so far, with this one."""
@@ -96,15 +83,3 @@ class VectorStep:
             weights = [total_weight(self.group["decay"], state["step"]) for state in self.states]
             torch._foreach_mul_(updates, [math.sqrt(weight) for weight in weights])
         return list(updates)
-
-    def _shorten(self, updates: list[Tensor]) -> None:
-        """Shorten updates that are too long."""
-        n_rows = [len(p.whole) if p.whole.ndim else 1 for p in self.params]
-        at_least = updates[0].new_tensor(n_rows).sqrt()
-        lengths = self._lengths(self.own, at_least.dtype)
-        update_lengths = self._lengths(updates, at_least.dtype)
-        shorter = limit(torch.maximum(lengths, at_least), update_lengths, self.group)
-        torch._foreach_mul_(updates, list(shorter.unbind()))
-
-    def _lengths(self, tensors: list[Tensor], dtype: torch.dtype) -> Tensor:
-        return self.ranks.lengths(lengths_of(tensors, dtype), self.is_cut)

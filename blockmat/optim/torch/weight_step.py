@@ -8,11 +8,10 @@ from torch import Tensor
 
 from blockmat.optim.torch.cores import Cores
 from blockmat.optim.torch.due import Due
-from blockmat.optim.torch.grafting import graft
-from blockmat.optim.torch.structure import STRUCTURES
-from blockmat.optim.torch.symmetric import Decomposition
-from blockmat.optim.torch.updates import gradient_of, limit, momentum_buffer, shrink
+from blockmat.optim.torch.symmetric import Decomposition, Symmetric
+from blockmat.optim.torch.updates import decayed_gradient, descend, momentum_buffer, shrink
 from blockmat.optim.torch.weight import Weight
+from blockmat.optim.torch.within import STRUCTURES
 
 
 class WeightStep:
@@ -35,7 +34,14 @@ class WeightStep:
         Numbers that are finite if all that the step adds up is.
     due : Due
         What the step renews.
+    sums : Tensor
+        The block sums of the gradient, (k,).
+    squares : Tensor
+        Its sums of squares of each block, (k,); only if the step adds them to the cores.
     """
+
+    sums: Tensor
+    squares: Tensor
 
     def __init__(self, group: dict[str, Any], weight: Weight, states: Any) -> None:
         self.group, self.weight = group, weight
@@ -43,27 +49,29 @@ class WeightStep:
         self.states = [states[p.whole] for p in self.params]
         self.state = states[weight.weight.whole]
         self.due = Due(self.state, group)
-        self.gradients = weight.parts([gradient_of(p, group) for p in self.params])
-        structure = STRUCTURES[group["structure"]]
-        self.gradient = structure.gradient(weight, self.gradients, self.due, group)
+        self.gradients = weight.parts([decayed_gradient(p, group) for p in self.params])
         self.dtype = self.gradients[0].dtype
+        within = STRUCTURES[group["structure"]]
         self.saved = self.state  # or what it will be
         if "step" not in self.state:
             device = self.gradients[0].device
-            zeros = Cores.zeros(weight.n_blocks, structure.within, self.dtype, device)
+            zeros = Cores.zeros(weight.n_blocks, within, self.dtype, device)
             self.saved = {"step": 0, "measured": 0, "refreshed": 0, **zeros}
-        self.cores = Cores(self.saved, structure.within, weight.sizes)
-        self.checked = self.gradient.bound(self.cores, self.state)
+        self.cores = Cores(self.saved, within, weight.sizes)
+        self.checked = self._bound()
 
     def measure(self) -> None:
-        """Scale the gradient, and add it to the cores if it is their turn."""
-        gradient, due = self.gradient, self.due
+        """Add the gradient to the cores if it is their turn."""
+        due = self.due
         self.state.update(self.saved)
         self.state["step"] = due.step
-        gradient.scale(self.state)
         if due.statistics:
-            self.cores.add(gradient.sums, gradient, due.added, due.kept)
+            self.cores.add(self.sums, self, due.added, due.kept)
             self.state["measured"] = due.step
+
+    def add_products(self, total: Symmetric, weight: float, decay: float) -> None:
+        """Multiply a matrix by `decay`, then add `weight` times the products of all blocks."""
+        self.weight.add_products(total, self.gradients, weight, decay)
 
     def to_decompose(self) -> list[Tensor]:
         """Return the symmetric matrices that `keep_roots` needs decomposed."""
@@ -78,38 +86,32 @@ class WeightStep:
 
     def update(self) -> None:
         """Change the parameters."""
-        group, weight, gradient = self.group, self.weight, self.gradient
-        params = [p.own for p in self.params]
-        shrink(params, group)
-        is_bounded = not math.isinf(group["max_change"])
-        is_final = not (is_bounded or group["nesterov"] or group["grafting"])
-        if is_final and gradient.adds_in_place:
-            self._add_update_in_place(params)
+        shrink([p.own for p in self.params], self.group)
+        if self.weight.adds_in_place and not self.group["nesterov"]:
+            self._add_update_in_place()
             return
-        updates = [torch.zeros_like(part) for part in gradient.parts]
+        updates = [torch.zeros_like(part) for part in self.gradients]
         self._add_update(updates, 1)
-        if group["grafting"] is not None:
-            graft(updates, self.gradients, weight.sizes, self.state, self.due, group)
-        if is_bounded:
-            at_least = math.sqrt(len(self.params[0].whole))
-            length = weight.length(params, [], self.dtype).clamp(min=at_least)
-            update_length = weight.length(*gradient.split(updates), self.dtype)
-            torch._foreach_mul_(updates, limit(length, update_length, group))
-        self._descend(weight.entries(gradient.separated(updates)))
+        descend(self.params, self.states, self.weight.entries(updates), self.group)
 
-    def _descend(self, updates: list[Tensor]) -> None:
-        """Subtract updates, or the momentum with them, from the parameters."""
-        lr, momentum = float(self.group["lr"]), self.group["momentum"]
-        for p, state, own in zip(self.params, self.states, updates, strict=True):
-            update = own
-            if momentum:
-                buffer = momentum_buffer(p, state, own.dtype).mul_(momentum).add_(own)
-                update = own.add(buffer, alpha=momentum) if self.group["nesterov"] else buffer
-            p.own.add_(update, alpha=-lr)
+    def _bound(self) -> Tensor:
+        """Return numbers that are finite if all that the step adds up is, with the damping.
 
-    def _add_update_in_place(self, params: list[Tensor]) -> None:
+        No eigenvalue of a core and no product of block sums is larger than the sum of all squares.
+        """
+        self.sums = self.weight.block_sums(self.gradients)
+        if self.due.statistics:
+            self.squares = self.weight.block_squares(self.gradients)
+            totals = self.due.added * self.squares + self.due.kept * self.cores.within.diagonal()
+        else:
+            totals = self.sums.square() / self.weight.sizes
+        bound = (1 + self.group["damping"]) * totals.sum()
+        return torch.cat([self.sums, bound.view(1)])
+
+    def _add_update_in_place(self) -> None:
         """Add the update to the momentum, or to the parameters, without a copy of it."""
         lr, momentum = float(self.group["lr"]), self.group["momentum"]
+        params = [p.own for p in self.params]
         if not momentum and all(p.is_contiguous() and p.dtype == self.dtype for p in params):
             self._add_update(self.weight.parts(params), -lr)
             return
@@ -124,5 +126,5 @@ class WeightStep:
 
     def _add_update(self, targets: list[Tensor], scale: float) -> None:
         """Add `scale` times the preconditioned gradient to parts."""
-        gradient, blocks = self.gradient, self.weight.own_blocks
-        self.cores.precondition(gradient.sums, gradient.parts, targets, scale, blocks)
+        blocks = self.weight.own_blocks
+        self.cores.precondition(self.sums, self.gradients, targets, scale, blocks)

@@ -1,12 +1,11 @@
 """Parameters and weights that are whole on this rank."""
 
-import torch
 from torch import Tensor
 
 from blockmat.optim.torch.layout import BiasLayout, Layout
 from blockmat.optim.torch.ranks import ALONE, Alone, Ranks, is_sharded
 from blockmat.optim.torch.symmetric import Symmetric
-from blockmat.optim.torch.weight import Parts, Weight, length_of, row_squares
+from blockmat.optim.torch.weight import Parts, Weight, row_squares
 
 _BIAS = BiasLayout()
 
@@ -66,48 +65,25 @@ class WholeWeight(Weight):
     """
 
     def __init__(self, weight: WholeParameter, bias: WholeParameter | None, layout: Layout) -> None:
-        width = layout.sizes if isinstance(layout.sizes, int) else 0
-        super().__init__(weight, bias, (layout, _BIAS), layout.n_blocks, layout.sizes, width)
+        super().__init__(weight, bias, (layout, _BIAS), layout.n_blocks, layout.sizes)
         self.adds_in_place = layout.is_view
 
-    def split(self, parts: Parts) -> tuple[Parts, Parts]:
-        """Return all parts as own ones."""
-        return parts, []
-
-    def split_joined(self, joined: Tensor) -> tuple[Parts, Parts]:
-        """Return it as an own part."""
-        return [joined], []
-
-    def block_sums(self, own: Parts, common: Parts) -> Tensor:
-        """Return the sums of all blocks over their members, (k,)."""
-        first, *others = (part.sum(1) for part in own)
+    def block_sums(self, parts: Parts) -> Tensor:
+        """Return the sums of all blocks over the members in parts, (k,)."""
+        first, *others = (part.sum(1) for part in parts)
         for other in others:
             first += other
         return first
 
-    def block_squares(self, own: Parts, common: Parts) -> Tensor:
+    def block_squares(self, parts: Parts) -> Tensor:
         """Return the sums of squares of all blocks, (k,)."""
-        first, *others = (row_squares(part) for part in own)
+        first, *others = (row_squares(part) for part in parts)
         for other in others:
             first += other
         return first
 
-    def add_products(
-        self, total: Symmetric, own: Parts, common: Parts, weight: float, decay: float
-    ) -> None:
+    def add_products(self, total: Symmetric, parts: Parts, weight: float, decay: float) -> None:
         """Multiply a matrix by `decay`, then add `weight` times the products of all blocks."""
-        for part in own:
+        for part in parts:
             total.add_products(part, weight, decay)
             decay = 1
-
-    def length(self, own: Parts, common: Parts, dtype: torch.dtype) -> Tensor:
-        """Return the Euclidean length of all parts together."""
-        return length_of(own, dtype)
-
-    def of_all_members(self, own: Tensor) -> Tensor:
-        """Return the vector."""
-        return own
-
-    def of_own_members(self, every: Tensor) -> Tensor:
-        """Return the vector."""
-        return every

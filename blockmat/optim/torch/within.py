@@ -1,6 +1,6 @@
 """The within core of a weight: one number per block ("mean") or a matrix ("aligned").
 
-Both classes have the same methods. They are views of the tensors that a checkpoint saves, and
+`STRUCTURES` has the class of each. Both have the same methods. They are views of the tensors that a checkpoint saves, and
 change them in place.
 """
 
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from blockmat.cores import pair
-from blockmat.optim.torch.between import BetweenCore
 from blockmat.optim.torch.symmetric import Decomposition, Symmetric
 
 Sizes = int | Tensor  # the number of members of every block, or of each block (k,)
@@ -64,12 +63,12 @@ class DiagonalWithin:
         """Return the sum of squares of each block, (k,)."""
         return self.squares
 
-    def to_decompose(self, between: BetweenCore, sizes: Sizes) -> list[Tensor]:
+    def to_decompose(self, between: Symmetric, sizes: Sizes) -> list[Tensor]:
         """Return no matrix: this core is its own eigenvalues."""
         return []
 
     def root_of(
-        self, found: Sequence[Decomposition], between: BetweenCore, sizes: Sizes, damping: float
+        self, found: Sequence[Decomposition], between: Symmetric, sizes: Sizes, damping: float
     ) -> tuple[Tensor, Tensor]:
         """Return the eigenvalues of the core and its damped inverse square root."""
         values = pair.within_of_rest(self.squares - between.diagonal(), sizes)
@@ -117,14 +116,14 @@ class SquareWithin:
         """Return the sum of squares of each block, (k,)."""
         return self.products.diagonal()
 
-    def to_decompose(self, between: BetweenCore, sizes: Sizes) -> list[Tensor]:
+    def to_decompose(self, between: Symmetric, sizes: Sizes) -> list[Tensor]:
         """Return the core, (k, k), of which only the lower triangle is correct."""
         assert isinstance(sizes, int)  # aligned blocks have the same size
         rest = self.products.lower_triangle() - between.lower_triangle()
         return [pair.within_of_rest(rest, sizes, aligned=True)]
 
     def root_of(
-        self, found: Sequence[Decomposition], between: BetweenCore, sizes: Sizes, damping: float
+        self, found: Sequence[Decomposition], between: Symmetric, sizes: Sizes, damping: float
     ) -> tuple[Tensor, Tensor]:
         """Return the eigenvalues of the core and its damped inverse square root."""
         ((values, vectors),) = found
@@ -136,3 +135,5 @@ class SquareWithin:
 
 
 WithinCore = DiagonalWithin | SquareWithin
+
+STRUCTURES: dict[str, type[WithinCore]] = {"aligned": SquareWithin, "mean": DiagonalWithin}
