@@ -5,6 +5,7 @@ OptimizerInfo of PyTorch's test suite, whose inputs, errors and schedulers the b
 """
 
 import copy
+import gc
 import io
 from typing import ClassVar
 
@@ -82,6 +83,15 @@ def assert_same_state(left, right):
         assert left == right
 
 
+def tensors_with_places(value, place=()):
+    if isinstance(value, torch.Tensor):
+        yield place, value
+    elif isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from tensors_with_places(item, (*place, key))
+
+
 SCHEDULERS = info(torch.optim.SGD, {}).scheduler_inputs
 
 
@@ -94,10 +104,16 @@ class Contract:
         The optimizer.
     kwargs : dict
         Options by a short description.
+    chosen : dict
+        The option that says what a parameter gets, so that none has a matrix.
+    resolved : str
+        The key of what each parameter of a group gets.
     """
 
     optimizer = None
     kwargs: ClassVar = {}
+    chosen: ClassVar = {}
+    resolved = ""
 
     @classmethod
     def generate(cls, metafunc):
@@ -239,6 +255,165 @@ class Contract:
         train(twin, other, first=3)
         assert_same(model.parameters(), middle)
         assert_same(twin.parameters(), middle)
+
+    def test_roles_go_with_a_deep_copy(self):
+        model = nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 6), nn.Linear(6, 5))
+        optimizer = self.optimizer(model[1].parameters(), model=model)
+        twin, other = copy.deepcopy((model, optimizer))
+        (option,) = self.chosen
+        found = []
+        for net, own in ((model, optimizer), (twin, other)):
+            own.add_param_group({"params": list(net[0].parameters())})
+            own.add_param_group({"params": [net[2].weight], option: {"2.weight": "columns"
+                                 if option == "partition" else 1}})  # fmt: skip
+            found.append([group[self.resolved] for group in own.param_groups])
+        assert found[0] == found[1]
+        whole = self.optimizer(model).param_groups[0][self.resolved]
+        assert found[1][1] == whole[:1] != whole[1:2]  # an embedding, and a matrix
+
+    def test_a_parameter_is_not_taken_for_one_that_is_gone(self):
+        """Python gives the identity of an object that is gone to a new one."""
+        model = nn.ModuleList([nn.Linear(4, 4), *(nn.Embedding(7, 4) for _ in range(500))])
+        matrix = self.optimizer(nn.Linear(4, 5)).param_groups[0][self.resolved][0]
+        optimizer = self.optimizer(model[0], model=model)
+        del model
+        gc.collect()
+        params = [nn.Parameter(torch.zeros(4, 5)) for _ in range(1000)]
+        optimizer.add_param_group({"params": [(str(i), p) for i, p in enumerate(params)]})
+        assert optimizer.param_groups[1][self.resolved] == [matrix] * 1000
+
+    def test_weights_that_a_module_computes_have_no_role(self):
+        linear = nn.utils.parametrizations.weight_norm(nn.Linear(6, 4))
+        model = nn.Sequential(linear, nn.Tanh(), nn.Linear(4, 3))
+        optimizer = self.optimizer(model)
+        train(model, optimizer)
+        copy.deepcopy((model, optimizer))
+
+    def test_another_model_is_refused(self):
+        model = small_model()
+        with pytest.raises(ValueError, match="model has none of the parameters"):
+            self.optimizer(model.parameters(), model=copy.deepcopy(model))
+        with pytest.raises(TypeError, match=r"model is a list; expected a torch.nn.Module"):
+            self.optimizer(model.parameters(), model=[model])
+
+    def test_a_group_is_a_dict(self):
+        optimizer = self.optimizer(small_model())
+        for group in (None, torch.zeros(2), [nn.Parameter(torch.zeros(2))]):
+            with pytest.raises(TypeError, match="param_group must be a dict"):
+                optimizer.add_param_group(group)
+
+    def test_a_group_that_is_refused_can_be_mended_and_added(self):
+        model = small_model()
+        optimizer = self.optimizer(model[0].parameters())
+        ((option, value),) = self.chosen.items()
+        calls = []
+
+        def choose(name, p):
+            calls.append(p)
+            if len(calls) == 1:
+                raise RuntimeError("not yet")
+            return value
+
+        group = {"params": model[2].parameters(), "damping": 0, option: choose}
+        with pytest.raises(ValueError, match="damping is 0"):
+            optimizer.add_param_group(group)
+        group["damping"] = 1e-4
+        bad = torch.zeros(2, 2, dtype=torch.complex64)
+        with pytest.raises(TypeError, match="complex64"):
+            optimizer.add_param_group({**group, "params": [nn.Parameter(bad)]})
+        with pytest.raises(RuntimeError, match="not yet"):
+            optimizer.add_param_group(group)
+        assert len(optimizer.param_groups) == 1
+        optimizer.add_param_group(group)
+        expected = self.optimizer(model[2].parameters(), **self.chosen).param_groups[0]
+        other = self.optimizer([group])  # a group is not changed
+        for found in (optimizer.param_groups[1], other.param_groups[0]):
+            assert found["params"] == expected["params"]
+            assert found[self.resolved] == expected[self.resolved]
+        train(model, optimizer, 2)
+        assert len(optimizer.state) == 4
+
+    @pytest.mark.parametrize("name", ["kinds", "n_matrices", "shapes"])
+    def test_what_the_optimizer_computes_is_no_option(self, name):
+        p, q = nn.Parameter(torch.zeros(4, 6)), nn.Parameter(torch.zeros(4, 6))
+        with pytest.raises(
+            ValueError, match=f"{name} is no option; expected {next(iter(self.chosen))}"
+        ):
+            self.optimizer([{"params": [p], name: [0]}])
+        optimizer = self.optimizer([p])
+        with pytest.raises(ValueError, match=f"{name} is no option"):
+            optimizer.add_param_group({"params": [q], name: [0]})
+        assert len(optimizer.param_groups) == 1
+
+    def test_a_saved_shape_is_that_of_the_parameter_then(self):
+        p = nn.Parameter(torch.zeros(4, 6))
+        optimizer = self.optimizer([p])
+        p.data = torch.zeros(5, 7)
+        p.grad = filled((5, 7))
+        optimizer.step()
+        saved = optimizer.state_dict()
+        assert saved["param_groups"][0]["shapes"] == [[5, 7]]
+        self.optimizer([p]).load_state_dict(saved)
+
+    def test_a_state_before_the_first_step_can_be_loaded(self):
+        """Also if the first steps were left out."""
+        model = small_model()
+        optimizer, other = (self.optimizer(model, on_nonfinite="skip") for _ in range(2))
+        for p in model.parameters():
+            p.grad = torch.full_like(p, float("nan"))
+        for _ in range(2):
+            other.load_state_dict(optimizer.state_dict())
+            optimizer.step()
+        other.load_state_dict(optimizer.state_dict())
+        assert not any(other.state.values())
+
+    def test_a_state_without_names_or_schedule_can_be_loaded(self):
+        model = small_model()
+        optimizer, other = self.optimizer(model.parameters()), self.optimizer(model)
+        train(model, optimizer)
+        torch.optim.lr_scheduler.LinearLR(other)
+        other.state_dict()
+        other.load_state_dict(optimizer.state_dict())
+        assert_same_state(other.state_dict()["state"], optimizer.state_dict()["state"])
+
+    def test_options_of_a_saved_state_are_checked(self):
+        optimizer = self.optimizer([nn.Parameter(torch.zeros(4, 6))])
+        saved, before = optimizer.state_dict(), copy.deepcopy(optimizer.state_dict())
+        saved["param_groups"][0]["damping"] = -1.0
+        with pytest.raises(ValueError, match=r"damping is -1\.0"):
+            optimizer.load_state_dict(saved)
+        del saved["param_groups"][0]["damping"]
+        with pytest.raises(ValueError, match=f"expected one of {self.optimizer.__name__}"):
+            optimizer.load_state_dict(saved)
+        assert_same_state(optimizer.state_dict(), before)
+
+    @pytest.mark.parametrize("dtype", [torch.int64, torch.float16, torch.float64])
+    def test_a_state_of_another_dtype_is_refused(self, dtype, optim_input):
+        model = small_model()
+        optimizer = self.optimizer(model, **optim_input.kwargs)
+        train(model, optimizer)
+        saved, before = optimizer.state_dict(), copy.deepcopy(optimizer.state_dict())
+
+        def damaged(value, place):
+            """Return the state with another dtype at a place."""
+            if not place:
+                return value.to(dtype)
+            first, *rest = place
+            own = value.copy()
+            own[first] = damaged(own[first], rest)
+            return own
+
+        n_tensors = 0
+        for place, tensor in tensors_with_places(saved["state"]):
+            n_tensors += tensor.dtype == torch.float32
+            message = f"has {place[1]} of dtype {dtype} .*; expected torch.float32"
+            with pytest.raises(ValueError, match=message):
+                optimizer.load_state_dict(saved | {"state": damaged(saved["state"], place)})
+            assert_same_state(optimizer.state_dict(), before)
+        assert n_tensors >= 4
+        double = small_model(torch.float64)
+        with pytest.raises(ValueError, match=r"dtype torch\.float32 .*; expected torch\.float64"):
+            self.optimizer(double, **optim_input.kwargs).load_state_dict(saved)
 
     def test_hooks_run(self):
         model = small_model()

@@ -76,7 +76,9 @@ def public_objects():
                 continue
             yield f"{module.__name__}.{name}", item
             if inspect.isclass(item):
-                for attribute, member in vars(item).items():
+                own = [c for c in item.__mro__ if c.__module__.startswith("blockmat.optim.torch")]
+                members = {name: member for c in own[::-1] for name, member in vars(c).items()}
+                for attribute, member in (members or vars(item)).items():
                     if not attribute.startswith("_") and callable(getattr(item, attribute)):
                         yield f"{module.__name__}.{name}.{attribute}", member
 

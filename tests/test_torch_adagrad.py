@@ -358,8 +358,6 @@ def test_parameters_that_are_not_of_the_model_are_as_without_one():
     model, other = Words(), nn.Linear(5, 3)
     optimizer = BlockAdaGrad([*model.out.parameters(), *other.parameters()], model=model)
     assert optimizer.param_groups[0]["kinds"] == ["diagonal", "diagonal", "rows", "diagonal"]
-    with pytest.raises(TypeError, match=r"model is a list; expected a torch.nn.Module"):
-        BlockAdaGrad(model.parameters(), model=[model])
 
 
 @pytest.mark.parametrize(

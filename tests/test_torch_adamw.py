@@ -45,6 +45,7 @@ def pytest_generate_tests(metafunc):
 
 class TestBlockAdamW(Contract):
     optimizer, kwargs = BlockAdamW, KWARGS
+    chosen, resolved = {"roles": "adam"}, "n_matrices"
 
 
 # The dense oracle, in double precision, from the formulas of the theory page
@@ -366,6 +367,29 @@ def test_options_may_change_between_steps():
     BlockAdamW([{"params": [p]} for p in model.parameters()]).load_state_dict(saved)
 
 
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_max_blocks_cannot_change_a_layout_after_the_first_step(is_copied):
+    """A copy and a loaded state have no layouts until the next step."""
+    p, q = nn.Parameter(filled((12, 20))), nn.Parameter(filled((12,)))
+    optimizer = BlockAdamW([p, q])
+    optimizer.param_groups[0]["max_blocks"] = 6
+    for seed in range(2):
+        p.grad, q.grad = filled((12, 20), seed), filled((12,), seed)
+        optimizer.step()
+    assert optimizer.state[p]["core"].shape == (2, 6, 6)
+    if is_copied:
+        optimizer.load_state_dict(optimizer.state_dict())
+    before, state = values([p, q]), copy.deepcopy(optimizer.state_dict()["state"])
+    optimizer.param_groups[0]["max_blocks"] = 1024
+    with pytest.raises(ValueError, match="max_blocks is 1024; expected what it was at the first"):
+        optimizer.step()
+    assert_same([p, q], before)
+    assert_same_state(optimizer.state_dict()["state"], state)
+    optimizer.param_groups[0]["max_blocks"] = 7  # which gives the same parts
+    optimizer.step()
+    assert not torch.equal(p, before[0])
+
+
 def test_norms_get_adam_whatever_their_shape():
     model = nn.Sequential(nn.Linear(6, 4), nn.LayerNorm([4, 6]), nn.Linear(6, 4), nn.Linear(4, 2))
     found = roles(BlockAdamW(model))
@@ -474,23 +498,6 @@ def test_one_role_for_all_is_that_of_matrices():
     model = small_model()
     for role, expected in (("matrix", [1, 0, 1, 0]), (1, [1, 0, 1, 0]), ("adam", [0, 0, 0, 0])):
         assert BlockAdamW(model, roles=role).param_groups[0]["n_matrices"] == expected
-
-
-def test_another_model_is_refused():
-    model = small_model()
-    with pytest.raises(ValueError, match="model has none of the parameters"):
-        BlockAdamW(model.parameters(), model=copy.deepcopy(model))
-
-
-def test_a_group_that_is_refused_is_not_added():
-    model = small_model()
-    optimizer = BlockAdamW(model[0].parameters())
-    with pytest.raises(ValueError, match="damping"):
-        optimizer.add_param_group({"params": model[2].parameters(), "damping": 0})
-    assert len(optimizer.param_groups) == 1
-    optimizer.add_param_group({"params": model[2].parameters(), "lr": 0.1})
-    train(model, optimizer, 2)
-    assert len(optimizer.state) == 4
 
 
 def test_weight_decay_is_that_of_matrices():

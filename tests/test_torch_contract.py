@@ -13,6 +13,7 @@ from tests.optimizer_contract import (
     assert_same_state,
     filled,
     small_model,
+    tensors_with_places,
     train,
     values,
 )
@@ -45,6 +46,7 @@ def pytest_generate_tests(metafunc):
 
 class TestBlockAdaGrad(Contract):
     optimizer, kwargs = BlockAdaGrad, KWARGS
+    chosen, resolved = {"partition": "diagonal"}, "kinds"
 
 
 @pytest.mark.parametrize("scheduler", [
@@ -74,15 +76,6 @@ STATES = [
     for structure in ("aligned", "mean")
     for partition in ("rows", "columns", "row scalars", "diagonal", [0, 1, 2, 3] * 6)
 ]
-
-
-def tensors_with_places(value, place=()):
-    if isinstance(value, torch.Tensor):
-        yield place, value
-    elif isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            yield from tensors_with_places(item, (*place, key))
 
 
 @pytest.mark.parametrize("options", STATES, ids=lambda o: "-".join(map(str, o.values())))
@@ -121,7 +114,7 @@ def test_every_entry_of_a_state_is_checked(options, n_steps, is_old):
                 other.load_state_dict(damaged)
             assert_same_state(other.state_dict(), before)
     other.load_state_dict(saved)
-    assert other.param_groups[0]["shapes"] == [[4, 6], [4]]
+    assert other.state_dict()["param_groups"][0]["shapes"] == [[4, 6], [4]]
     for seed in range(3):
         for _, p in params:
             p.grad = filled(p.shape, seed)
@@ -264,6 +257,24 @@ def test_it_is_neither_capturable_nor_differentiable():
         with pytest.raises(TypeError, match=name):
             BlockAdaGrad([p], **{name: True})
     assert BlockAdaGrad([p]).defaults["differentiable"] is False
+
+
+@pytest.mark.parametrize("structure", ["aligned", "mean"])
+def test_the_structure_cannot_change_after_the_first_step(structure):
+    p = nn.Parameter(filled((4, 6)))
+    optimizer = BlockAdaGrad([p], structure=structure)
+    other = {"aligned": "mean", "mean": "aligned"}[structure]
+    optimizer.param_groups[0]["structure"] = other
+    p.grad = filled((4, 6), 1)
+    optimizer.step()  # the first one
+    optimizer.param_groups[0]["structure"] = structure
+    before, state = values([p]), copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(
+        ValueError, match=f"structure is '{structure}'; expected what it was at the"
+    ):
+        optimizer.step()
+    assert torch.equal(p, before[0])
+    assert_same_state(optimizer.state_dict(), state)
 
 
 def test_a_parameter_group_can_be_added_later():

@@ -1,39 +1,32 @@
-"""BlockAdaGrad for PyTorch: parameter groups, checkpoints, and the order of a step."""
+"""BlockAdaGrad for PyTorch."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from blockmat.exceptions import DtypeError
 from blockmat.optim.torch.blocks import (
     ROW_SCALARS,
     SHORTER,
-    Roles,
-    check_keys,
     has_cores,
+    n_blocks,
     resolve,
     shares_blocks,
 )
-from blockmat.optim.torch.checkpoint import (
-    fitting_states,
-    load,
-    tensors_in,
-)
+from blockmat.optim.torch.cores import Cores
+from blockmat.optim.torch.engine import BlockOptimizer
 from blockmat.optim.torch.finite import are_finite, raise_non_finite
 from blockmat.optim.torch.layout import Layout, layout_of
-from blockmat.optim.torch.options import check_options
-from blockmat.optim.torch.parameters import local, parameter_of, weight_of
-from blockmat.optim.torch.ranks import ALONE, ranks_of_all
+from blockmat.optim.torch.options import SHARED, Rule, check_options, is_bool, is_count, is_number
+from blockmat.optim.torch.parameters import parameter_of, weight_of
+from blockmat.optim.torch.ranks import ALONE
 from blockmat.optim.torch.vector_step import VectorStep
-from blockmat.optim.torch.weight_step import WeightStep
+from blockmat.optim.torch.weight_step import WeightStep, renew_roots
 from blockmat.optim.torch.within import STRUCTURES
 
 
-class BlockAdaGrad(Optimizer):
+class BlockAdaGrad(BlockOptimizer):
     r"""AdaGrad with a block-constant matrix for each weight.
 
     :doc:`/optimizers` is the guide: which blocks parameters get, memory, half precision, several
@@ -131,6 +124,8 @@ class BlockAdaGrad(Optimizer):
     True
     """
 
+    _option, _resolved = "partition", "kinds"
+
     def __init__(
         self,
         params: Any,
@@ -150,7 +145,7 @@ class BlockAdaGrad(Optimizer):
         on_nonfinite: str = "raise",
         model: nn.Module | None = None,
     ) -> None:
-        defaults = {
+        options = {
             "lr": lr,
             "momentum": momentum,
             "nesterov": nesterov,
@@ -165,71 +160,26 @@ class BlockAdaGrad(Optimizer):
             "maximize": maximize,
             "max_blocks": max_blocks,
             "on_nonfinite": on_nonfinite,
-            "differentiable": False,
         }
-        if model is not None and not isinstance(model, nn.Module):
-            raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
-        is_module = isinstance(params, nn.Module)
-        self._roles = Roles.of(params if is_module and model is None else model)
-        self._layouts: dict[Tensor, Layout] = {}
-        super().__init__(params.named_parameters() if is_module else params, defaults)
-        if isinstance(partition, dict):
-            names = map(self._names_of, self.param_groups)
-            check_keys(partition, [*names, *self._roles.groups_of_names()])
+        super().__init__(params, options, model)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a copy, or take what `load_state_dict` has read."""
-        super().__setstate__(state)
-        self._layouts = {}
-        self.__dict__.setdefault("_roles", Roles.of(None))
-        for group in self.param_groups:  # older states have none
-            group.setdefault("shapes", [list(p.shape) for p in group["params"]])
+    def _check_options(self, group: dict[str, Any]) -> None:
+        rules: list[Rule] = [
+            ("momentum", lambda x: is_number(x) and x < 1, "a number from 0 to below 1"),
+            ("nesterov", lambda x: not x or group["momentum"] > 0, "False without momentum"),
+            ("structure", lambda x: isinstance(x, str) and x in STRUCTURES, '"aligned" or "mean"'),
+            ("update_interval", lambda x: is_count(x) and x >= 1, "an integer of at least 1"),
+            ("statistics_interval", lambda x: is_count(x) and x >= 1, "an integer of at least 1"),
+            ("decay", _is_decay, "None or a number between 0 and 1"),
+            ("decoupled_weight_decay", is_bool, "True or False"),
+            ("on_nonfinite", lambda x: x in ("raise", "skip"), '"raise" or "skip"'),
+        ]
+        check_options(group, [*SHARED, *rules])
 
-    def _names_of(self, group: dict[str, Any]) -> list[str | None]:
-        return self._roles.names_of(group["params"], group.get("param_names"))
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters with its own options.
-
-        Parameters
-        ----------
-        param_group : dict
-            ``params``, and any of the optimizer's options.
-
-        Raises
-        ------
-        TypeError
-            If a parameter is complex.
-        ValueError
-            If an option is out of range, or does not fit the parameters. Nothing is added then.
-
-        Examples
-        --------
-        >>> import torch
-        >>> from blockmat.optim.torch import BlockAdaGrad
-        >>> a, b = torch.nn.Linear(4, 3), torch.nn.Linear(3, 2)
-        >>> optimizer = BlockAdaGrad(a.parameters())
-        >>> optimizer.add_param_group({"params": b.parameters(), "lr": 0.1})
-        >>> [group["lr"] for group in optimizer.param_groups]
-        [0.01, 0.1]
-        """
-        has_own_keys = isinstance(param_group, dict) and isinstance(
-            param_group.get("partition"), dict
-        )
-        super().add_param_group(param_group)
-        group = self.param_groups.pop()
-        names = self._names_of(group)
-        check_options(group)
-        if has_own_keys:
-            check_keys(group["partition"], [names, *self._roles.groups_of_names()])
-        _check_parameters(group["params"])
+    def _resolve(self, group: dict[str, Any], names: list[str | None], wanted: Any) -> list[Any]:
+        needs_products = STRUCTURES[group["structure"]].needs_products
         kinds, too_many = resolve(
-            group["params"],
-            names,
-            group.pop("partition"),
-            self._roles,
-            group["max_blocks"],
-            STRUCTURES[group["structure"]].needs_products,
+            group["params"], names, wanted, self._roles, group["max_blocks"], needs_products
         )
         if too_many:
             warnings.warn(
@@ -237,109 +187,47 @@ class BlockAdaGrad(Optimizer):
                 f"one number per row, or per entry for labels, is kept instead",
                 stacklevel=3,
             )
-        _check_labels(group["params"], kinds)
-        group["kinds"] = kinds
-        group["shapes"] = [list(p.shape) for p in group["params"]]
-        self.param_groups.append(group)
+        for p, kind in zip(group["params"], kinds, strict=True):
+            if isinstance(kind, Tensor) and parameter_of(p).ranks is not ALONE:
+                raise ValueError(
+                    "partition labels the entries of a parameter that is sharded; expected 'rows' or "
+                    "'columns'"
+                )
+        return [*kinds]
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a saved state.
-
-        Parameters
-        ----------
-        state_dict : dict
-            What ``state_dict`` returned. Its options and blocks replace those of this optimizer,
-            and its tensors are copied.
-
-        Raises
-        ------
-        ValueError
-            If the state is of another optimizer or of parameters of other shapes, or if part of
-            it is missing. Nothing has changed then.
-
-        Examples
-        --------
-        >>> import torch
-        >>> from blockmat.optim.torch import BlockAdaGrad
-        >>> p = torch.nn.Parameter(torch.ones(2, 3))
-        >>> saved = BlockAdaGrad([p], lr=0.5).state_dict()
-        >>> optimizer = BlockAdaGrad([p])
-        >>> optimizer.load_state_dict(saved)
-        >>> optimizer.param_groups[0]["lr"]
-        0.5
-        """
-        load(self, state_dict, fitting_states)
-
-    def state_bytes(self) -> int:
-        """Return the memory of all statistics, roots and momentum buffers on this rank.
-
-        Returns
-        -------
-        int
-            Bytes; 0 before the first step.
-
-        Examples
-        --------
-        >>> import torch
-        >>> from blockmat.optim.torch import BlockAdaGrad
-        >>> p = torch.nn.Parameter(torch.ones(4, 100))
-        >>> optimizer = BlockAdaGrad([p], structure="mean")
-        >>> p.grad = torch.randn(4, 100)
-        >>> optimizer.step()
-        >>> optimizer.state_bytes() == 4 * (1.75 * 4**2 + 2 * 4)
-        True
-        """
-        return sum(local(t).nbytes for t in tensors_in(self.state))
+    def _expected(
+        self, saved: dict[str, Any], place: int, p: Tensor, state: dict[str, Any]
+    ) -> dict[str, Any]:
+        kind, shape = saved["kinds"][place], tuple(p.shape)
+        expected: dict[str, Any] = {"momentum_buffer": shape} if "momentum_buffer" in state else {}
+        if shares_blocks(kind):
+            return expected
+        if not has_cores(kind):
+            by_row = (*shape[:1], *(1 for _ in shape[1:]))
+            return expected | {"step": "int", "squares": by_row if kind == ROW_SCALARS else shape}
+        if isinstance(kind, Tensor) and len(kind) != p.numel():
+            raise ValueError(
+                f"state_dict has {len(kind)} labels for a parameter of shape {shape}; expected "
+                f"{p.numel()}"
+            )
+        steps = dict.fromkeys(("step", "measured", "refreshed"), "int")
+        within = STRUCTURES[saved["structure"]]
+        return expected | steps | Cores.shapes(n_blocks(kind, p), within)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make one step.
-
-        Parameters
-        ----------
-        closure : callable, optional
-            Computes the loss and its gradients again.
-
-        Returns
-        -------
-        object
-            What the closure returned.
-
-        Raises
-        ------
-        TypeError
-            If a gradient is sparse.
-        NonFiniteError
-            If a gradient contains NaN or infinity, or its squares overflow. Nothing has changed
-            then.
-
-        Examples
-        --------
-        >>> import torch
-        >>> from blockmat.optim.torch import BlockAdaGrad
-        >>> p = torch.nn.Parameter(torch.ones(2, 3))
-        >>> p.sum().backward()
-        >>> BlockAdaGrad([p], lr=0.02).step()
-        >>> p.detach().round(decimals=3)
-        tensor([[0.9920, 0.9920, 0.9920],
-                [0.9920, 0.9920, 0.9920]])
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def _step(self) -> None:
         weights, vectors = self._plan()
         steps: list[WeightStep | VectorStep] = [*weights, *vectors]
         if not are_finite(step.checked for step in steps):
             if any(group["on_nonfinite"] == "raise" for group in self.param_groups):
                 raise_non_finite(steps)
-            return loss
+            return
         for weight in weights:
             weight.measure()
-        self._renew_roots([weight for weight in weights if weight.due.roots])
+        for failed in renew_roots([weight for weight in weights if weight.due.roots]):
+            self._warn_of_failure(failed)
         for step in steps:
             step.update()
-        return loss
 
     def _plan(self) -> tuple[list[WeightStep], list[VectorStep]]:
         """Read all gradients; change nothing."""
@@ -367,21 +255,10 @@ class BlockAdaGrad(Optimizer):
         return weights, vectors
 
     def _layout(self, p: Tensor, kind: Any) -> Layout:
-        if p not in self._layouts:
-            self._layouts[p] = layout_of(kind, p)
-        return self._layouts[p]
-
-    def _renew_roots(self, weights: list[WeightStep]) -> None:
-        """Decompose the cores of weights, those of the same size together."""
-        wanted = [weight.to_decompose() for weight in weights]
-        ranks = ranks_of_all(weight.ranks for weight in weights)
-        found = iter(ranks.decompose([matrix for own in wanted for matrix in own]))
-        for weight, own in zip(weights, wanted, strict=True):
-            pairs = [pair for _ in own if (pair := next(found)) is not None]
-            if len(pairs) == len(own):
-                weight.keep_roots(pairs)
-            else:
-                self._warn_of_failure(weight)
+        layout: Layout | None = self._layouts.get(p)
+        if layout is None:
+            layout = self._layouts[p] = layout_of(kind, p)
+        return layout
 
     def _warn_of_failure(self, step: WeightStep) -> None:
         if not getattr(self, "_has_warned_of_failure", False):
@@ -394,19 +271,5 @@ class BlockAdaGrad(Optimizer):
             )
 
 
-def _check_parameters(params: list[Tensor]) -> None:
-    """Raise if a parameter is complex, or is sharded and cannot be trained so."""
-    for p in params:
-        if p.is_complex():
-            raise DtypeError(f"a parameter has dtype {p.dtype}; expected real numbers")
-        parameter_of(p)
-
-
-def _check_labels(params: list[Tensor], kinds: list[Any]) -> None:
-    """Raise `ValueError` if the blocks of a sharded parameter are given by labels."""
-    for p, kind in zip(params, kinds, strict=True):
-        if isinstance(kind, Tensor) and parameter_of(p).ranks is not ALONE:
-            raise ValueError(
-                "partition labels the entries of a parameter that is sharded; expected 'rows' or "
-                "'columns'"
-            )
+def _is_decay(x: Any) -> bool:
+    return x is None or (is_number(x) and 0 < x < 1)

@@ -52,7 +52,7 @@ def step_of_others(
 
 def _initialized(state: dict[str, Any], p: Parameter, gradient: Tensor) -> dict[str, Any]:
     if not state:
-        state["step"] = torch.zeros((), device=gradient.device)
+        state["step"] = torch.zeros((), dtype=torch.float32, device=gradient.device)
         for name in LIKE_PARAMETER:
             zeros = torch.zeros(gradient.shape, dtype=gradient.dtype, device=gradient.device)
             state[name] = p.wrapped(zeros)

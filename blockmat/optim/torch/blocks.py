@@ -1,16 +1,15 @@
 """Which entries of each parameter are in which block: from options, names and a module."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeGuard
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import PartitionError
+from blockmat.optim.torch.naming import Roles, wanted_of
 
 # One kind for each parameter: "rows" or "columns" of the parameter flattened to (out, rest), or
 # labels of its entries, for blocks; "row scalars" or "diagonal" for one number per row or entry;
@@ -38,43 +37,6 @@ def n_blocks(kind: Kind, p: Tensor) -> int:
     if kind == ROWS:
         return len(p)
     return p.numel() // len(p) if kind == COLUMNS else 0
-
-
-@dataclass(frozen=True)
-class Roles:
-    """What a module tells of its parameters."""
-
-    embeddings: frozenset[int]  # of weights, by id
-    outputs: frozenset[int]  # the weight of the last linear layer, if there are other matrices
-    norms: frozenset[int]  # of all parameters of modules that are called norms
-    names: dict[int, str]
-
-    @classmethod
-    def of(cls, module: nn.Module | None) -> "Roles":
-        """Return the roles in a module, or no roles without one."""
-        modules = [] if module is None else list(module.modules())
-        embeddings = (nn.Embedding, nn.EmbeddingBag)
-        linear = [id(m.weight) for m in modules if isinstance(m, nn.Linear)]
-        matrices = sum(p.ndim > 1 for m in modules for p in m.parameters(recurse=False))
-        return cls(
-            frozenset(id(m.weight) for m in modules if isinstance(m, embeddings)),
-            frozenset(linear[-1:] if matrices > 1 else []),
-            frozenset(
-                id(p)
-                for m in modules
-                if "Norm" in type(m).__name__
-                for p in m.parameters(recurse=False)
-            ),
-            {} if module is None else {id(p): name for name, p in module.named_parameters()},
-        )
-
-    def names_of(self, params: list[Tensor], names: list[str] | None) -> "list[str | None]":
-        """Return the names given with the parameters, or else their names in the module."""
-        return [self.names.get(id(p)) for p in params] if names is None else [*names]
-
-    def groups_of_names(self) -> "list[list[str | None]]":
-        """Return all names as one group, or no group without a module."""
-        return [[*self.names.values()]] if self.names else []
 
 
 def resolve(
@@ -105,60 +67,6 @@ def resolve(
     return kinds, too_many
 
 
-def check_keys(
-    option: dict[Any, Any], groups: Sequence[Sequence[str | None]], title: str = "partition"
-) -> None:
-    """Raise `ValueError` if a key names no parameter of any group."""
-    unknown = [key for key in option if not any(_places(key, names) for names in groups)]
-    if not unknown:
-        return
-    known = [_plain(name) for names in groups for name in names if name is not None]
-    close = [match for key in unknown for match in get_close_matches(_plain(str(key)), known)]
-    if close:
-        expected = ", ".join(dict.fromkeys(map(repr, close)))
-    elif known:
-        expected = f"names of parameters, such as {known[0]!r}"
-    else:
-        expected = "indices in a group, since parameters have no names (or give model)"
-    raise ValueError(
-        f"{title} is for {', '.join(map(repr, unknown))}, which no parameter is; "
-        f"expected {expected}"
-    )
-
-
-def wanted_of(
-    option: Any, params: list[Tensor], names: Sequence[str | None], default: Any
-) -> list[Any]:
-    """Return what an option says of each parameter: a value, a dict by name, or a callable."""
-    if isinstance(option, dict):
-        chosen = {i: wanted for key, wanted in option.items() for i in _places(key, names)}
-        return [chosen.get(i, default) for i in range(len(params))]
-    if callable(option):
-        return [option(name, p) for name, p in zip(names, params, strict=True)]
-    return [option] * len(params)
-
-
-def _places(key: Any, names: Sequence[str | None]) -> list[int]:
-    """Return which parameters a key names, or which index it is if they have no names.
-
-    A prefix that a wrapper adds is ignored, unless a name occurs with and without it.
-    """
-    if not isinstance(key, str):
-        return [i for i, name in enumerate(names) if name is None and i == key]
-    exact = [i for i, name in enumerate(names) if name == key]
-    return exact or [
-        i for i, name in enumerate(names) if name is not None and _plain(name) == _plain(key)
-    ]
-
-
-def _plain(name: str) -> str:
-    """Return a name without what `torch.compile` and DistributedDataParallel add to it."""
-    plain = ".".join(part for part in name.split(".") if part != "_orig_mod")
-    while plain.startswith("module."):
-        plain = plain.removeprefix("module.")
-    return plain
-
-
 def _kind(wanted: Any, p: Tensor, name: str, roles: Roles, needs_equal_sizes: bool) -> Kind:
     """Return the kind of one parameter."""
     if isinstance(wanted, str) and wanted not in NAMES:
@@ -178,9 +86,9 @@ def _named_kind(wanted: str, p: Tensor, roles: Roles) -> str:
         return DIAGONAL
     if wanted != SHORTER:
         return wanted
-    if id(p) in roles.embeddings:
+    if p in roles.embeddings:
         return ROW_SCALARS
-    if id(p) in roles.outputs:
+    if p in roles.outputs:
         return DIAGONAL
     return ROWS if len(p) <= p.numel() // len(p) + 1 else COLUMNS
 

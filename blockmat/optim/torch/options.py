@@ -1,35 +1,16 @@
-"""The options of `BlockAdaGrad`, and the values that they take."""
+"""The values that options take. Both optimizers share some of the rules."""
 
-from collections.abc import Callable
+import math
+import numbers
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from blockmat.optim.torch.within import STRUCTURES
-
-# The option, the test of a value, and what is expected.
-Rule = tuple[str, Callable[[Any], bool], str]
+Rule = tuple[str, Callable[[Any], bool], str]  # the option, the test of a value, what is expected
 
 
-def check_options(group: dict[str, Any]) -> None:
-    """Raise `ValueError` at the first option of a group that is out of range."""
-    rules: list[Rule] = [
-        ("lr", lambda x: 0 <= float(x) < float("inf"), "a finite number of at least 0"),
-        ("momentum", lambda x: 0 <= x < 1, "a number from 0 to below 1"),
-        ("nesterov", lambda x: not x or group["momentum"] > 0, "False without momentum"),
-        ("structure", lambda x: x in STRUCTURES, '"aligned" or "mean"'),
-        ("damping", lambda x: 0 < x < float("inf"), "a finite number above 0"),
-        ("update_interval", lambda x: x == int(x) >= 1, "an integer of at least 1"),
-        ("statistics_interval", lambda x: x == int(x) >= 1, "an integer of at least 1"),
-        ("decay", lambda x: x is None or 0 < x < 1, "None or a number between 0 and 1"),
-        ("weight_decay", lambda x: 0 <= x < float("inf"), "a finite number of at least 0"),
-        ("max_blocks", lambda x: x == int(x) >= 1, "an integer of at least 1"),
-        ("on_nonfinite", lambda x: x in ("raise", "skip"), '"raise" or "skip"'),
-    ]
-    check_rules(group, rules)
-
-
-def check_rules(group: dict[str, Any], rules: list[Rule]) -> None:
+def check_options(group: dict[str, Any], rules: Sequence[Rule]) -> None:
     """Raise `ValueError` at the first option of a group that does not hold its rule."""
     lr = group["lr"]
     if isinstance(lr, Tensor) and lr.numel() != 1:
@@ -37,3 +18,32 @@ def check_rules(group: dict[str, Any], rules: list[Rule]) -> None:
     for name, holds, expected in rules:
         if not holds(group[name]):
             raise ValueError(f"{name} is {group[name]!r}; expected {expected}")
+
+
+def is_number(x: Any) -> bool:
+    """Return whether x is a finite number of at least 0."""
+    return isinstance(x, numbers.Real) and not isinstance(x, bool) and 0 <= float(x) < math.inf
+
+
+def is_count(x: Any) -> bool:
+    """Return whether x is an integer of at least 0."""
+    return isinstance(x, numbers.Integral) and is_number(x)
+
+
+def is_bool(x: Any) -> bool:
+    """Return whether x is True or False."""
+    return isinstance(x, bool)
+
+
+SHARED: tuple[Rule, ...] = (
+    (
+        "lr",
+        lambda x: is_number(float(x) if isinstance(x, Tensor) else x),
+        "a finite number of at least 0",
+    ),
+    ("weight_decay", is_number, "a finite number of at least 0"),
+    ("damping", lambda x: is_number(x) and x > 0, "a finite number above 0"),
+    ("nesterov", is_bool, "True or False"),
+    ("maximize", is_bool, "True or False"),
+    ("max_blocks", lambda x: is_count(x) and x >= 1, "an integer of at least 1"),
+)

@@ -56,8 +56,11 @@ class Plan(NamedTuple):
         return own
 
 
-def plans_of(group: dict[str, Any], layouts: Layouts) -> list[Plan]:
-    """Read the gradients of a group; change nothing but `layouts`, to which new ones are added."""
+def plans_of(group: dict[str, Any], layouts: Layouts, states: Any) -> list[Plan]:
+    """Read the gradients of a group; change nothing but `layouts`, to which new ones are added.
+
+    Raise `ValueError` if a state is of another layout.
+    """
     plans: dict[torch.device, Plan] = {}
     for p, n in zip(group["params"], group["n_matrices"], strict=True):
         if p.grad is None:
@@ -71,7 +74,12 @@ def plans_of(group: dict[str, Any], layouts: Layouts) -> list[Plan]:
         key = (tuple(p.shape), n, group["max_blocks"])
         if key not in layouts:
             layouts[key] = StackLayout(*key)
-        plan.weights.append(Weight(parameter, g, layouts[key]))
+        layout, state = layouts[key], states.get(p)
+        if state and state["core"].shape[:2] != (layout.n, layout.k):
+            raise ValueError(
+                f"max_blocks is {group['max_blocks']!r}; expected what it was at the first step"
+            )
+        plan.weights.append(Weight(parameter, g, layout))
     return list(plans.values())
 
 

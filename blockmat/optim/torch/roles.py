@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from blockmat.optim.torch.blocks import Roles, wanted_of
+from blockmat.optim.torch.naming import Roles, wanted_of
 
 ADAM, MATRIX = "adam", "matrix"
 
@@ -31,7 +31,7 @@ def _n_groups(role: Any, p: Tensor, name: str | None, place: int, roles: Roles) 
     label = name or f"parameter {place}"
     is_matrix = _is_matrix(p)
     if role is None:
-        is_outer = id(p) in roles.embeddings | roles.outputs | roles.norms
+        is_outer = p in roles.embeddings | roles.outputs | roles.norms
         return int(is_matrix and not is_outer and min(len(p), p.numel() // len(p)) > 1)
     if role == ADAM:
         return 0

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from blockmat.optim.torch.cores import Cores
 from blockmat.optim.torch.due import Due
+from blockmat.optim.torch.ranks import ranks_of_all
 from blockmat.optim.torch.symmetric import Decomposition, Symmetric
 from blockmat.optim.torch.updates import decayed_gradient, descend, momentum_buffer, shrink
 from blockmat.optim.torch.weight import Weight
@@ -57,6 +58,10 @@ class WeightStep:
             device = self.gradients[0].device
             zeros = Cores.zeros(weight.n_blocks, within, self.dtype, device)
             self.saved = {"step": 0, "measured": 0, "refreshed": 0, **zeros}
+        elif isinstance(self.state["within"], list) != within.needs_products:
+            raise ValueError(
+                f"structure is {group['structure']!r}; expected what it was at the first step"
+            )
         self.cores = Cores(self.saved, within, weight.sizes)
         self.checked = self._bound()
 
@@ -128,3 +133,18 @@ class WeightStep:
         """Add `scale` times the preconditioned gradient to parts."""
         blocks = self.weight.own_blocks
         self.cores.precondition(self.sums, self.gradients, targets, scale, blocks)
+
+
+def renew_roots(weights: list[WeightStep]) -> list[WeightStep]:
+    """Decompose the cores of weights, those of the same size together, and return where it failed."""
+    wanted = [weight.to_decompose() for weight in weights]
+    ranks = ranks_of_all(weight.ranks for weight in weights)
+    found = iter(ranks.decompose([matrix for own in wanted for matrix in own]))
+    failed = []
+    for weight, own in zip(weights, wanted, strict=True):
+        pairs = [pair for _ in own if (pair := next(found)) is not None]
+        if len(pairs) == len(own):
+            weight.keep_roots(pairs)
+        else:
+            failed.append(weight)
+    return failed

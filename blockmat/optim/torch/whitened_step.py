@@ -92,7 +92,7 @@ def _initialized(state: dict[str, Any], group: dict[str, Any], w: Weight) -> dic
         r = rank(layout, group["n_directions"])
         zero = SecondMoment.zeros(layout.n, layout.k, layout.m, r, g)
         state.update(zip(MOMENTS, zero.tensors(), strict=True))
-        state["step"] = torch.zeros((), device=g.device)
+        state["step"] = torch.zeros((), dtype=torch.float32, device=g.device)
         zeros = torch.zeros(g.shape, dtype=g.dtype, device=g.device)
         state["momentum"] = w.parameter.wrapped(zeros)
     return state
