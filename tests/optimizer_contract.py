@@ -414,6 +414,10 @@ class Contract:
         double = small_model(torch.float64)
         with pytest.raises(ValueError, match=r"dtype torch\.float32 .*; expected torch\.float64"):
             self.optimizer(double, **optim_input.kwargs).load_state_dict(saved)
+        optimizer, other = (self.optimizer(double, **optim_input.kwargs) for _ in range(2))
+        train(double, optimizer)
+        other.load_state_dict(optimizer.state_dict())
+        assert_same_state(other.state_dict(), optimizer.state_dict())
 
     def test_hooks_run(self):
         model = small_model()
