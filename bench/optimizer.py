@@ -1,85 +1,193 @@
-"""Time of one step of BlockAdaGrad and memory of its state, against torch.optim.Adagrad."""
+"""Time of one step of the optimizers for one layer and for a transformer, and memory of their states."""
 
-import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Adagrad, Optimizer
+from torch.optim import Adagrad, AdamW
 
 from bench.rows import OURS, Row
-from bench.training.methods import DiagonalAdaGrad, state_bytes
-from blockmat.optim.torch import BlockAdaGrad
+from bench.training.methods import METHODS, PEERS, DiagonalAdaGrad, state_bytes
+from blockmat.optim.torch import BlockAdaGrad, adamw, whitened_step, whitening
 
-TITLE = "One step of AdaGrad for PyTorch"
-STEPS, BATCH = 50, 64
+TITLE = "One step of optimizers for PyTorch"
+STEPS, BATCH = 10, 64
+INTERVAL = 50  # steps of BlockAdaGrad between two roots, and in its turns
+LATE = 100  # steps of BlockAdaGrad before the first one that is timed
+SHARP = ("muon", "soap")
+
+Make = Callable[[nn.Module], Any]
 
 
 def measure(quick: bool) -> list[Row]:
-    rows = []
     sizes = [(256, 1024)] if quick else [(1024, 4096), (256, 784), (64, 576)]
+    rows = [
+        _adamw(f"BlockAdamW, {k} x {m}", lambda k=k, m=m: _Layer(k, m), quick) for k, m in sizes
+    ]  # type: ignore[misc]
+    rows.append(_adamw("BlockAdamW, transformer", _Transformer, quick))
+    rows.append(_parts("parts of a step, transformer", _Transformer, quick))
+    if not quick:
+        rows.append(_parts("parts of a step, 1024 x 4096", lambda: _Layer(1024, 4096), quick))
     for k, m in sizes:
-        for structure in ("mean", "aligned", "scaled"):
-            for momentum in (0.0, 0.9):
-                rows.append(_row(k, m, structure, momentum, quick))
-        if k == 1024:
-            rows.append(_row(k, m, "mean", 0.0, quick, before=4000))
+        for structure in ("mean", "aligned"):
+            rows += [_adagrad(k, m, structure, momentum, quick) for momentum in (0.0, 0.9)]
     return rows
 
 
-class _Training:
-    """A layer and its optimizer."""
+class _Model(nn.Module):
+    """A model whose gradients are those of a made-up loss, of which no time is measured."""
 
-    def __init__(self, k: int, m: int, make: Callable[[nn.Parameter], Optimizer]) -> None:
+    def loss(self, generator: torch.Generator) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class _Layer(_Model):
+    """One layer that learns another one; the optimizers treat it as a hidden one."""
+
+    def __init__(self, k: int, m: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(m, k, bias=False)
+        self.outer = nn.Linear(k, 1, bias=False)
+        self.teacher = torch.randn(k, m) / m**0.5
+
+    def loss(self, generator: torch.Generator) -> torch.Tensor:
+        x = torch.randn(BATCH, self.teacher.shape[1], generator=generator)
+        hidden = self.inner(x)
+        return (hidden - x @ self.teacher.T).square().mean() + self.outer(hidden).square().mean()
+
+
+class _Transformer(_Model):
+    """The transformer of the experiments, on random symbols."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from bench.training.workloads import _Transformer as Transformer
+
+        self.model = Transformer(65, 64, nn.LayerNorm)
+
+    def loss(self, generator: torch.Generator) -> torch.Tensor:
+        symbols = torch.randint(65, (4, 64), generator=generator)
+        return nn.functional.cross_entropy(self.model(symbols).flatten(0, 1), symbols.flatten())
+
+
+class _Training:
+    """A model and its optimizer."""
+
+    def __init__(self, make_model: Callable[[], _Model], make: Make) -> None:
+        torch.manual_seed(0)
         self.generator = torch.Generator().manual_seed(0)
-        self.teacher = torch.randn(k, m, generator=self.generator) / m**0.5
-        self.p = nn.Parameter(torch.zeros(k, m))
-        self.p.grad = torch.zeros(k, m)
-        self.optimizer = make(self.p)
+        self.model = make_model()
+        self.optimizer = make(self.model)
 
     def seconds(self, n_steps: int) -> float:
         """Train, and return the mean time of a step of the optimizer."""
         spent = 0.0
         for _ in range(n_steps):
-            x = torch.randn(BATCH, self.p.shape[1], generator=self.generator)
-            with torch.no_grad():
-                error = (self.p - self.teacher) @ x.T
-                torch.mm(error, x / BATCH, out=self.p.grad)
+            self.optimizer.zero_grad()
+            self.model.loss(self.generator).backward()
             start = time.perf_counter()
             self.optimizer.step()
             spent += time.perf_counter() - start
         return spent / n_steps
 
 
-def _row(
-    k: int, m: int, structure: str, momentum: float, quick: bool, before: int = 8 * STEPS
-) -> Row:
-    def ours(p: nn.Parameter) -> Optimizer:
-        return BlockAdaGrad(
-            [p], lr=1e-3, structure=structure, momentum=momentum, update_interval=STEPS
-        )
-
-    competitors: dict[str, Callable[[nn.Parameter], Optimizer]] = {OURS: ours}
-    if momentum:
-        competitors["diagonal with momentum"] = lambda p: DiagonalAdaGrad([p], 1e-3, momentum)
-    else:
-        competitors["Adagrad foreach"] = lambda p: Adagrad([p], lr=1e-3, foreach=True)
-        competitors["Adagrad fused"] = lambda p: Adagrad([p], lr=1e-3, fused=True)
-    training = {name: _Training(k, m, make) for name, make in competitors.items()}
-    training[OURS].seconds(before)
-    late = f", after {before} steps" if before > 8 * STEPS else ""
-    row = Row(
-        f"{structure}, {k} x {m}, momentum {momentum:g}{late}", {name: [] for name in training}
-    )
+def _contest(
+    work: str,
+    make_model: Callable[[], _Model],
+    makes: dict[str, Make],
+    turn: int,
+    before: int,
+    quick: bool,
+) -> tuple[Row, dict[str, int]]:
+    """Measure optimizers in turns; return also the bytes of their states."""
+    training = {name: _Training(make_model, make) for name, make in makes.items()}
+    row = Row(work, {name: [] for name in training})
+    for own in training.values():
+        own.seconds(2 if quick else before)
     for _ in range(2 if quick else 8):
         for name, own in training.items():
-            row.times[name].append(own.seconds(STEPS))
-    states = [state_bytes(own.optimizer) for own in training.values()]
-    row.notes["state / diagonal state"] = state = states[0] / states[1]
+            row.times[name].append(own.seconds(turn))
+    return row, {name: state_bytes(own.optimizer) for name, own in training.items()}
+
+
+def _adamw(work: str, make_model: Callable[[], _Model], quick: bool) -> Row:
+    makes: dict[str, Make] = {OURS: lambda model: METHODS["ours"].make(model, 1e-3, 1)}
+    makes["AdamW foreach"] = lambda m: AdamW(m.parameters(), lr=1e-3, foreach=True)
+    makes["AdamW fused"] = lambda m: AdamW(m.parameters(), lr=1e-3, fused=True)
+    for name, title in zip(SHARP, ("Muon", "SOAP"), strict=True):
+        makes[title] = lambda model, name=name: PEERS[name].make(model, 1e-3, 1)
+    row, states = _contest(work, make_model, makes, STEPS, 2 * STEPS, quick)
+    row.notes["state / state of AdamW"] = states[OURS] / states["AdamW foreach"]
+    if "transformer" in work or "1024 x" in work:
+        row.require("blockmat / Muon", 1 / row.ratio("Muon"), at_most=0.5)
+        row.require("blockmat / SOAP", 1 / row.ratio("SOAP"), at_most=0.35)
+    return row
+
+
+PARTS = {  # of a step of BlockAdamW: the function that computes each of them, and its module
+    "finite": (adamw, "finite_counts"),
+    "Adam": (adamw, "step_of_others"),
+    "momentum": (whitened_step, "_momenta"),
+    "stacks": (whitened_step, "_stack"),
+    "cores": (whitened_step, "added"),
+    "roots": (whitened_step, "_roots"),
+    "whitening": (whitened_step, "whiten"),
+    "directions": (whitening, "treat"),  # inside whitening
+}
+
+
+def _parts(work: str, make_model: Callable[[], _Model], quick: bool) -> Row:
+    """Measure the parts of a step of BlockAdamW, in milliseconds."""
+    training = _Training(make_model, lambda model: METHODS["ours"].make(model, 1e-3, 1))
+    training.seconds(2 if quick else 2 * STEPS)
+    spent = dict.fromkeys(PARTS, 0.0)
+
+    def timed(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            result = run(*arguments)
+            spent[name] += time.perf_counter() - start
+            return result
+
+        return call
+
+    before = {name: getattr(module, own) for name, (module, own) in PARTS.items()}
+    n_steps = STEPS if quick else 5 * STEPS
+    try:
+        for name, (module, own) in PARTS.items():
+            setattr(module, own, timed(name, before[name]))
+        whole = training.seconds(n_steps)
+    finally:
+        for name, (module, own) in PARTS.items():
+            setattr(module, own, before[name])
+    notes = {name: 1e3 * total / n_steps for name, total in spent.items()}
+    notes["whitening"] -= notes["directions"]
+    notes["other"] = 1e3 * whole - sum(notes.values())
+    return Row(work, {OURS: [whole]}, notes={f"{name}, ms": value for name, value in notes.items()})
+
+
+def _adagrad(k: int, m: int, structure: str, momentum: float, quick: bool) -> Row:
+    def ours(model: nn.Module) -> BlockAdaGrad:
+        return BlockAdaGrad(
+            [model.inner.weight], lr=1e-3, structure=structure, momentum=momentum,
+            update_interval=INTERVAL,
+        )  # fmt: skip
+
+    makes: dict[str, Make] = {OURS: ours}
+    if momentum:
+        makes["diagonal with momentum"] = lambda m: DiagonalAdaGrad(
+            [m.inner.weight], 1e-3, momentum
+        )
+    else:
+        makes["Adagrad foreach"] = lambda m: Adagrad([m.inner.weight], lr=1e-3, foreach=True)
+        makes["Adagrad fused"] = lambda m: Adagrad([m.inner.weight], lr=1e-3, fused=True)
+    work = f"BlockAdaGrad, {structure}, {k} x {m}, momentum {momentum:g}"
+    row, states = _contest(work, lambda: _Layer(k, m), makes, INTERVAL, LATE, quick)
+    ours_bytes, theirs = list(states.values())[:2]
+    row.notes["state / diagonal state"] = state = ours_bytes / theirs
     if structure == "mean" and k == 1024 and not momentum:
-        for peer, wanted in (("Adagrad foreach", 1.0), ("Adagrad fused", 1.3)):
-            ratio = statistics.median(row.times[OURS]) / statistics.median(row.times[peer])
-            row.require(f"blockmat / {peer}", ratio, at_most=wanted)
+        row.require("blockmat / Adagrad foreach", 1 / row.ratio("Adagrad foreach"), at_most=1.0)
         row.require("state / diagonal state", state, at_most=0.5)
     return row

@@ -1,23 +1,28 @@
-"""The optimizers of the experiments: functions of a model, a learning rate and a momentum."""
+"""The optimizers of the experiments: functions of a model, a learning rate and a number of steps.
 
-import math
+All leave out weight decay. Peers have their authors' defaults, except that Adam and its relatives
+have the second factor 0.95, which is better than 0.999 in runs as short as these.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import SGD, Adam, Muon, Optimizer
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW, Muon, Optimizer
 
-from blockmat.cores import pair
-from blockmat.optim.torch import BlockAdaGrad
-from blockmat.optim.torch.between import DenseCore
-from blockmat.optim.torch.checkpoint import tensors_in
-from blockmat.optim.torch.structure import STRUCTURES
-from blockmat.optim.torch.symmetric import decompose
-from blockmat.optim.torch.weight_step import WeightStep
+from bench.training.ablations import (
+    ConstantDirection,
+    FreeDirections,
+    NoScales,
+    OfGradients,
+    RootsEvery5,
+)
+from blockmat.optim.torch import BlockAdaGrad, BlockAdamW
 
-FREE = {"max_change": math.inf}
+Make = Callable[[nn.Module, float, int], Any]
+BETAS = (0.9, 0.95)
 
 
 class DiagonalAdaGrad(Optimizer):
@@ -49,133 +54,151 @@ class DiagonalAdaGrad(Optimizer):
             torch._foreach_add_(params, buffers, alpha=-group["lr"])
 
 
-def _dense_between(step: WeightStep) -> DenseCore:
-    """Go over to the k x k matrix of the between core, and return it."""
-    step.cores.between = step.cores.between.to_dense_core()
-    return step.cores.between
+class MuonAndAdam:
+    """torch.optim.Muon for hidden matrices and Adam for the rest, as the authors of Muon advise.
 
+    Filters are flattened to (out, rest). Embeddings and the last linear layer get Adam.
+    """
 
-class DiagonalCore(BlockAdaGrad):
-    """An ablation that uses only the diagonal of the between core."""
-
-    def _renew_roots(self, weights: list[WeightStep]) -> None:
-        super()._renew_roots(weights)
-        for step in weights:
-            core = _dense_between(step)
-            diagonal = pair.damped_inverse_root(core.diagonal(), step.group["damping"])
-            core.state["root"] = torch.diag(diagonal)
-
-
-class OneSidedShampoo(BlockAdaGrad):
-    """Aligned blocks without the mean direction: both cores are the sum of G G^T."""
-
-    def _renew_roots(self, weights: list[WeightStep]) -> None:
-        products = [step.cores.within.products.lower_triangle() for step in weights]
-        found = decompose(
-            [p / step.weight.sizes for p, step in zip(products, weights, strict=True)]
-        )
-        for step, decomposition in zip(weights, found, strict=True):
-            if decomposition is not None:
-                values, vectors = decomposition
-                factors = pair.damped_inverse_root(values, step.group["damping"])
-                root = pair.compose(factors, vectors)
-                _dense_between(step).state["root"] = root
-                step.cores.within.root = step.state["within_root"] = root
-                step.state["refreshed"] = step.due.step
-
-
-class MuonAndAdam(Optimizer):
-    """torch.optim.Muon for hidden matrices and Adam for the rest, as the authors of Muon advise."""
-
-    def __init__(self, model: nn.Module, lr: float) -> None:
+    def __init__(self, model: nn.Module, lr: float, momentum: float = 0.9) -> None:
         outer = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-        outer |= {
-            id(m.weight) for m in [m for m in model.modules() if isinstance(m, nn.Linear)][-1:]
-        }
-        inside = [p for p in model.parameters() if p.ndim == 2 and id(p) not in outer]
-        rest = [p for p in model.parameters() if p.ndim != 2 or id(p) in outer]
-        self.parts = [Adam(rest, lr=lr)]
-        if inside:
-            self.parts.append(Muon(inside, lr=lr, weight_decay=0, adjust_lr_fn="match_rms_adamw"))
-        super().__init__(model.parameters(), {})
+        outer |= {id([m for m in model.modules() if isinstance(m, nn.Linear)][-1].weight)}
+        inside = [p for p in model.parameters() if p.ndim > 1 and id(p) not in outer]
+        rest = [p for p in model.parameters() if p.ndim < 2 or id(p) in outer]
+        self.flattened = [(p, nn.Parameter(p.data.flatten(1))) for p in inside if p.ndim > 2]
+        matrices = [p for p in inside if p.ndim == 2] + [flat for _, flat in self.flattened]
+        self.parts = [
+            Adam(rest, lr=lr, betas=BETAS),
+            Muon(matrices, lr, weight_decay=0, momentum=momentum, adjust_lr_fn="match_rms_adamw"),
+        ]
+        self.model = model
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for part in self.parts for group in part.param_groups]
+
+    @property
+    def state(self) -> dict[Tensor, Any]:
+        return {p: state for part in self.parts for p, state in part.state.items()}
+
+    def zero_grad(self) -> None:
+        self.model.zero_grad()
 
     def step(self) -> None:
+        for p, flat in self.flattened:
+            flat.grad = p.grad.flatten(1)
         for part in self.parts:
             part.step()
-        self.state = {p: state for part in self.parts for p, state in part.state.items()}
+
+
+def _soap(model: nn.Module, lr: float, _: int) -> Optimizer:
+    from pytorch_optimizer import SOAP
+
+    return SOAP(model.parameters(), lr=lr, betas=BETAS, weight_decay=0.0)
+
+
+def _kron(model: nn.Module, lr: float, _: int) -> Optimizer:
+    from pytorch_optimizer import Kron
+
+    return Kron(model.parameters(), lr=lr, weight_decay=0.0)
+
+
+def _schedule_free(model: nn.Module, lr: float, steps: int) -> Optimizer:
+    from schedulefree import AdamWScheduleFree
+
+    optimizer = AdamWScheduleFree(
+        model.parameters(), lr=lr, betas=BETAS, warmup_steps=max(1, round(WARM_UP * steps))
+    )
+    optimizer.train()
+    return optimizer
+
+
+WARM_UP = 0.05  # of the steps
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method and the momenta that it runs with."""
+    """A method, and the learning rate about which the search for its best one begins."""
 
     title: str
-    make: Callable[[nn.Module, float, float], Optimizer]
-    momenta: tuple[float, ...] = (0.0, 0.9)
+    make: Make
+    lr: float
+    has_own_schedule: bool = False
 
 
-def _named(optimizer: type[BlockAdaGrad], **options: Any) -> Callable[..., Optimizer]:
-    """For methods that treat all layers alike; they get named parameters."""
-
-    def make(model: nn.Module, lr: float, momentum: float) -> Optimizer:
-        return optimizer(model.named_parameters(), lr=lr, momentum=momentum, **options)
-
-    return make
+def _adamw(model: nn.Module, lr: float, _: int) -> Optimizer:
+    return AdamW(model.parameters(), lr=lr, betas=BETAS, weight_decay=0.0)
 
 
-def _model(optimizer: type[BlockAdaGrad], **options: Any) -> Callable[..., Optimizer]:
-    """For methods that treat embeddings and the output layer differently; they get the model."""
-
-    def make(model: nn.Module, lr: float, momentum: float) -> Optimizer:
-        return optimizer(model, lr=lr, momentum=momentum, **options)
-
-    return make
+def _diagonal(momentum: float) -> Make:
+    return lambda model, lr, _: DiagonalAdaGrad(model.parameters(), lr, momentum)
 
 
-def _diagonal(model: nn.Module, lr: float, momentum: float) -> Optimizer:
-    return DiagonalAdaGrad(model.parameters(), lr, momentum)
+def _ours(cls: type[BlockAdamW] = BlockAdamW, **options: Any) -> Make:
+    return lambda model, lr, _: cls(model, lr=lr, **options)
 
 
-def _sgd(model: nn.Module, lr: float, momentum: float) -> Optimizer:
-    return SGD(model.parameters(), lr=lr, momentum=momentum)
+def _adagrad(**options: Any) -> Make:
+    return lambda model, lr, _: BlockAdaGrad(model, lr=lr, **options)
 
 
-def _adam(model: nn.Module, lr: float, momentum: float) -> Optimizer:
-    return Adam(model.parameters(), lr=lr)
+BASELINE, OURS = "adamw", "ours"
+DEFAULT_RATE = 3e-3  # of BlockAdamW
 
-
-def _muon(model: nn.Module, lr: float, momentum: float) -> Optimizer:
-    return MuonAndAdam(model, lr)
-
-
-METHODS = {
-    "diagonal": Method("diagonal AdaGrad", _diagonal),
-    "diagonal-bounded": Method(
-        "diagonal AdaGrad, bounded updates",
-        _named(BlockAdaGrad, partition="diagonal", max_change=STRUCTURES["scaled"].max_change),
-        (0.9,),
+# With warm-up and decay of the rate.
+PEERS = {
+    BASELINE: Method("AdamW", _adamw, 3e-3),
+    "adagrad": Method("AdaGrad, diagonal, momentum 0.9", _diagonal(0.9), 1e-2),
+    "muon": Method(
+        "Muon, momentum 0.9", lambda model, lr, _: MuonAndAdam(model, lr), 1e-2
     ),
-    "row": Method("one number per row", _named(BlockAdaGrad, **FREE, partition="row scalars")),
-    "mean": Method(
-        "block mean (the paper)", _named(BlockAdaGrad, structure="mean", partition="rows")
+    "muon95": Method(
+        "Muon, momentum 0.95", lambda model, lr, _: MuonAndAdam(model, lr, 0.95), 1e-2
     ),
-    "mean-diagonal": Method(
-        "block mean, diagonal core", _named(DiagonalCore, structure="mean", partition="rows")
+    "soap": Method("SOAP", _soap, 3e-3),
+    "kron": Method("Kron (PSGD)", _kron, 1e-3),
+    "schedulefree": Method("AdamW, schedule-free", _schedule_free, 1e-2, has_own_schedule=True),
+    "block-mean": Method(
+        "BlockAdaGrad, mean, momentum 0.9", _adagrad(structure="mean", partition="rows", momentum=0.9), 3e-3
     ),
-    "aligned": Method("aligned", _model(BlockAdaGrad, structure="aligned")),
-    "aligned-graft": Method(
-        "aligned, row grafting", _model(BlockAdaGrad, structure="aligned", grafting="row")
+    "block-aligned": Method(
+        "BlockAdaGrad, aligned, momentum 0.9", _adagrad(structure="aligned", momentum=0.9), 3e-3
     ),
-    "shampoo": Method("one-sided Shampoo", _model(OneSidedShampoo, structure="aligned")),
-    "scaled-free": Method("scaled, no bound", _model(BlockAdaGrad, **FREE), (0.9,)),
-    "scaled": Method("scaled (default)", _model(BlockAdaGrad)),
-    "adam": Method("Adam", _adam, (0.9,)),
-    "sgd": Method("SGD", _sgd, (0.9,)),
-    "muon": Method("Muon and Adam", _muon, (0.9,)),
-}
-BASELINE, DEFAULT = "diagonal", "scaled"
+}  # fmt: skip
+METHODS = PEERS | {OURS: Method("BlockAdamW", _ours(), DEFAULT_RATE)}
+
+ABLATIONS = {
+    "no-scales": Method("no column scales", _ours(NoScales), DEFAULT_RATE),
+    "no-directions": Method("no directions", _ours(n_directions=0), DEFAULT_RATE),
+    "constant": Method("the constant direction instead", _ours(ConstantDirection, n_directions=1), DEFAULT_RATE),
+    "free": Method("variances without limit", _ours(FreeDirections), DEFAULT_RATE),
+    "r4": Method("at most 4 directions", _ours(n_directions=4), DEFAULT_RATE),
+    "r8": Method("at most 8 directions", _ours(n_directions=8), DEFAULT_RATE),
+    "r32": Method("at most 32 directions", _ours(n_directions=32), DEFAULT_RATE),
+    "of-gradients": Method("second moment of the gradient", _ours(OfGradients), DEFAULT_RATE),
+    "root5": Method("a root for five steps", _ours(RootsEvery5), DEFAULT_RATE),
+    "b0": Method("β₂ = 0", _ours(betas=(0.9, 0.0)), DEFAULT_RATE),
+    "b80": Method("β₂ = 0.8", _ours(betas=(0.9, 0.8)), DEFAULT_RATE),
+    "b95": Method("β₂ = 0.95", _ours(betas=(0.9, 0.95)), DEFAULT_RATE),
+}  # fmt: skip
+
+# AdaGrad as in the paper: a constant rate, no momentum.
+CONSTANT = {
+    "diagonal": Method("diagonal", _diagonal(0.0), 1e-2),
+    "mean": Method("block mean (the paper)", _adagrad(structure="mean", partition="rows"), 1e-2),
+    "aligned": Method("aligned", _adagrad(structure="aligned"), 1e-2),
+}  # fmt: skip
+ALL = METHODS | ABLATIONS | CONSTANT
 
 
-def state_bytes(optimizer: Optimizer) -> int:
+def state_bytes(optimizer: Any) -> int:
     """Return the memory of an optimizer's tensors."""
-    return sum(t.nbytes for t in tensors_in(optimizer.state))
+    return sum(t.nbytes for state in optimizer.state.values() for t in _tensors(state))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value
+    is_nested = isinstance(value, dict | list | tuple)
+    return [t for item in items for t in _tensors(item)] if is_nested else []

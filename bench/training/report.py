@@ -1,253 +1,233 @@
-"""Tables and numbers of the trials for the pages."""
+"""Tables and numbers of the trials for the page of experiments."""
 
+import json
 import math
 import statistics
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bench.rows import Goal, markdown, seconds, two_digits
-from bench.training.methods import BASELINE, DEFAULT, METHODS
+from bench.rows import Goal, markdown, two_digits
+from bench.training.methods import (
+    ABLATIONS,
+    ALL,
+    BASELINE,
+    CONSTANT,
+    DEFAULT_RATE,
+    METHODS,
+    OURS,
+    PEERS,
+    WARM_UP,
+)
 from bench.training.protocol import (
-    EVERY,
     FRESH_SEEDS,
-    GRID,
-    NEAR,
-    PROMISING,
+    LAST,
+    POINTS,
     RESULTS,
-    SMOOTH,
-    TUNING_SEEDS,
-    WIDEST,
     Trial,
     Trials,
-    configurations,
     final_loss,
 )
+from bench.training.protocol import OF_ABLATIONS as N_OF_ABLATIONS
+from bench.training.run import OF_ABLATIONS, OF_CONSTANT
+from bench.training.times import path_in
 from bench.training.workloads import VALIDATION, WORKLOADS
-from blockmat.optim.torch.structure import STRUCTURES
 
-STEPS_GOAL, SECONDS_GOAL = 0.6, 1.0
+SHARPEST = ("muon", "muon95", "soap")  # the peers of the first goal
+AT_DEFAULT = "default"  # BlockAdamW at its default rate
 
 
 class Summary:
-    """The results of the fresh seeds of one method on one workload."""
+    """The fresh seeds of one method at one rate."""
 
-    def __init__(self, trials: Trials, method: str, momentum: float, target: float) -> None:
-        self.method, self.momentum = method, momentum
-        self.lr = trials.best_lr(method, momentum)
-        self.runs = trials.of(method, momentum, FRESH_SEEDS)
-        self.validation = [final_loss(run) for run in self.runs]
-        self.train = [final_loss(run, "train") for run in self.runs]
+    def __init__(self, trials: Trials, method: str, lr: float) -> None:
+        self.method, self.lr = method, lr
+        self.runs = trials.fresh(method, lr)
+        if not self.runs:
+            raise KeyError(method)
+        self.losses = [final_loss(run) for run in self.runs]
+        self.validation = [run["validation"] for run in self.runs]
         self.diverged = sum(run["diverged"] for run in self.runs)
-        self.steps = [steps_to(run, target) for run in self.runs]
-        self.seconds = [
-            steps / (EVERY * len(run["train"])) * run["seconds"]
-            for steps, run in zip(self.steps, self.runs, strict=True)
-        ]
-        self.time_of_all = statistics.median(run["seconds"] for run in self.runs)
         self.state_bytes = self.runs[0]["state_bytes"]
-        self.peak = trials.memory.get(method)
-        self.lr_range = _range_near(trials.tuned(method, momentum))
+
+    @property
+    def loss(self) -> float:
+        """The median of the final losses."""
+        return statistics.median(self.losses)
+
+    @property
+    def range(self) -> float:
+        """The largest minus the smallest final loss."""
+        return max(self.losses) - min(self.losses)
+
+    def share_of_steps_to(self, target: float) -> float:
+        """The median share of all steps after which the loss is at most the target."""
+        return statistics.median(_share_to(run, target) for run in self.runs)
+
+    def loss_at(self, share: float) -> float:
+        """The median loss after a share of the steps."""
+        last = min(POINTS, math.floor(share * POINTS))
+        if last < LAST:
+            return math.nan
+        return statistics.median(_means(run)[last - LAST] for run in self.runs)
 
 
-def steps_to(run: Trial, target: float) -> float:
-    """The first step at which the mean of the last validations is at most the target."""
-    losses = np.array(run["validation"])
-    means = [losses[max(0, i + 1 - SMOOTH) : i + 1].mean() for i in range(len(losses))]
-    reached = [i for i, mean in enumerate(means) if mean <= target and i + 1 >= SMOOTH]
-    return EVERY * (reached[0] + 1) if reached and not run["diverged"] else math.inf
+def _means(run: Trial) -> Any:
+    """The means over a tenth of the steps that end at each point from the tenth on."""
+    points = [math.inf] * POINTS if run["diverged"] else run["train"]
+    return np.lib.stride_tricks.sliding_window_view(np.array(points), LAST).mean(1)
 
 
-def _range_near(tuned: dict[float, list[float]]) -> float:
-    """The largest divided by the smallest learning rate around the best with a loss near the best."""
-    means = {lr: float(np.mean(losses)) for lr, losses in tuned.items()}
-    best = min((lr for lr in means if len(tuned[lr]) == len(TUNING_SEEDS)), key=means.__getitem__)
-    rates, low = list(means), list(means).index(best)
-    high = low
-    while low > 0 and means[rates[low - 1]] <= NEAR * means[best]:
-        low -= 1
-    while high + 1 < len(rates) and means[rates[high + 1]] <= NEAR * means[best]:
-        high += 1
-    return rates[high] / rates[low]
+def _share_to(run: Trial, target: float) -> float:
+    reached = np.flatnonzero(_means(run) <= target)
+    return (LAST + int(reached[0])) / POINTS if len(reached) else math.inf
 
 
 class Study:
-    """All results of one workload at one momentum."""
+    """All results of one workload."""
 
-    def __init__(self, trials: Trials, momentum: float) -> None:
-        self.name, self.momentum = trials.name, momentum
-        baseline = trials.of(BASELINE, momentum, FRESH_SEEDS)
-        self.target = statistics.median(final_loss(run) for run in baseline)
-        self.steps = EVERY * len(baseline[0]["train"])
-        self.summaries = {
-            method: Summary(trials, method, own, self.target)
-            for method, own in configurations(METHODS)
-            if own == momentum and len(trials.of(method, own, FRESH_SEEDS)) == len(FRESH_SEEDS)
-        }
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.trials = name, Trials(name, folder)
+        path = path_in(folder)
+        times = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self.times: dict[str, dict[str, float]] = times.get(name, {})
+        self._summaries: dict[str, Summary] = {}
+
+    def of(self, method: str) -> Summary:
+        """The summary of a method, or of `AT_DEFAULT`; `KeyError` if it has not run."""
+        if method not in self._summaries:
+            own = OURS if method == AT_DEFAULT else method
+            lr = DEFAULT_RATE if method == AT_DEFAULT else self.trials.best_lr(method)
+            self._summaries[method] = Summary(self.trials, own, lr)
+        return self._summaries[method]
 
     @property
-    def baseline(self) -> Summary:
-        return self.summaries[BASELINE]
+    def is_complete(self) -> bool:
+        """Whether the baseline and BlockAdamW have run with all seeds."""
+        try:
+            return all(len(self.of(m).runs) == len(FRESH_SEEDS) for m in (BASELINE, AT_DEFAULT))
+        except KeyError:
+            return False
 
-    def step_ratio(self, method: str) -> float:
-        """Median steps to the target divided by all steps of the baseline."""
-        return statistics.median(self.summaries[method].steps) / self.steps
+    def steps(self, method: str, of: str = BASELINE) -> float:
+        """Steps until the final loss of another method, relative to its steps until then."""
+        target = self.of(of).loss
+        return self.of(method).share_of_steps_to(target) / self.of(of).share_of_steps_to(target)
 
-    def time_ratio(self, method: str) -> float:
-        """Median time to the target divided by the time of all steps of the baseline."""
-        return statistics.median(self.summaries[method].seconds) / self.baseline.time_of_all
+    def seconds(self, method: str, of: str = BASELINE) -> float:
+        """Time until the final loss of another method, relative to its time until then."""
+        return self.steps(method, of) * self.time(method) / self.time(of)
 
-    def row(self, method: str) -> list[str]:
-        s = self.summaries[method]
-        return [
-            METHODS[method].title,
-            f"{s.lr:g}",
-            _ratio(self.step_ratio(method)),
-            _ratio(self.time_ratio(method)),
-            _median_and_range(s.train),
-            _median_and_range(s.validation),
-            f"{s.lr_range:.0f}",
-            str(s.diverged),
-            f"{s.state_bytes / 1024:.0f}",
-            "" if s.peak is None else f"{s.peak / 2**20:.1f}",
-            f"{1e3 * s.time_of_all / self.steps:.2f}",
-        ]
+    def time(self, method: str, part: str = "step") -> float:
+        """Milliseconds of a training step, or of its part in the "optimizer"."""
+        return self.times[OURS if method == AT_DEFAULT else method][part]
+
+    def loss_in_equal_time(self, method: str) -> float:
+        """The loss when the baseline has made all its steps."""
+        return self.of(method).loss_at(self.time(BASELINE) / self.time(method))
 
 
-HEADINGS = [
-    "method", "learning rate", "steps to target", "time to target", "train loss", "validation loss",
-    "range of rates", "diverged", "state, KiB", "peak, MiB", "ms per step",
-]  # fmt: skip
+@cache
+def studies(folder: Path = RESULTS) -> list[Study]:
+    """Return the workloads with complete results; `KeyError` if there is none."""
+    found = [study for name in WORKLOADS if (study := Study(name, folder)).is_complete]
+    if not found:
+        raise KeyError(str(folder))
+    return found
+
+
+# Tables
+
+TITLES = {name: method.title for name, method in ALL.items()} | {
+    OURS: "**BlockAdamW**, best rate",
+    AT_DEFAULT: "**BlockAdamW**, default rate",
+}
+ROWS = (*PEERS, OURS, AT_DEFAULT)
+
+
+def _number(x: float) -> str:
+    return f"{x:.3g}" if math.isfinite(x) else "-"
 
 
 def _ratio(x: float) -> str:
     return f"{x:.2f}" if math.isfinite(x) else "not reached"
 
 
-def _median_and_range(losses: list[float]) -> str:
-    finite = [x for x in losses if math.isfinite(x)]
-    if not finite:
-        return "-"
-    return f"{statistics.median(losses):.3g} ({min(finite):.3g} to {max(losses):.3g})"
+def _final(s: Summary) -> str:
+    return f"{s.loss:.4g} ({min(s.losses):.4g} to {max(s.losses):.4g})"
 
 
-def studies(folder: Path, momentum: float) -> list[Study]:
-    """Return the workloads whose baseline and default have run with all fresh seeds."""
-    found = []
-    for name in WORKLOADS:
-        trials = Trials(name, folder)
-        enough = [
-            len(trials.of(method, momentum, FRESH_SEEDS)) == len(FRESH_SEEDS)
-            for method in (BASELINE, DEFAULT)
-        ]
-        if all(enough):
-            found.append(Study(trials, momentum))
-    return found
+def _table(
+    rows: tuple[str, ...],
+    cell: Callable[[Study, str], str],
+    names: tuple[str, ...] = tuple(WORKLOADS),
+) -> str:
+    """A table with a row for each method that has run, and a column for each workload."""
+    chosen = [study for study in studies() if study.name in names]
 
+    def text(study: Study, method: str) -> str:
+        try:
+            return cell(study, method)
+        except KeyError:
+            return ""
 
-def goals(found: list[Study], method: str = DEFAULT) -> list[Goal]:
-    """The goals of the default against diagonal AdaGrad with the same momentum."""
-    steps = [study.step_ratio(method) for study in found]
-    spent = [study.time_ratio(method) for study in found]
-    ours = [study.summaries[method] for study in found]
-    theirs = [study.baseline for study in found]
-    lower = [
-        statistics.median(a.train) < statistics.median(b.train)
-        for a, b in zip(ours, theirs, strict=True)
-    ]
-    wide = [a.lr_range >= 0.99 * b.lr_range for a, b in zip(ours, theirs, strict=True)]
-    n = len(found)
-    return [
-        Goal("steps to target, median of workloads", statistics.median(steps), STEPS_GOAL, False),
-        Goal("steps to target, worst workload", max(steps), 1.0, False),
-        Goal("time to target, median of workloads", statistics.median(spent), SECONDS_GOAL, False),
-        Goal("workloads with a lower train loss", sum(lower), n, True),
-        Goal("diverged runs", sum(s.diverged for s in ours), 0, False),
-        Goal("workloads with at least as wide a range of rates", sum(wide), n, True),
-    ]  # fmt: skip
-
-
-def at_a_glance(found: list[Study]) -> str:
-    """A table with the steps and the time of every method on every workload."""
-    rows = []
-    for method in dict.fromkeys(method for study in found for method in study.summaries):
-        cells = [
-            f"{_ratio(study.step_ratio(method))} ({_ratio(study.time_ratio(method))})"
-            if method in study.summaries else ""
-            for study in found
-        ]  # fmt: skip
-        rows.append([METHODS[method].title, *(c.replace(" (not reached)", "") for c in cells)])
-    return markdown(["method", *(study.name for study in found)], rows)
-
-
-def of_workloads(found: list[Study]) -> str:
-    """A table of the workloads, with the target of each and the time of diagonal AdaGrad."""
-    rows = [
-        [
-            s.name,
-            WORKLOADS[s.name].title,
-            f"{s.target:.4g}",
-            str(s.steps),
-            seconds(s.baseline.time_of_all),
-        ]
-        for s in found
-    ]
+    found = [[TITLES[m], *(text(study, m) for study in chosen)] for m in rows]
     return markdown(
-        ["workload", "data and network", "target loss", "steps", "time, diagonal"], rows
+        ["method", *(study.name for study in chosen)], [row for row in found if any(row[1:])]
     )
 
 
-SETTINGS = {
-    "learning rates": len(GRID),
-    "smallest rate": GRID[0],
-    "largest rate": GRID[-1],
-    "smallest rate for the range": WIDEST[0],
-    "largest rate for the range": WIDEST[1],
-    "factor for more seeds": PROMISING,
-    "more tuning seeds": len(TUNING_SEEDS) - 1,
-    "fresh seeds": len(FRESH_SEEDS),
-    "steps between validations": EVERY,
-    "validation examples": VALIDATION,
-    "validations in a mean": SMOOTH,
-    "steps in a mean": SMOOTH * EVERY,
-    "factor of a near loss": NEAR,
-    "largest change": STRUCTURES["scaled"].max_change,
-}
+def _of_workloads() -> str:
+    rows = [
+        [s.name, WORKLOADS[s.name].title, str(WORKLOADS[s.name].steps),
+         _number(s.of(BASELINE).loss), f"{s.time(BASELINE):.2g}"]
+        for s in studies()
+    ]  # fmt: skip
+    headings = ["name", "data and network", "steps", "final loss of AdamW", "its ms per step"]
+    return markdown(headings, rows)
 
 
-@cache
-def studies_of(momentum: str) -> list[Study]:
-    """The studies at ``momentum 0.9`` or ``momentum 0``."""
-    known = {f"momentum {value:g}": value for value in (0.9, 0.0)}
-    if not (found := studies(RESULTS, known[momentum])):
-        raise KeyError(momentum)
-    return found
+def _constant(study: Study, method: str) -> str:
+    s = study.of(method)
+    return f"{_final(s)}; steps {_ratio(study.steps(method, 'diagonal'))}"
 
 
-def text_of(address: list[str]) -> str:
-    """The text for a place of the pages, whose address begins with ``training``.
+TABLES: dict[str, Callable[[], str]] = {
+    "workloads": _of_workloads,
+    "losses": lambda: _table(ROWS, lambda s, m: _final(s.of(m))),
+    "validation": lambda: _table(
+        ROWS, lambda s, m: _number(statistics.median(s.of(m).validation))
+    ),
+    "rates": lambda: _table(
+        tuple(METHODS), lambda s, m: f"{s.of(m).lr:g}" + _edge(s, m)
+    ),
+    "steps": lambda: _table(ROWS, lambda s, m: _ratio(s.steps(m))),
+    "seconds": lambda: _table(ROWS, lambda s, m: _ratio(s.seconds(m))),
+    "equal time": lambda: _table(ROWS, lambda s, m: _number(s.loss_in_equal_time(m))),
+    "times": lambda: _table(
+        tuple(METHODS), lambda s, m: f"{s.time(m, 'optimizer'):.2g} / {s.time(m):.2g}"
+    ),
+    "state": lambda: _table(
+        tuple(METHODS), lambda s, m: f"{s.of(m).state_bytes / 1024:,.0f}"
+    ),
+    "ablations": lambda: _table(
+        (OURS, *ABLATIONS), lambda s, m: f"{_final(s.of(m))}, {s.of(m).lr:g}", OF_ABLATIONS
+    ),
+    "constant": lambda: _table(tuple(CONSTANT), _constant, OF_CONSTANT),
+    "goals": lambda: _table_of_goals(),
+}  # fmt: skip
 
-    ``settings | NAME`` is one of `SETTINGS`. After ``momentum 0.9`` or ``momentum 0`` come ``goals``,
-    ``workloads`` or ``at a glance`` for a table, the name of a workload for its table, or the
-    name of a number.
-    """
-    match address:
-        case ["settings", name]:
-            return f"{SETTINGS[name]:g}"
-        case [momentum, what]:
-            found = studies_of(momentum)
-            by_name = {study.name: study for study in found}
-            if what in by_name:
-                study = by_name[what]
-                return markdown(HEADINGS, [study.row(method) for method in study.summaries])
-            if what in TABLES:
-                return TABLES[what](found)
-            return two_digits(_numbers(found)[what])
-    raise KeyError(" | ".join(address))
+
+def _edge(study: Study, method: str) -> str:
+    """A mark at a rate that is the largest or smallest tried."""
+    tuned = list(study.trials.tuned(method))
+    return " (edge)" if study.of(method).lr in (tuned[0], tuned[-1]) else ""
 
 
-def _table_of_goals(found: list[Study]) -> str:
+def _table_of_goals() -> str:
     rows = [
         [
             "✓" if g.reached else "✗",
@@ -255,20 +235,105 @@ def _table_of_goals(found: list[Study]) -> str:
             f"{g.value:.3g}",
             f"{'≥' if g.at_least else '≤'} {g.wanted:g}",
         ]
-        for g in goals(found)
+        for g in goals()
     ]
     return markdown(["", "figure", "measured", "goal"], rows)
 
 
-TABLES = {"goals": _table_of_goals, "workloads": of_workloads, "at a glance": at_a_glance}
+def goals() -> list[Goal]:
+    """The goals that were set before the measurement."""
+    found = studies()
+    lower, over, near = 0, -math.inf, 0
+    for s in found:
+        best = min((s.of(m).loss for m in SHARPEST), default=math.inf)
+        lower += s.of(OURS).loss < best
+        over = max(over, (s.of(OURS).loss - best) / max(s.of(OURS).range, 1e-12))
+        near += s.of(AT_DEFAULT).loss <= 1.03 * s.of(OURS).loss
+    n = len(found)
+    steps = [s.steps(OURS) for s in found]
+    spent = [s.seconds(OURS) for s in found]
+    text = next((s for s in found if s.name == "layernorm"), found[0])
+    own = text.time(OURS, "optimizer")
+    muon, soap = text.time("muon", "optimizer"), text.time("soap", "optimizer")
+    parameters = text.of(BASELINE).state_bytes / 2
+    return [
+        Goal("workloads with a lower final loss than Muon and SOAP", lower, 5, True),
+        Goal("final loss above the better of them, in ranges of seeds, worst", over, 1, False),
+        Goal("steps to the final loss of AdamW, median", statistics.median(steps), 0.45, False),
+        Goal("steps to the final loss of AdamW, worst workload", max(steps), 0.8, False),
+        Goal("seconds to the final loss of AdamW, median", statistics.median(spent), 0.6, False),
+        Goal("seconds to the final loss of AdamW, worst workload", max(spent), 1.0, False),
+        Goal(f"workloads of {n} within 3 % of the best rate at the default rate", near, 6, True),
+        Goal("time of the optimizer relative to Muon, layernorm", own / muon, 0.5, False),
+        Goal("time of the optimizer relative to SOAP, layernorm", own / soap, 0.35, False),
+        Goal("state relative to the parameters, layernorm",
+             text.of(OURS).state_bytes / parameters, 1.7, False),
+        Goal("steps to the final loss of diagonal AdaGrad, median",
+             statistics.median(s.steps(OURS, "adagrad") for s in found), 0.5, False),
+        Goal("seconds to the final loss of diagonal AdaGrad, median",
+             statistics.median(s.seconds(OURS, "adagrad") for s in found), 0.8, False),
+    ]  # fmt: skip
 
 
-def _numbers(found: list[Study]) -> dict[str, float]:
-    steps = [study.step_ratio(DEFAULT) for study in found]
-    times = [study.time_ratio(DEFAULT) for study in found]
-    return {goal.figure: goal.value for goal in goals(found)} | {
-        "number of workloads": len(found),
-        "workloads with fewer steps": sum(ratio < 1 for ratio in steps),
-        "workloads with less time": sum(ratio < 1 for ratio in times),
-        "time to target, worst workload": max(times),
+def summary(folder: Path) -> str:
+    """The main tables as text; the goals where everything has run."""
+    found = studies(folder)
+    lines = []
+    for study in found:
+        lines.append(f"\n{WORKLOADS[study.name].title}")
+        for method in (*ROWS, *ABLATIONS, *CONSTANT):
+            try:
+                s = study.of(method)
+                lines.append(f"  {TITLES[method]:40} rate {s.lr:<8g} final loss {_final(s)}")
+            except KeyError:
+                continue
+    return "\n".join(lines)
+
+
+SETTINGS = {
+    "fresh seeds": len(FRESH_SEEDS),
+    "fresh seeds of ablations": N_OF_ABLATIONS,
+    "validation examples": VALIDATION,
+    "warm-up": 100 * WARM_UP,
+    "default rate": DEFAULT_RATE,
+}
+
+
+def text_of(address: list[str]) -> str:
+    """The text for a place of the pages, whose address begins with ``training``.
+
+    ``NAME`` is one of `TABLES`, ``settings | NAME`` one of `SETTINGS`, and ``number | NAME`` one of
+    the numbers in sentences.
+    """
+    match address:
+        case ["settings", name]:
+            return f"{SETTINGS[name]:g}"
+        case ["number", name]:
+            value = numbers()[name]
+            return f"{value:.3g}" if name.startswith("loss of") else two_digits(value)
+        case [name]:
+            return TABLES[name]()
+    raise KeyError(" | ".join(address))
+
+
+def numbers() -> dict[str, float]:
+    """Numbers in sentences: the goals, and some more."""
+    found = studies()
+    return {goal.figure: goal.value for goal in goals()} | {
+        "workloads": len(found),
+        "workloads within 3 % at the default rate": sum(
+            s.of(AT_DEFAULT).loss <= 1.03 * s.of(OURS).loss for s in found
+        ),
+        "steps at the default rate, median": statistics.median(s.steps(AT_DEFAULT) for s in found),
+        "seconds at the default rate, median": statistics.median(
+            s.seconds(AT_DEFAULT) for s in found
+        ),
+        "loss of BlockAdamW, layernorm": _study("layernorm").of(AT_DEFAULT).loss,
+        "loss of AdamW, layernorm": _study("layernorm").of(BASELINE).loss,
+        "loss of Muon, layernorm": _study("layernorm").of("muon").loss,
+        "loss of SOAP, layernorm": _study("layernorm").of("soap").loss,
     }
+
+
+def _study(name: str) -> Study:
+    return next(s for s in studies() if s.name == name)

@@ -1,17 +1,19 @@
-"""``python -m bench train``: tune the learning rates, run new seeds, and print the results."""
+"""``python -m bench train``: find the learning rates, run new seeds, measure times, and print the results."""
 
 import argparse
 import os
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from bench import data as real_data
-from bench.training import report
-from bench.training.methods import BASELINE, DEFAULT, METHODS
-from bench.training.protocol import RESULTS, Trials, measure_memory, run_fresh, tune
-from bench.training.workloads import WORKLOADS
+from bench.training import protocol
+from bench.training.methods import ABLATIONS, ALL, BASELINE, CONSTANT, METHODS, OURS
+from bench.training.protocol import RESULTS, Trials, run_fresh, tune
+from bench.training.workloads import TEXT, WORKLOADS
+
+SECTIONS = {"methods": METHODS, "constant": CONSTANT, "ablations": ABLATIONS}
+# The workloads of sections that not all of them have.
+OF_CONSTANT = ("gru", "mlp", "autoencoder", "convolutional", "digits")
+OF_ABLATIONS = ("layernorm", "gru", "mlp", "convolutional")
 
 
 def main(arguments: list[str]) -> None:
@@ -23,49 +25,61 @@ def main(arguments: list[str]) -> None:
         f"folder: {files}. A workload is skipped if its file is missing.",
     )
     parser.add_argument("--data", help="folder of the data (default: BLOCKMAT_DATA)")
+    parser.add_argument("--text", type=Path, metavar="FILE", help=f"a text instead of {TEXT}")
     parser.add_argument(
         "--workload", action="append", choices=WORKLOADS, help="run only this; may be repeated"
     )
     parser.add_argument(
-        "--method", action="append", choices=METHODS, help="run only this; may be repeated"
+        "--method", action="append", choices=ALL, help="run only this; may be repeated"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the trials")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="number of processes")
-    parser.add_argument("--only", choices=("tune", "fresh", "show"), help="do only this part")
+    parser.add_argument("--only", choices=("trials", "times", "show"), help="do only this part")
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="only the workload digits, with diagonal AdaGrad and the default",
+        help="only the workload digits, with AdamW and BlockAdamW",
     )
     options = parser.parse_args(arguments)
-    console, data = Console(width=160), real_data.folder(options.data)
-    methods = options.method or ([BASELINE, DEFAULT] if options.quick else list(METHODS))
+    if options.text is not None and options.results == RESULTS:
+        parser.error("--text needs --results FOLDER, so that the stored results stay what they are")
     names = options.workload or (["digits"] if options.quick else list(WORKLOADS))
-    for name in names:
-        if WORKLOADS[name].missing(data):
-            console.print(f"{name} is skipped: {WORKLOADS[name].needs} is not in the data folder")
-            continue
-        trials = Trials(name, options.results)
-        if options.only in (None, "tune"):
-            tune(trials, methods, data, options.jobs)
-        if options.only in (None, "fresh"):
-            run_fresh(trials, methods, data, options.jobs)
-            measure_memory(trials, methods, data, options.jobs)
-    show(options.results, console)
+    asked = options.method or ([BASELINE, OURS] if options.quick else list(ALL))
+    files_of = {name: _file(name, options) for name in names}
+    found = {name: file for name, file in files_of.items() if file.exists()}
+    for name in set(names) - set(found):
+        print(f"{name} is skipped: {WORKLOADS[name].needs} is not in the data folder")
+    if options.only in (None, "trials"):
+        _trials(found, asked, options.results, options.jobs)
+    if options.only in (None, "times"):
+        from bench.training import times
+
+        times.measure(found, [m for m in METHODS if m in asked], options.results)
+    if options.only in (None, "show"):
+        from bench.training import report
+
+        print(report.summary(options.results))
 
 
-def show(folder: Path, console: Console) -> None:
-    """Print the tables of all workloads with complete results."""
-    for momentum in (0.9, 0.0):
-        found = report.studies(folder, momentum)
-        for study in found:
-            table = Table(
-                title=f"{WORKLOADS[study.name].title}, momentum {momentum:g}", title_justify="left"
-            )
-            for heading in report.HEADINGS:
-                table.add_column(heading, overflow="fold")
-            for method in study.summaries:
-                table.add_row(*study.row(method))
-            console.print(table)
-        for goal in report.goals(found) if found else []:
-            console.print(goal.describe())
+def _file(name: str, options: argparse.Namespace) -> Path:
+    """The file of a workload's data; a folder that exists if it needs none."""
+    needed = WORKLOADS[name].needs
+    if needed is None:
+        return Path(__file__).parent
+    if needed == TEXT and options.text is not None:
+        return Path(options.text)
+    return (real_data.folder(options.data) or Path()) / needed
+
+
+def _trials(files: dict[str, Path], asked: list[str], folder: Path, jobs: int) -> None:
+    with protocol.workers(jobs) as pool:
+        for section, members in SECTIONS.items():
+            methods = [m for m in members if m in asked]
+            for name, file in files.items():
+                if name not in {"constant": OF_CONSTANT, "ablations": OF_ABLATIONS}.get(
+                    section, WORKLOADS
+                ):
+                    continue
+                trials = Trials(name, folder)
+                tune(trials, methods, pool, file)
+                run_fresh(trials, methods, pool, file)

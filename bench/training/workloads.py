@@ -14,20 +14,6 @@ from torch import Tensor, nn
 VALIDATION = 1000  # examples
 
 
-@dataclass(frozen=True)
-class Workload:
-    """A network and its data."""
-
-    title: str
-    make: Callable[[Path | None], "Task"]  # with the seed already set
-    needs: str | None = None
-    steps: int = 400
-
-    def missing(self, data: Path | None) -> bool:
-        """Whether the file that it needs is missing."""
-        return self.needs is not None and not (data is not None and (data / self.needs).exists())
-
-
 @dataclass
 class Task:
     """One network with its batches."""
@@ -36,6 +22,16 @@ class Task:
     batch: Callable[[torch.Generator], tuple[Tensor, ...]]
     loss: Callable[..., Tensor]  # of a batch
     validation: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network and its data."""
+
+    title: str
+    make: Callable[[Path], Task]  # from the file of the data, with the seed already set
+    steps: int
+    needs: str | None = None  # the name of that file
 
 
 def _classifier(model: nn.Module, x: Tensor, y: Tensor, size: int) -> Task:
@@ -59,7 +55,7 @@ def _perceptron(*sizes: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequen
     return nn.Sequential(*layers[:-1])
 
 
-def _digits(_: Path | None) -> Task:
+def _digits(_: Path) -> Task:
     from sklearn.datasets import load_digits
 
     images, classes = load_digits(return_X_y=True)
@@ -69,45 +65,86 @@ def _digits(_: Path | None) -> Task:
 
 
 @cache
-def _mnist_images(data: Path) -> tuple[Tensor, Tensor]:
-    with np.load(data / "mnist.npz") as file:
-        x = torch.tensor(file["x_train"].reshape(-1, 784), dtype=torch.float32) / 255
-        return x, torch.tensor(file["y_train"].astype(np.int64))
+def _mnist(file: Path) -> tuple[Tensor, Tensor]:
+    with np.load(file) as arrays:
+        x = torch.tensor(arrays["x_train"].reshape(-1, 784), dtype=torch.float32) / 255
+        return x, torch.tensor(arrays["y_train"].astype(np.int64))
 
 
-def _mlp(data: Path) -> Task:
-    return _classifier(_perceptron(784, 256, 128, 10), *_mnist_images(data), 100)
+def _mlp(file: Path) -> Task:
+    return _classifier(_perceptron(784, 256, 128, 10), *_mnist(file), 100)
 
 
-def _autoencoder(data: Path) -> Task:
-    x, _ = _mnist_images(data)
+def _autoencoder(file: Path) -> Task:
+    x, _ = _mnist(file)
     model = _perceptron(784, 200, 64, 16, 64, 200, 784, activation=nn.Tanh)
     task = _classifier(model, x, x, 100)
     task.loss = lambda images, _: F.binary_cross_entropy_with_logits(model(images), images)
     return task
 
 
-def _convolutional(data: Path) -> Task:
+def _convolutional(file: Path) -> Task:
+    def convolution(n_in: int, n_out: int, stride: int = 1) -> list[nn.Module]:
+        own = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
+        return [own, nn.BatchNorm2d(n_out), nn.ReLU()]
+
     model = nn.Sequential(
-        nn.Unflatten(1, (1, 28, 28)),
-        nn.Conv2d(1, 8, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(8, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(784, 10),
+        nn.Unflatten(1, (1, 28, 28)), *convolution(1, 16, 2), *convolution(16, 32, 2),
+        *convolution(32, 64, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
     )  # fmt: skip
-    return _classifier(model, *_mnist_images(data), 50)
+    return _classifier(model, *_mnist(file), 100)
 
 
-def _strided(data: Path) -> Task:
-    model = nn.Sequential(
-        nn.Unflatten(1, (1, 28, 28)),
-        nn.Conv2d(1, 8, 5, stride=2, padding=2), nn.ReLU(),
-        nn.Conv2d(8, 16, 5, stride=2, padding=2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10),
-    )  # fmt: skip
-    return _classifier(model, *_mnist_images(data), 100)
+# Models of text
 
 
-class _CharacterModel(nn.Module):
+class _Attention(nn.Module):
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.queries_keys_values = nn.Linear(width, 3 * width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        split = self.queries_keys_values(x).unflatten(-1, (3, self.n_heads, -1))
+        q, k, v = split.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.output(mixed.transpose(1, 2).flatten(-2))
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, n_heads: int, norm: type[nn.Module]) -> None:
+        super().__init__()
+        self.before_attention, self.before_mlp = norm(width), norm(width)
+        self.attention = _Attention(width, n_heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width, bias=False), nn.GELU(),
+            nn.Linear(4 * width, width, bias=False),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.before_attention(x))
+        return x + self.mlp(self.before_mlp(x))
+
+
+class _Transformer(nn.Module):
+    def __init__(self, n_symbols: int, length: int, norm: type[nn.Module]) -> None:
+        super().__init__()
+        width, n_heads, n_layers = 96, 4, 2
+        self.symbols = nn.Embedding(n_symbols, width)
+        self.places = nn.Embedding(length, width)
+        nn.init.normal_(self.symbols.weight, std=0.02)
+        nn.init.normal_(self.places.weight, std=0.02)
+        self.blocks = nn.Sequential(*(_Block(width, n_heads, norm) for _ in range(n_layers)))
+        self.norm = norm(width)
+        self.output = nn.Linear(width, n_symbols, bias=False)
+
+    def forward(self, symbols: Tensor) -> Tensor:
+        x = self.symbols(symbols) + self.places(torch.arange(symbols.shape[1]))
+        return self.output(self.norm(self.blocks(x)))
+
+
+class _Recurrent(nn.Module):
     def __init__(self, n_symbols: int, width: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(n_symbols, width)
@@ -119,17 +156,21 @@ class _CharacterModel(nn.Module):
 
 
 @cache
-def _text(data: Path) -> tuple[Tensor, int]:
-    text = (data / "tinyshakespeare.txt").read_text(encoding="utf-8")
-    symbols, codes = np.unique(list(text), return_inverse=True)
+def _text(file: Path) -> tuple[Tensor, int]:
+    """Return the bytes of a text as numbers from 0, and how many different ones there are."""
+    symbols, codes = np.unique(np.fromfile(file, dtype=np.uint8), return_inverse=True)
     return torch.tensor(codes), len(symbols)
 
 
-def _gru(data: Path) -> Task:
-    codes, n_symbols = _text(data)
-    model = _CharacterModel(n_symbols, 96)
-    n, length, size = 9 * len(codes) // 10, 24, 16
-    held_out = n + 5 * length * torch.arange(96)[:, None] + torch.arange(length + 1)
+def _of_text(file: Path, length: int, size: int, make: Callable[[int], nn.Module]) -> Task:
+    """Predict the next byte, on batches of pieces of the first nine tenths of the text."""
+    codes, n_symbols = _text(file)
+    model = make(n_symbols)
+    n = 9 * len(codes) // 10
+    if len(codes) - n < 2 * length:
+        raise ValueError(f"the text has {len(codes)} bytes; expected at least {20 * length}")
+    last = len(codes) - length - 1
+    held_out = torch.linspace(n, last, 64).long()[:, None] + torch.arange(length + 1)
 
     def batch(generator: torch.Generator) -> tuple[Tensor, ...]:
         starts = torch.randint(n - length - 1, (size, 1), generator=generator)
@@ -142,25 +183,38 @@ def _gru(data: Path) -> Task:
     return Task(model, batch, loss, (codes[held_out][:, :-1], codes[held_out][:, 1:]))
 
 
+def _gru(file: Path) -> Task:
+    return _of_text(file, 48, 16, lambda n_symbols: _Recurrent(n_symbols, 96))
+
+
+def _transformer(norm: type[nn.Module]) -> Callable[[Path], Task]:
+    return lambda file: _of_text(file, 64, 16, lambda n: _Transformer(n, 64, norm))
+
+
+IMAGES, TEXT = "mnist.npz", "tinyshakespeare.txt"
 WORKLOADS = {
-    "digits": Workload("Digits of scikit-learn, perceptron 64-128-64-10", _digits),
-    "mlp": Workload("MNIST, perceptron 784-256-128-10", _mlp, "mnist.npz"),
+    "layernorm": Workload(
+        "Bytes of Shakespeare, transformer of 2 layers, width 96, LayerNorm",
+        _transformer(nn.LayerNorm), 600, TEXT,
+    ),
+    "rmsnorm": Workload(
+        "Bytes of Shakespeare, the same transformer with RMSNorm",
+        _transformer(nn.RMSNorm), 400, TEXT,
+    ),
+    "gru": Workload("Bytes of Shakespeare, two GRU layers of 96 units", _gru, 400, TEXT),
+    "mlp": Workload("MNIST, perceptron 784-256-128-10", _mlp, 400, IMAGES),
     "autoencoder": Workload(
-        "MNIST, autoencoder 784-200-64-16-64-200-784, tanh", _autoencoder, "mnist.npz"
+        "MNIST, autoencoder 784-200-64-16-64-200-784, tanh", _autoencoder, 400, IMAGES
     ),
     "convolutional": Workload(
-        "MNIST, two 5 x 5 convolutions of 8 and 16 filters", _convolutional, "mnist.npz"
+        "MNIST, three 3 x 3 convolutions of 16, 32 and 64 filters, BatchNorm",
+        _convolutional, 400, IMAGES,
     ),
-    "strided": Workload(
-        "MNIST, the same filters with stride 2 and a hidden layer of 64", _strided, "mnist.npz"
-    ),
-    "gru": Workload(
-        "Characters of Shakespeare, two GRU layers of 96 units", _gru, "tinyshakespeare.txt"
-    ),
-}
+    "digits": Workload("Digits of scikit-learn, perceptron 64-128-64-10", _digits, 100),
+}  # fmt: skip
 
 
-def make(name: str, seed: int, data: Path | None) -> Task:
-    """Make a workload's network and batches from a seed."""
+def make(name: str, seed: int, file: Path) -> Task:
+    """Make a workload's network and batches from a seed and the file of its data."""
     torch.manual_seed(seed)
-    return WORKLOADS[name].make(data)
+    return WORKLOADS[name].make(file)
