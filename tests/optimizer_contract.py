@@ -625,3 +625,109 @@ class Contract:
         scaler.update()
         assert_same(model.parameters(), before)
         assert scaler.get_scale() == 16.0
+
+    @pytest.mark.parametrize("scale", [1e-6, 1e5])
+    def test_a_step_inside_autocast_is_the_same(self, scale):
+        found = []
+        for is_inside in (False, True):
+            p = nn.Parameter(torch.zeros(16, 64))
+            optimizer = self.optimizer([p])
+            for seed in range(3):
+                p.grad = scale * (1 + filled((16, 64), seed))
+                with torch.autocast("cpu", torch.float16, enabled=is_inside):
+                    optimizer.step()
+            found.append(p.detach())
+        assert_same(*([p] for p in found))
+
+    @pytest.mark.parametrize("flat", [False, True])
+    def test_states_by_the_names_of_parameters(self, flat):
+        """What PyTorch's functions for distributed checkpoints make of a state."""
+        from torch.distributed.checkpoint import state_dict as functions
+
+        if flat and self.optimizer.__name__ == "BlockAdaGrad":
+            pytest.skip("PyTorch flattens no lists, and a core is a list of two parts")
+        options = functions.StateDictOptions(flatten_optimizer_state_dict=flat)
+        model = small_model()
+        optimizer = self.optimizer(model.parameters())
+        train(model, optimizer)
+        saved = functions.get_optimizer_state_dict(model, optimizer, options=options)
+        again = copy.deepcopy(model)
+        other = self.optimizer(again.parameters())
+        functions.set_optimizer_state_dict(again, other, saved, options=options)
+        for own, trained in ((model, optimizer), (again, other)):
+            train(own, trained, first=3)
+        assert_same(model.parameters(), again.parameters())
+
+    def test_a_load_leaves_no_hook(self):
+        model = small_model()
+        optimizer = self.optimizer(model.parameters())
+        train(model, optimizer)
+        state = copy.deepcopy(optimizer.state_dict())
+        optimizer.load_state_dict(state)
+        state["param_groups"][0].pop("damping")
+        with pytest.raises(ValueError, match="of another optimizer"):
+            optimizer.load_state_dict(state)
+        assert not optimizer._optimizer_load_state_dict_pre_hooks
+
+    def test_parameters_changed_by_hand_are_refused(self):
+        p, q = nn.Parameter(filled((4, 6))), nn.Parameter(filled((3,)))
+        optimizer = self.optimizer([p, q])
+        for x in (p, q):
+            x.grad = filled(x.shape)
+        optimizer.step()
+        before = values([p, q])
+        optimizer.param_groups[0]["params"].append(nn.Parameter(filled((2, 2))))
+        with pytest.raises(ValueError, match="a group has 3 parameters; expected 2"):
+            optimizer.step()
+        optimizer.param_groups[0]["params"].pop()
+        assert_same([p, q], before)
+        for shape in ((4, 8), (5, 6)):
+            p.data, p.grad = filled(shape), filled(shape)
+            with pytest.raises(
+                ValueError, match=r"has shape .*; expected \(4, 6\), as at the first"
+            ):
+                optimizer.step()
+        assert_same([q], before[1:])
+
+    def test_a_momentum_in_another_layout_is_loaded(self):
+        p = nn.Parameter(filled((4, 3, 3, 3)))
+        options = {"momentum": 0.9} if "momentum" in self.optimizer([p]).defaults else {}
+        optimizer = self.optimizer([p], **options)
+        p.grad = filled(p.shape)
+        optimizer.step()
+        state, start = copy.deepcopy(optimizer.state_dict()), p.detach().clone()
+        found = []
+        for layout in (torch.contiguous_format, torch.channels_last):
+            p.data = start.clone()
+            for own in state["state"].values():
+                for name in ("momentum", "momentum_buffer"):
+                    if name in own:
+                        own[name] = own[name].contiguous(memory_format=layout)
+            optimizer.load_state_dict(state)
+            p.grad = filled(p.shape, 1)
+            optimizer.step()
+            found.append(p.detach().clone())
+        assert_same(found[:1], found[1:])
+
+    def test_modules_that_are_called_norms(self):
+        class NormalFlow(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.mix = nn.Parameter(filled((6, 8)))
+
+        model = nn.ModuleDict(
+            {"flow": NormalFlow(), "norm": nn.LayerNorm((4, 5)), "last": nn.Linear(3, 2)}
+        )
+        optimizer = self.optimizer(model)
+        names = [name for name, _ in model.named_parameters()]
+        found = dict(zip(names, optimizer.param_groups[0][optimizer._resolved], strict=True))
+        assert found["flow.mix"] in (1, "rows")
+        assert found["norm.weight"] == found["norm.bias"] == found["last.weight"]
+        assert found["last.weight"] in (0, "diagonal")
+
+    def test_a_function_that_returns_none_means_the_default(self):
+        model = small_model()
+        option = {self.optimizer._option: lambda name, p: None}
+        plain, other = self.optimizer(model), self.optimizer(model, **option)
+        key = plain._resolved
+        assert plain.param_groups[0][key] == other.param_groups[0][key]

@@ -72,7 +72,7 @@ def test_demo_of_training(tmp_path, capsys):
 
     demo_training.main(["--picture", str(tmp_path / "picture.png")])
     out = capsys.readouterr().out
-    assert re.search(r"^block \(blockmat\) +[\d.]+ +0\.0\d+ +\d+", out, re.MULTILINE)
+    assert re.search(r"^BlockAdamW \(blockmat\), default +0\.003 +0\.0\d+ +\d+", out, re.MULTILINE)
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 

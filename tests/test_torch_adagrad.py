@@ -671,3 +671,17 @@ def test_bad_options_are_refused(options, error, message):
 
 def test_aligned_is_the_default():
     assert BlockAdaGrad([nn.Parameter(torch.zeros(2, 3))]).param_groups[0]["structure"] == "aligned"
+
+
+@pytest.mark.parametrize("option", [{"max_change": 0.5}, {"grafting": "row"}])
+def test_options_of_older_versions_are_refused(option):
+    p = nn.Parameter(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="it is no option any more"):
+        BlockAdaGrad([{"params": [p], **option}])
+    optimizer = BlockAdaGrad([p])
+    state = optimizer.state_dict()
+    state["param_groups"][0].update(option)
+    with pytest.raises(ValueError, match="it is no option any more"):
+        optimizer.load_state_dict(state)
+    state["param_groups"][0].update(max_change=float("inf"), grafting=None)
+    optimizer.load_state_dict(state)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from blockmat.exceptions import NonFiniteError
 from tests.optimizer_contract import (
     Contract,
     assert_same,
@@ -109,7 +110,7 @@ class Oracle:
         self.rest = 0.8 * self.rest + 0.2 * rest
         change = 0.2 * h.T @ along / k
         new = self.V * torch.maximum(0.8 * self.variances, change.norm(dim=0) / 3) + change
-        ratio = self.rest / self.variances.clamp(min=0.1 * self.rest, max=1e3 * self.rest)
+        ratio = self.rest / self.variances.clamp(min=0.1 * self.rest, max=4 * self.rest)
         length = h.norm()
         h = h + along * (ratio**0.5 - 1) @ self.V.T
         h = h * (length / h.norm())
@@ -226,8 +227,10 @@ def test_directions_find_what_varies():
     assert overlap.min() > 0.95
     assert 20 < state.variances.mean() < 60  # 6^2
     assert 0.5 < state.rest < 2
-    along = (treated @ strong).square().mean()
-    assert along < 4  # 36 before
+    along = treated @ strong
+    beyond = (treated - along @ strong.T).square().sum() / (12 * 37)
+    # A ratio of 36, divided by 4 at most; the mean of 36 squares has a standard deviation of 24 %.
+    assert 9 / 2 < along.square().mean() / beyond < 9 * 2
 
 
 @pytest.mark.parametrize("shape", [(64, 128), (64, 64), (16, 3, 3, 3), (3, 2)])
@@ -259,7 +262,7 @@ STREAMS = {
     ).float().reshape(shape),
     "columns of all sizes": lambda t, shape: filled(shape, t) * torch.logspace(-12, 12, shape[1]),
     "small": lambda t, shape: 1e-21 * filled(shape, t),
-    "large": lambda t, shape: 1e15 * filled(shape, t),
+    "large": lambda t, shape: 1e13 * filled(shape, t),
 }  # fmt: skip
 
 
@@ -656,3 +659,42 @@ def test_the_precision_of_products_is_switched_and_switched_back(setting, monkey
         assert "bf16" not in seen
     finally:
         settings.fp32_precision = before
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (3,), (16, 64)])
+def test_squares_that_overflow_change_nothing(shape):
+    p = nn.Parameter(torch.zeros(shape))
+    optimizer = BlockAdamW([p])
+    p.grad = filled(shape)
+    optimizer.step()
+    before, state = p.detach().clone(), copy.deepcopy(optimizer.state[p])
+    p.grad = torch.full(shape, 1e25)
+    with pytest.raises(NonFiniteError, match="squares overflow"):
+        optimizer.step()
+    assert torch.equal(p.detach(), before)
+    assert all(torch.equal(own, state[name]) for name, own in optimizer.state[p].items())
+
+
+@pytest.mark.parametrize("largest", [1e6, 1e12, 1e14, 1e16, 1e18])
+def test_a_column_that_was_zero_gives_finite_updates_or_an_error(largest):
+    p = nn.Parameter(torch.zeros(16, 64))
+    optimizer = BlockAdamW([p])
+    for step in range(4):
+        g = filled((16, 64), step)
+        g[:, 0] = 0 if step < 2 else largest
+        p.grad = g
+        if largest > 1e15 and step >= 2:
+            with pytest.raises(NonFiniteError):
+                optimizer.step()
+        else:
+            optimizer.step()
+    assert p.isfinite().all()
+    assert all(own.isfinite().all() for own in optimizer.state[p].values())
+
+
+def test_factors_that_round_to_one_are_refused():
+    for name in ("betas", "adam_betas"):
+        with pytest.raises(
+            ValueError, match=f"{name} is .*; expected two numbers from 0 to below 1"
+        ):
+            BlockAdamW([nn.Parameter(torch.zeros(2))], **{name: (0.9, 1 - 1e-16)})

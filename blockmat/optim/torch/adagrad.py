@@ -1,5 +1,6 @@
 """BlockAdaGrad for PyTorch."""
 
+import math
 import warnings
 from typing import Any
 
@@ -17,6 +18,7 @@ from blockmat.optim.torch.blocks import (
 from blockmat.optim.torch.cores import Cores
 from blockmat.optim.torch.engine import BlockOptimizer
 from blockmat.optim.torch.finite import are_finite, raise_non_finite
+from blockmat.optim.torch.gradients import require_shape
 from blockmat.optim.torch.layout import Layout, layout_of
 from blockmat.optim.torch.options import SHARED, Rule, check_options, is_bool, is_count, is_number
 from blockmat.optim.torch.parameters import parameter_of, weight_of
@@ -175,6 +177,11 @@ class BlockAdaGrad(BlockOptimizer):
             ("on_nonfinite", lambda x: x in ("raise", "skip"), '"raise" or "skip"'),
         ]
         check_options(group, [*SHARED, *rules])
+        for name in ("max_change", "grafting"):  # options of the past
+            if group.get(name) not in (None, math.inf):
+                raise ValueError(
+                    f"{name} is {group[name]!r}; expected none: it is no option any more"
+                )
 
     def _resolve(self, group: dict[str, Any], names: list[str | None], wanted: Any) -> list[Any]:
         needs_products = STRUCTURES[group["structure"]].needs_products
@@ -232,7 +239,7 @@ class BlockAdaGrad(BlockOptimizer):
     def _plan(self) -> tuple[list[WeightStep], list[VectorStep]]:
         """Read all gradients; change nothing."""
         weights, vectors = [], []
-        for group in self.param_groups:
+        for group in self._complete_groups():
             params, kinds = group["params"], group["kinds"]
             needs_products = STRUCTURES[group["structure"]].needs_products
             biases = {kind: p for p, kind in zip(params, kinds, strict=True) if shares_blocks(kind)}
@@ -258,6 +265,7 @@ class BlockAdaGrad(BlockOptimizer):
         layout: Layout | None = self._layouts.get(p)
         if layout is None:
             layout = self._layouts[p] = layout_of(kind, p)
+        require_shape(p, layout)
         return layout
 
     def _warn_of_failure(self, step: WeightStep) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -78,7 +79,8 @@ class BlockAdamW(BlockOptimizer):
         D^{-1/2} U S^{-1/2} \left(V \Lambda^{-1/2} V^T + \sigma^{-1} (I - V V^T)\right)
 
     times a factor of its shape. D (k, k), the diagonal S, and the directions V with their variances
-    are running means over a few steps (:ref:`theory-momentum`).
+    are running means over a few steps. No variance counts as more than :math:`4 \sigma^2`
+    (:ref:`theory-momentum`).
 
     Examples
     --------
@@ -169,8 +171,8 @@ class BlockAdamW(BlockOptimizer):
     def update(self) -> None:
         """Make a step from the present gradients, without closure and hooks.
 
-        `torch.compile` takes it as one graph. Give the rate as a tensor then, so that a new rate does
-        not compile again.
+        `torch.compile` takes it as one graph. A rate that is a float compiles once more when it
+        changes; a tensor does not.
 
         Raises
         ------
@@ -193,7 +195,7 @@ class BlockAdamW(BlockOptimizer):
         """
         plans = [
             plan
-            for group in self.param_groups
+            for group in self._complete_groups()
             for plan in plans_of(group, self._layouts, self.state)
         ]
         counts = finite_counts(plans)
@@ -213,5 +215,5 @@ def _are_betas(betas: Any) -> bool:
     return (
         isinstance(betas, tuple | list)
         and len(betas) == 2
-        and all(is_number(beta) and beta < 1 for beta in betas)
+        and all(is_number(beta) and np.float32(beta) < 1 for beta in betas)
     )

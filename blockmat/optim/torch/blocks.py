@@ -82,7 +82,7 @@ def _kind(wanted: Any, p: Tensor, name: str, roles: Roles, needs_equal_sizes: bo
 
 def _named_kind(wanted: str, p: Tensor, roles: Roles) -> str:
     """Return the kind for one of `NAMES`."""
-    if p.ndim < 2:
+    if p.ndim < 2 or (wanted == SHORTER and p in roles.norms):
         return DIAGONAL
     if wanted != SHORTER:
         return wanted

@@ -84,8 +84,12 @@ def _with_integer_keys(state_dict: dict[str, Any]) -> dict[str, Any]:
     """Return a state with the numbers that torch.distributed.checkpoint has made strings."""
     if "state" not in state_dict:
         return state_dict
-    states = {int(i) if isinstance(i, str) else i: s for i, s in state_dict["state"].items()}
-    return state_dict | {"state": states}
+    return state_dict | {
+        "state": {
+            int(i) if isinstance(i, str) and i.isdecimal() else i: state
+            for i, state in state_dict["state"].items()
+        }
+    }
 
 
 def _copied_for(p: Tensor, state: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def _copied_for(p: Tensor, state: dict[str, Any]) -> dict[str, Any]:
 def _copied(value: Any, device: torch.device) -> Any:
     """Copy nested dicts and lists, with their tensors, to a device."""
     if isinstance(value, Tensor):
-        return value.detach().clone().to(device)
+        return value.detach().to(device).clone(memory_format=torch.contiguous_format)
     if isinstance(value, dict):
         return {key: _copied(item, device) for key, item in value.items()}
     return [_copied(item, device) for item in value] if isinstance(value, list) else value

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 _KEPT = 0.8  # of the directions and their variances at a step
-_SMALLEST, _LARGEST = 0.1, 1e3  # variances of directions, relative to that of the rest
+_SMALLEST, _LARGEST = 0.1, 4.0  # variances of directions, relative to that of the rest
 _LONGEST = 3  # the change of a direction at a step, relative to it, before they are orthonormal
 _TINY = 1e-12  # keeps directions without any variance, which is about 1 for whitened gradients
 

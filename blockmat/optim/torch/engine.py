@@ -1,5 +1,6 @@
 """What the optimizers have in common: parameters and groups, checkpoints, and the order of a step."""
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -74,6 +75,7 @@ class BlockOptimizer(Optimizer):
         """Restore a copy, or take what `load_state_dict` has read."""
         super().__setstate__(state)
         self._layouts = {}
+        self.__dict__.setdefault("_roles", Roles.of(None))  # pickles of older versions have none
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters with its own options.
@@ -229,8 +231,22 @@ class BlockOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._step()
+        with contextlib.ExitStack() as stack:
+            for device in {p.device.type for group in self.param_groups for p in group["params"]}:
+                stack.enter_context(torch.autocast(device, enabled=False))
+            self._step()
         return loss
+
+    def _complete_groups(self) -> Iterator[Group]:
+        """Yield the groups. Raise `ValueError` if parameters were added to a group by hand."""
+        for group in self.param_groups:
+            found, known = len(group["params"]), len(group[self._resolved])
+            if found != known:
+                raise ValueError(
+                    f"a group has {found} parameters; expected {known}, as it had when it was added "
+                    f"(add_param_group adds others)"
+                )
+            yield group
 
     def _names_of(self, group: Group) -> list[str | None]:
         return self._roles.names_of(group["params"], group.get("param_names"))

@@ -1,5 +1,6 @@
 """Parameters by name: what a module tells of them, and options that name them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -37,7 +38,7 @@ class Roles:
                 if isinstance(m, embeddings) and "weight" in named
             ),
             frozenset(p for p in linear[-1:] if p is not None and matrices > 1),
-            frozenset(p for m, named in own if "Norm" in type(m).__name__ for p in named.values()),
+            frozenset(p for m, named in own if _is_norm(m) for p in named.values()),
         )
 
     def names_of(self, params: list[Tensor], names: list[str] | None) -> "list[str | None]":
@@ -47,6 +48,11 @@ class Roles:
     def groups_of_names(self) -> "list[list[str | None]]":
         """Return all names as one group, or no group without a module."""
         return [[*self.names.values()]] if self.names else []
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """Return whether a module is called a norm, such as LayerNorm, BatchNorm2d or LlamaRMSNorm."""
+    return re.search(r"Norm(\dd)?$", type(module).__name__) is not None
 
 
 def check_keys(
@@ -78,7 +84,8 @@ def wanted_of(
         chosen = {i: wanted for key, wanted in option.items() for i in _places(key, names)}
         return [chosen.get(i, default) for i in range(len(params))]
     if callable(option):
-        return [option(name, p) for name, p in zip(names, params, strict=True)]
+        wanted = [option(name, p) for name, p in zip(names, params, strict=True)]
+        return [default if own is None else own for own in wanted]
     return [option] * len(params)
 
 

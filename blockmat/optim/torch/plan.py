@@ -1,12 +1,13 @@
 """What a step of `BlockAdamW` reads: the gradients, and whether they are finite."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from blockmat.exceptions import NonFiniteError
-from blockmat.optim.torch.gradients import gradient_of
+from blockmat.optim.torch.gradients import gradient_of, require_shape
 from blockmat.optim.torch.parameters import parameter_of
 from blockmat.optim.torch.ranks import ranks_of_all
 from blockmat.optim.torch.stack import StackLayout
@@ -68,13 +69,15 @@ def plans_of(group: dict[str, Any], layouts: Layouts, states: Any) -> list[Plan]
         parameter = parameter_of(p)
         g = gradient_of(parameter, group["maximize"])
         plan = plans.setdefault(g.device, Plan(group, [], []))
+        state = states.get(p, {})
+        require_shape(p, state.get("exp_avg" if n == 0 else "momentum"))
         if n == 0:
             plan.others.append(Other(parameter, g))
             continue
         key = (tuple(p.shape), n, group["max_blocks"])
         if key not in layouts:
             layouts[key] = StackLayout(*key)
-        layout, state = layouts[key], states.get(p)
+        layout = layouts[key]
         if state and state["core"].shape[:2] != (layout.n, layout.k):
             raise ValueError(
                 f"max_blocks is {group['max_blocks']!r}; expected what it was at the first step"
@@ -96,9 +99,11 @@ def finite_counts(plans: list[Plan]) -> Tensor | float | None:
     """
     flags = []
     for plan in plans:
-        norms = torch._foreach_norm(plan.gradients)  # infinite too if squares overflow
+        norms = torch._foreach_norm(plan.gradients)
         dtype = norms[0].dtype
         total = torch.stack([n if n.dtype == dtype else n.to(dtype) for n in norms]).sum()
+        # Scaled columns are up to 1 / sqrt(damping) times longer; their squares must not overflow.
+        total = (total / math.sqrt(plan.group["damping"])).square()
         parameters = [w.parameter for w in plan.weights] + [o.parameter for o in plan.others]
         ranks = ranks_of_all(p.ranks for p in parameters)
         flags.append(torch.isfinite(ranks.add_up(total)))

@@ -27,8 +27,13 @@ class SecondMoment(NamedTuple):
     @classmethod
     def zeros(cls, n: int, k: int, m: int, r: int, like: Tensor) -> "SecondMoment":
         """Return the moments before the first step, with arbitrary orthonormal directions."""
-        places = torch.arange(1.0, m + 1, dtype=torch.float64)
-        waves = torch.cos(torch.outer((places - 0.5) * (torch.pi / m), torch.arange(1.0, r + 1)))
+        places = torch.arange(1.0, m + 1, dtype=torch.float64, device=like.device)
+        waves = torch.cos(
+            torch.outer(
+                (places - 0.5) * (torch.pi / m),
+                torch.arange(1.0, r + 1, dtype=torch.float64, device=like.device),
+            )
+        )
         vectors = torch.linalg.qr(waves)[0].to(like).expand(n, m, r)
         directions = Directions(vectors.clone(), like.new_zeros(n, r), like.new_zeros(n))
         return cls(like.new_zeros(n, k, k), like.new_zeros(n), like.new_zeros(n, m), directions)
