@@ -156,7 +156,9 @@ def test_singular_and_indefinite_matrices():
     for f in (indefinite.whiten, indefinite.colorize):
         with pytest.raises(IndefiniteMatrixError, match="positive definite"):
             f(np.ones(3))
-    np.testing.assert_allclose(indefinite @ indefinite.solve([1.0, 2.0, 3.0]), [1, 2, 3], rtol=1e-15)
+    np.testing.assert_allclose(
+        indefinite @ indefinite.solve([1.0, 2.0, 3.0]), [1, 2, 3], rtol=1e-15
+    )
 
 
 @pytest.mark.parametrize("labels", [np.repeat([0, 1, 2], [5, 1, 14]), np.arange(20) * 7 % 3])

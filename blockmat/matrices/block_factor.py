@@ -23,14 +23,13 @@ from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_numbers_of_blocks, require_real_dtype
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, written_to
-from blockmat.matrices.weighted_frame import WeightedFrame, largest_in_blocks
+from blockmat.matrices.weighted_frame import FrameMap, WeightedFrame, largest_in_blocks
 from blockmat.matrices.whitening import WhiteningOperator
 
 __all__ = ["BlockFactorMatrix"]
 
 _REFINEMENTS = 4  # steps of iterative refinement at most; most matrices need none or one
 _SHOWN = 24  # blocks in the picture of a notebook, at most
-
 
 
 class BlockFactorMatrix(WhiteningOperator):
@@ -99,9 +98,7 @@ class BlockFactorMatrix(WhiteningOperator):
     array([1., 1., 1.])
     """
 
-    def __init__(
-        self, partition: Any, covariance: Any, noise: Any, loadings: Any = None
-    ) -> None:
+    def __init__(self, partition: Any, covariance: Any, noise: Any, loadings: Any = None) -> None:
         p = as_partition(partition)
         loadings = 1 if loadings is None else loadings
         given = {
@@ -201,18 +198,22 @@ class BlockFactorMatrix(WhiteningOperator):
         """
         if isinstance(other, BlockConstantMatrix):
             return self._sum_with_block_constant(other)
-        if not isinstance(other, BlockFactorMatrix) or not self._partition.same_blocks(other._partition):
+        if not isinstance(other, BlockFactorMatrix) or not self._partition.same_blocks(
+            other._partition
+        ):
             return None
         if not np.array_equal(self._loadings, other._loadings):
             return None
         c, d = self._covariance, other._covariance
         total = c + d if c.ndim == d.ndim else _dense(c) + _dense(d)
-        return BlockFactorMatrix(
-            self._partition, total, self._noise + other._noise, self._loadings
-        )
+        return BlockFactorMatrix(self._partition, total, self._noise + other._noise, self._loadings)
 
     def _sum_with_block_constant(self, other: BlockConstantMatrix) -> "BlockFactorMatrix | None":
-        if not self._partition.same_blocks(other.partition) or other.is_aligned or other.dtype.kind == "c":
+        if (
+            not self._partition.same_blocks(other.partition)
+            or other.is_aligned
+            or other.dtype.kind == "c"
+        ):
             return None
         p, between, is_one = self._partition, other.between, other.partition.sizes == 1
         own = np.where(is_one, np.diagonal(between), other.within)
@@ -341,7 +342,8 @@ class BlockFactorMatrix(WhiteningOperator):
         """
         c = self._covariance
         own = (np.diagonal(c) if c.ndim == 2 else c)[self._partition.labels]
-        return self._noise + self._loadings * own * self._loadings
+        diagonal: Array = self._noise + self._loadings * own * self._loadings
+        return diagonal
 
     def norm(self, ord: Any = None) -> Any:
         """Return the Frobenius norm.
@@ -501,10 +503,29 @@ class BlockFactorMatrix(WhiteningOperator):
         return x.astype(dtype, copy=False)
 
     def _solved(self, b: Array) -> Array:
-        inverse_root = 1 / self._root_of_noise
-        return self._frame.applied(self._solve_core, b, inverse_root, inverse_root)
+        return self._solving(self._solve_core, b)
 
     @cached_property
+    def _solving(self) -> FrameMap:
+        inverse_root = 1 / self._root_of_noise
+        return FrameMap(self._frame, inverse_root, inverse_root)
+
+    @cached_property
+    def _whitening(self) -> FrameMap:
+        root = self._root_of_noise
+        return FrameMap(self._frame, 1 / root, np.ones_like(root))
+
+    @cached_property
+    def _whitening_adjoint(self) -> FrameMap:
+        root = self._root_of_noise
+        return FrameMap(self._frame, np.ones_like(root), 1 / root)
+
+    @cached_property
+    def _colouring(self) -> FrameMap:
+        root = self._root_of_noise
+        return FrameMap(self._frame, np.ones_like(root), root)
+
+    @property
     def _root_of_noise(self) -> Array:
         root: Array = np.sqrt(self._noise.astype(np.float64))
         return root
@@ -547,21 +568,16 @@ class BlockFactorMatrix(WhiteningOperator):
         return rank.is_positive_definite(self._core)
 
     def _whitened(self, x: Array) -> Array:
-        root = self._root_of_noise
-        return self._in_frame(self._inverse_root, x, 1 / root, np.ones_like(root))
+        return self._mapped(self._whitening, self._inverse_root, x)
 
     def _whitened_adjoint(self, x: Array) -> Array:
-        root = self._root_of_noise
-        return self._in_frame(self._inverse_root, x, np.ones_like(root), 1 / root)
+        return self._mapped(self._whitening_adjoint, self._inverse_root, x)
 
     def _colorized(self, x: Array) -> Array:
-        root = self._root_of_noise
-        return self._in_frame(self._root, x, np.ones_like(root), root)
+        return self._mapped(self._colouring, self._root, x)
 
-    def _in_frame(
-        self, function: Callable[[Array], Array], x: Array, right: Array, left: Array
-    ) -> Array:
-        result = self._frame.applied(function, x.astype(np.float64, copy=False), right, left)
+    def _mapped(self, frame_map: FrameMap, function: Callable[[Array], Array], x: Array) -> Array:
+        result = frame_map(function, x.astype(np.float64, copy=False))
         return result.astype(np.result_type(self.dtype, x.dtype), copy=False)
 
     @cached_property

@@ -1,4 +1,7 @@
-"""WeightedFrame: one unit vector in each block, with weights that differ within the block."""
+"""WeightedFrame: one unit vector in each block, with weights that differ within the block.
+
+`FrameMap` applies functions in the span of these vectors.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,29 +27,47 @@ class WeightedFrame:
     ----------
     lengths : ndarray, shape (k,)
         The length of the weights in each block.
+    entries : ndarray, shape (n,)
+        The one entry of each row of Q that is not zero by definition.
     """
 
     def __init__(self, partition: Partition, weights: Array) -> None:
-        self._partition = partition
+        self.partition = partition
         largest = largest_in_blocks(partition, weights)
         unit = weights / largest[partition.labels]  # its squares do not overflow
         roots = np.sqrt(block_sums(partition, unit * unit))
         self.lengths: Array = largest * roots
-        self._entries = unit / roots[partition.labels]
+        self.entries: Array = unit / roots[partition.labels]
 
-    def applied(self, function: Callable[[Array], Any], x: Array, right: Array, left: Array) -> Array:
-        """Return ``left * (Q f(Q^T y) + (I - Q Q^T) y)`` of ``y = right * x``, in double precision.
 
-        x has shape (n,) or (n, m); `left` and `right` (n,) multiply rows. Coordinates are taken out
-        twice: after the first time, their rounding may be large beside the result
-        (:ref:`theory-factor`).
+class FrameMap:
+    """``x -> left * (Q f(Q^T y) + (I - Q Q^T) y)`` with ``y = right * x``, for functions f.
+
+    Parameters
+    ----------
+    frame : WeightedFrame
+        The columns of Q.
+    right, left : ndarray, shape (n,)
+        What rows are multiplied by, before and after.
+    """
+
+    def __init__(self, frame: WeightedFrame, right: Array, left: Array) -> None:
+        self._partition, self._entries = frame.partition, frame.entries
+        self._right, self._left = right, left
+        self._first, self._last = frame.entries * right, frame.entries * left
+
+    def __call__(self, function: Callable[[Array], Any], x: Array) -> Array:
+        """Map x (n,) or (n, m), in double precision; `function` takes (k,) or (k, m).
+
+        Coordinates are taken out twice: after the first time, their rounding may be large beside
+        the result (:ref:`theory-factor`).
         """
-        p, entries = self._partition, self._entries
-        first = weighted_sums(p, x, entries * right)
-        rest = weighted_add(p, x, right, entries, -first)
-        second = weighted_sums(p, rest, entries)
+        p = self._partition
+        first = weighted_sums(p, x, self._first)
+        rest = weighted_add(p, x, self._right, self._entries, -first)
+        second = weighted_sums(p, rest, self._entries)
         terms = function(first + second) - second
-        return weighted_add(p, rest, left, left * entries, terms, rest)
+        return weighted_add(p, rest, self._left, self._last, terms, rest)
 
 
 def largest_in_blocks(partition: Partition, x: Array) -> Array:

@@ -105,13 +105,15 @@ class Algebra(MatrixType):
             size = case.size * np.abs(scale).max() ** 2
             self.structured(A.rescale(d), scale[:, None] * D * scale, dtype, size)
         for f, name in ((A.add_diagonal, "values"), (A.rescale, "scale")):
-            with pytest.raises(ShapeError, match=rf"{name} has shape \({n + 1},\); expected \({n},"):
+            with pytest.raises(
+                ShapeError, match=rf"{name} has shape \({n + 1},\); expected \({n},"
+            ):
                 f(np.ones(n + 1))
             with pytest.raises(NonFiniteError, match=f"{name} contains nan"):
                 f(np.nan)
             with pytest.raises(DtypeError, match=f"{name} has dtype complex"):
                 f(np.ones(n, complex))
-        with pytest.raises(ValueError, match="noise is .*; expected positive"):
+        with pytest.raises(ValueError, match=r"noise is .*; expected positive"):
             A.add_diagonal(-9.0)
         with pytest.raises(ValueError, match="scale is 0 at index 0; expected other"):
             A.rescale(0)
