@@ -11,6 +11,7 @@ from blockmat.fitting.approximation import approximation_error
 from blockmat.fitting.fit import FitResult, fit
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.block_factor import BlockFactorMatrix
 from blockmat.matrices.eigenvectors import BlockEigh
 from blockmat.matrices.load import load
 from blockmat.matrices.low_rank import BlockPlusLowRank
@@ -32,6 +33,7 @@ __all__ = [
     "BlockAccumulator",
     "BlockConstantMatrix",
     "BlockEigh",
+    "BlockFactorMatrix",
     "BlockPlusLowRank",
     "BlockRectangularMatrix",
     "BlockmatError",

@@ -63,6 +63,43 @@ def square(flat, pairing):
     return result
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weighted_sums(dtype):
+    rng = np.random.default_rng(0)
+    x, w = random_array(rng, (3, 12), dtype), read_only(random_array(rng, 12, dtype))
+    expected = np.stack([(w * x)[:, a:b].sum(1) for a, b in ((0, 5), (5, 6), (6, 12))], axis=1)
+    for first, last in ((0, 3), (1, 2)):
+        sums = np.full((3, 3), 9, np.float64)
+        kernels.sum_weighted_segments(x, w, BOUNDS, sums, first, last)
+        close(sums[:, first:last], expected[:, first:last])
+        assert (np.delete(sums, np.s_[first:last], axis=1) == 9).all()
+        sums = np.full((3, 3, 4), 9, np.float64)
+        labels = SHUFFLED.codes
+        kernels.sum_weighted_pieces(x, w, labels, BOUNDS, sums, first, last)
+        for p in range(first, last):
+            piece = slice(BOUNDS[p], BOUNDS[p + 1])
+            close(sums[p], (w * x)[:, piece] @ np.eye(4)[labels[piece]])
+        assert (np.delete(sums, np.s_[first:last], axis=0) == 9).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weighted_additions(dtype):
+    rng = np.random.default_rng(0)
+    x, terms = random_array(rng, (3, 12), dtype), random_array(rng, (3, 4), dtype)
+    scale, w = random_array(rng, (2, 12), dtype)
+    for p in (CONTIGUOUS, SHUFFLED):
+        expected = scale * x + w * terms[:, p.labels]
+        out = np.full_like(x, 9)
+        if p.is_contiguous:
+            kernels.weighted_add_segments(x, scale, w, terms, p.segments, out, 1, 3)
+            bounds = p.segments.bounds[[1, 3]]
+        else:
+            kernels.weighted_add_pieces(x, scale, w, terms, p.codes, BOUNDS, out, 1, 3)
+            bounds = BOUNDS[[1, 3]]
+        close(out[:, slice(*bounds)], expected[:, slice(*bounds)])
+        assert (np.delete(out, np.s_[slice(*bounds)], axis=1) == 9).all()
+
+
 @over_dtypes
 @pytest.mark.parametrize("make", [np.ascontiguousarray, read_only])
 def test_sums_of_segments(dtype, make):

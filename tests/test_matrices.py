@@ -15,12 +15,13 @@ OF_SQUARE = {
     "is_positive_definite", "logdet", "logm", "matrix_rank", "nearest_psd", "partition", "powm",
     "refine", "slogdet", "solve", "sqrtm", "svdvals", "trace", "whiten",
 }  # fmt: skip
+OF_FACTORS = {"add_diagonal", "rescale"}
 OF_BLOCKS = {
     "cond", "diagonal_values", "eigh", "eigvals", "eigvalsh", "expm", "from_values", "funm",
     "identity", "invsqrtm", "is_aligned", "logm", "matrix_rank", "nearest_psd", "norm", "pinv",
     "powm", "refine", "save", "sqrtm", "svdvals", "values",
 }  # fmt: skip
-LAZY = frozenset({"sum", "product", "power", "block sum", "block product"})
+LAZY = frozenset({"sum", "product", "power", "block sum", "block difference", "block product"})
 
 # SciPy 1.18 deprecates what SciPy 1.17 does.
 pytestmark = pytest.mark.filterwarnings(
@@ -37,7 +38,7 @@ def unit_vectors(p):
 class TestBlockConstant(MatrixSuite):
     type = bm.BlockConstantMatrix
     parts = "partition", "between", "within"
-    lacks = frozenset({"svd"})
+    lacks = frozenset({"svd"} | OF_FACTORS)
     geometry = SOME_BLOCKS
     aligned = False
 
@@ -62,8 +63,8 @@ class TestAligned(TestBlockConstant):
 class TestRectangular(MatrixSuite):
     type = bm.BlockRectangularMatrix
     parts = "row_partition", "col_partition", "between"
-    lacks = frozenset(OF_SQUARE)
-    lazy = frozenset({"block sum", "power"})
+    lacks = frozenset(OF_SQUARE | OF_FACTORS)
+    lazy = frozenset({"block sum", "block difference", "power"})
     norms = None, "fro", "nuc", 2
     geometry = st.tuples(SOME_BLOCKS, SOME_BLOCKS)
 
@@ -81,7 +82,7 @@ class TestRectangular(MatrixSuite):
 class TestScaled(MatrixSuite):
     type = bm.ScaledBlockMatrix
     parts = "matrix", "scale"
-    lacks = frozenset({"svd"} | OF_BLOCKS)
+    lacks = frozenset({"svd"} | OF_BLOCKS | OF_FACTORS)
     lazy = LAZY
     geometry = st.tuples(SOME_BLOCKS, st.booleans())
 
@@ -104,7 +105,7 @@ class TestScaled(MatrixSuite):
 class TestLowRank(MatrixSuite):
     type = bm.BlockPlusLowRank
     parts = "base", "factor", "core"
-    lacks = frozenset({"svd", "partition", "is_positive_definite"} | OF_BLOCKS)
+    lacks = frozenset({"svd", "partition", "is_positive_definite"} | OF_BLOCKS | OF_FACTORS)
     lazy = LAZY
     dtypes = np.float32, np.float64
     geometry = st.tuples(SOME_BLOCKS, st.booleans(), st.booleans())
@@ -129,6 +130,39 @@ class TestLowRank(MatrixSuite):
 
     def size(self, dense, base, factor, core):
         return np.linalg.norm(dense) + 2 * np.linalg.norm(factor) ** 2 * np.linalg.norm(core)
+
+    def blocks(self, geometry):
+        return geometry[0], geometry[0]
+
+
+class TestFactor(MatrixSuite):
+    type = bm.BlockFactorMatrix
+    parts = "partition", "covariance", "noise", "loadings"
+    lacks = frozenset({"svd"} | OF_BLOCKS) - {"norm", "save"}
+    lazy = LAZY - {"block sum"} | {"negative"}
+    norms = None, "fro"
+    dtypes = np.float32, np.float64
+    geometry = st.tuples(SOME_BLOCKS, st.booleans())
+
+    def arguments(self, rng, geometry, dtype, definite):
+        p, independent = geometry
+        noise, loadings = rng.uniform(0.5, 2, p.n), rng.uniform(0.5, 2, p.n)
+        if definite:
+            C = core(rng, p.n_blocks, dtype, True)
+        else:  # that of an inverse
+            W = np.bincount(p.labels, loadings**2 / noise)
+            C = -np.linalg.inv(np.diag(W) + core(rng, p.n_blocks, np.float64, True))
+        C = np.diagonal(C) if independent else (C + C.T) / 2
+        return p, *(x.astype(dtype) for x in (C, noise, loadings))
+
+    def dense(self, p, covariance, noise, loadings):
+        C = covariance if covariance.ndim == 2 else np.diag(covariance)
+        Z = loadings[:, None] * (p.labels[:, None] == np.arange(p.n_blocks))
+        return np.diag(noise.astype(np.float64)) + Z @ C.astype(np.float64) @ Z.T
+
+    def size(self, dense, p, covariance, noise, loadings):
+        parts = np.linalg.norm(noise), np.linalg.norm(covariance) * np.linalg.norm(loadings) ** 2
+        return sum(parts)
 
     def blocks(self, geometry):
         return geometry[0], geometry[0]

@@ -237,6 +237,66 @@ def sum_pieces_of_rows(x, centre, labels, bounds, sums, first, last):
                 _sum_labelled(x[tile:stop, j], column, labels[tile:stop], sums[p, :, j])
 
 
+# Block sums with a weight for each number, and a multiply-add with such weights. The rows of
+# x (m, n) are m vectors.
+@jit_in_order
+def sum_weighted_segments(x, weights, bounds, sums, first, last):
+    """``sums[j, s] = sum of weights * x[j] over segment s`` for s in first:last."""
+    zero, strip = sums.dtype.type(0), np.empty(TILE, sums.dtype)
+    for j in range(x.shape[0]):
+        for s in range(first, last):
+            total, start = zero, bounds[0] - bounds[0]
+            for tile in range(bounds[s], bounds[s + 1], TILE):
+                stop = min(tile + TILE, bounds[s + 1])
+                some, own = x[j, tile:stop], weights[tile:stop]
+                for i in range(some.shape[0]):
+                    strip[i] = own[i] * some[i]
+                total += sum_run(strip, start, some.shape[0], zero)
+            sums[j, s] = total
+
+
+@jit_in_order
+def sum_weighted_pieces(x, weights, labels, bounds, sums, first, last):
+    """``sums[p, j] = block sums (k,) of weights * x[j] over piece p`` in first:last."""
+    size = max(TILE, 16 * sums.shape[2])
+    strip = np.empty(size, sums.dtype)
+    sums[first:last] = 0
+    for p in range(first, last):
+        for tile in range(bounds[p], bounds[p + 1], size):
+            stop = min(tile + size, bounds[p + 1])
+            own = weights[tile:stop]
+            for j in range(x.shape[0]):
+                some, product = x[j, tile:stop], strip[: stop - tile]
+                for i in range(some.shape[0]):
+                    product[i] = own[i] * some[i]
+                _sum_labelled(product, None, labels[tile:stop], sums[p, j])
+
+
+@jit_in_order
+def weighted_add_segments(x, scale, weights, terms, segments, out, first, last):
+    """``out[j] = scale * x[j] + weights * terms[j, b]`` over segment s of block b."""
+    bounds, blocks, _ = segments
+    for s in range(first, last):
+        segment = slice(bounds[s], bounds[s + 1])
+        factor, own = scale[segment], weights[segment]
+        for j in range(x.shape[0]):
+            some, result, term = x[j, segment], out[j, segment], terms[j, blocks[s]]
+            for i in range(some.shape[0]):
+                result[i] = factor[i] * some[i] + own[i] * term
+
+
+@jit_in_order
+def weighted_add_pieces(x, scale, weights, terms, labels, bounds, out, first, last):
+    """``out[j, i] = scale[i] * x[j, i] + weights[i] * terms[j, labels[i]]`` over pieces."""
+    for tile in range(bounds[first], bounds[last], TILE):
+        tiled = slice(tile, min(tile + TILE, bounds[last]))
+        where, factor, own = labels[tiled], scale[tiled], weights[tiled]
+        for j in range(x.shape[0]):
+            some, result, term = x[j, tiled], out[j, tiled], terms[j]
+            for i in range(some.shape[0]):
+                result[i] = factor[i] * some[i] + own[i] * term[where[i]]
+
+
 # Multiply-add
 @jit_in_order
 def multiply_add_segments(x, centre, scale, shift, segments, out, first, last):

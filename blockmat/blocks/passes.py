@@ -193,6 +193,63 @@ def multiply_add(
     return out
 
 
+def weighted_sums(p: Geometry, x: Array, weights: Array) -> Array:
+    """Sum ``weights * x`` over each block in double precision, for x (n,) or (n, m), weights (n,)."""
+    dtype = accumulator_dtype(np.result_type(x.dtype, weights.dtype))
+    rows = _as_rows(x)
+    if len(rows) == 0:
+        return np.empty((p.n_blocks, 0), dtype=dtype)
+    kernels = _kernels()
+    if p.is_contiguous:
+        bounds, blocks, starts = p.segments
+        sums = np.empty((len(rows), len(bounds) - 1), dtype=dtype)
+        arguments: tuple[Any, ...] = (rows, weights, bounds, sums)
+        run(kernels.sum_weighted_segments, arguments, shared_ranges(bounds, x.size))
+        if len(bounds) > len(starts):
+            partial, sums = sums, np.empty((len(rows), p.n_blocks), dtype=dtype)
+            kernels.sum_segments(partial, None, starts, blocks, sums, 0, p.n_blocks)
+    else:
+        bounds = _pieces(p, len(rows))
+        parts = np.empty((len(bounds) - 1, len(rows), p.n_blocks), dtype=dtype)
+        arguments = (rows, weights, p.codes, bounds, parts)
+        run(kernels.sum_weighted_pieces, arguments, shared_ranges(bounds, x.size))
+        sums = sum_of_parts(parts)
+    result: Array = sums[0] if x.ndim == 1 else sums.T
+    return result
+
+
+def weighted_add(
+    p: Geometry, x: Array, scale: Array, weights: Array, terms: Array, out: Array | None = None
+) -> Array:
+    """Return ``scale * x + weights * terms[labels]`` in the dtype of `terms`.
+
+    x has shape (n,) or (n, m), scale and weights (n,), and terms (k,) or (k, m). `out` has the shape
+    of x and the dtype of `terms`, and may be x.
+    """
+    rows, shifts = _as_rows(x), _as_rows(terms)
+    in_place = out is not None and out.T.flags.c_contiguous
+    result = _as_rows(out) if in_place else np.empty(rows.shape, dtype=terms.dtype)  # type: ignore[arg-type]
+    if len(rows):
+        kernels = _kernels()
+        if p.is_contiguous:
+            bounds, kernel = p.segments.bounds, kernels.weighted_add_segments
+            arguments: tuple[Any, ...] = (rows, scale, weights, shifts, p.segments, result)
+        else:
+            bounds, kernel = _pieces(p, len(rows)), kernels.weighted_add_pieces
+            arguments = (rows, scale, weights, shifts, p.codes, bounds, result)
+        run(kernel, arguments, shared_ranges(bounds, x.size)[::-1])
+    back: Array = result[0] if x.ndim == 1 else result.T
+    if out is None or in_place:
+        return back if out is None else out
+    out[...] = back
+    return out
+
+
+def _as_rows(x: Array) -> Array:
+    """View vectors (n,) or (n, m) as rows (m, n). They are copied if they are not contiguous."""
+    return np.ascontiguousarray(x.T).reshape(-1, len(x)) if x.size else np.empty((0, len(x)))
+
+
 def _pieces(p: Geometry, n_vectors: int) -> Array:
     """Return the bounds of pieces of a labelled partition, much longer than the k sums of each piece."""
     return pieces(p.n, max(_PIECE // max(n_vectors, 1), _PIECE_PER_BLOCK * p.n_blocks))

@@ -1,4 +1,4 @@
-"""load: a saved matrix of either class."""
+"""load: a saved matrix of any class."""
 
 from collections.abc import Callable
 from os import PathLike
@@ -6,6 +6,7 @@ from typing import Any
 
 from blockmat.matrices.archive import Archive, read_archive
 from blockmat.matrices.block_constant import BlockConstantMatrix, matrix_from_archive
+from blockmat.matrices.block_factor import BlockFactorMatrix, factor_from_archive
 from blockmat.matrices.rectangular import BlockRectangularMatrix, rectangular_from_archive
 
 __all__ = ["load"]
@@ -13,10 +14,13 @@ __all__ = ["load"]
 _KINDS: dict[str, Callable[[Archive], Any]] = {
     "square": matrix_from_archive,
     "rectangular": rectangular_from_archive,
+    "factor": factor_from_archive,
 }
 
 
-def load(path: str | PathLike[str]) -> BlockConstantMatrix | BlockRectangularMatrix:
+def load(
+    path: str | PathLike[str],
+) -> BlockConstantMatrix | BlockRectangularMatrix | BlockFactorMatrix:
     """Load a matrix that was saved with its ``save`` method.
 
     Parameters
@@ -26,7 +30,7 @@ def load(path: str | PathLike[str]) -> BlockConstantMatrix | BlockRectangularMat
 
     Returns
     -------
-    BlockConstantMatrix or BlockRectangularMatrix
+    BlockConstantMatrix, BlockRectangularMatrix or BlockFactorMatrix
         Equal to the saved one, bit by bit.
 
     Raises
@@ -45,7 +49,8 @@ def load(path: str | PathLike[str]) -> BlockConstantMatrix | BlockRectangularMat
     >>> bm.load(path).partition.names
     ('x', 'y')
     """
-    result: BlockConstantMatrix | BlockRectangularMatrix = read_archive(path, _build)
+    result: BlockConstantMatrix | BlockRectangularMatrix | BlockFactorMatrix
+    result = read_archive(path, _build)
     return result
 
 

@@ -298,8 +298,10 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         return self
 
     def __add__(self, other: Any) -> Any:
-        if isinstance(other, BlockOperator) and (total := self._sum(other)) is not None:
-            return total
+        if isinstance(other, BlockOperator):
+            for first, second in ((self, other), (other, self)):
+                if (total := first._sum(second)) is not None:
+                    return total
         if isinstance(other, LinearOperator):
             return super().__add__(other)
         if _is_scalar(other):
@@ -321,6 +323,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         return NotImplemented
 
     def __rsub__(self, other: Any) -> Any:
+        if _is_scalar(other) or isinstance(other, np.ndarray):
+            return -(self + (-other))
         return (-self) + other
 
 

@@ -12,6 +12,7 @@ from blockmat.exceptions import (
     DtypeError,
     NonFiniteError,
     PartitionMismatchError,
+    ShapeError,
 )
 from tests.cases import random_array
 from tests.matrix_suite.base import (
@@ -27,7 +28,7 @@ class Algebra(MatrixType):
         A, D, dtype = case.A, case.D, case.dtype
         for result, expected in (
             (2 * A, 2 * D), (A * 0.5, D / 2), (A.dot(3), 3 * D), (A.rdot(3), 3 * D), (A / 4, D / 4),
-            (-A, -D), (+A, D), (0 * A, 0 * D), (True * A, D),
+            (+A, D), (True * A, D),
             (np.float32(2) * A, 2 * D), (A * np.int64(2), 2 * D), (np.array(2.0) * A, 2 * D),
             (A / np.float32(2), D / 2), (A * np.bool_(True), D),
         ):  # fmt: skip
@@ -35,6 +36,8 @@ class Algebra(MatrixType):
             widened = np.result_type(dtype, np.float64)  # by NumPy's integers and 0-d arrays
             assert result.dtype in (dtype, widened)
             close(result.toarray(), expected, 3 * case.size)
+        for result, expected in ((-A, -D), (0 * A, 0 * D), (A * -3, -3 * D), (A / -2, D / -2)):
+            self.composite("negative", result, expected, dtype, 3 * case.size)
         for scalar in (2, 0.5, True, np.float32(2)):
             assert (scalar * A).dtype == (A * scalar).dtype == dtype
         assert (np.float64(2) * A).dtype == np.result_type(dtype, np.float64)
@@ -80,8 +83,9 @@ class Algebra(MatrixType):
     @operation("__add__", "__radd__", "__sub__", "__rsub__", examples=20)
     def test_sums_and_differences(self, case):
         A, D, dtype = case.A, case.D, case.dtype
-        for result, expected in ((0 + A, D), (A + 0, D), (A - 0, D), (0 - A, -D), (0.0 + A, D)):
+        for result, expected in ((0 + A, D), (A + 0, D), (A - 0, D), (0.0 + A, D)):
             self.structured(result, expected, dtype, case.size)
+        self.composite("negative", 0 - A, -D, dtype, case.size)
         other = case.another(dtype=case.rng.choice(self.dtypes))
         B, E = other.A, other.D
         common, size = np.result_type(A.dtype, B.dtype), case.size + other.size
@@ -89,6 +93,30 @@ class Algebra(MatrixType):
             (A + B, D + E), (A - B, D - E), (B - A, E - D), (sum([A, B]), D + E),
         ):  # fmt: skip
             self.composite("sum", result, expected, common, size)
+
+    @operation("add_diagonal", "rescale")
+    def test_diagonal_matrices(self, case):
+        A, D, n, dtype = case.A, case.D, len(case.D), case.dtype
+        for d in (case.rng.uniform(1, 2, n).astype(dtype), 0.5):
+            size = case.size + np.linalg.norm(d) * np.sqrt(n)
+            self.structured(A.add_diagonal(d), D + np.diag(d * np.ones(n)), dtype, size)
+        for d in (random_array(case.rng, n, dtype), -0.5):
+            scale = d * np.ones(n, np.float64)
+            size = case.size * np.abs(scale).max() ** 2
+            self.structured(A.rescale(d), scale[:, None] * D * scale, dtype, size)
+        for f, name in ((A.add_diagonal, "values"), (A.rescale, "scale")):
+            with pytest.raises(
+                ShapeError, match=rf"{name} has shape \({n + 1},\); expected \({n},"
+            ):
+                f(np.ones(n + 1))
+            with pytest.raises(NonFiniteError, match=f"{name} contains nan"):
+                f(np.nan)
+            with pytest.raises(DtypeError, match=f"{name} has dtype complex"):
+                f(np.ones(n, complex))
+        with pytest.raises(ValueError, match=r"noise is .*; expected positive"):
+            A.add_diagonal(-9.0)
+        with pytest.raises(ValueError, match="scale is 0 at index 0; expected other"):
+            A.rescale(0)
 
     @operation("__matmul__", "__mul__", "dot", "rdot", examples=20)
     def test_products_of_matrices(self, case):
@@ -142,7 +170,7 @@ class Algebra(MatrixType):
         self.composite("block product", A @ C, 1.5 * D, wide, 1.5 * case.size * len(D))
         if D.shape[0] == D.shape[1]:
             self.composite("block sum", A + B, D + E, wide, case.size + len(D))
-            self.composite("block sum", B - A, E - D, wide, case.size + len(D))
+            self.composite("block difference", B - A, E - D, wide, case.size + len(D))
         scaled = 2 * bm.ScaledBlockMatrix(C, np.ones(right.n)).astype(case.dtype)
         for result, expected in ((A @ scaled, 3 * D), (scaled @ A.H, 3 * D.conj().T)):
             assert type(result).__module__.startswith("scipy.")

@@ -157,9 +157,16 @@ class MatrixType:
         """Assert the same of a sum or a product, or that it is lazy where that is declared."""
         if name not in self.lazy:
             return self.structured(result, expected, dtype, size)
+        self.is_lazy(result, expected, dtype, size)
+
+    def is_lazy(self, result, expected, dtype, size):
         assert type(result).__module__.startswith("scipy.")
         assert result.dtype == dtype
         close(result @ np.eye(result.shape[1], dtype=dtype), expected, size)
+
+    def negative(self, A):
+        """Return -A, or nothing if that is lazy."""
+        return [] if "negative" in self.lazy else [-A]
 
 
 def operand(rng, shape):

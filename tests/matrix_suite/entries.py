@@ -39,7 +39,8 @@ class Entries(MatrixType):
     @operation("is_positive_definite")
     def test_a_definite_matrix_is_recognised(self, case):
         assert case.A.is_positive_definite() is bool(case.is_definite)
-        assert (-case.A).is_positive_definite() is False
+        for negative in self.negative(case.A):
+            assert negative.is_positive_definite() is False
 
     @operation("partition")
     def test_the_partition_is_that_of_the_arguments(self, case):

@@ -54,7 +54,7 @@ class Errors(MatrixType):
         for b in (np.ma.ones(n), np.empty(n, object), np.empty(n, "U1")):
             with pytest.raises(DtypeError, match=r"b (is a masked array|has dtype)"):
                 A.solve(b)
-        for singular in (0 * A, 0.0 * A.T):
+        for singular in (0 * A, 0.0 * A.T) if self.negative(A) else ():
             with pytest.raises(SingularMatrixError):
                 singular.solve(np.ones(n))
 

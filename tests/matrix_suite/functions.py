@@ -48,8 +48,9 @@ class Functions(MatrixType):
         close(inverse @ (A @ x), x, None, case.condition * len(x))
         if "solve" not in self.lacks:
             close(inverse.solve(x), case.D @ x, case.size * np.linalg.norm(x), case.condition**2)
-        with pytest.raises(SingularMatrixError):
-            (0 * A).inv()
+        if self.negative(A):
+            with pytest.raises(SingularMatrixError):
+                (0 * A).inv()
 
     @operation("pinv")
     def test_pseudo_inverse(self, case):

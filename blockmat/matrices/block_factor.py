@@ -1,0 +1,673 @@
+"""BlockFactorMatrix: a positive diagonal plus one factor for each block."""
+
+from collections.abc import Callable
+from functools import cached_property
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from blockmat.blocks.checks import Array, accumulator_dtype, as_numeric, frozen, require_finite
+from blockmat.blocks.partition import Partition, as_partition
+from blockmat.blocks.passes import block_sums, weighted_add, weighted_sums
+from blockmat.cores import factors, functions, rank
+from blockmat.cores.core import ROUNDING, Core, hermitian_part, is_close_to_adjoint
+from blockmat.exceptions import (
+    IndefiniteMatrixError,
+    NotHermitianError,
+    ShapeError,
+)
+from blockmat.matrices.archive import Archive, write_archive
+from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.checks import as_numbers_of_blocks, require_real_dtype
+from blockmat.matrices.html import matrix_to_html
+from blockmat.matrices.operator import BlockOperator, written_to
+from blockmat.matrices.weighted_frame import FrameMap, WeightedFrame, largest_in_blocks
+from blockmat.matrices.whitening import WhiteningOperator
+
+__all__ = ["BlockFactorMatrix"]
+
+_REFINEMENTS = 4  # steps of iterative refinement at most; most matrices need none or one
+_SHOWN = 24  # blocks in the picture of a notebook, at most
+
+
+class BlockFactorMatrix(WhiteningOperator):
+    r"""A positive diagonal matrix plus a matrix with one factor for each block.
+
+    It is the covariance of :math:`x_i = s_i f_{b(i)} + e_i`: each variable has a loading on the
+    factor of its block and noise of its own, and the factors may be correlated. It is immutable,
+    and a `scipy.sparse.linalg.LinearOperator`.
+
+    Parameters
+    ----------
+    partition : Partition or sequence of hashable, shape (n,)
+        The blocks, or a label for each variable.
+    covariance : array_like, shape (k, k) or (k,)
+        C, the covariance of the factors, symmetric; or its diagonal. Then no k x k array is made.
+    noise : scalar or array_like, shape (n,) or (k,)
+        The diagonal :math:`\delta`, positive: a number for each variable, for each block, or for all.
+    loadings : scalar or array_like, shape (n,) or (k,), optional
+        The loadings s, not all of them zero in any block; by default 1.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(n, n)``.
+    dtype : numpy.dtype
+        The common dtype of the three arrays.
+
+    Raises
+    ------
+    PartitionError
+        If the labels are not a partition.
+    ShapeError
+        If an array does not fit the partition.
+    DtypeError
+        If an array is not real.
+    NonFiniteError
+        If it contains NaN or infinity.
+    NotHermitianError
+        If the covariance is not symmetric.
+    ValueError
+        If the noise is not positive, or all loadings of a block are zero.
+
+    See Also
+    --------
+    ScaledBlockMatrix : also scaled, with a within value for each block.
+
+    Notes
+    -----
+    With the n x k indicator Z of the blocks,
+
+    .. math:: A = \Delta + S Z C Z^T S = \Delta^{1/2} \left(Q R Q^T + I - Q Q^T\right) \Delta^{1/2}.
+
+    Column b of Q is :math:`s / \sqrt\delta` in block b, divided by its length :math:`\ell_b`, and
+    :math:`R = I + L C L` with :math:`L = \mathrm{diag}(\ell)`. The inverse is of the same kind, and
+    all work is O(n + k\ :sup:`3`), or O(n) for a diagonal C. See :ref:`theory-factor`.
+
+    Examples
+    --------
+    >>> import blockmat as bm
+    >>> A = bm.BlockFactorMatrix(["a", "a", "b"], [[1.0, 0.5], [0.5, 1.0]], noise=[1.0, 2.0, 3.0])
+    >>> A.toarray()
+    array([[2. , 1. , 0.5],
+           [1. , 3. , 0.5],
+           [0.5, 0.5, 4. ]])
+    >>> A.solve([3.5, 4.5, 5.0])
+    array([1., 1., 1.])
+    """
+
+    def __init__(self, partition: Any, covariance: Any, noise: Any, loadings: Any = None) -> None:
+        p = as_partition(partition)
+        loadings = 1 if loadings is None else loadings
+        given = {
+            "covariance": as_numbers_of_blocks(covariance, "covariance", p.n_blocks, (1, 2)),
+            "noise": _for_each_variable(p, noise, "noise"),
+            "loadings": _for_each_variable(p, loadings, "loadings"),
+        }
+        for name, array in given.items():
+            require_real_dtype(array.dtype, name)
+            require_finite(np.atleast_1d(array), name)
+        covariance, noise, loadings = given.values()
+        dtype = np.result_type(*(x.dtype for x in given.values() if x.ndim), covariance)
+        _require_symmetric(covariance)
+        if not (noise > 0).all():
+            i = int(np.argmin(noise > 0))
+            raise ValueError(f"noise is {noise.flat[i]} at index {i}; expected positive numbers")
+        every = [np.broadcast_to(x, p.n) for x in (noise, loadings)]  # a number may be for all
+        zero = np.flatnonzero(largest_in_blocks(p, every[1]) == 0)
+        if len(zero):
+            raise ValueError(
+                f"loadings are zero in all of block {p.names[zero[0]]!r}; expected one that is not"
+            )
+        super().__init__(dtype, (p.n, p.n))
+        self._partition = p
+        self._covariance, self._noise, self._loadings = (
+            frozen(np.array(x, dtype=dtype)) for x in (covariance, *every)
+        )
+
+    @property
+    def partition(self) -> Partition:
+        """The blocks."""
+        return self._partition
+
+    @property
+    def covariance(self) -> Array:
+        """The covariance C of the factors, (k, k), or its diagonal, (k,); read-only."""
+        return self._covariance
+
+    @property
+    def noise(self) -> Array:
+        """The diagonal of noise, (n,), read-only."""
+        return self._noise
+
+    @property
+    def loadings(self) -> Array:
+        """The loadings, (n,), read-only."""
+        return self._loadings
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes it stores."""
+        arrays = (self._partition, self._covariance, self._noise, self._loadings)
+        return sum(x.nbytes for x in arrays)
+
+    @property
+    def is_hermitian(self) -> bool:
+        """Always true."""
+        return True
+
+    def _apply(self, x: Array, out: Array | None = None) -> Array:
+        dtype = np.result_type(self.dtype, x.dtype)
+        if dtype.kind == "c":
+            result = self._apply(x.real.astype(self.dtype)) + 1j * self._apply(x.imag)
+            return written_to(out, result.astype(dtype))
+        sums = weighted_sums(self._partition, x, self._loadings)
+        terms = self._times_covariance(sums).astype(dtype)
+        return weighted_add(self._partition, x, self._noise, self._loadings, terms, out)
+
+    def _times_covariance(self, x: Array) -> Array:
+        """Multiply x (k,) or (k, m) by C, in double precision."""
+        c = self._covariance.astype(np.float64)
+        product: Array = c @ x if c.ndim == 2 else (x.T * c).T
+        return product
+
+    def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> Any:
+        """Apply a linear function to the noise and the covariance, such as a positive multiple.
+
+        Other multiples are not of this kind. They are SciPy's lazy operators.
+        """
+        noise = f(self._noise)
+        if not (noise > 0).all():
+            scalar = f(np.ones(1, dtype))[0]
+            return LinearOperator.dot(self, np.dtype(dtype).type(scalar))
+        parts = (f(self._covariance), noise, self._loadings)
+        return BlockFactorMatrix(self._partition, *(x.astype(dtype) for x in parts))
+
+    def _adjoint(self) -> "BlockFactorMatrix":
+        return self
+
+    def _transpose(self) -> "BlockFactorMatrix":
+        return self
+
+    def _sum(self, other: BlockOperator) -> "BlockFactorMatrix | None":
+        """Add a matrix with the same blocks and loadings, or a multiple of the identity in each block.
+
+        A block-constant matrix has the loadings 1. None for any other matrix.
+        """
+        if isinstance(other, BlockConstantMatrix):
+            return self._sum_with_block_constant(other)
+        if not isinstance(other, BlockFactorMatrix) or not self._partition.same_blocks(
+            other._partition
+        ):
+            return None
+        if not np.array_equal(self._loadings, other._loadings):
+            return None
+        c, d = self._covariance, other._covariance
+        total = c + d if c.ndim == d.ndim else _dense(c) + _dense(d)
+        return BlockFactorMatrix(self._partition, total, self._noise + other._noise, self._loadings)
+
+    def _sum_with_block_constant(self, other: BlockConstantMatrix) -> "BlockFactorMatrix | None":
+        if (
+            not self._partition.same_blocks(other.partition)
+            or other.is_aligned
+            or other.dtype.kind == "c"
+        ):
+            return None
+        p, between, is_one = self._partition, other.between, other.partition.sizes == 1
+        own = np.where(is_one, np.diagonal(between), other.within)
+        if np.array_equal(between, np.diag(own)):  # a diagonal matrix
+            added, c = own, self._covariance
+        elif (self._loadings == 1).all() and other.is_hermitian:
+            added = np.where(is_one, 0, other.within)
+            c = _dense(self._covariance) + other.values
+        else:
+            return None
+        noise = self._noise + added[p.labels]
+        return BlockFactorMatrix(p, c, noise, self._loadings) if (noise > 0).all() else None
+
+    def add_diagonal(self, values: Any) -> "BlockFactorMatrix":
+        """Add a diagonal matrix.
+
+        Parameters
+        ----------
+        values : scalar or array_like, shape (n,)
+            The diagonal.
+
+        Returns
+        -------
+        BlockFactorMatrix
+            With more, or less, noise.
+
+        Raises
+        ------
+        ShapeError
+            If `values` does not have length n.
+        ValueError
+            If noise would not be positive.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> A = bm.BlockFactorMatrix([0, 0], [1.0], noise=[1.0, 2.0])
+        >>> A.add_diagonal(0.5).noise
+        array([1.5, 2.5])
+        """
+        given = self._for_diagonal(values, "values")
+        return BlockFactorMatrix(
+            self._partition, self._covariance, self._noise + given, self._loadings
+        )
+
+    def rescale(self, scale: Any) -> "BlockFactorMatrix":
+        """Multiply by a diagonal matrix from both sides.
+
+        Parameters
+        ----------
+        scale : scalar or array_like, shape (n,)
+            The diagonal of D in ``D A D``, without zeros.
+
+        Returns
+        -------
+        BlockFactorMatrix
+            ``D A D``, which is the covariance of ``D x`` if A is that of x.
+
+        Raises
+        ------
+        ShapeError
+            If `scale` does not have length n.
+        ValueError
+            If it contains a zero.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> A = bm.BlockFactorMatrix([0, 0], [1.0], noise=[1.0, 2.0])
+        >>> A.rescale([1.0, 10.0]).toarray()
+        array([[  2.,  10.],
+               [ 10., 300.]])
+        """
+        given = self._for_diagonal(scale, "scale")
+        zero = np.flatnonzero(given == 0)
+        if len(zero):
+            raise ValueError(f"scale is 0 at index {zero[0]}; expected other numbers")
+        noise, loadings = given * self._noise * given, given * self._loadings
+        return BlockFactorMatrix(self._partition, self._covariance, noise, loadings)
+
+    def _for_diagonal(self, x: Any, name: str) -> Array:
+        """Convert a scalar or an array to a diagonal (n,)."""
+        array = as_numeric(x, name, (0, 1))
+        require_real_dtype(array.dtype, name)
+        require_finite(np.atleast_1d(array), name)
+        if array.ndim and array.shape != (self.shape[0],):
+            raise ShapeError(f"{name} has shape {array.shape}; expected ({self.shape[0]},)")
+        weak = np.result_type(self.dtype, array) if array.ndim else self.dtype
+        return np.broadcast_to(array.astype(weak), (self.shape[0],))
+
+    def toarray(self) -> Array:
+        """Make the dense matrix.
+
+        Returns
+        -------
+        ndarray, shape (n, n)
+            Every entry, in this matrix's dtype.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockFactorMatrix([0, 0], [[1.0]], noise=1.0, loadings=[1.0, 2.0]).toarray()
+        array([[2., 2.],
+               [2., 5.]])
+        """
+        labels = self._partition.labels
+        dense: Array = _dense(self._covariance)[labels[:, None], labels]
+        dense *= self._loadings
+        dense *= self._loadings[:, None]
+        dense[np.diag_indices(len(dense))] += self._noise
+        return dense
+
+    def diagonal(self) -> Array:
+        """Return the diagonal.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            The diagonal entries: for a covariance, the variances.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockFactorMatrix([0, 0], [[1.0]], noise=1.0, loadings=[1.0, 2.0]).diagonal()
+        array([2., 5.])
+        """
+        c = self._covariance
+        own = (np.diagonal(c) if c.ndim == 2 else c)[self._partition.labels]
+        diagonal: Array = self._noise + self._loadings * own * self._loadings
+        return diagonal
+
+    def norm(self, ord: Any = None) -> Any:
+        """Return the Frobenius norm.
+
+        Parameters
+        ----------
+        ord : {None, 'fro'}, default None
+            Which norm, as in `numpy.linalg.norm`; None is 'fro'.
+
+        Returns
+        -------
+        scalar
+            The root of the sum of the squares of all entries.
+
+        Raises
+        ------
+        ValueError
+            If `ord` is another norm.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockFactorMatrix([0, 0], [[1.0]], noise=[1.0, 3.0]).norm()
+        np.float64(4.69041575982343)
+        """
+        if ord not in (None, "fro"):
+            raise ValueError(f"ord is {ord!r}; expected None or 'fro'")
+        noise, s, c = (
+            x.astype(np.float64) for x in (self._noise, self._loadings, self._covariance)
+        )
+        largest = max(noise.max(), float(np.abs(self.diagonal()).max()))
+        lengths = WeightedFrame(self._partition, s).lengths
+        if c.ndim == 2:
+            shared, own = (c * lengths) * lengths[:, None], np.diagonal(c)
+        else:
+            shared, own = lengths * c * lengths, c
+        shared, noise = shared / largest, noise / largest
+        factor = s * own[self._partition.labels] * s / largest
+        total = (shared * shared).sum() + (noise * (noise + 2 * factor)).sum()
+        return self.dtype.type(largest * np.sqrt(total))
+
+    @cached_property
+    def _frame(self) -> WeightedFrame:
+        root = np.sqrt(self._noise.astype(np.float64))
+        return WeightedFrame(self._partition, self._loadings / root)
+
+    @cached_property
+    def _core(self) -> Core:
+        """The core ``R = I + L C L``."""
+        k, lengths = self._partition.n_blocks, self._frame.lengths
+        c = self._covariance.astype(np.float64)
+        if c.ndim == 2:
+            values = hermitian_part((c * lengths) * lengths[:, None])
+            own = 1 + np.diagonal(values)
+        else:
+            values = own = 1 + lengths * c * lengths
+        noise = float(ROUNDING * np.sqrt(k)) * np.finfo(self.dtype).eps
+        own = np.where(np.abs(own) > noise, own, 0)  # what is left of 1 - 1 is rounding
+        if c.ndim == 2:
+            values[np.diag_indices(k)] = own
+        else:
+            values = own
+        ones = np.ones(k)
+        return Core.of(values, ones.astype(np.intp), np.arange(k), "factor", ones)
+
+    @cached_property
+    def _solve_core(self) -> Callable[[Array], Array]:
+        core = self._core
+        if core.is_diagonal:
+            inverse = factors.reciprocals(core, "solve")
+            return lambda x: (x.T * inverse).T
+        return factors.factorize(core, "solve").solve
+
+    def _power_of_core(self, p: float) -> Callable[[Array], Array]:
+        """Return what multiplies by a power of R."""
+        if not self.is_positive_definite():
+            raise IndefiniteMatrixError(
+                "the matrix is not positive definite; expected a covariance matrix of full rank"
+            )
+        power = functions.power(self._core, p, "whiten")
+        return (lambda x: power @ x) if power.ndim == 2 else (lambda x: (x.T * power).T)
+
+    def inv(self) -> "BlockFactorMatrix":
+        """Invert.
+
+        Returns
+        -------
+        BlockFactorMatrix
+            The inverse, whose covariance is negative where that of the matrix is positive.
+
+        Raises
+        ------
+        SingularMatrixError
+            If the matrix is singular to working precision.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> A = bm.BlockFactorMatrix([0, 0], [[1.0]], noise=[1.0, 1.0]).inv()
+        >>> A.covariance.round(4), A.noise
+        (array([[-0.3333]]), array([1., 1.]))
+        """
+        lengths, c = self._frame.lengths, self._covariance.astype(np.float64)
+        if c.ndim == 2:
+            scaled = (c * lengths) * lengths[:, None]
+            solved = hermitian_part(self._solve_core(scaled))
+            covariance = -(solved / lengths) / lengths[:, None]
+        else:
+            covariance = -self._solve_core(c)
+        noise = 1 / self._noise
+        parts = (covariance, noise, self._loadings * noise)
+        return BlockFactorMatrix(self._partition, *(x.astype(self.dtype) for x in parts))
+
+    def solve(self, b: Any) -> Array:
+        """Solve ``A @ x = b``.
+
+        Parameters
+        ----------
+        b : array_like, shape (n,) or (n, m)
+            The right-hand sides.
+
+        Returns
+        -------
+        ndarray
+            The solutions, in the shape of `b`.
+
+        Raises
+        ------
+        ShapeError
+            If `b` does not fit.
+        SingularMatrixError
+            If the matrix is singular to working precision.
+
+        Notes
+        -----
+        Iterative refinement goes on as long as it halves the residual (:ref:`theory-factor`).
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> A = bm.BlockFactorMatrix([0, 0], [[1.0]], noise=[1.0, 3.0])
+        >>> A.solve([3.0, 5.0])
+        array([1., 1.])
+        """
+        b = self._as_operand(b, "b")
+        dtype = np.result_type(self.dtype, b.dtype)
+        wide = b.astype(accumulator_dtype(b.dtype), copy=False)
+        x, last_size = self._solved(wide), np.inf
+        for _ in range(_REFINEMENTS):
+            residual = wide - self._apply(x)
+            size = np.linalg.norm(residual, axis=0)
+            is_small = size <= 2 * np.finfo(dtype).eps * np.linalg.norm(wide, axis=0)
+            if (is_small | (size > last_size / 2)).all():
+                break
+            x = x + self._solved(residual)
+            last_size = size
+        return x.astype(dtype, copy=False)
+
+    def _solved(self, b: Array) -> Array:
+        return self._solving(self._solve_core, b)
+
+    @cached_property
+    def _solving(self) -> FrameMap:
+        inverse_root = 1 / self._root_of_noise
+        return FrameMap(self._frame, inverse_root, inverse_root)
+
+    @cached_property
+    def _whitening(self) -> FrameMap:
+        root = self._root_of_noise
+        return FrameMap(self._frame, 1 / root, np.ones_like(root))
+
+    @cached_property
+    def _whitening_adjoint(self) -> FrameMap:
+        root = self._root_of_noise
+        return FrameMap(self._frame, np.ones_like(root), 1 / root)
+
+    @cached_property
+    def _colouring(self) -> FrameMap:
+        root = self._root_of_noise
+        return FrameMap(self._frame, np.ones_like(root), root)
+
+    @property
+    def _root_of_noise(self) -> Array:
+        root: Array = np.sqrt(self._noise.astype(np.float64))
+        return root
+
+    def slogdet(self) -> tuple[Any, Any]:
+        """Return the sign and the logarithm of the absolute determinant.
+
+        Returns
+        -------
+        sign : scalar
+            1, 0 or -1.
+        logabsdet : scalar
+            The natural logarithm; minus infinity for a singular matrix.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> sign, log = bm.BlockFactorMatrix([0, 0], [[1.0]], noise=[1.0, 1.0]).slogdet()
+        >>> float(sign), round(float(log), 4)
+        (1.0, 1.0986)
+        """
+        sign, logdet = factors.slogdet(self._core)
+        noise = np.log(self._noise.astype(np.float64)).sum()
+        return self.dtype.type(sign), self.dtype.type(logdet + noise)
+
+    def is_positive_definite(self) -> bool:
+        """Whether all eigenvalues are positive.
+
+        Returns
+        -------
+        bool
+            True for every positive semi-definite covariance of the factors.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.BlockFactorMatrix([0, 0], [[-1.0]], noise=[1.0, 1.0]).is_positive_definite()
+        False
+        """
+        return rank.is_positive_definite(self._core)
+
+    def _whitened(self, x: Array) -> Array:
+        return self._mapped(self._whitening, self._inverse_root, x)
+
+    def _whitened_adjoint(self, x: Array) -> Array:
+        return self._mapped(self._whitening_adjoint, self._inverse_root, x)
+
+    def _colorized(self, x: Array) -> Array:
+        return self._mapped(self._colouring, self._root, x)
+
+    def _mapped(self, frame_map: FrameMap, function: Callable[[Array], Array], x: Array) -> Array:
+        result = frame_map(function, x.astype(np.float64, copy=False))
+        return result.astype(np.result_type(self.dtype, x.dtype), copy=False)
+
+    @cached_property
+    def _root(self) -> Callable[[Array], Array]:
+        return self._power_of_core(0.5)
+
+    @cached_property
+    def _inverse_root(self) -> Callable[[Array], Array]:
+        return self._power_of_core(-0.5)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save to a file.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, in NumPy's .npz format whatever its name. It is written completely or not at
+            all.
+
+        Raises
+        ------
+        TypeError
+            If the names of the blocks are neither numbers, strings nor tuples of them.
+        OSError
+            If the file cannot be written.
+
+        See Also
+        --------
+        blockmat.load : read the file.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import blockmat as bm
+        >>> path = os.path.join(tempfile.mkdtemp(), "matrix.npz")
+        >>> bm.BlockFactorMatrix([0, 0, 1], [1.0, 2.0], noise=1.0).save(path)
+        >>> bm.load(path)
+        <3x3 BlockFactorMatrix of 2 blocks, dtype=float64>
+        """
+        arrays = {
+            "covariance": self._covariance, "noise": self._noise, "loadings": self._loadings,
+        }  # fmt: skip
+        write_archive(Archive("factor", {"partition": self._partition}, arrays), path)
+
+    def __repr__(self) -> str:
+        n, k = self.shape[0], self._partition.n_blocks
+        return f"<{n}x{n} BlockFactorMatrix of {k} blocks, dtype={self.dtype}>"
+
+    def _repr_html_(self) -> str:
+        p, c = self._partition, self._covariance
+        weights = block_sums(p, self._loadings) / p.sizes  # mean loadings of the blocks
+        shown = np.linspace(0, p.n_blocks - 1, min(p.n_blocks, _SHOWN)).astype(int)
+        some = c[np.ix_(shown, shown)] if c.ndim == 2 else np.diag(c[shown])
+        values = weights[shown, None] * some * weights[shown]
+        return matrix_to_html(repr(self), values, p.sizes[shown])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = (self._partition, self._covariance, self._noise, self._loadings)
+        return BlockFactorMatrix, parts
+
+    def __getstate__(self) -> None:
+        return None
+
+
+def factor_from_archive(archive: Archive) -> BlockFactorMatrix:
+    """Make a matrix from the file content that `BlockFactorMatrix.save` wrote."""
+    names = ("covariance", "noise", "loadings")
+    parts = (archive.arrays[name] for name in names)
+    return BlockFactorMatrix(archive.partitions["partition"], *parts)
+
+
+def _for_each_variable(p: Partition, x: Any, name: str) -> Array:
+    """Convert numbers of variables or of blocks to an array (n,); one number keeps its 0 axes."""
+    array = as_numeric(x, name, (0, 1))
+    if array.shape == (p.n_blocks,) != (p.n,):
+        array = array[p.labels]
+    if array.ndim and array.shape != (p.n,):
+        raise ShapeError(
+            f"{name} has shape {array.shape}; expected ({p.n},) for the variables or "
+            f"({p.n_blocks},) for the blocks"
+        )
+    return array
+
+
+def _require_symmetric(covariance: Array) -> None:
+    if covariance.ndim == 2:
+        eps = np.finfo(covariance.dtype).eps
+        if not is_close_to_adjoint(covariance, float(ROUNDING * np.sqrt(len(covariance)) * eps)):
+            raise NotHermitianError("covariance is not symmetric; expected a symmetric matrix")
+
+
+def _dense(covariance: Array) -> Array:
+    return covariance if covariance.ndim == 2 else np.diag(covariance)

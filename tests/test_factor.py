@@ -1,0 +1,182 @@
+"""BlockFactorMatrix: extreme noise and loadings, many groups, and arguments that do not fit.
+
+The suite of all matrix types is in test_matrices.py.
+"""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+import blockmat as bm
+from blockmat.blocks.passes import weighted_add, weighted_sums
+from blockmat.exceptions import (
+    DtypeError,
+    IndefiniteMatrixError,
+    NonFiniteError,
+    NotHermitianError,
+    ShapeError,
+    SingularMatrixError,
+)
+from tests.cases import in_small_parts
+
+EPS = np.finfo(np.float64).eps
+
+
+def spread(seed, orders, n=60, k=4):
+    """A matrix whose noise and squared loadings have a range of so many orders of magnitude."""
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((k, k + 1))
+    noise = 10.0 ** rng.uniform(-orders, 0, n)
+    loadings = rng.choice([-1, 1], n) * 10.0 ** rng.uniform(-orders / 2, 0, n)
+    labels = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
+    return bm.BlockFactorMatrix(labels, root @ root.T, noise, loadings)
+
+
+@pytest.mark.parametrize("orders", [0, 6, 12, 16])
+@pytest.mark.parametrize("seed", range(5))
+def test_solving_is_backward_stable(orders, seed):
+    """The residual is that of the rounding of a product: some eps times the size of A times x."""
+    A = spread(seed, orders)
+    n, size = A.shape[0], np.linalg.norm(A.toarray(), 2)
+    rng = np.random.default_rng(seed)
+    for b in (A @ rng.standard_normal(n), rng.standard_normal(n), np.ones(n), A.loadings):
+        x = A.solve(b)
+        residual = np.linalg.norm(A.toarray().astype(np.longdouble) @ x - b)
+        allowed = 4 * EPS * (size * np.linalg.norm(x) + np.linalg.norm(b))
+        assert residual <= allowed, residual / allowed
+
+
+@pytest.mark.parametrize("orders", [0, 6, 12])
+@pytest.mark.parametrize("seed", range(5))
+def test_whitening_and_determinant_are_accurate(orders, seed):
+    """Relative to the matrix divided by the roots of its diagonal, which has a moderate condition.
+
+    Entries of ``W A W^T`` are sums of n products, and an error of W counts by the condition number
+    of the scaled matrix.
+    """
+    A = spread(seed, orders)
+    n, D = A.shape[0], A.toarray()
+    W = A.whiten(np.eye(n)).T
+    root = np.sqrt(A.diagonal())
+    scaled = D / root / root[:, None]
+    condition = np.linalg.cond(scaled)
+    error = np.abs((W * root) @ scaled @ (W * root).T - np.eye(n)).max()
+    assert error <= 8 * n * EPS * condition
+    assert np.abs(A.colorize(W.T) - np.eye(n)).max() <= 8 * n * EPS * condition
+    expected = np.linalg.slogdet(scaled)[1] + 2 * np.log(root).sum()
+    assert abs(A.logdet() - expected) <= 8 * n * EPS * (condition + np.abs(np.log(root)).sum())
+
+
+def test_unequal_noise_is_the_plain_pair_where_it_is_equal():
+    p = bm.Partition.from_labels([2, 0, 1, 1, 0, 2, 2])
+    C = np.array([[2.0, 0.5, 0.1], [0.5, 1.0, 0.2], [0.1, 0.2, 3.0]])
+    A = bm.BlockFactorMatrix(p, C, [1.0, 2.0, 3.0])
+    B = bm.BlockConstantMatrix.from_values(p, C, np.diagonal(C) + [1, 2, 3])
+    np.testing.assert_allclose(A.toarray(), B.toarray(), rtol=4 * EPS)
+    np.testing.assert_allclose(A.solve(np.arange(7)), B.solve(np.arange(7)), rtol=64 * EPS)
+    assert A.logdet() == pytest.approx(B.logdet(), rel=64 * EPS)
+    np.testing.assert_allclose((A + B).covariance, 2 * C, rtol=8 * EPS)
+    assert type(B + A) is type(A)
+    assert type(bm.BlockFactorMatrix(p, C, 1, [1, 1, 1, 1, 1, 1, 2]) + B) is not type(A)
+
+
+def test_hundred_thousand_independent_groups_need_no_square_array():
+    k = 125_066
+    A = bm.BlockFactorMatrix(np.repeat(np.arange(k), 2), np.full(k, 0.5), 1.0)
+    assert A.nbytes < 100 * k
+    x = np.random.default_rng(0).standard_normal(2 * k)
+    # Pairs [[1.5, .5], [.5, 1.5]] have the eigenvalues 1 and 2.
+    pairs = x.reshape(k, 2)
+    means = pairs.mean(1, keepdims=True)
+    np.testing.assert_allclose(A.solve(x), (pairs - means / 2).ravel(), atol=32 * EPS * 6)
+    assert A.logdet() == pytest.approx(k * np.log(2), rel=1e-12)
+    norms = np.sum(A.whiten(x) ** 2), x @ A.solve(x)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-12)
+    assert "BlockFactorMatrix" in A._repr_html_()
+    assert type(A.inv()) is bm.BlockFactorMatrix
+    assert A.is_positive_definite()
+    assert np.isfinite(A.norm())
+
+
+def test_samples_have_the_covariance():
+    A = spread(0, 2, n=6, k=2)
+    draws = multivariate_normal(np.zeros(6), A.as_covariance()).rvs(40_000, random_state=0)
+    scale = np.sqrt(A.diagonal())
+    error = (np.cov(draws.T) - A.toarray()) / scale / scale[:, None]
+    assert np.abs(error).max() < 5 * np.sqrt(2 / 40_000)  # five standard errors
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1, 1], [1, 0, 1, 1, 0]])
+def test_kinds_of_noise_and_loadings(labels):
+    C, n = np.eye(2, dtype=np.float32), 5
+    for noise in (2, 2.0, [2, 2], [2.0] * 5, np.float32(2)):
+        A = bm.BlockFactorMatrix(labels, C, noise)
+        assert (A.noise == 2).all()
+        assert A.noise.shape == A.loadings.shape == (n,)
+    assert bm.BlockFactorMatrix(labels, C, 2).dtype == np.float32  # a number does not widen
+    assert bm.BlockFactorMatrix(labels, C, 2.0, 0.5).dtype == np.float32
+    assert bm.BlockFactorMatrix(labels, C, np.full(n, 2.0)).dtype == np.float64
+    assert bm.BlockFactorMatrix(labels, [1, 1], 2).dtype == np.float64
+    per_block = bm.BlockFactorMatrix(labels, C, [1.0, 3.0], [1.0, -1.0])
+    np.testing.assert_array_equal(per_block.noise, np.array([1.0, 3.0])[labels])
+    np.testing.assert_array_equal(per_block.loadings, np.array([1.0, -1.0])[labels])
+    every = bm.BlockFactorMatrix([1, 0], C, [1.0, 3.0])  # as many blocks as variables: of variables
+    np.testing.assert_array_equal(every.noise, [1.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([0, 0], [[1.0]], [1.0, 0.0]), ValueError, "noise is 0.0 at index 1; expected positive"),
+        (([0, 0], [[1.0]], -1.0), ValueError, "noise is -1.0 at index 0; expected positive"),
+        (([0, 0], [[1.0]], np.nan), NonFiniteError, "noise contains nan"),
+        (([0, 0, 1], [1.0, 1.0], 1.0, [1.0, 0.0, 0.0]), ValueError, "zero in all of block 1"),
+        (([0, 0], [[1.0]], 1.0, 0.0), ValueError, "zero in all of block 0"),
+        (([0, 0], [[1.0]], [1.0, 1.0, 1.0]), ShapeError, r"noise has shape \(3,\); expected \(2,"),
+        (([0, 0], [[1.0]], 1.0, [[1.0]]), ShapeError, "loadings is 2-d"),
+        (([0, 1], [[1.0, 2.0], [0.0, 1.0]], 1.0), NotHermitianError, "covariance is not symmetric"),
+        (([0, 1], [1.0], 1.0), ShapeError, r"covariance has shape \(1,\); expected \(2,\) or"),
+        (([0, 1], [1j, 1.0], 1.0), DtypeError, "covariance has dtype complex128"),
+        (([0, 0], [[1.0]], 1j), DtypeError, "noise has dtype complex128"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        bm.BlockFactorMatrix(*arguments)
+
+
+def test_singular_and_indefinite_matrices():
+    singular = bm.BlockFactorMatrix([0, 0], [[-0.5]], 1.0)
+    assert singular.slogdet() == (0, -np.inf)
+    for f in (singular.inv, lambda: singular.solve([1.0, 2.0])):
+        with pytest.raises(SingularMatrixError):
+            f()
+    indefinite = bm.BlockFactorMatrix([0, 0, 1], [-1.0, 1.0], 1.0)
+    assert indefinite.slogdet()[0] == -1
+    for f in (indefinite.whiten, indefinite.colorize):
+        with pytest.raises(IndefiniteMatrixError, match="positive definite"):
+            f(np.ones(3))
+    np.testing.assert_allclose(
+        indefinite @ indefinite.solve([1.0, 2.0, 3.0]), [1, 2, 3], rtol=1e-15
+    )
+
+
+@pytest.mark.parametrize("labels", [np.repeat([0, 1, 2], [5, 1, 14]), np.arange(20) * 7 % 3])
+@pytest.mark.parametrize("columns", [(), (0,), (1,), (3,)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_weighted_passes(monkeypatch, labels, columns, order):
+    """Also in small pieces, as long arrays are divided."""
+    p, rng = bm.Partition.from_labels(labels), np.random.default_rng(0)
+    x = np.asarray(rng.standard_normal((20, *columns)), order=order)
+    w, scale = rng.standard_normal((2, 20))
+    terms = rng.standard_normal((3, *columns))
+    Z = np.eye(3)[labels]
+    for small in (False, True):
+        if small:
+            in_small_parts(monkeypatch)
+        np.testing.assert_allclose(weighted_sums(p, x, w), Z.T @ (x.T * w).T, atol=40 * EPS)
+        expected = (x.T * scale).T + (terms[labels].T * w).T
+        np.testing.assert_allclose(weighted_add(p, x, scale, w, terms), expected, atol=8 * EPS)
+        out = np.asarray(x.copy(), order=order)
+        assert weighted_add(p, out, scale, w, terms, out) is out
+        np.testing.assert_allclose(out, expected, atol=8 * EPS)
