@@ -97,14 +97,14 @@ def _copied_for(p: Tensor, state: dict[str, Any]) -> dict[str, Any]:
     own: dict[str, Any] = _copied(state, p.device)
     for name in _LIKE_PARAMETER:
         if name in own:
-            own[name] = parameter_of(p).restored(own[name])
+            own[name] = parameter_of(p).restored(own[name]).contiguous()
     return own
 
 
 def _copied(value: Any, device: torch.device) -> Any:
     """Copy nested dicts and lists, with their tensors, to a device."""
     if isinstance(value, Tensor):
-        return value.detach().to(device).clone(memory_format=torch.contiguous_format)
+        return value.detach().clone().to(device)
     if isinstance(value, dict):
         return {key: _copied(item, device) for key, item in value.items()}
     return [_copied(item, device) for item in value] if isinstance(value, list) else value

@@ -35,7 +35,7 @@ class SecondMoment(NamedTuple):
             )
         )
         vectors = torch.linalg.qr(waves)[0].to(like).expand(n, m, r)
-        directions = Directions(vectors.clone(), like.new_zeros(n, r), like.new_zeros(n))
+        directions = Directions(vectors.contiguous(), like.new_zeros(n, r), like.new_zeros(n))
         return cls(like.new_zeros(n, k, k), like.new_zeros(n), like.new_zeros(n, m), directions)
 
     @classmethod
