@@ -324,7 +324,7 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
 
     def __rsub__(self, other: Any) -> Any:
         if _is_scalar(other) or isinstance(other, np.ndarray):
-            return -(self + (-other))
+            return -(self + other)  # which is refused, except for 0
         return (-self) + other
 
 
