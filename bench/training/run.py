@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
     asked = options.method or ([BASELINE, OURS] if options.quick else list(ALL))
     files_of = {name: _file(name, options) for name in names}
     found = {name: file for name, file in files_of.items() if file.exists()}
-    for name in set(names) - set(found):
+    for name in (n for n in names if n not in found and options.only != "show"):
         print(f"{name} is skipped: {WORKLOADS[name].needs} is not in the data folder")
     if options.only in (None, "trials"):
         _trials(found, asked, options.results, options.jobs)
