@@ -145,6 +145,16 @@ def test_arguments_that_do_not_fit_are_refused(arguments, error, message):
         bm.BlockFactorMatrix(*arguments)
 
 
+def test_complex_vectors_keep_their_precision():
+    A = spread(0, 2).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((60, 2)) @ [1, 1j]
+    expected = A.toarray().astype(np.float64) @ x
+    wide = A.astype(np.float64) @ x
+    assert (A @ x).dtype == np.complex128
+    np.testing.assert_allclose(A @ x, wide, atol=64 * EPS * np.abs(wide).max())
+    assert np.abs(expected - wide).max() < 1e-5 * np.abs(wide).max()
+
+
 def test_singular_and_indefinite_matrices():
     singular = bm.BlockFactorMatrix([0, 0], [[-0.5]], 1.0)
     assert singular.slogdet() == (0, -np.inf)

@@ -20,6 +20,7 @@ from bench.training.ablations import (
     RootsEvery5,
 )
 from blockmat.optim.torch import BlockAdaGrad, BlockAdamW
+from blockmat.optim.torch.checkpoint import tensors_in
 
 Make = Callable[[nn.Module, float, int], Any]
 BETAS = (0.9, 0.95)
@@ -193,12 +194,4 @@ ALL = METHODS | ABLATIONS | CONSTANT
 
 def state_bytes(optimizer: Any) -> int:
     """Return the memory of an optimizer's tensors."""
-    return sum(t.nbytes for state in optimizer.state.values() for t in _tensors(state))
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    items = value.values() if isinstance(value, dict) else value
-    is_nested = isinstance(value, dict | list | tuple)
-    return [t for item in items for t in _tensors(item)] if is_nested else []
+    return sum(t.nbytes for t in tensors_in(optimizer.state))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from blockmat.blocks.checks import Array, accumulator_dtype, as_numeric, frozen, require_finite
+from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, weighted_add, weighted_sums
 from blockmat.cores import factors, functions, rank
@@ -23,12 +23,12 @@ from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_numbers_of_blocks, require_real_dtype
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, written_to
+from blockmat.matrices.solvers import refined
 from blockmat.matrices.weighted_frame import FrameMap, WeightedFrame, largest_in_blocks
 from blockmat.matrices.whitening import WhiteningOperator
 
 __all__ = ["BlockFactorMatrix"]
 
-_REFINEMENTS = 4  # steps of iterative refinement at most; most matrices need none or one
 _SHOWN = 24  # blocks in the picture of a notebook, at most
 
 
@@ -161,7 +161,7 @@ class BlockFactorMatrix(WhiteningOperator):
     def _apply(self, x: Array, out: Array | None = None) -> Array:
         dtype = np.result_type(self.dtype, x.dtype)
         if dtype.kind == "c":
-            result = self._apply(x.real.astype(self.dtype)) + 1j * self._apply(x.imag)
+            result = self._apply(x.real) + 1j * self._apply(x.imag)
             return written_to(out, result.astype(dtype))
         sums = weighted_sums(self._partition, x, self._loadings)
         terms = self._times_covariance(sums).astype(dtype)
@@ -489,18 +489,7 @@ class BlockFactorMatrix(WhiteningOperator):
         array([1., 1.])
         """
         b = self._as_operand(b, "b")
-        dtype = np.result_type(self.dtype, b.dtype)
-        wide = b.astype(accumulator_dtype(b.dtype), copy=False)
-        x, last_size = self._solved(wide), np.inf
-        for _ in range(_REFINEMENTS):
-            residual = wide - self._apply(x)
-            size = np.linalg.norm(residual, axis=0)
-            is_small = size <= 2 * np.finfo(dtype).eps * np.linalg.norm(wide, axis=0)
-            if (is_small | (size > last_size / 2)).all():
-                break
-            x = x + self._solved(residual)
-            last_size = size
-        return x.astype(dtype, copy=False)
+        return refined(self._solved, self._apply, b, np.result_type(self.dtype, b.dtype))
 
     def _solved(self, b: Array) -> Array:
         return self._solving(self._solve_core, b)

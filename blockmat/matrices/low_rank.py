@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, accumulator_dtype, as_numeric, frozen, require_finite
+from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.exceptions import NotHermitianError, ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
@@ -14,11 +14,10 @@ from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.low_rank_solvers import LowRankSolver, dense_core, solver_for
 from blockmat.matrices.operator import elementwise, written_to
 from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.matrices.solvers import refined
 from blockmat.matrices.whitening import WhiteningOperator
 
 __all__ = ["BlockPlusLowRank"]
-
-_REFINEMENTS = 4  # steps of iterative refinement at most; most matrices need none or one
 
 
 class BlockPlusLowRank(WhiteningOperator):
@@ -249,17 +248,7 @@ class BlockPlusLowRank(WhiteningOperator):
         array([1., 1.])
         """
         b = self._as_operand(b, "b")
-        dtype = np.result_type(self.dtype, b.dtype)
-        x, last_size = self._solver.solve(b.astype(accumulator_dtype(b.dtype), copy=False)), np.inf
-        for _ in range(_REFINEMENTS):
-            residual = b - self._times(x)
-            size = np.linalg.norm(residual, axis=0)
-            is_small = size <= 2 * np.finfo(dtype).eps * np.linalg.norm(b, axis=0)
-            if (is_small | (size > last_size / 2)).all():
-                break
-            x += self._solver.solve(residual)
-            last_size = size
-        return x.astype(dtype, copy=False)
+        return refined(self._solver.solve, self._times, b, np.result_type(self.dtype, b.dtype))
 
     def slogdet(self) -> tuple[Any, Any]:
         """Return the sign and the logarithm of the absolute determinant.

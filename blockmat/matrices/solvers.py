@@ -1,17 +1,42 @@
-"""Solving with block-constant matrices: means of blocks and deviations from them, separately."""
+"""Solving with block-constant matrices: means of blocks and deviations from them, separately.
+
+`refined` is iterative refinement, for the other types of matrices.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array
+from blockmat.blocks.checks import Array, accumulator_dtype
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums, centres, multiply_add
 from blockmat.cores import factors, pair
 from blockmat.cores.core import Core
 from blockmat.matrices.checks import in_precision_of
+
+_REFINEMENTS = 4  # steps of iterative refinement at most; most matrices need none or one
+
+
+def refined(
+    solve: Callable[[Array], Array], multiply: Callable[[Array], Array], b: Array, dtype: Any
+) -> Array:
+    """Solve for right-hand sides (n,) or (n, m) in double precision, and return a `dtype`.
+
+    The solution is refined as long as that halves the residual of a column.
+    """
+    b = b.astype(accumulator_dtype(b.dtype), copy=False)
+    x, last_size = solve(b), np.inf
+    for _ in range(_REFINEMENTS):
+        residual = b - multiply(x)
+        size = np.linalg.norm(residual, axis=0)
+        is_small = size <= 2 * np.finfo(dtype).eps * np.linalg.norm(b, axis=0)
+        if (is_small | (size > last_size / 2)).all():
+            break
+        x = x + solve(residual)
+        last_size = size
+    return x.astype(dtype, copy=False)
 
 
 class BlockSolver(ABC):
