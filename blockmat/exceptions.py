@@ -18,6 +18,7 @@ __all__ = [
     "PartitionMismatchError",
     "ShapeError",
     "SingularMatrixError",
+    "VariableIndexError",
 ]
 
 
@@ -35,6 +36,10 @@ class PartitionMismatchError(BlockmatError, ValueError):
 
 class ShapeError(BlockmatError, ValueError):
     """An array has the wrong shape or number of dimensions."""
+
+
+class VariableIndexError(BlockmatError, IndexError, ValueError):
+    """An index is empty, out of range, or has a variable more than once."""
 
 
 class DtypeError(BlockmatError, TypeError):

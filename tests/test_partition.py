@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import blockmat as bm
 from blockmat import Partition
-from blockmat.exceptions import PartitionError, ShapeError
+from blockmat.exceptions import DtypeError, PartitionError, ShapeError, VariableIndexError
 from blockmat.testing import partitions
 from tests.cases import DTYPES, random_array
 
@@ -213,3 +213,45 @@ def test_bad_input(make, error, message):
     with pytest.raises(error, match=message) as caught:
         make()
     assert isinstance(caught.value, (bm.BlockmatError, TypeError, ValueError))
+
+
+@given(partitions(), st.data())
+def test_a_subset_keeps_order_blocks_and_names(p, data):
+    chosen = data.draw(st.lists(st.integers(0, p.n - 1), min_size=1, unique=True))
+    names = [p.names[label] for label in p.labels[chosen]]
+    q = p.subset(chosen)
+    assert [q.names[label] for label in q.labels] == names
+    assert q.names == tuple(name for name in p.names if name in names)
+    assert q.subset(slice(None, None, -1)).labels.tolist() == q.labels[::-1].tolist()
+    mask = np.isin(np.arange(p.n), chosen)
+    for index in (mask, mask.tolist(), np.sort(chosen), sorted(i - p.n for i in chosen)):
+        assert p.subset(index) == p.subset(sorted(chosen))
+    assert (
+        p.subset(slice(None)) == p == p.subset(range(p.n)) == p.subset(np.arange(p.n, dtype="u1"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("index", "error", "message"),
+    [
+        ([], VariableIndexError, "index is empty; expected at least one"),
+        (slice(3, 3), VariableIndexError, "index is empty"),
+        ([False] * 3, VariableIndexError, "index is empty"),
+        ([0, 3], VariableIndexError, "index has 3 at place 1; expected numbers from -3 to 2"),
+        ([0, -4], VariableIndexError, "index has -4 at place 1"),
+        (np.array([2**64 - 1], "u8"), VariableIndexError, f"index has {2**64 - 1} at place 0"),
+        ([0, 2, -1], VariableIndexError, "index has the variable 2 more than once"),
+        ([True, False], ShapeError, "index is a mask of length 2; expected length 3"),
+        ([0.0], DtypeError, "index has dtype float64; expected integers or booleans"),
+        (["x"], DtypeError, "index has dtype <U1"),
+        ({0, 1}, ShapeError, "index is 0-d"),
+        (1, ShapeError, "index is 0-d"),
+        ([[0, 1]], ShapeError, "index is 2-d"),
+        (np.ma.array([0, 1]), DtypeError, "masked array"),
+    ],
+)
+def test_an_index_that_chooses_nothing_sensible_is_refused(index, error, message):
+    with pytest.raises(error, match=message):
+        Partition.from_sizes([2, 1]).subset(index)
+    assert issubclass(VariableIndexError, IndexError)
+    assert issubclass(VariableIndexError, ValueError)

@@ -9,6 +9,7 @@ import numpy as np
 from blockmat.blocks.array_methods import ArrayMethods
 from blockmat.blocks.checks import Array, as_count
 from blockmat.blocks.html import partition_to_html
+from blockmat.blocks.index import as_index
 from blockmat.blocks.labels import factorize
 from blockmat.blocks.names import in_order_of
 from blockmat.blocks.partition_checks import checked_labels, checked_names, checked_sizes
@@ -358,6 +359,43 @@ class Partition(ArrayMethods):
             )
         merged = codes[self.labels]
         return Partition(np.bincount(merged), merged, names)
+
+    def subset(self, index: Any) -> "Partition":
+        """Return the partition of some of the variables.
+
+        Parameters
+        ----------
+        index : array_like of int, array_like of bool of shape (n,), or slice
+            The variables, in the order that they will have. Negative numbers count from the end.
+
+        Returns
+        -------
+        Partition
+            Blocks keep their order and their names. Blocks without a chosen variable disappear.
+
+        Raises
+        ------
+        VariableIndexError
+            If no variable is chosen, or one is chosen twice, or a number is out of range.
+        ShapeError, DtypeError
+            If `index` is neither a list of integers nor a mask of length n.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> p = bm.Partition.from_labels(["x", "y", "z", "x"])
+        >>> q = p.subset([3, 0, 2])
+        >>> q.names, q.labels.tolist()
+        (('x', 'z'), [0, 0, 1])
+        """
+        labels = self.labels[as_index(index, self.n)]
+        counts = np.bincount(labels, minlength=self.n_blocks)
+        kept = np.flatnonzero(counts)
+        if len(kept) == self.n_blocks:
+            return Partition(counts, labels, self._names)
+        names = kept.tolist() if self._names is None else [self._names[b] for b in kept]
+        number = np.cumsum(counts > 0) - 1
+        return Partition(counts[kept], number[labels], names)
 
     # Python protocols
 

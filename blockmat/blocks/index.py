@@ -1,0 +1,65 @@
+"""The variables that an argument chooses: by number, by a mask, or by a slice."""
+
+from typing import Any
+
+import numpy as np
+
+from blockmat.blocks.checks import Array, check_ndim, refuse_mask
+from blockmat.exceptions import DtypeError, ShapeError, VariableIndexError
+
+
+def as_index(index: Any, n: int, name: str = "index") -> Array:
+    """Return the numbers of the chosen variables, (m,), in the given order.
+
+    Parameters
+    ----------
+    index : array_like of int, array_like of bool of shape (n,), or slice
+        The choice. Negative numbers count from the end.
+    n : int
+        The number of variables to choose from.
+    name : str
+        The argument's name, for error messages.
+
+    Raises
+    ------
+    VariableIndexError
+        If no variable is chosen, or one is chosen twice, or a number is out of range.
+    ShapeError
+        If the index has not one dimension, or a mask does not have length n.
+    DtypeError
+        If it contains neither integers nor booleans.
+    """
+    if isinstance(index, slice):
+        array = np.arange(n)[index]
+    else:
+        refuse_mask(index, name)
+        array = np.asarray(index)
+        check_ndim(array, name, (1,))
+    if array.dtype.kind == "b":
+        if array.shape != (n,):
+            raise ShapeError(f"{name} is a mask of length {len(array)}; expected length {n}")
+        array = np.flatnonzero(array)
+    if array.size == 0:
+        raise VariableIndexError(f"{name} is empty; expected at least one variable")
+    if array.dtype.kind not in "iu":
+        raise DtypeError(f"{name} has dtype {array.dtype}; expected integers or booleans")
+    wrong = np.flatnonzero((array >= n) | (array < -n))
+    if len(wrong):
+        raise VariableIndexError(
+            f"{name} has {array[wrong[0]]} at place {wrong[0]}; expected numbers from {-n} to {n - 1}"
+        )
+    chosen = array.astype(np.intp)  # a copy
+    chosen[chosen < 0] += n
+    _require_different(chosen, n, name)
+    return chosen
+
+
+def _require_different(chosen: Array, n: int, name: str) -> None:
+    is_chosen = np.zeros(n, dtype=bool)
+    is_chosen[chosen] = True
+    if np.count_nonzero(is_chosen) < len(chosen):
+        counts = np.bincount(chosen, minlength=n)
+        raise VariableIndexError(
+            f"{name} has the variable {int(np.argmax(counts > 1))} more than once; "
+            f"expected different ones"
+        )
