@@ -319,12 +319,15 @@ class BlockFactorMatrix(WhiteningOperator):
         array([[2., 2.],
                [2., 5.]])
         """
-        labels = self._partition.labels
-        dense: Array = _dense(self._covariance)[labels[:, None], labels]
-        dense *= self._loadings
-        dense *= self._loadings[:, None]
-        dense[np.diag_indices(len(dense))] += self._noise
-        return dense
+        return self._entries(*np.ogrid[: self.shape[0], : self.shape[1]])
+
+    def _entries(self, i: Array, j: Array) -> Array:
+        c, labels = self._covariance, self._partition.labels
+        a, b = labels[i], labels[j]
+        shared = c[a, b] if c.ndim == 2 else np.where(a == b, c[a], 0)
+        found: Array = shared * self._loadings[j] * self._loadings[i]
+        own: Array = np.where(i == j, self._noise[i], 0)
+        return found + own
 
     def diagonal(self) -> Array:
         """Return the diagonal.
@@ -340,10 +343,8 @@ class BlockFactorMatrix(WhiteningOperator):
         >>> bm.BlockFactorMatrix([0, 0], [[1.0]], noise=1.0, loadings=[1.0, 2.0]).diagonal()
         array([2., 5.])
         """
-        c = self._covariance
-        own = (np.diagonal(c) if c.ndim == 2 else c)[self._partition.labels]
-        diagonal: Array = self._noise + self._loadings * own * self._loadings
-        return diagonal
+        every = np.arange(self.shape[0])
+        return self._entries(every, every)
 
     def norm(self, ord: Any = None) -> Any:
         """Return the Frobenius norm.

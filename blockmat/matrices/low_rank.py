@@ -10,6 +10,7 @@ from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.exceptions import NotHermitianError, ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
+from blockmat.matrices.entries import entries
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.low_rank_solvers import LowRankSolver, dense_core, solver_for
 from blockmat.matrices.operator import elementwise, written_to
@@ -169,6 +170,11 @@ class BlockPlusLowRank(WhiteningOperator):
         dense += (self._factor @ self._core) @ self._factor.T
         return dense
 
+    def _entries(self, i: Array, j: Array) -> Array:
+        left, right = (self._factor @ self._core)[i], self._factor[j]
+        found: Array = entries(self._base, i, j) + np.einsum("...r,...r->...", left, right)
+        return found
+
     def diagonal(self) -> Array:
         """Return the diagonal.
 
@@ -184,8 +190,8 @@ class BlockPlusLowRank(WhiteningOperator):
         >>> bm.BlockPlusLowRank(base, [[1.0], [2.0]]).diagonal()
         array([2., 5.])
         """
-        low_rank: Array = ((self._factor @ self._core) * self._factor).sum(axis=1)
-        return self._base.diagonal() + low_rank
+        every = np.arange(self.shape[0])
+        return self._entries(every, every)
 
     @cached_property
     def _solver(self) -> LowRankSolver:

@@ -22,11 +22,12 @@ from blockmat.exceptions import (
     ShapeError,
     SingularMatrixError,
 )
+from blockmat.matrices.entries import Entries
 
 __all__ = ["BlockOperator", "SquareBlockOperator"]
 
 
-class BlockOperator(LinearOperator):  # type: ignore[misc]
+class BlockOperator(Entries):
     """Base of the matrix classes; a subclass supplies the methods that raise here."""
 
     __signature__: ClassVar[inspect.Signature]

@@ -225,8 +225,11 @@ class BlockRectangularMatrix(BlockOperator):
         >>> bm.BlockRectangularMatrix([0], [0, 1], [[1, 2]]).toarray()
         array([[1., 2.]])
         """
-        dense: Array = self.values[np.ix_(self._rows.labels, self._cols.labels)]
-        return dense
+        return self._entries(*np.ogrid[: self.shape[0], : self.shape[1]])
+
+    def _entries(self, i: Array, j: Array) -> Array:
+        found: Array = self.values[self._rows.labels[i], self._cols.labels[j]]
+        return found
 
     def norm(self, ord: Any = None) -> Any:
         """Return a matrix norm.

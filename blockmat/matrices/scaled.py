@@ -10,6 +10,7 @@ from blockmat.blocks.partition import Partition
 from blockmat.exceptions import ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import require_real_dtype
+from blockmat.matrices.entries import entries
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import elementwise, written_to
 from blockmat.matrices.whitening import (
@@ -166,6 +167,11 @@ class ScaledBlockMatrix(WhiteningOperator):
         dense *= self._scale
         return self._times(dense)
 
+    def _entries(self, i: Array, j: Array) -> Array:
+        # Scale by scale: the product of two may overflow where the entry does not.
+        scaled: Array = entries(self._matrix, i, j) * self._scale[j] * self._scale[i]
+        return scaled
+
     def diagonal(self) -> Array:
         """Return the diagonal.
 
@@ -180,8 +186,8 @@ class ScaledBlockMatrix(WhiteningOperator):
         >>> bm.ScaledBlockMatrix(bm.BlockConstantMatrix.identity([0, 0]), [1, 3]).diagonal()
         array([1., 9.])
         """
-        # Not by the square of the scale, which may overflow where the entry does not.
-        return self._scale * self._matrix.diagonal() * self._scale
+        every = np.arange(self.shape[0])
+        return self._entries(every, every)
 
     def inv(self) -> "ScaledBlockMatrix":
         """Invert.

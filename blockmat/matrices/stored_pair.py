@@ -96,6 +96,17 @@ class StoredPair(CovarianceRoots):
             dense[variables[:, None], variables] = numbers[np.ix_(blocks, blocks)][..., None]
         return dense
 
+    def _entries(self, i: Array, j: Array) -> Array:
+        p = self.partition
+        a, b = p.labels[i], p.labels[j]
+        numbers = self.diagonal_values
+        if self.is_aligned:
+            paired, own = p.positions[i] == p.positions[j], numbers[a, b]
+        else:
+            paired, own = i == j, numbers[a]
+        found: Array = np.where(paired, own, self._values_in_double[a, b])
+        return found.astype(self.dtype, copy=False)
+
     def diagonal(self) -> Array:
         """Return the diagonal.
 

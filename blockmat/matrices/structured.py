@@ -14,6 +14,7 @@ from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums
 from blockmat.cores.scale import largest_of, times_power
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.entries import entries
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.operator import elementwise
 from blockmat.matrices.scaled import ScaledBlockMatrix
@@ -57,31 +58,17 @@ class Structured:
 
     def entries(self, i: Array, j: Array) -> Array:
         """Return the entries in rows i and columns j, which broadcast."""
-        values, paired = self._parts(i, j)
-        found: Array = values + paired + self._low_rank(i, j)
-        return found
-
-    def _parts(self, i: Array, j: Array) -> tuple[Array, Array]:
-        """Return the entries of S B S: the number of the block, and what a pair has on top."""
-        p = self.partition
-        a, b = p.labels[i], p.labels[j]
-        if self.block.is_aligned:
-            second = self.block.within[a, b] * (p.positions[i] == p.positions[j])
-        else:
-            second = self.block.within[a] * (i == j)
-        # Scale by scale: the product of two may overflow where the entry does not.
-        return (
-            self.scale[i] * self.block.values[a, b] * self.scale[j],
-            self.scale[i] * second * self.scale[j],
-        )
-
-    def _low_rank(self, i: Array, j: Array) -> Array:
-        left: Array = ((self.factor @ self.core)[i] * self.factor[j]).sum(axis=-1)
-        return left
+        return self._with_low_rank(entries(self.block, i, j), i, j)
 
     def off_pairs(self, i: Array, j: Array) -> Array:
         """Return what the entries would be if pairs had the number of their block."""
-        found: Array = self._parts(i, j)[0] + self._low_rank(i, j)
+        labels = self.partition.labels
+        return self._with_low_rank(self.block.values[labels[i], labels[j]], i, j)
+
+    def _with_low_rank(self, block: Array, i: Array, j: Array) -> Array:
+        # Scale by scale: the product of two may overflow where the entry does not.
+        low_rank = ((self.factor @ self.core)[i] * self.factor[j]).sum(axis=-1)
+        found: Array = self.scale[i] * block * self.scale[j] + low_rank
         return found
 
     def traces(self, p: Partition, aligned: bool) -> Array:

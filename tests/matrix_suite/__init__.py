@@ -22,6 +22,7 @@ from tests.matrix_suite.covariances import Covariances
 from tests.matrix_suite.entries import Entries
 from tests.matrix_suite.errors import Errors
 from tests.matrix_suite.functions import Functions
+from tests.matrix_suite.parts import Parts
 from tests.matrix_suite.products import Products
 from tests.matrix_suite.spectra import Spectra
 
@@ -43,7 +44,9 @@ def tests_of(suite):
             yield name, getattr(suite, name)
 
 
-class MatrixSuite(Entries, Products, Algebra, Functions, Spectra, Covariances, Copies, Errors):
+class MatrixSuite(
+    Entries, Products, Algebra, Functions, Spectra, Covariances, Copies, Parts, Errors
+):
     """All tests of a matrix type."""
 
     def __init_subclass__(cls, **options):

@@ -75,7 +75,7 @@ class Algebra(MatrixType):
             lambda: A - None, lambda: None - A, lambda: A + S, lambda: S + A, lambda: A - S,
             lambda: S - A, lambda: np.sin(A), lambda: np.add(A, A), lambda: A @ None,
             lambda: A * None, lambda: None @ A, lambda: A // 2, lambda: A % 2, lambda: abs(A),
-            lambda: float(A), lambda: len(A), lambda: [*A], lambda: A[0],
+            lambda: float(A), lambda: len(A), lambda: [*A], lambda: 1.0 in A,
         ):  # fmt: skip
             with pytest.raises(TypeError):
                 f()

@@ -28,7 +28,7 @@ def operation(*names, examples=None):
         )
         @given(st.data())
         def test(self, data):
-            check(self, Case(self, *data.draw(cases(type(self)))))
+            check(self, Case(self, *data.draw(cases(type(self))), data.draw))
 
         test.__name__, test.names = check.__name__, names
         return test
@@ -70,6 +70,7 @@ class Case:
     dtype: Any
     definite: bool
     seed: int
+    draw: Any = field(default=None, repr=False)  # of other strategies
 
     @cached_property
     def arguments(self):
