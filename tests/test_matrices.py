@@ -5,8 +5,10 @@ import pytest
 from hypothesis import strategies as st
 
 import blockmat as bm
+from blockmat.exceptions import VariableIndexError
 from tests.cases import PARTITIONS, core, pair, random_array
 from tests.matrix_suite import MatrixSuite
+from tests.matrix_suite.base import operation
 
 SOME_BLOCKS = st.sampled_from(list(PARTITIONS.values()))
 OF_SQUARE = {
@@ -78,6 +80,22 @@ class TestRectangular(MatrixSuite):
     def blocks(self, geometry):
         return geometry
 
+    @operation("submatrix", examples=20)
+    def test_a_part_has_any_rows_and_columns(self, case):
+        A, (rows, columns) = case.A, (case.rng.permutation(n) for n in case.D.shape)
+        rows, columns = rows[: len(rows) // 2 + 1], columns[: len(columns) // 2 + 1]
+        part = A.submatrix(rows, columns)
+        self.structured(part, case.D[np.ix_(rows, columns)], case.dtype, case.size)
+        assert part.row_partition == A.row_partition.subset(rows)
+        assert part.col_partition == A.col_partition.subset(columns)
+        everything = A.submatrix(slice(None), slice(None))
+        np.testing.assert_array_equal(everything.between, A.between)
+        for wrong, message in (([], "is empty"), ([0, 0], "has the variable 0 more than once")):
+            with pytest.raises(VariableIndexError, match=f"rows {message}"):
+                A.submatrix(wrong, [0])
+            with pytest.raises(VariableIndexError, match=f"columns {message}"):
+                A.submatrix([0], wrong)
+
 
 class TestScaled(MatrixSuite):
     type = bm.ScaledBlockMatrix
@@ -105,7 +123,7 @@ class TestScaled(MatrixSuite):
 class TestLowRank(MatrixSuite):
     type = bm.BlockPlusLowRank
     parts = "base", "factor", "core"
-    lacks = frozenset({"svd", "partition", "is_positive_definite"} | OF_BLOCKS | OF_FACTORS)
+    lacks = frozenset({"svd", "is_positive_definite"} | OF_BLOCKS | OF_FACTORS)
     lazy = LAZY
     dtypes = np.float32, np.float64
     geometry = st.tuples(SOME_BLOCKS, st.booleans(), st.booleans())

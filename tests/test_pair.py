@@ -29,9 +29,12 @@ class Setting:
         self.name, self.library, self.batch = library, LIBRARIES[library], batch
         self.dtype, self.real = np.dtype(dtype), np.zeros(0, dtype).real.dtype
         given = SIZES[kind]
-        self.counts = np.array([given] * 4 if isinstance(given, int) else given)
-        self.k, self.n = len(self.counts), int(self.counts.sum())
-        self.sizes = given if isinstance(given, int) else self.array(self.counts.astype(self.real))
+        counts = np.array([given] * 4 if isinstance(given, int) else given)
+        self.sizes = given if isinstance(given, int) else self.array(counts.astype(self.real))
+        self.set_geometry(counts)
+
+    def set_geometry(self, counts):
+        self.counts, self.k, self.n = counts, len(counts), int(counts.sum())
         self.labels = np.repeat(np.arange(self.k), self.counts)
         self.positions = np.concatenate([np.arange(size) for size in self.counts])
         self.indicator = np.eye(self.k)[self.labels]
@@ -175,6 +178,30 @@ def test_values_and_the_pair_are_inverse_to_each_other(setting, aligned):
     setting.check(again[0], np.asarray(M))
     setting.check(again[1], np.asarray(D))
     setting.check(pair.between_of_values(values, D, setting.sizes), np.asarray(M))
+
+
+@everywhere
+@over_alignments
+def test_a_part_has_the_entries_of_its_rows_and_columns(setting, aligned):
+    between, within = setting.pair(aligned)
+    whole = setting.dense(between, within)
+    kept = (setting.counts + 1) // 2
+    chosen = setting.positions < kept[setting.labels]
+    shares = setting.array((kept / setting.counts).astype(setting.real))
+    if isinstance(setting.sizes, int):
+        shares = float(shares[0])
+    arrays = setting.arrays((between, within))
+    found = pair.between_of_square_part(*arrays, arrays[1], shares)
+    setting.check_kind(found)
+    setting.set_geometry(kept)
+    dense = setting.dense(np.asarray(found), within)
+    setting.check_numbers(dense, whole[..., chosen, :][..., chosen])
+    if isinstance(shares, float):
+        return
+    rows, columns = shares, setting.array(np.array([0.25, 1.0], dtype=setting.real))
+    numbers = setting.random(setting.k, 2)
+    expected = numbers * np.sqrt(np.outer(np.asarray(rows), [0.25, 1]))
+    setting.check(pair.between_of_part(setting.array(numbers), rows, columns), expected)
 
 
 @everywhere

@@ -103,6 +103,25 @@ def pair_of_values(values: Array, diagonal_values: Array, sizes: Sizes) -> Pair:
     return between_of_values(values, within, sizes), within
 
 
+def between_of_part(between: Array, rows: Array, columns: Array | None = None) -> Array:
+    """Return M of a part of a matrix with one number a block: ``sqrt(q_a q_b) M_ab``.
+
+    The part has a share q of the members of each block of rows and of columns
+    (:ref:`theory-parts`).
+    """
+    return between * outer_root(rows, columns)
+
+
+def between_of_square_part(between: Array, within: Array, kept: Array, shares: Array) -> Array:
+    """Return M of a part with a share q of the members of each block.
+
+    It is ``sqrt(q_a q_b) (M - D)_ab + D_ab``, written as a mean of M and D, which does not cancel.
+    `kept` is d or D of the part: D is 0 where no pairs are left (:ref:`theory-parts`).
+    """
+    taken = between_of_part(as_square(between, within), shares)
+    return between_of_part(between, shares) + (as_square(between, kept) - taken)
+
+
 # Projection
 
 

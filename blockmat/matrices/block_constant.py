@@ -1,6 +1,6 @@
 """BlockConstantMatrix: constructors, algebra and solving.
 
-Its base classes are, from the last one: `StoredPair` with the entries, `CovarianceRoots` with whitening,
+Its base classes are, from the last one: `PairParts` with submatrices, `StoredPair` with the entries, `CovarianceRoots` with whitening,
 `MatrixFunctions`, `Spectrum`, `DirectSum`, and those that all square matrix types share.
 """
 
@@ -21,8 +21,8 @@ from blockmat.matrices.archive import Archive, write_archive
 from blockmat.matrices.checks import as_numbers_of_blocks
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, product_from_left, written_to
+from blockmat.matrices.pair_parts import PairParts
 from blockmat.matrices.solvers import AlignedSolver, BlockSolver, PlainSolver
-from blockmat.matrices.stored_pair import StoredPair
 from blockmat.matrices.within import (
     aligned_product,
     refined_within,
@@ -32,7 +32,7 @@ from blockmat.matrices.within import (
 __all__ = ["BlockConstantMatrix"]
 
 
-class BlockConstantMatrix(StoredPair):
+class BlockConstantMatrix(PairParts):
     r"""A square matrix that is constant on the blocks of a partition.
 
     Every off-diagonal block holds one number. Every diagonal block holds two: one on its

@@ -12,7 +12,7 @@ from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, weighted_add, weighted_sums
 from blockmat.cores import factors, functions, rank
-from blockmat.cores.core import ROUNDING, Core, hermitian_part, is_close_to_adjoint
+from blockmat.cores.core import ROUNDING, hermitian_part, is_close_to_adjoint
 from blockmat.exceptions import (
     IndefiniteMatrixError,
     NotHermitianError,
@@ -21,18 +21,18 @@ from blockmat.exceptions import (
 from blockmat.matrices.archive import Archive, write_archive
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_numbers_of_blocks, require_real_dtype
+from blockmat.matrices.factor_parts import FactorParts
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, written_to
 from blockmat.matrices.solvers import refined
 from blockmat.matrices.weighted_frame import FrameMap, WeightedFrame, largest_in_blocks
-from blockmat.matrices.whitening import WhiteningOperator
 
 __all__ = ["BlockFactorMatrix"]
 
 _SHOWN = 24  # blocks in the picture of a notebook, at most
 
 
-class BlockFactorMatrix(WhiteningOperator):
+class BlockFactorMatrix(FactorParts):
     r"""A positive diagonal matrix plus a matrix with one factor for each block.
 
     It is the covariance of :math:`x_i = s_i f_{b(i)} + e_i`: each variable has a loading on the
@@ -321,14 +321,6 @@ class BlockFactorMatrix(WhiteningOperator):
         """
         return self._entries(*np.ogrid[: self.shape[0], : self.shape[1]])
 
-    def _entries(self, i: Array, j: Array) -> Array:
-        c, labels = self._covariance, self._partition.labels
-        a, b = labels[i], labels[j]
-        shared = c[a, b] if c.ndim == 2 else np.where(a == b, c[a], 0)
-        found: Array = shared * self._loadings[j] * self._loadings[i]
-        own: Array = np.where(i == j, self._noise[i], 0)
-        return found + own
-
     def diagonal(self) -> Array:
         """Return the diagonal.
 
@@ -385,30 +377,6 @@ class BlockFactorMatrix(WhiteningOperator):
         factor = s * own[self._partition.labels] * s / largest
         total = (shared * shared).sum() + (noise * (noise + 2 * factor)).sum()
         return self.dtype.type(largest * np.sqrt(total))
-
-    @cached_property
-    def _frame(self) -> WeightedFrame:
-        root = np.sqrt(self._noise.astype(np.float64))
-        return WeightedFrame(self._partition, self._loadings / root)
-
-    @cached_property
-    def _core(self) -> Core:
-        """The core ``R = I + L C L``."""
-        k, lengths = self._partition.n_blocks, self._frame.lengths
-        c = self._covariance.astype(np.float64)
-        if c.ndim == 2:
-            values = hermitian_part((c * lengths) * lengths[:, None])
-            own = 1 + np.diagonal(values)
-        else:
-            values = own = 1 + lengths * c * lengths
-        noise = float(ROUNDING * np.sqrt(k)) * np.finfo(self.dtype).eps
-        own = np.where(np.abs(own) > noise, own, 0)  # what is left of 1 - 1 is rounding
-        if c.ndim == 2:
-            values[np.diag_indices(k)] = own
-        else:
-            values = own
-        ones = np.ones(k)
-        return Core.of(values, ones.astype(np.intp), np.arange(k), "factor", ones)
 
     @cached_property
     def _solve_core(self) -> Callable[[Array], Array]:

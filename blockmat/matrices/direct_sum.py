@@ -6,18 +6,12 @@ from functools import cached_property
 from typing import Self
 
 from blockmat.blocks.checks import Array, require_finite
-from blockmat.blocks.partition import Partition
 from blockmat.cores.core import Core
-from blockmat.matrices.whitening import WhiteningOperator
+from blockmat.matrices.parts import Parts
 
 
-class DirectSum(WhiteningOperator):
+class DirectSum(Parts):
     """Base class of such matrices (:ref:`theory-pair`); a subclass supplies the abstract methods."""
-
-    @property
-    @abstractmethod
-    def partition(self) -> Partition:
-        """The blocks."""
 
     @cached_property
     @abstractmethod

@@ -26,7 +26,10 @@ class Entries(LinearOperator):  # type: ignore[misc]
         ``A[np.ix_(rows, columns)]`` is a part. The result is a new array, and only its entries are
         computed. `submatrix` returns a part as a matrix.
         """
-        return self._entries(*_places(key, self.shape))[()]
+        # NumPy raises its error for a key that does not fit, and says what is a number.
+        chosen = np.broadcast_to(np.False_, self.shape)[key]
+        found = np.asarray(self._entries(*_places(key, self.shape)))
+        return found if isinstance(chosen, np.ndarray) else found[()]
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError(f"a {type(self).__name__} is immutable; make a new one, or use toarray()")
@@ -43,7 +46,6 @@ def _places(key: Any, shape: tuple[int, int]) -> tuple[Array, Array]:
     A key with one part for each axis needs no arrays of the size of the result.
     """
     every_row, every_column = np.ogrid[: shape[0], : shape[1]]
-    np.broadcast_to(np.False_, shape)[key]  # raises NumPy's error for a key that does not fit
     parts = [_for_one_axis(part) for part in (key if isinstance(key, tuple) else (key,))]
     if len(parts) > 2 or any(part is None for part in parts):
         rows, columns = np.broadcast_arrays(every_row, every_column)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
+from blockmat.blocks.partition import Partition
+from blockmat.blocks.subset import Subset
 from blockmat.exceptions import NotHermitianError, ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
@@ -14,14 +16,14 @@ from blockmat.matrices.entries import entries
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.low_rank_solvers import LowRankSolver, dense_core, solver_for
 from blockmat.matrices.operator import elementwise, written_to
+from blockmat.matrices.parts import Parts
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.solvers import refined
-from blockmat.matrices.whitening import WhiteningOperator
 
 __all__ = ["BlockPlusLowRank"]
 
 
-class BlockPlusLowRank(WhiteningOperator):
+class BlockPlusLowRank(Parts):
     r"""A real symmetric block-constant matrix, scaled or not, plus one of low rank.
 
     Shrinking the covariance matrix of T samples toward a block-constant matrix gives this form,
@@ -113,6 +115,11 @@ class BlockPlusLowRank(WhiteningOperator):
         return self._base
 
     @property
+    def partition(self) -> Partition:
+        """The blocks of the base."""
+        return self._base.partition
+
+    @property
     def factor(self) -> Array:
         """The factor V: (n, r), read-only."""
         return self._factor
@@ -174,6 +181,9 @@ class BlockPlusLowRank(WhiteningOperator):
         left, right = (self._factor @ self._core)[i], self._factor[j]
         found: Array = entries(self._base, i, j) + np.einsum("...r,...r->...", left, right)
         return found
+
+    def _part(self, part: Subset) -> "BlockPlusLowRank":
+        return BlockPlusLowRank(self._base._part(part), self._factor[part.variables], self._core)
 
     def diagonal(self) -> Array:
         """Return the diagonal.

@@ -15,14 +15,15 @@ from blockmat.blocks.checks import (
 )
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums
+from blockmat.blocks.subset import Subset
 from blockmat.cores import inverses, pair
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import PartitionMismatchError, ShapeError
 from blockmat.matrices.archive import Archive, write_archive
-from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_matrix_of_shape
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, written_to
+from blockmat.matrices.stored_pair import StoredPair
 from blockmat.sources.recognise import as_source
 
 __all__ = ["BlockRectangularMatrix"]
@@ -231,6 +232,50 @@ class BlockRectangularMatrix(BlockOperator):
         found: Array = self.values[self._rows.labels[i], self._cols.labels[j]]
         return found
 
+    def submatrix(self, rows: Any, columns: Any) -> "BlockRectangularMatrix":
+        """Return the matrix of some of the rows and columns.
+
+        Parameters
+        ----------
+        rows, columns : array_like of int, array_like of bool, or slice
+            The rows and the columns, in the order that they will have. Negative numbers count from
+            the end. A mask has a boolean for each row or column of this matrix.
+
+        Returns
+        -------
+        BlockRectangularMatrix
+            With the blocks of `row_partition` and `col_partition` that have chosen members.
+
+        Raises
+        ------
+        VariableIndexError
+            If nothing is chosen, or something twice, or a number is out of range.
+        ShapeError, DtypeError
+            If an argument is neither a list of integers nor a mask.
+
+        See Also
+        --------
+        Partition.subset : the blocks of a part.
+
+        Notes
+        -----
+        See :ref:`theory-parts`.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> B = bm.BlockRectangularMatrix.from_values([0, 0, 1], ["a", "b"], [[1, 2], [3, 4]])
+        >>> B.submatrix([2, 0], [1]).toarray()
+        array([[4.],
+               [2.]])
+        """
+        r = Subset.of(self._rows, rows, "rows")
+        c = Subset.of(self._cols, columns, "columns")
+        shares = [x.partition.sizes / whole.sizes[x.blocks]
+                  for x, whole in ((r, self._rows), (c, self._cols))]  # fmt: skip
+        between = pair.between_of_part(self._between[np.ix_(r.blocks, c.blocks)], *shares)
+        return self._trusted(r.partition, c.partition, between, self.dtype)
+
     def norm(self, ord: Any = None) -> Any:
         """Return a matrix norm.
 
@@ -330,7 +375,7 @@ class BlockRectangularMatrix(BlockOperator):
         return self._trusted(self._rows, self._cols, f(self._between), dtype)
 
     def _product(self, other: BlockOperator) -> BlockOperator | None:
-        if isinstance(other, BlockConstantMatrix):
+        if isinstance(other, StoredPair):
             inner, outer = other.partition, other.partition
         elif isinstance(other, BlockRectangularMatrix):
             inner, outer = other._rows, other._cols
@@ -341,7 +386,7 @@ class BlockRectangularMatrix(BlockOperator):
         return self._trusted(self._rows, outer, self._between @ other.between, dtype)
 
     def _product_from_left(self, other: BlockOperator) -> BlockOperator | None:
-        if not isinstance(other, BlockConstantMatrix):
+        if not isinstance(other, StoredPair):
             return None
         _require_same_blocks(other.partition, self._rows)
         dtype = np.result_type(self.dtype, other.dtype)

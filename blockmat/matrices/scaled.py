@@ -7,14 +7,15 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_numeric, frozen, real_dtype, require_finite
 from blockmat.blocks.partition import Partition
+from blockmat.blocks.subset import Subset
 from blockmat.exceptions import ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import require_real_dtype
 from blockmat.matrices.entries import entries
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import elementwise, written_to
+from blockmat.matrices.parts import Parts
 from blockmat.matrices.whitening import (
-    WhiteningOperator,
     colorized,
     whitened,
     whitened_adjoint,
@@ -23,7 +24,7 @@ from blockmat.matrices.whitening import (
 __all__ = ["ScaledBlockMatrix"]
 
 
-class ScaledBlockMatrix(WhiteningOperator):
+class ScaledBlockMatrix(Parts):
     r"""A block-constant matrix whose rows and columns are scaled.
 
     With a block-constant correlation matrix and the standard deviations as scale it is
@@ -171,6 +172,9 @@ class ScaledBlockMatrix(WhiteningOperator):
         # Scale by scale: the product of two may overflow where the entry does not.
         scaled: Array = entries(self._matrix, i, j) * self._scale[j] * self._scale[i]
         return scaled
+
+    def _part(self, part: Subset) -> "ScaledBlockMatrix":
+        return ScaledBlockMatrix(self._matrix._part(part), self._scale[part.variables])
 
     def diagonal(self) -> Array:
         """Return the diagonal.

@@ -4,9 +4,11 @@ The notation is that of :ref:`theory-aligned`.
 """
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.blocks.subset import Subset
 from blockmat.cores import products
 from blockmat.exceptions import PartitionMismatchError, ShapeError
 
@@ -51,6 +53,53 @@ def refined_within(within: Array, coarse: Partition, fine: Partition, parents: A
                 )
             refined[f, g] = within[a, b]
     return refined
+
+
+def within_of_part(within: Array, whole: Partition, part: Subset) -> Array:
+    """Return d or D of some of the variables; D is 0 where blocks have no pairs left.
+
+    Raises `PartitionMismatchError` if two aligned blocks keep some pairs and break others.
+    """
+    kept = within[part.blocks] if within.ndim == 1 else within[np.ix_(part.blocks, part.blocks)]
+    if within.ndim == 1 or not kept.any():
+        return kept
+    positions = whole.positions[part.variables]
+    numbers: dict[bytes, int] = {}
+    members = [positions[block].tobytes() for block in part.partition]
+    codes = np.array([numbers.setdefault(key, len(numbers)) for key in members])
+    is_same = codes[:, None] == codes
+    is_broken = (kept != 0) & ~is_same & _have_pairs(whole, part, part)
+    _require_no_pairs(is_broken, part, part, "keep the same members of both, in the same order")
+    return np.where(is_same, kept, 0)
+
+
+def require_no_pairs_between(within: Array, whole: Partition, rows: Subset, cols: Subset) -> None:
+    """Raise `PartitionMismatchError` if the p-th members of aligned blocks are in both parts."""
+    if within.ndim == 1:
+        return
+    is_split = (within[np.ix_(rows.blocks, cols.blocks)] != 0) & _have_pairs(whole, rows, cols)
+    _require_no_pairs(is_split, rows, cols, "keep the p-th members of both in one part")
+
+
+def _have_pairs(whole: Partition, rows: Subset, cols: Subset) -> Array:
+    """Tell for blocks of both parts whether the p-th member of one meets that of the other."""
+    members = [
+        csr_array((np.ones(len(x.variables)), (x.partition.labels, whole.positions[x.variables])),
+                  shape=(x.partition.n_blocks, int(whole.sizes.max())))
+        for x in (rows, cols)
+    ]  # fmt: skip
+    found: Array = (members[0] @ members[1].T).toarray() > 0
+    return found
+
+
+def _require_no_pairs(is_wrong: Array, rows: Subset, cols: Subset, cure: str) -> None:
+    wrong = np.argwhere(is_wrong)
+    if len(wrong):
+        a, b = rows.blocks[wrong[0, 0]], cols.blocks[wrong[0, 1]]
+        raise PartitionMismatchError(
+            f"the part breaks up the p <-> p pairs of the aligned blocks {a} and {b}; {cure}, or "
+            f"split the blocks with refine first"
+        )
 
 
 def aligned_product(p: Partition, x: Array, within: Array, shift: Array) -> Array:

@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+import scipy.sparse.linalg as sla
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import blockmat as bm
+from blockmat.exceptions import DtypeError, ShapeError, VariableIndexError
+from tests.cases import random_array
 from tests.matrix_suite.base import (
     UNITS,
     MatrixType,
+    close,
     operation,
 )
 
@@ -31,6 +36,24 @@ def keys(shape):
         st.tuples(rows, st.none(), st.slices(n)),
         st.tuples(rows, columns).map(lambda key: np.ix_(*key)),
     )
+
+
+def is_aligned(A):
+    A = getattr(A, "base", A)
+    return getattr(getattr(A, "matrix", A), "is_aligned", False)
+
+
+def choice(case):
+    """Some of the variables in any order; of aligned blocks of one size, the same members."""
+    rng, p = case.rng, case.A.partition
+    if not is_aligned(case.A):
+        return rng.permutation(p.n)[: rng.integers(1, p.n + 1)]
+    chosen = []
+    for size in np.unique(p.sizes):
+        places = rng.permutation(size)[: rng.integers(0, size + 1)]
+        blocks = rng.permutation(np.flatnonzero(p.sizes == size))
+        chosen += [list(p)[b][place] for place in places for b in blocks]
+    return np.array(chosen) if chosen else np.arange(p.n)
 
 
 class Parts(MatrixType):
@@ -76,3 +99,60 @@ class Parts(MatrixType):
         assert (A == 0) is False
         assert (dense.tolist() != A) is True
         assert np.isscalar(A) is False
+
+    @operation("submatrix", "partition", examples=40)
+    def test_a_submatrix_is_of_the_same_type(self, case):
+        A, D, dtype = case.A, case.D, case.dtype
+        rows = choice(case)
+        part, expected = A.submatrix(rows), D[np.ix_(rows, rows)]
+        self.structured(part, expected, dtype, case.size)
+        assert part.partition == A.partition.subset(rows)
+        assert not case.is_hermitian or part.is_hermitian
+        if case.is_definite and np.dtype(dtype).kind == "f":
+            part.whiten(np.ones(len(rows)))  # raises unless it is positive definite
+        for columns in (rows, rows.tolist(), rows - len(D)):
+            np.testing.assert_array_equal(A.submatrix(rows, columns).toarray(), part.toarray())
+        mask = np.isin(np.arange(len(D)), rows)
+        if not is_aligned(A):
+            ascending = A.submatrix(mask).toarray()
+            close(ascending, D[np.ix_(mask, mask)], case.size)
+        close(A.submatrix(slice(None)).toarray(), D, case.size)
+        again = case.rng.permutation(len(rows)) if not is_aligned(A) else np.arange(len(rows))
+        close(part.submatrix(again).toarray(), expected[np.ix_(again, again)], case.size)
+
+    @operation("submatrix", "partition", examples=20)
+    def test_disjoint_rows_and_columns_make_a_rectangular_matrix(self, case):
+        A, D, dtype = case.A, case.D, case.dtype
+        rows = choice(case)
+        columns = case.rng.permutation(np.setdiff1d(np.arange(len(D)), rows))
+        if not len(columns):
+            return
+        part, expected = A.submatrix(rows, columns), D[np.ix_(rows, columns)]
+        assert (type(part) is bm.BlockRectangularMatrix) is (self.type is bm.BlockConstantMatrix)
+        assert isinstance(part, sla.LinearOperator)
+        assert part.dtype == part.toarray().dtype == dtype
+        close(part.toarray(), expected, case.size)
+        close(np.asarray(part), expected, case.size)
+        for B, E in ((part, expected), (part.H, expected.conj().T), (part.T, expected.T)):
+            x = random_array(case.rng, (E.shape[1], 2), dtype)
+            size = case.size * np.linalg.norm(x)
+            close(B @ x, E @ x, size)
+            close(B @ x[:, 0], E @ x[:, 0], size)
+            close(B.rmatvec(E[:, 0]).astype(dtype), E.conj().T @ E[:, 0], case.size**2)
+
+    @operation("submatrix", "partition", examples=4)
+    def test_choices_of_no_submatrix_are_refused(self, case):
+        A, n = case.A, len(case.D)
+        for name, f in (("rows", A.submatrix), ("columns", lambda index: A.submatrix([0], index))):
+            for index, error, message in (
+                ([], VariableIndexError, "is empty"),
+                ([n], VariableIndexError, rf"has {n} at place 0; expected numbers from -{n} to"),
+                ([0, -n], VariableIndexError, "has the variable 0 more than once"),
+                ([0.0], DtypeError, "has dtype float64"),
+                ([True] * (n + 1), ShapeError, f"is a mask of length {n + 1}"),
+            ):
+                with pytest.raises(error, match=f"{name} {message}"):
+                    f(index)
+        for rows, columns in (([0, 1], [1, 2]), ([0, 1], [1, 0]), (slice(None), [0])):
+            with pytest.raises(ValueError, match=r"in common.*A\[np.ix_"):
+                A.submatrix(rows, columns)

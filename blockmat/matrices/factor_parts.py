@@ -1,0 +1,85 @@
+"""FactorParts: the frame and the core of a `BlockFactorMatrix`, its entries and its parts."""
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.subset import Subset
+from blockmat.cores.core import ROUNDING, Core, hermitian_part
+from blockmat.matrices.parts import Parts
+from blockmat.matrices.weighted_frame import WeightedFrame, largest_in_blocks
+
+
+class FactorParts(Parts):
+    """Base class of `BlockFactorMatrix`."""
+
+    @property
+    @abstractmethod
+    def covariance(self) -> Array:
+        """The covariance C of the factors, (k, k), or its diagonal, (k,)."""
+
+    @property
+    @abstractmethod
+    def noise(self) -> Array:
+        """The diagonal of noise, (n,)."""
+
+    @property
+    @abstractmethod
+    def loadings(self) -> Array:
+        """The loadings, (n,)."""
+
+    @cached_property
+    def _frame(self) -> WeightedFrame:
+        root = np.sqrt(self.noise.astype(np.float64))
+        return WeightedFrame(self.partition, self.loadings / root)
+
+    @cached_property
+    def _core(self) -> Core:
+        """The core ``R = I + L C L``."""
+        k, lengths = self.partition.n_blocks, self._frame.lengths
+        c = self.covariance.astype(np.float64)
+        if c.ndim == 2:
+            values = hermitian_part((c * lengths) * lengths[:, None])
+            own = 1 + np.diagonal(values)
+        else:
+            values = own = 1 + lengths * c * lengths
+        noise = float(ROUNDING * np.sqrt(k)) * np.finfo(self.dtype).eps
+        own = np.where(np.abs(own) > noise, own, 0)  # what is left of 1 - 1 is rounding
+        if c.ndim == 2:
+            values[np.diag_indices(k)] = own
+        else:
+            values = own
+        ones = np.ones(k)
+        return Core.of(values, ones.astype(np.intp), np.arange(k), "factor", ones)
+
+    def _entries(self, i: Array, j: Array) -> Array:
+        c, labels = self.covariance, self.partition.labels
+        a, b = labels[i], labels[j]
+        shared = c[a, b] if c.ndim == 2 else np.where(a == b, c[a], 0)
+        found: Array = shared * self.loadings[j] * self.loadings[i]
+        own: Array = np.where(i == j, self.noise[i], 0)
+        return found + own
+
+    def _part(self, part: Subset) -> Self:
+        at = part.blocks
+        c = self.covariance[np.ix_(at, at)] if self.covariance.ndim == 2 else self.covariance[at]
+        return self._of_part(part, c)
+
+    def _of_part(self, part: Subset, covariance: Array) -> Self:
+        """Make the matrix of a part, with another covariance of its factors (q, q) or (q,).
+
+        A block whose loadings in the part are all zero gets the loadings 1 and a factor that is
+        zero, which is the same matrix.
+        """
+        p, loadings = part.partition, self.loadings[part.variables]
+        is_idle = largest_in_blocks(p, loadings) == 0
+        if is_idle.any():
+            loadings = np.where(is_idle[p.labels], 1, loadings)
+            covariance = np.where(is_idle, 0, covariance)
+            if covariance.ndim == 2:
+                covariance = np.where(is_idle[:, None], 0, covariance)
+        noise = self.noise[part.variables]
+        return type(self)(p, *(x.astype(self.dtype) for x in (covariance, noise, loadings)))

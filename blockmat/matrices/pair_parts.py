@@ -1,0 +1,45 @@
+"""PairParts: submatrices of block-constant matrices, and conditional distributions."""
+
+from abc import abstractmethod
+from typing import Any, Self
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.partition import Partition
+from blockmat.blocks.subset import Subset
+from blockmat.cores import pair
+from blockmat.matrices.rectangular import BlockRectangularMatrix
+from blockmat.matrices.stored_pair import StoredPair
+from blockmat.matrices.within import (
+    require_no_pairs_between,
+    within_of_part,
+    without_numbers_of_singletons,
+)
+
+
+class PairParts(StoredPair):
+    """Base class of `BlockConstantMatrix` with what `Parts` needs (:ref:`theory-parts`)."""
+
+    @classmethod
+    @abstractmethod
+    def _trusted(cls, partition: Partition, between: Array, within: Array, dtype: Any) -> Self:
+        """Make a matrix from arrays that are correct and that nobody else changes."""
+
+    def _part(self, part: Subset) -> Self:
+        whole, at = self.partition, part.blocks
+        kept = within_of_part(self._within, whole, part)
+        within = self._within[np.ix_(at, at)] if self.is_aligned else self._within[at]
+        shares = part.partition.sizes / whole.sizes[at]
+        between = pair.between_of_square_part(self._between[np.ix_(at, at)], within, kept, shares)
+        return self._of_part(part, between, kept)
+
+    def _of_part(self, part: Subset, between: Array, within: Array) -> Self:
+        """Make the matrix of a part; `within` also has the numbers of blocks of one member."""
+        within = without_numbers_of_singletons(part.partition, within.copy())
+        return self._trusted(part.partition, between, within, self.dtype)
+
+    def _rectangular_part(self, rows: Subset, columns: Subset) -> BlockRectangularMatrix:
+        require_no_pairs_between(self._within, self.partition, rows, columns)
+        values = self.values[np.ix_(rows.blocks, columns.blocks)]
+        return BlockRectangularMatrix.from_values(rows.partition, columns.partition, values)
