@@ -12,7 +12,7 @@ from tests.matrix_suite.base import operation
 
 SOME_BLOCKS = st.sampled_from(list(PARTITIONS.values()))
 OF_SQUARE = {
-    "as_covariance", "colorize", "cond", "diagonal", "diagonal_values", "eigh", "eigvals",
+    "as_covariance", "colorize", "cond", "condition", "diagonal", "diagonal_values", "eigh", "eigvals",
     "eigvalsh", "expm", "funm", "identity", "inv", "invsqrtm", "is_aligned", "is_hermitian",
     "is_positive_definite", "logdet", "logm", "matrix_rank", "nearest_psd", "partition", "powm",
     "refine", "slogdet", "solve", "sqrtm", "svdvals", "trace", "whiten",

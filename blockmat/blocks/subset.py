@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from blockmat.blocks.checks import Array
 from blockmat.blocks.index import as_index
 from blockmat.blocks.partition import Partition
@@ -31,3 +33,8 @@ class Subset(NamedTuple):
         part = whole.subset(chosen)
         first = chosen[part.order[part.offsets[:-1]]]
         return cls(chosen, part, whole.labels[first])
+
+    def shared_blocks(self, other: "Subset") -> tuple[Array, Array]:
+        """Return the places of the blocks that both have: among those of this one, and of the other."""
+        _, mine, theirs = np.intersect1d(self.blocks, other.blocks, True, return_indices=True)
+        return mine, theirs

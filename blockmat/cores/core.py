@@ -100,6 +100,12 @@ class Core:
         return f"{self.name} of block {int(self.blocks[row])}"
 
 
+def dense_core(values: Array, name: str) -> Core:
+    """Return a small dense matrix (c, c) as a core, with no other numbers in its rows."""
+    c = len(values)
+    return Core.of(values, np.ones(c, dtype=np.intp), np.arange(c), name, np.zeros(c))
+
+
 _TILE = 256  # a matrix is compared with its adjoint tile by tile: reading long columns is slow
 
 

@@ -7,7 +7,13 @@ from typing import Self
 import numpy as np
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.passes import weighted_sums
 from blockmat.blocks.subset import Subset
+from blockmat.cores.conditioning import (
+    Observed,
+    conditional_effects,
+    conditional_independent_effects,
+)
 from blockmat.cores.core import ROUNDING, Core, hermitian_part
 from blockmat.matrices.parts import Parts
 from blockmat.matrices.weighted_frame import WeightedFrame, largest_in_blocks
@@ -67,6 +73,25 @@ class FactorParts(Parts):
         at = part.blocks
         c = self.covariance[np.ix_(at, at)] if self.covariance.ndim == 2 else self.covariance[at]
         return self._of_part(part, c)
+
+    def _conditioned(self, observed: Subset, rest: Subset, deviations: Array) -> tuple[Array, Self]:
+        # A variable with the loading 0 tells nothing about the others.
+        tells = self.loadings[observed.variables] != 0
+        if not tells.any():
+            return np.zeros((len(rest.variables), deviations.shape[1])), self._part(rest)
+        telling = Subset.of(self.partition, observed.variables[tells])
+        seen, c = self._part(telling), self.covariance
+        known = Observed(seen._core.values, seen._frame.lengths, np.ones(len(telling.blocks)))
+        shared = rest.shared_blocks(telling)
+        if c.ndim == 2:
+            prior, cross = (c[np.ix_(rest.blocks, x.blocks)] for x in (rest, telling))
+            effects = conditional_effects(prior, cross, known, shared)
+        else:
+            effects = conditional_independent_effects(c[rest.blocks], known, shared)
+        weights = seen._frame.entries / np.sqrt(seen.noise)
+        means = effects.mean(weighted_sums(telling.partition, deviations[tells], weights))
+        shift = (rest.partition.expand(means).T * self.loadings[rest.variables]).T
+        return shift, self._of_part(rest, effects.covariance)
 
     def _of_part(self, part: Subset, covariance: Array) -> Self:
         """Make the matrix of a part, with another covariance of its factors (q, q) or (q,).

@@ -9,16 +9,23 @@ import numpy as np
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.subset import Subset
+from blockmat.cores.core import dense_core
 from blockmat.exceptions import NotHermitianError, ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
 from blockmat.matrices.entries import entries
 from blockmat.matrices.html import matrix_to_html
-from blockmat.matrices.low_rank_solvers import LowRankSolver, dense_core, solver_for
+from blockmat.matrices.low_rank_solvers import (
+    LowRankSolver,
+    conditional_core,
+    inner_core,
+    solver_for,
+)
 from blockmat.matrices.operator import elementwise, written_to
 from blockmat.matrices.parts import Parts
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.solvers import refined
+from blockmat.matrices.whitening import whitened
 
 __all__ = ["BlockPlusLowRank"]
 
@@ -100,7 +107,7 @@ class BlockPlusLowRank(Parts):
             require_real_dtype(part.dtype, name)
         require_finite(factor, "factor")
         require_finite(core, "core")
-        for name, matrix in (("base", base), ("core", dense_core(core))):
+        for name, matrix in (("base", base), ("core", dense_core(core, "low-rank"))):
             if not matrix.is_hermitian:
                 raise NotHermitianError(f"{name} is not symmetric; expected a symmetric matrix")
         dtype = np.result_type(base.dtype, factor, core)
@@ -184,6 +191,22 @@ class BlockPlusLowRank(Parts):
 
     def _part(self, part: Subset) -> "BlockPlusLowRank":
         return BlockPlusLowRank(self._base._part(part), self._factor[part.variables], self._core)
+
+    def _require_definite(self) -> None:
+        self.whiten(np.zeros(self.shape[0]))  # also refuses a base that is not positive definite
+
+    def _conditioned(
+        self, observed: Subset, rest: Subset, deviations: Array
+    ) -> tuple[Array, "BlockPlusLowRank"]:
+        r = len(self._core)
+        both = np.column_stack([deviations, self._factor[observed.variables]])
+        shift, base = self._base._conditioned(observed, rest, both)
+        left = self._factor[rest.variables] - shift[:, -r:]
+        white = whitened(self._base._part(observed), both)
+        gram, products = white[:, -r:].T @ white[:, -r:], white[:, -r:].T @ white[:, :-r]
+        core = conditional_core(self._core, inner_core(self._core, gram))
+        shift = shift[:, :-r] + left @ (core @ products)
+        return shift, BlockPlusLowRank(base, left, core)
 
     def diagonal(self) -> Array:
         """Return the diagonal.

@@ -12,7 +12,7 @@ from scipy.linalg import qr
 
 from blockmat.blocks.checks import Array
 from blockmat.cores import factors
-from blockmat.cores.core import EPS, Core, hermitian_part
+from blockmat.cores.core import EPS, Core, dense_core, hermitian_part
 from blockmat.exceptions import IndefiniteMatrixError, SingularMatrixError
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.scaled import ScaledBlockMatrix
@@ -224,13 +224,12 @@ class WoodburySolver(LowRankSolver):
     @cached_property
     def _inner(self) -> Core:
         """``I + G C``, (r, r)."""
-        gram = hermitian_part(self._factor.T @ self._solved_factor)
-        return dense_core(np.eye(len(gram)) + gram @ self._core)
+        return inner_core(self._core, hermitian_part(self._factor.T @ self._solved_factor))
 
     @cached_property
     def _inverse_core(self) -> Array:
         """``-C (I + G C)^-1``, (r, r), symmetric."""
-        return hermitian_part(-self._core @ factors.inv(self._inner))
+        return -conditional_core(self._core, self._inner)
 
     def solve(self, b: Array) -> Array:
         """Solve for right-hand sides (n,) or (n, m)."""
@@ -249,7 +248,15 @@ class WoodburySolver(LowRankSolver):
         return sign * inner_sign, logdet + inner_logdet
 
 
-def dense_core(values: Array) -> Core:
-    """Return a small dense matrix (r, r) as a core."""
-    r = len(values)
-    return Core.of(values, np.ones(r, dtype=np.intp), np.arange(r), "low-rank", np.zeros(r))
+def inner_core(core: Array, gram: Array) -> Core:
+    """Return ``I + G C``, (r, r), for the core C and ``G = V^T B^-1 V``."""
+    return dense_core(np.eye(len(gram)) + gram @ core, "low-rank")
+
+
+def conditional_core(core: Array, inner: Core) -> Array:
+    """Return ``C (I + G C)^-1``, (r, r), symmetric.
+
+    It is minus the core of the inverse, and the covariance of the weights of the columns of V, given
+    all variables (:ref:`theory-parts`).
+    """
+    return hermitian_part(core @ factors.inv(inner))

@@ -7,8 +7,11 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.blocks.passes import block_sums
 from blockmat.blocks.subset import Subset
 from blockmat.cores import pair
+from blockmat.cores.conditioning import Observed, conditional_effects
+from blockmat.cores.core import hermitian_part
 from blockmat.matrices.rectangular import BlockRectangularMatrix
 from blockmat.matrices.stored_pair import StoredPair
 from blockmat.matrices.within import (
@@ -33,6 +36,24 @@ class PairParts(StoredPair):
         shares = part.partition.sizes / whole.sizes[at]
         between = pair.between_of_square_part(self._between[np.ix_(at, at)], within, kept, shares)
         return self._of_part(part, between, kept)
+
+    def _conditioned(self, observed: Subset, rest: Subset, deviations: Array) -> tuple[Array, Self]:
+        require_no_pairs_between(self._within, self.partition, rest, observed)
+        seen, K = self._part(observed), hermitian_part(self._values_in_double)
+        at = observed.blocks
+        noise = self._within[np.ix_(at, at)] if self.is_aligned else self._within[at]
+        effects = conditional_effects(
+            K[np.ix_(rest.blocks, rest.blocks)],
+            K[np.ix_(rest.blocks, at)],
+            Observed(hermitian_part(seen.between), pair.root(seen.partition.sizes), noise),
+            rest.shared_blocks(observed),
+        )
+        sums = block_sums(seen.partition, deviations)
+        means = effects.mean(pair.coordinates(sums.T, seen.partition.sizes).T)
+        within = within_of_part(self._within, self.partition, rest)
+        sizes = rest.partition.sizes
+        between = pair.between_of_values(effects.covariance, within, sizes)
+        return rest.partition.expand(means), self._of_part(rest, between, within)
 
     def _of_part(self, part: Subset, between: Array, within: Array) -> Self:
         """Make the matrix of a part; `within` also has the numbers of blocks of one member."""

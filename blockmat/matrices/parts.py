@@ -6,9 +6,18 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from blockmat.blocks.checks import Array, as_numeric, require_finite
 from blockmat.blocks.index import as_index
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.subset import Subset
+from blockmat.exceptions import (
+    IndefiniteMatrixError,
+    NotHermitianError,
+    ShapeError,
+    SingularMatrixError,
+    VariableIndexError,
+)
+from blockmat.matrices.checks import require_real_dtype
 from blockmat.matrices.rectangular_part import RectangularPart
 from blockmat.matrices.whitening import WhiteningOperator
 
@@ -24,6 +33,27 @@ class Parts(WhiteningOperator):
     @abstractmethod
     def _part(self, part: Subset) -> Self:
         """Return the matrix of some of the variables."""
+
+    @abstractmethod
+    def _conditioned(self, observed: Subset, rest: Subset, deviations: Array) -> tuple[Array, Self]:
+        """Return what observed deviations (m, q) add to the means, and the covariance.
+
+        The matrix is in double precision, and that of the observed variables positive definite.
+        """
+
+    def _require_definite(self) -> None:
+        """Raise an error unless the matrix, that of observed variables, is positive definite."""
+        if self.is_positive_definite():
+            return
+        if self.slogdet()[0] == 0:
+            raise SingularMatrixError(
+                "the covariance of the observed variables is singular to working precision; "
+                "expected a positive definite one"
+            )
+        raise IndefiniteMatrixError(
+            "the covariance of the observed variables is not positive definite; expected a "
+            "positive definite one"
+        )
 
     def _rectangular_part(self, rows: Subset, columns: Subset) -> LinearOperator:
         """Return the matrix of rows and columns that have no variable in common."""
@@ -102,3 +132,100 @@ BlockRectangularMatrix or LinearOperator
                 f"expected equal or disjoint ones (A[np.ix_(rows, columns)] returns an array)"
             )
         return self._rectangular_part(chosen, Subset.of(self.partition, index, "columns"))
+
+    def condition(self, index: Any, values: Any, mean: Any = None) -> tuple[Array, Self]:
+        """Return mean and covariance of the other variables, given the values of some.
+
+        The matrix is the covariance of n normal variables.
+
+        Parameters
+        ----------
+        index : array_like of int, array_like of bool of shape (n,), or slice
+            The m observed variables. Negative numbers count from the end.
+        values : array_like, shape (m,) or (q, m)
+            Their values, in the order of `index`; or q samples of them, one in each row.
+        mean : float or array_like of shape (n,), optional
+            The means of all n variables; by default zero.
+
+        Returns
+        -------
+        mean : ndarray, shape (n - m,) or (q, n - m)
+            The conditional means of the other variables, in ascending order.
+        matrix : BlockConstantMatrix, ScaledBlockMatrix, BlockFactorMatrix or BlockPlusLowRank
+            Their conditional covariance, of the type and dtype of this matrix. It does not depend on
+            the values.
+
+        Raises
+        ------
+        VariableIndexError
+            If `index` is empty, has all variables or one of them twice, or is out of range.
+        ShapeError
+            If `values` or `mean` does not fit.
+        DtypeError
+            If the matrix, `values` or `mean` is not real.
+        NonFiniteError
+            If `values` or `mean` contains NaN or infinity.
+        NotHermitianError
+            If the matrix is not symmetric.
+        SingularMatrixError, IndefiniteMatrixError
+            If the covariance of the observed variables is not positive definite. That of the base of
+            a BlockPlusLowRank has to be, too.
+        PartitionMismatchError
+            If some members of aligned blocks are observed and their mates are not.
+
+        See Also
+        --------
+        submatrix : the covariance of variables of which nothing is observed (the marginal).
+
+        Notes
+        -----
+        It takes :math:`O(n + k^3)` time, and :math:`O(n)` for a BlockFactorMatrix with a diagonal
+        covariance. See :ref:`theory-parts`.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> A = bm.BlockConstantMatrix.from_values(["x", "x", "y"], [[1, 1], [1, 4]], [2, 4])
+        >>> mean, covariance = A.condition([0], [3.0], mean=[1.0, 1.0, 0.0])
+        >>> mean
+        array([2., 1.])
+        >>> covariance.toarray()
+        array([[1.5, 0.5],
+               [0.5, 3.5]])
+        """
+        self._require_real()
+        if not self.is_hermitian:
+            raise NotHermitianError("the matrix is not symmetric; expected a covariance matrix")
+        n, observed = self.shape[0], Subset.of(self.partition, index)
+        m = len(observed.variables)
+        if m == n:
+            raise VariableIndexError(
+                f"index has all {n} variables; expected at least one that is not observed"
+            )
+        values = _real_numbers(values, "values", (1, 2))
+        if values.shape[-1] != m:
+            raise ShapeError(
+                f"values has shape {values.shape}; expected ({m},) or (q, {m}) for {m} observed "
+                f"variables"
+            )
+        means = _real_numbers(0.0 if mean is None else mean, "mean", (0, 1))
+        if means.ndim and means.shape != (n,):
+            raise ShapeError(f"mean has shape {means.shape}; expected ({n},)")
+        self._part(observed)._require_definite()
+        dtype = np.result_type(self.dtype, values, *([means] if means.ndim else []))
+        means = np.broadcast_to(means.astype(np.float64), n)
+        is_rest = np.ones(n, dtype=bool)
+        is_rest[observed.variables] = False
+        rest = Subset.of(self.partition, is_rest)
+        deviations = np.atleast_2d(values).astype(np.float64) - means[observed.variables]
+        double = self.astype(np.float64)
+        shift, matrix = double._conditioned(observed, rest, deviations.T)
+        conditional = (means[rest.variables] + shift.T).reshape(*values.shape[:-1], n - m)
+        return conditional.astype(dtype, copy=False), matrix.astype(self.dtype)
+
+
+def _real_numbers(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
+    array = as_numeric(x, name, ndims)
+    require_real_dtype(array.dtype, name)
+    require_finite(np.atleast_1d(array), name)
+    return array

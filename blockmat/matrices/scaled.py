@@ -176,6 +176,13 @@ class ScaledBlockMatrix(Parts):
     def _part(self, part: Subset) -> "ScaledBlockMatrix":
         return ScaledBlockMatrix(self._matrix._part(part), self._scale[part.variables])
 
+    def _conditioned(
+        self, observed: Subset, rest: Subset, deviations: Array
+    ) -> tuple[Array, "ScaledBlockMatrix"]:
+        seen, scale = self._scale[observed.variables], self._scale[rest.variables]
+        shift, matrix = self._matrix._conditioned(observed, rest, (deviations.T / seen).T)
+        return (shift.T * scale).T, ScaledBlockMatrix(matrix, scale)
+
     def diagonal(self) -> Array:
         """Return the diagonal.
 

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import blockmat as bm
-from blockmat.exceptions import DtypeError, ShapeError, VariableIndexError
+from blockmat.exceptions import (
+    DtypeError,
+    NonFiniteError,
+    NotHermitianError,
+    ShapeError,
+    VariableIndexError,
+)
 from tests.cases import random_array
 from tests.matrix_suite.base import (
     UNITS,
@@ -156,3 +162,79 @@ class Parts(MatrixType):
         for rows, columns in (([0, 1], [1, 2]), ([0, 1], [1, 0]), (slice(None), [0])):
             with pytest.raises(ValueError, match=r"in common.*A\[np.ix_"):
                 A.submatrix(rows, columns)
+
+    @operation("condition", examples=40)
+    def test_conditioning_gives_mean_and_covariance_of_the_others(self, case):
+        A, D, n, dtype = case.A, case.D, len(case.D), case.dtype
+        index = choice(case)
+        if np.dtype(dtype).kind == "c":
+            with pytest.raises(DtypeError, match="must be real"):
+                A.condition([0], [1.0])
+            return
+        if not case.is_hermitian:
+            with pytest.raises(NotHermitianError, match="the matrix is not symmetric"):
+                A.condition([0], [1.0])
+            return
+        if len(index) == n or not case.is_definite:
+            return
+        rest = np.setdiff1d(np.arange(n), index)
+        gain = D[np.ix_(rest, index)] @ np.linalg.inv(D[np.ix_(index, index)])
+        expected = D[np.ix_(rest, rest)] - gain @ D[np.ix_(index, rest)]
+        values = case.rng.standard_normal((3, len(index))).astype(dtype)
+        prior = case.rng.standard_normal(n).astype(dtype)
+        deviations = values - prior[index].astype(float)
+        size = np.linalg.norm(values) + np.linalg.norm(prior)
+        for given in (values, values[1], values[:0]):
+            mean, covariance = A.condition(index, given, prior)
+            means = prior[rest] + (given - prior[index].astype(float)) @ gain.T
+            assert mean.dtype == dtype
+            close(mean, means, size, case.condition)
+            self.structured(covariance, expected, dtype, case.size, case.condition)
+            assert covariance.partition == A.partition.subset(rest)
+        close(A.condition(index, values)[0], values @ gain.T, size, case.condition)
+        shifted = A.condition(index - n, (values - 2).tolist(), -2)[0]
+        assert shifted.dtype == np.float64
+        close(shifted.astype(dtype), values @ gain.T - 2, size + n, case.condition)
+        close(
+            (deviations @ gain.T).astype(dtype),
+            A.condition(index, deviations)[0],
+            size,
+            case.condition,
+        )
+        again = slice(0, 1)
+        if len(rest) > 1 and not is_aligned(A):
+            everything = np.append(index, rest[again])
+            values = np.column_stack([values, values[:, :1]])
+            direct = A.condition(everything, values, prior)
+            for row, first in zip(
+                values, A.condition(index, values[:, :-1], prior)[0], strict=True
+            ):
+                second = covariance.condition(again, row[-1:], first)
+                close(second[0], A.condition(everything, row, prior)[0], size, case.condition**2)
+            close(second[1].toarray(), direct[1].toarray(), case.size, case.condition**2)
+
+    @operation("condition", examples=4)
+    def test_observations_that_do_not_fit_are_refused(self, case):
+        A, n = case.A, len(case.D)
+        if np.dtype(case.dtype).kind == "c" or not case.is_definite:
+            return
+        for arguments, error, message in (
+            (
+                (range(n), np.ones(n)),
+                VariableIndexError,
+                f"index has all {n} variables; expected at",
+            ),
+            (([], []), VariableIndexError, "index is empty"),
+            (([0, n], [1, 1]), VariableIndexError, f"index has {n} at place 1"),
+            (([0, -n], [1, 1]), VariableIndexError, "index has the variable 0 more than once"),
+            (([0.0], [1]), DtypeError, "index has dtype float64"),
+            (([0], [1, 2]), ShapeError, r"values has shape \(2,\); expected \(1,\) or \(q, 1\)"),
+            (([0], 1.0), ShapeError, "values is 0-d"),
+            (([0], [np.nan]), NonFiniteError, "values contains nan"),
+            (([0], [1j]), DtypeError, "values has dtype complex128; expected real"),
+            (([0], [1.0], np.ones(n + 1)), ShapeError, rf"mean has shape .*; expected \({n},\)"),
+            (([0], [1.0], np.inf), NonFiniteError, "mean contains inf"),
+            (([0], [1.0], 1j), DtypeError, "mean has dtype complex128"),
+        ):
+            with pytest.raises(error, match=message):
+                A.condition(*arguments)
