@@ -30,9 +30,8 @@ class Subset(NamedTuple):
     def of(cls, whole: Partition, index: Any, name: str = "index") -> "Subset":
         """Choose variables, as `blockmat.blocks.index.as_index` does."""
         chosen = as_index(index, whole.n, name)
-        part = whole.subset(chosen)
-        first = chosen[part.order[part.offsets[:-1]]]
-        return cls(chosen, part, whole.labels[first])
+        counts = np.bincount(whole.labels[chosen], minlength=whole.n_blocks)
+        return cls(chosen, whole.subset(chosen), np.flatnonzero(counts))
 
     def shared_blocks(self, other: "Subset") -> tuple[Array, Array]:
         """Return the places of the blocks that both have: among those of this one, and of the other."""

@@ -41,28 +41,29 @@ def entries(A: Entries, i: Array, j: Array) -> Array:
 
 
 def _places(key: Any, shape: tuple[int, int]) -> tuple[Array, Array]:
-    """Return the rows and columns of the entries that a key chooses; they broadcast.
+    """Return the rows and columns of the entries that a valid key chooses; they broadcast.
 
-    A key with one part for each axis needs no arrays of the size of the result.
+    A key with one part for each axis needs no arrays of the size of the matrix or of the result.
     """
-    every_row, every_column = np.ogrid[: shape[0], : shape[1]]
-    parts = [_for_one_axis(part) for part in (key if isinstance(key, tuple) else (key,))]
-    if len(parts) > 2 or any(part is None for part in parts):
-        rows, columns = np.broadcast_arrays(every_row, every_column)
+    parts = [*key] if isinstance(key, tuple) else [key]
+    parts += [slice(None)] * (2 - len(parts))
+    chosen = [_numbers(part, n) for part, n in zip(parts, shape, strict=False)]
+    if len(parts) > 2 or any(numbers is None for numbers in chosen):
+        rows, columns = np.broadcast_arrays(*np.ogrid[: shape[0], : shape[1]])
         return rows[key], columns[key]
-    first, second = (*parts, slice(None))[:2]
-    i, j = every_row[:, 0][first], every_column[0][second]
-    if isinstance(first, slice) or isinstance(second, slice):
+    i, j = chosen
+    if any(isinstance(part, slice) for part in parts):
         i = i.reshape(i.shape + (1,) * j.ndim)
     return i, j
 
 
-def _for_one_axis(part: Any) -> Any:
-    """Return a slice, or an array of numbers or a mask for one axis; None for anything else."""
+def _numbers(part: Any, n: int) -> Any:
+    """Return the numbers that a slice, integers or a mask choose of n; None for anything else."""
     if isinstance(part, slice):
-        return part
+        return np.arange(*part.indices(n))
     array = np.asarray(part)
-    if array.size == 0 and array.ndim == 1:
+    if array.dtype.kind == "b" and array.ndim == 1:
+        return np.flatnonzero(array)
+    if array.shape == (0,):
         return array.astype(np.intp)
-    is_mask = array.dtype.kind == "b" and array.ndim == 1
-    return array if is_mask or array.dtype.kind in "iu" else None
+    return np.where(array < 0, array + n, array) if array.dtype.kind in "iu" else None

@@ -9,7 +9,7 @@ import numpy as np
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.subset import Subset
-from blockmat.cores.core import dense_core
+from blockmat.cores.core import dense_core, hermitian_part
 from blockmat.exceptions import NotHermitianError, ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
@@ -25,7 +25,6 @@ from blockmat.matrices.operator import elementwise, written_to
 from blockmat.matrices.parts import Parts
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.solvers import refined
-from blockmat.matrices.whitening import whitened
 
 __all__ = ["BlockPlusLowRank"]
 
@@ -185,7 +184,7 @@ class BlockPlusLowRank(Parts):
         return dense
 
     def _entries(self, i: Array, j: Array) -> Array:
-        left, right = (self._factor @ self._core)[i], self._factor[j]
+        left, right = self._factor[i] @ self._core, self._factor[j]
         found: Array = entries(self._base, i, j) + np.einsum("...r,...r->...", left, right)
         return found
 
@@ -198,14 +197,13 @@ class BlockPlusLowRank(Parts):
     def _conditioned(
         self, observed: Subset, rest: Subset, deviations: Array
     ) -> tuple[Array, "BlockPlusLowRank"]:
-        r = len(self._core)
-        both = np.column_stack([deviations, self._factor[observed.variables]])
-        shift, base = self._base._conditioned(observed, rest, both)
-        left = self._factor[rest.variables] - shift[:, -r:]
-        white = whitened(self._base._part(observed), both)
-        gram, products = white[:, -r:].T @ white[:, -r:], white[:, -r:].T @ white[:, :-r]
-        core = conditional_core(self._core, inner_core(self._core, gram))
-        shift = shift[:, :-r] + left @ (core @ products)
+        V = self._factor[observed.variables]
+        shift, base = self._base._conditioned(observed, rest, np.column_stack([V, deviations]))
+        explained, shift = np.split(shift, [len(self._core)], axis=1)
+        left = self._factor[rest.variables] - explained
+        solved = self._base._part(observed).solve(V)
+        core = conditional_core(self._core, inner_core(self._core, hermitian_part(V.T @ solved)))
+        shift = shift + left @ (core @ (solved.T @ deviations))
         return shift, BlockPlusLowRank(base, left, core)
 
     def diagonal(self) -> Array:
