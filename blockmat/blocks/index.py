@@ -30,31 +30,34 @@ def as_index(index: Any, n: int, name: str = "index") -> Array:
         If it contains neither integers nor booleans.
     """
     if isinstance(index, slice):
-        array = np.arange(n)[index]
-    else:
-        refuse_mask(index, name)
-        array = np.asarray(index)
-        check_ndim(array, name, (1,))
-    if array.dtype.kind == "b":
-        if array.shape != (n,):
-            raise ShapeError(f"{name} is a mask of length {len(array)}; expected length {n}")
-        array = np.flatnonzero(array)
-    if array.size == 0:
+        return _require_some(np.arange(*index.indices(n)), name)
+    refuse_mask(index, name)
+    array = np.asarray(index)
+    check_ndim(array, name, (1,))
+    if array.dtype.kind != "b":
+        return _as_numbers(_require_some(array, name), n, name)
+    if array.shape != (n,):
+        raise ShapeError(f"{name} is a mask of length {len(array)}; expected length {n}")
+    return _require_some(np.flatnonzero(array), name)
+
+
+def _require_some(chosen: Array, name: str) -> Array:
+    if chosen.size == 0:
         raise VariableIndexError(f"{name} is empty; expected at least one variable")
-    if array.dtype.kind not in "iu":
-        raise DtypeError(f"{name} has dtype {array.dtype}; expected integers or booleans")
-    wrong = np.flatnonzero((array >= n) | (array < -n))
-    if len(wrong):
-        raise VariableIndexError(
-            f"{name} has {array[wrong[0]]} at place {wrong[0]}; expected numbers from {-n} to {n - 1}"
-        )
-    chosen = array.astype(np.intp)  # a copy
-    chosen[chosen < 0] += n
-    _require_different(chosen, n, name)
     return chosen
 
 
-def _require_different(chosen: Array, n: int, name: str) -> None:
+def _as_numbers(given: Array, n: int, name: str) -> Array:
+    """Return integers that are in range and different, as numbers from 0 to n - 1."""
+    if given.dtype.kind not in "iu":
+        raise DtypeError(f"{name} has dtype {given.dtype}; expected integers or booleans")
+    wrong = np.flatnonzero((given >= n) | (given < -n))
+    if len(wrong):
+        raise VariableIndexError(
+            f"{name} has {given[wrong[0]]} at place {wrong[0]}; expected numbers from {-n} to {n - 1}"
+        )
+    chosen = given.astype(np.intp)  # a copy
+    chosen[chosen < 0] += n
     is_chosen = np.zeros(n, dtype=bool)
     is_chosen[chosen] = True
     if np.count_nonzero(is_chosen) < len(chosen):
@@ -63,3 +66,4 @@ def _require_different(chosen: Array, n: int, name: str) -> None:
             f"{name} has the variable {int(np.argmax(counts > 1))} more than once; "
             f"expected different ones"
         )
+    return chosen
