@@ -25,7 +25,7 @@ from blockmat.matrices.factor_parts import FactorParts
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, written_to
 from blockmat.matrices.solvers import refined
-from blockmat.matrices.weighted_frame import FrameMap, WeightedFrame, largest_in_blocks
+from blockmat.matrices.weighted_frame import FrameMap, WeightedFrame, are_all_zero
 
 __all__ = ["BlockFactorMatrix"]
 
@@ -116,7 +116,7 @@ class BlockFactorMatrix(FactorParts):
             i = int(np.argmin(noise > 0))
             raise ValueError(f"noise is {noise.flat[i]} at index {i}; expected positive numbers")
         every = [np.broadcast_to(x, p.n) for x in (noise, loadings)]  # a number may be for all
-        zero = np.flatnonzero(largest_in_blocks(p, every[1]) == 0)
+        zero = np.flatnonzero(are_all_zero(p, every[1]))
         if len(zero):
             raise ValueError(
                 f"loadings are zero in all of block {p.names[zero[0]]!r}; expected one that is not"

@@ -16,7 +16,7 @@ from blockmat.cores.conditioning import (
 )
 from blockmat.cores.core import ROUNDING, Core, hermitian_part
 from blockmat.matrices.parts import Parts
-from blockmat.matrices.weighted_frame import WeightedFrame, largest_in_blocks
+from blockmat.matrices.weighted_frame import WeightedFrame, are_all_zero
 
 
 class FactorParts(Parts):
@@ -100,7 +100,7 @@ class FactorParts(Parts):
         zero, which is the same matrix.
         """
         p, loadings = part.partition, self.loadings[part.variables]
-        is_idle = largest_in_blocks(p, loadings) == 0
+        is_idle = are_all_zero(p, loadings)
         if is_idle.any():
             loadings = np.where(is_idle[p.labels], 1, loadings)
             covariance = np.where(is_idle, 0, covariance)

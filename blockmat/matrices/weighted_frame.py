@@ -70,6 +70,13 @@ class FrameMap:
         return weighted_add(p, rest, self._left, self._last, terms, rest)
 
 
+def are_all_zero(partition: Partition, x: Array) -> Array:
+    """Tell for each block whether all its numbers are zero, (k,)."""
+    n_nonzero = np.bincount(partition.labels[x != 0], minlength=partition.n_blocks)
+    zero: Array = n_nonzero == 0
+    return zero
+
+
 def largest_in_blocks(partition: Partition, x: Array) -> Array:
     """Return the largest magnitude in each block, (k,)."""
     ordered = np.abs(x) if partition.is_contiguous else np.abs(x)[partition.order]
