@@ -12,6 +12,7 @@ from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import require_real_dtype
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import elementwise, written_to
+from blockmat.matrices.stored_pair import stored_values
 from blockmat.matrices.whitening import (
     WhiteningOperator,
     colorized,
@@ -286,7 +287,7 @@ class ScaledBlockMatrix(WhiteningOperator):
         return f"<{n}x{n} ScaledBlockMatrix of {k} blocks, dtype={self.dtype}>"
 
     def _repr_html_(self) -> str:
-        return matrix_to_html(repr(self), self._matrix.values, self.partition.sizes)
+        return matrix_to_html(repr(self), stored_values(self._matrix), self.partition.sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ScaledBlockMatrix, (self._matrix, self._scale)

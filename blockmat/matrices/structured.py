@@ -17,6 +17,7 @@ from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.operator import elementwise
 from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.matrices.stored_pair import stored_values
 
 SquareMatrix = BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank
 
@@ -46,7 +47,7 @@ class Structured:
         """A bound on the size of the entries."""
         B = self.block
         low_rank = self.factor.shape[1] ** 2 * largest_of(self.core)
-        return float(largest_of(B.values) + largest_of(B.within) + low_rank)
+        return float(largest_of(stored_values(B)) + largest_of(B.within) + low_rank)
 
     def in_unit(self, exponent: int) -> "Structured":
         """Return the matrix in a unit of ``2**exponent``."""
@@ -69,9 +70,11 @@ class Structured:
             second = self.block.within[a, b] * (p.positions[i] == p.positions[j])
         else:
             second = self.block.within[a] * (i == j)
+        values = stored_values(self.block)
+        shared = np.where(a == b, values[a], 0) if self.block.is_independent else values[a, b]
         # Scale by scale: the product of two may overflow where the entry does not.
         return (
-            self.scale[i] * self.block.values[a, b] * self.scale[j],
+            self.scale[i] * shared * self.scale[j],
             self.scale[i] * second * self.scale[j],
         )
 
@@ -100,9 +103,15 @@ class Structured:
     def kernel(self) -> Array:
         """K, for the columns of S in the blocks and then those of V."""
         k, r = self.partition.n_blocks, len(self.core)
-        kernel = np.zeros((k + r, k + r), dtype=np.result_type(self.block.values, self.core))
-        kernel[:k, :k], kernel[k:, k:] = self.block.values, self.core
+        values = self.block.values
+        kernel = np.zeros((k + r, k + r), dtype=np.result_type(values, self.core))
+        kernel[:k, :k], kernel[k:, k:] = values, self.core
         return kernel
+
+    @property
+    def is_block_constant(self) -> bool:
+        """Whether the matrix is the block-constant matrix inside."""
+        return not len(self.core) and bool((self.scale == 1).all())
 
 
 def distance(S: Structured, T: Structured) -> float:
@@ -113,6 +122,8 @@ def distance(S: Structured, T: Structured) -> float:
     deviations are orthogonal. Paired entries differ from the other ones of their block: they
     are taken out and put in one by one.
     """
+    if S.is_block_constant and S.partition.same_blocks(T.partition):
+        return float((S.block - T.block).norm())
     p = S.partition.meet(T.partition)
     first = p.order[p.offsets[:-1]]  # a member of each block
     parents, others = S.partition.labels[first], T.partition.labels[first]
