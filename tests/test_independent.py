@@ -2,16 +2,18 @@
 
 import operator
 import pickle
+import re
 import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
 from blockmat.exceptions import DtypeError, NonFiniteError, ShapeError, SingularMatrixError
 from blockmat.inference import confidence_intervals, kl_divergence, log_likelihood
-from blockmat.matrices.load import load
+from blockmat.testing import block_matrices
 from tests.cases import DTYPES, PARTITIONS, make, random_array
 
 BCM = bm.BlockConstantMatrix
@@ -117,6 +119,41 @@ def test_products_with_rectangular_matrices(p):
         np.testing.assert_allclose(result.toarray(), expected, atol=1e-14)
 
 
+@pytest.mark.parametrize("covariance", [np.arange(1.0, 5), np.eye(4) + 0.5])
+@pytest.mark.parametrize("loading", [1.0, 2.0])
+def test_sums_with_factor_matrices(covariance, loading):
+    p = PARTITIONS["shuffled"]
+    F = bm.BlockFactorMatrix(p, covariance, noise=1.0, loadings=loading)
+    for A in (independent(p), 0.5 * BCM.identity(p)):
+        for total in (F + A, A + F):
+            np.testing.assert_allclose(total @ np.eye(p.n), F.toarray() + A.toarray(), atol=1e-14)
+        keeps = loading == 1 or (A.between == A.within[0]).all()
+        assert isinstance(F + A, bm.BlockFactorMatrix) is bool(keeps)
+        if keeps:
+            assert (F + A).covariance.ndim == covariance.ndim
+
+
+def test_a_picture_of_many_blocks_is_that_with_a_dense_core():
+    sizes = np.random.default_rng(0).integers(1, 9, 100)
+    A = independent(bm.Partition.from_sizes(sizes))
+    ours, theirs = (
+        np.array(re.findall("<title>(.*?)</title>", B._repr_html_()), dtype=float)
+        for B in (A, with_dense_core(A))
+    )
+    assert len(ours) == 24**2
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)  # they are written with four digits
+
+
+@given(block_matrices(independent=True))
+def test_independent_blocks_can_be_drawn(A):
+    assert A.is_independent
+
+
+def test_aligned_blocks_are_not_independent():
+    with pytest.raises(ValueError, match="aligned and independent are True; expected one"):
+        block_matrices(aligned=True, independent=True)
+
+
 def test_the_identity_is_independent():
     for dtype in DTYPES:
         eye = BCM.identity([0, 1, 1], dtype)
@@ -176,8 +213,8 @@ def test_the_error_of_an_approximation_is_that_with_a_dense_core():
     for source, fit in ((A, B), (full, B), (A, full), (other, B), (scaled, B), (A, coarse)):
         dense = source.toarray()
         expected = np.linalg.norm(dense - fit.toarray()) / np.linalg.norm(dense)
-        for given in (source, dense):
-            np.testing.assert_allclose(bm.approximation_error(given, fit), expected, rtol=1e-13)
+        for form in (source, dense):
+            np.testing.assert_allclose(bm.approximation_error(form, fit), expected, rtol=1e-13)
     assert bm.approximation_error(A, with_dense_core(A)) == 0
 
 
@@ -284,12 +321,12 @@ def test_many_blocks_do_not_make_the_rank_rules_coarser():
 MANY = np.random.default_rng(0).integers(1, 8, 60_000)
 LABELS = np.random.default_rng(1).permutation(np.repeat(np.arange(60_000), MANY))
 BLOCKS = {"intervals": bm.Partition.from_sizes(MANY), "labels": bm.Partition.from_labels(LABELS)}
-ARRAYS = 64  # of n doubles: 123 MB, a two-hundredth of one core of 60,000 x 60,000
+ARRAYS = 32  # of n doubles: 61 MB, a four-hundredth of one core of 60,000 x 60,000
 
 
 def saved_and_loaded(A, folder):
     A.save(folder / "matrix.npz")
-    return load(folder / "matrix.npz")
+    return bm.load(folder / "matrix.npz")
 
 
 def reordered(A):

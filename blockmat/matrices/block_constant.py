@@ -436,7 +436,7 @@ class BlockConstantMatrix(StoredPair):
         >>> path = os.path.join(tempfile.mkdtemp(), "identity.npz")
         >>> bm.BlockConstantMatrix.identity([0, 0, 1]).save(path)
         >>> bm.load(path)
-        <3x3 BlockConstantMatrix of 2 blocks, dtype=float64>
+        <3x3 BlockConstantMatrix of 2 independent blocks, dtype=float64>
         """
         arrays = {"between": self._between, "within": self._within}
         write_archive(Archive("square", {"partition": self.partition}, arrays), path)
