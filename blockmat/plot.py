@@ -13,8 +13,9 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.extras import import_extra
 from blockmat.blocks.partition import Partition
 from blockmat.finding.partition_path import PartitionPath
-from blockmat.matrices.block_constant import BlockConstantMatrix, square_within
+from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.matrices.structured import Structured
 
 __all__ = ["approximation", "matrix", "path", "plot_fit", "spectrum"]
 
@@ -295,15 +296,7 @@ def _entries(source: Any, shown: Array) -> Array:
 
 def _model_entries(A: BlockConstantMatrix | ScaledBlockMatrix, shown: Array) -> Array:
     """Return the real parts of the rows and columns that are shown."""
-    if isinstance(A, ScaledBlockMatrix):
-        scale = A.scale[shown]
-        entries: Array = _model_entries(A.matrix, shown) * scale * scale[:, None]
-        return entries
-    p = A.partition
-    labels, positions = p.labels[shown], p.positions[shown]
-    is_paired = positions[:, None] == positions  # the diagonals of the blocks
-    within = square_within(A)[np.ix_(labels, labels)]
-    return np.real(A.values[np.ix_(labels, labels)] + within * is_paired)
+    return np.real(Structured(A).entries(shown[:, None], shown))
 
 
 def _colour_limit(image: Array) -> float:

@@ -124,6 +124,7 @@ def block_matrices(
     max_n: int = 12,
     dtype: Any = None,
     aligned: bool | None = None,
+    independent: bool | None = None,
     hermitian: bool | None = None,
     definite: bool = False,
     cond: float = 1e4,
@@ -138,8 +139,12 @@ def block_matrices(
         The dtype; by default any of float32, float64, complex64 and complex128.
     aligned : bool, optional
         Whether every square block has two numbers; by default both kinds are drawn.
+    independent : bool, optional
+        Whether blocks are independent, with `between` of shape (k,); by default both kinds are
+        drawn.
     hermitian : bool, optional
-        Whether the matrix is Hermitian; by default both kinds are drawn.
+        Whether the matrix is Hermitian; by default both kinds are drawn. A real matrix with
+        independent blocks is always Hermitian.
     definite : bool, default False
         Whether the matrix is Hermitian with positive eigenvalues.
     cond : float, default 1e4
@@ -150,15 +155,23 @@ def block_matrices(
     hypothesis.strategies.SearchStrategy
         It draws `blockmat.BlockConstantMatrix` objects.
 
+    Raises
+    ------
+    ValueError
+        If the blocks must be aligned and independent.
+
     Examples
     --------
     >>> from blockmat.testing import block_matrices
     >>> strategy = block_matrices(definite=True, aligned=False)
     """
+    if aligned and independent:
+        raise ValueError("aligned and independent are True; expected one of them")
     return _block_matrices(
         max_n=max_n,
         dtype=dtype,
-        aligned=aligned,
+        aligned=False if independent else aligned,
+        independent=independent,
         hermitian=True if definite else hermitian,
         definite=definite,
         cond=cond,
@@ -171,11 +184,13 @@ def _draw_block_matrix(
     max_n: int,
     dtype: Any,
     aligned: bool | None,
+    independent: bool | None,
     hermitian: bool | None,
     definite: bool,
     cond: float,
 ) -> BlockConstantMatrix:
     aligned = draw(_st.booleans()) if aligned is None else aligned
+    independent = not aligned and (draw(_st.booleans()) if independent is None else independent)
     hermitian = draw(_st.booleans()) if hermitian is None else hermitian
     dtype = np.dtype(draw(_st.sampled_from(_DTYPES)) if dtype is None else dtype)
     p = draw(partitions(max_n=max_n, equal_sizes=aligned and draw(_st.booleans())))
@@ -187,13 +202,16 @@ def _draw_block_matrix(
             return _hermitian(rng, size, definite, dtype, 1.0, spread)
         return _random(rng, (size, size), dtype)
 
+    def diagonal() -> Array:
+        return np.array([core(1)[0, 0] for _ in range(p.n_blocks)], dtype=dtype)
+
     if aligned:
         within = np.zeros((p.n_blocks, p.n_blocks), dtype=dtype)
         for members, _ in p.size_classes:
             within[np.ix_(members, members)] = core(len(members))
     else:
-        within = np.array([core(1)[0, 0] for _ in range(p.n_blocks)], dtype=dtype)
-    return BlockConstantMatrix(p, core(p.n_blocks), within)
+        within = diagonal()
+    return BlockConstantMatrix(p, diagonal() if independent else core(p.n_blocks), within)
 
 
 def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

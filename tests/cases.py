@@ -54,8 +54,8 @@ def make(partition, dtype, aligned, hermitian, seed=0):
 
 def exact(A):
     """The dense matrix of a real canonical pair, as mpmath has its stored numbers."""
-    p, M = A.partition, A.between
-    D = A.within if A.is_aligned else np.diag(A.within)
+    p = A.partition
+    M, D = (x if x.ndim == 2 else np.diag(x) for x in (A.between, A.within))
     k = range(p.n_blocks)
     values = [
         [

@@ -244,16 +244,18 @@ def test_multiply_add(dtype, centred):
 
 @over_dtypes
 @over_partitions
-def test_multiply(dtype, p):
+@pytest.mark.parametrize("is_diagonal", [False, True])
+def test_multiply(dtype, p, is_diagonal):
     rng = np.random.default_rng(0)
     x, scale = random_array(rng, p.n, dtype), random_array(rng, 4, dtype)
-    values = random_array(rng, (4, 4), double(dtype))
+    values = random_array(rng, 4 if is_diagonal else (4, 4), double(dtype))
     out = np.empty(p.n, dtype)
     if p.is_contiguous:
         kernels.multiply_contiguous(x, scale, values, p.offsets, out)
     else:
         kernels.multiply_labelled(x, scale, values, p.codes, out)
-    close(out, scale[p.labels] * x + (values @ (indicator(p).T @ x))[p.labels])
+    square = np.diag(values) if is_diagonal else values
+    close(out, scale[p.labels] * x + (square @ (indicator(p).T @ x))[p.labels])
 
 
 @over_dtypes

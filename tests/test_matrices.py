@@ -11,17 +11,18 @@ from tests.matrix_suite import MatrixSuite
 from tests.matrix_suite.base import operation
 
 SOME_BLOCKS = st.sampled_from(list(PARTITIONS.values()))
+KINDS = st.sampled_from(["plain", "aligned", "independent"])
 OF_SQUARE = {
     "as_covariance", "colorize", "cond", "condition", "diagonal", "diagonal_values", "eigh", "eigvals",
     "eigvalsh", "expm", "funm", "identity", "inv", "invsqrtm", "is_aligned", "is_hermitian",
-    "is_positive_definite", "logdet", "logm", "matrix_rank", "nearest_psd", "partition", "powm",
-    "refine", "slogdet", "solve", "sqrtm", "svdvals", "trace", "whiten",
+    "is_independent", "is_positive_definite", "logdet", "logm", "matrix_rank", "nearest_psd",
+    "partition", "powm", "refine", "slogdet", "solve", "sqrtm", "svdvals", "trace", "whiten",
 }  # fmt: skip
 OF_FACTORS = {"add_diagonal", "rescale"}
 OF_BLOCKS = {
     "cond", "diagonal_values", "eigh", "eigvals", "eigvalsh", "expm", "from_values", "funm",
-    "identity", "invsqrtm", "is_aligned", "logm", "matrix_rank", "nearest_psd", "norm", "pinv",
-    "powm", "refine", "save", "sqrtm", "svdvals", "values",
+    "identity", "invsqrtm", "is_aligned", "is_independent", "logm", "matrix_rank", "nearest_psd",
+    "norm", "pinv", "powm", "refine", "save", "sqrtm", "svdvals", "values",
 }  # fmt: skip
 LAZY = frozenset({"sum", "product", "power", "block sum", "block difference", "block product"})
 
@@ -37,19 +38,28 @@ def unit_vectors(p):
     return members / np.sqrt(members.sum(axis=0))
 
 
+def pair_of_kind(rng, p, dtype, kind, definite):
+    """The arrays `between` and `within` of a matrix of one of `KINDS`."""
+    between, within = pair(rng, p, dtype, kind == "aligned", definite)
+    if kind == "independent":
+        signs = 1 if definite else rng.choice([-1, 1], p.n_blocks)
+        between = (np.diagonal(between) * signs).astype(dtype)
+    return between, within
+
+
 class TestBlockConstant(MatrixSuite):
     type = bm.BlockConstantMatrix
     parts = "partition", "between", "within"
     lacks = frozenset({"svd"} | OF_FACTORS)
     geometry = SOME_BLOCKS
-    aligned = False
+    kind = "plain"
 
     def arguments(self, rng, p, dtype, definite):
-        return p, *pair(rng, p, dtype, self.aligned, definite)
+        return p, *pair_of_kind(rng, p, dtype, self.kind, definite)
 
     def dense(self, p, between, within):
         """``U M U^H + sum_ab D_ab (S_ab - u_a u_b^H)``, with S_ab pairing the p-th members."""
-        D = within if within.ndim == 2 else np.diag(within)
+        between, D = (x if x.ndim == 2 else np.diag(x) for x in (between, within))
         U, place = unit_vectors(p), np.zeros(p.n)
         for block in range(p.n_blocks):
             members = p.labels == block
@@ -59,7 +69,11 @@ class TestBlockConstant(MatrixSuite):
 
 
 class TestAligned(TestBlockConstant):
-    aligned = True
+    kind = "aligned"
+
+
+class TestIndependent(TestBlockConstant):
+    kind = "independent"
 
 
 class TestRectangular(MatrixSuite):
@@ -102,11 +116,11 @@ class TestScaled(MatrixSuite):
     parts = "matrix", "scale"
     lacks = frozenset({"svd"} | OF_BLOCKS | OF_FACTORS)
     lazy = LAZY
-    geometry = st.tuples(SOME_BLOCKS, st.booleans())
+    geometry = st.tuples(SOME_BLOCKS, KINDS)
 
     def arguments(self, rng, geometry, dtype, definite):
-        p, aligned = geometry
-        B = bm.BlockConstantMatrix(p, *pair(rng, p, dtype, aligned, definite))
+        p, kind = geometry
+        B = bm.BlockConstantMatrix(p, *pair_of_kind(rng, p, dtype, kind, definite))
         return B, rng.uniform(0.5, 2, p.n).astype(np.zeros(0, dtype).real.dtype)
 
     def dense(self, B, scale):
@@ -126,11 +140,11 @@ class TestLowRank(MatrixSuite):
     lacks = frozenset({"svd", "is_positive_definite"} | OF_BLOCKS | OF_FACTORS)
     lazy = LAZY
     dtypes = np.float32, np.float64
-    geometry = st.tuples(SOME_BLOCKS, st.booleans(), st.booleans())
+    geometry = st.tuples(SOME_BLOCKS, KINDS, st.booleans())
 
     def arguments(self, rng, geometry, dtype, definite):
-        p, aligned, scaled = geometry
-        base, scale = TestScaled().arguments(rng, (p, aligned), dtype, True)
+        p, kind, scaled = geometry
+        base, scale = TestScaled().arguments(rng, (p, kind), dtype, True)
         if scaled:
             base = bm.ScaledBlockMatrix(base, scale)
         rank = rng.choice([1, 3, p.n + 2])

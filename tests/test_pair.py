@@ -428,6 +428,40 @@ def test_numbers_within_occur_one_time_less_than_blocks_have_members(setting):
 
 @everywhere
 @over_alignments
+def test_sums_of_magnitudes_are_those_of_one_row_of_each_block(setting, aligned):
+    M, D = setting.pair(aligned)
+    found = pair.absolute_row_sums(*setting.arrays((M, D)), setting.sizes)
+    first = np.cumsum(setting.counts) - setting.counts
+    expected = np.abs(setting.dense(M, D)).sum(-1)[..., first]
+    setting.check(found, expected, scale=setting.n * np.abs(M).max(), is_real=True)
+
+
+@over_libraries
+@over_dtypes
+@over_batches
+@pytest.mark.parametrize("kind", ["mixed"])
+def test_independent_blocks_are_a_batch_of_matrices_with_one_block(setting):
+    m, d = setting.random(setting.k), setting.within(False)
+    dense = setting.dense(np.eye(setting.k) * m[..., None, :], d)
+    pairs = pair.one_for_each_block(*setting.arrays((m, d)))
+    sizes = setting.sizes[:, None]
+    scale = setting.n * np.abs(m).max()
+    assert not pair.is_aligned(*pairs)
+    total = np.asarray(pair.trace(*pairs, sizes)).sum(-1)
+    setting.check_numbers(total, np.trace(dense, axis1=-2, axis2=-1), scale)
+    squares = np.asarray(pair.squared_norm(*pairs, sizes)).sum(-1)
+    setting.check_numbers(squares, (np.abs(dense) ** 2).sum((-1, -2)))
+    sums = np.asarray(pair.absolute_row_sums(*pairs, sizes))[..., 0]
+    first = np.cumsum(setting.counts) - setting.counts
+    setting.check_numbers(sums, np.abs(dense).sum(-1)[..., first], scale)
+    back = pair.of_each_block(pair.multiply(pairs, pairs))
+    setting.check_kind(*back)
+    square = setting.dense(np.eye(setting.k) * np.asarray(back[0])[..., None, :], back[1])
+    setting.check_numbers(square, dense @ dense)
+
+
+@everywhere
+@over_alignments
 def test_a_within_part_is_seen_as_a_square_matrix(setting, aligned):
     M, D = setting.pair(aligned)
     square = pair.as_square(*setting.arrays((M, D)))

@@ -422,4 +422,6 @@ def test_html_of_matrices_near_block_constant_ones_is_that_of_their_blocks():
 
 def test_nbytes():
     matrix = bm.BlockConstantMatrix.identity(bm.Partition.uniform(3, 10**6))
-    assert matrix.nbytes == 8 * (9 + 3) + 8 * 3
+    assert matrix.nbytes == 8 * (3 + 3) + 8 * 3
+    with_core = bm.BlockConstantMatrix(matrix.partition, np.eye(3))
+    assert with_core.nbytes == 8 * (9 + 3) + 8 * 3

@@ -376,10 +376,21 @@ def multiply_add_pieces_of_rows(x, centre, scale, shift, labels, bounds, out, fi
 
 
 @jit
+def _entry_of_product(values, sums, b):
+    """Return entry b of ``values @ sums``, for values (k, k), or (k,) of a diagonal matrix."""
+    if values.ndim == 1:
+        return values[b] * sums[b]
+    term = values.dtype.type(0)
+    for c in range(sums.shape[0]):
+        term += values[b, c] * sums[c]
+    return term
+
+
+@jit
 def multiply_contiguous(x, scale, values, offsets, out):
     """``out = scale[b] * x + (values @ block sums of x)[b]`` for x (n,), b the blocks.
 
-    One call computes the whole product, because for small sizes calls take longer than the work.
+    A diagonal matrix of values is given as (k,). One call computes the whole product, because for small sizes calls take longer than the work.
     """
     k = values.shape[0]
     zero = values.dtype.type(0)
@@ -387,9 +398,7 @@ def multiply_contiguous(x, scale, values, offsets, out):
     for b in range(k):
         sums[b] = sum_run(x, offsets[b], offsets[b + 1], zero)
     for b in range(k):
-        factor, term = scale[b], zero
-        for c in range(k):
-            term += values[b, c] * sums[c]
+        factor, term = scale[b], _entry_of_product(values, sums, b)
         for i in range(np.uint64(offsets[b]), np.uint64(offsets[b + 1])):
             out[i] = factor * x[i] + term
 
@@ -401,8 +410,7 @@ def multiply_labelled(x, scale, values, labels, out):
     sums, terms = np.zeros(k, values.dtype), np.zeros(k, values.dtype)
     _sum_labelled(x, None, labels, sums)
     for b in range(k):
-        for c in range(k):
-            terms[b] += values[b, c] * sums[c]
+        terms[b] = _entry_of_product(values, sums, b)
     for i in range(x.shape[0]):
         b = labels[i]
         out[i] = scale[b] * x[i] + terms[b]

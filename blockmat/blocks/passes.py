@@ -127,7 +127,8 @@ def multiply(
 ) -> Array:
     """Return ``scale[labels] * x + (values @ block sums of x)[labels]``.
 
-    x has shape (n,) or (n, m), scale (k,), and values (k, k) in double precision.
+    x has shape (n,) or (n, m), scale (k,), and values (k, k) in double precision, or (k,) for a
+    diagonal matrix.
     """
     if (
         x.ndim == 1
@@ -145,9 +146,18 @@ def multiply(
     sums = block_sums(p, x)
     # BLAS threads keep their processors busy for a while after they have finished, and so slow
     # down the second pass over x. For long x this costs more than BLAS saves.
-    without_blas = x.ndim == 1 and x.size >= 8 * values.size
-    product = np.einsum("ab,b->a", values, sums) if without_blas else values @ sums
+    without_blas = values.ndim == 2 and x.ndim == 1 and x.size >= 8 * values.size
+    product = np.einsum("ab,b->a", values, sums) if without_blas else times_sums(values, sums)
     return multiply_add(p, x, scale, product.astype(dtype), out)
+
+
+def times_sums(values: Array, sums: Array) -> Array:
+    """Return ``values @ sums`` for sums (k,) or (k, m).
+
+    Values have shape (k, k), or (k,) for a diagonal matrix.
+    """
+    product: Array = values @ sums if values.ndim == 2 else (values * sums.T).T
+    return product
 
 
 def multiply_add(

@@ -39,6 +39,9 @@ class Core:
     row_magnitudes : ndarray, shape (c,)
         Magnitudes of numbers that the same rows of the matrix have outside of this core. An
         eigenvalue below their rounding counts as zero (:ref:`theory-rank`, rules 3 and 4).
+    is_sum : bool
+        Whether the numbers of a diagonal core are sums, so that a positive number may be what
+        cancellation left (:ref:`theory-rank`, rule 4). Otherwise they are stored numbers (rule 3).
     """
 
     values: Array
@@ -47,15 +50,22 @@ class Core:
     name: str
     precision: float
     row_magnitudes: Array
+    is_sum: bool = False
 
     @classmethod
     def of(
-        cls, values: Array, multiplicity: Array, blocks: Array, name: str, row_numbers: Array
+        cls,
+        values: Array,
+        multiplicity: Array,
+        blocks: Array,
+        name: str,
+        row_numbers: Array,
+        is_sum: bool = False,
     ) -> "Core":
         """Make a core from stored numbers of any supported dtype."""
         double = values.astype(accumulator_dtype(values.dtype), copy=False)
         precision = float(np.finfo(values.dtype).eps)
-        return cls(double, multiplicity, blocks, name, precision, np.abs(row_numbers))
+        return cls(double, multiplicity, blocks, name, precision, np.abs(row_numbers), is_sum)
 
     @property
     def is_diagonal(self) -> bool:
@@ -76,9 +86,11 @@ class Core:
     def rounding(self) -> float:
         """The rounding error of an entry relative to the scales of its row and column, at most.
 
-        It is ``8 sqrt(c) eps`` for c rows, enough for a product of two cores (:ref:`theory-rank`).
+        It is ``8 sqrt(c) eps`` for a dense core of c rows, enough for a product of two, and
+        ``8 eps`` for a diagonal core (:ref:`theory-rank`).
         """
-        return float(ROUNDING * np.sqrt(len(self.values)) * self.precision)
+        n_terms = 1 if self.is_diagonal else len(self.values)
+        return float(ROUNDING * np.sqrt(n_terms) * self.precision)
 
     @cached_property
     def is_hermitian(self) -> bool:

@@ -1,5 +1,6 @@
 """Cholesky and LU factors of cores: inverse, solution and determinant (:ref:`theory-functions`)."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -180,12 +181,27 @@ class LU(NamedTuple):
         return inverse
 
 
-def require_nonzero(core: Core, operation: str) -> None:
-    """Raise `SingularMatrixError` if a diagonal core contains a zero."""
-    zero = np.flatnonzero(core.values == 0)
+def solver_of(core: Core, operation: str) -> Callable[[Array], Array]:
+    """Return what solves for right-hand sides (c,) or (c, m).
+
+    Raises `SingularMatrixError` for a singular core.
+    """
+    if core.is_diagonal:
+        require_nonzero(core, operation)
+        return lambda rhs: (rhs.T / core.values).T
+    return factorize(core, operation).solve
+
+
+def require_nonzero(core: Core, operation: str, size: Array | None = None) -> None:
+    """Raise `SingularMatrixError` if a diagonal core contains a zero.
+
+    `size` (c,) is zero where a number counts as zero, by default that of the numbers.
+    """
+    zero = np.flatnonzero((core.values if size is None else size) == 0)
     if len(zero):
         raise SingularMatrixError(
-            f"{operation} needs an invertible matrix, and {core.describe(zero[0])} is zero"
+            f"{operation} needs an invertible matrix, and {core.describe(zero[0])} is zero, so the "
+            f"matrix is singular"
         )
 
 

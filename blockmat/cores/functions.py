@@ -120,7 +120,7 @@ def _domain_of_power(core: Core, w: Array, p: float, operation: str) -> Array:
 def _refuse_singular(core: Core, w: Array, signs: Array, operation: str) -> None:
     """Raise if an eigenvalue is zero to rounding, or was computed with the wrong sign."""
     if core.is_diagonal:
-        require_nonzero(core, operation)
+        require_nonzero(core, operation, signs)
         return
     if not signs.all():
         factorize(core, operation)  # its message has the condition number

@@ -6,11 +6,12 @@ batch axes; the notation of :ref:`theory-pair` is in brackets:
 - ``between`` (..., k, k): what a matrix does to block means [M];
 - ``within``: what it does to deviations from them, (..., k) [d], or (..., k, k) for aligned
   blocks [D]. It is aligned if it has as many axes as ``between``;
-- ``sizes`` [n]: the number of members of each block, (k,), or one Python number for all blocks.
+- ``sizes`` [n]: the number of members of each block, (..., k), or one Python number for all blocks.
   The dtype must be the real dtype of the other arguments, because NumPy makes float64 of float32
   and integers. Integers will do where NumPy works in double precision.
 
-The number of blocks is k, and a vector of length n has k block sums.
+The number of blocks is k, and a vector of length n has k block sums. Independent blocks, whose M is
+diagonal, are a batch of k matrices with one block each (`one_for_each_block`).
 """
 
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 Array: TypeAlias = Any  # of any library that follows the array API standard
-Sizes: TypeAlias = Any  # an array (k,), or an int
+Sizes: TypeAlias = Any  # an array (..., k), or an int
 Pair: TypeAlias = tuple[Array, Array]  # between and within
 
 _namespaces: dict[type, Any] = {}
@@ -62,10 +63,7 @@ def multiplicity_sum(x: Array, sizes: Sizes) -> Array:
 
     The deviations from the mean of block b have ``n_b - 1`` dimensions (:ref:`theory-pair`).
     """
-    xp = namespace(x)
-    if _is_number(sizes):
-        return xp.sum(x * (sizes - 1), axis=-1)
-    return xp.matmul(x, sizes - 1)
+    return namespace(x).sum(x * (sizes - 1), axis=-1)
 
 
 # Numbers in the blocks
@@ -280,7 +278,34 @@ def squared_norm(between: Array, within: Array, sizes: Sizes) -> Array:
     return xp.sum(_squares(between), axis=(-2, -1)) + multiplicity_sum(squares, sizes)
 
 
+def absolute_row_sums(between: Array, within: Array, sizes: Sizes) -> Array:
+    """Return for each block (..., k) the sum of the magnitudes in one row of the matrix.
+
+    A row has ``n_b`` entries in block b. One of them is paired in diagonal blocks and, if aligned,
+    in all square blocks (:ref:`theory-pair`).
+    """
+    xp = namespace(between)
+    others, own = values(between, within, sizes), as_square(between, within)
+    unpaired = abs(others)
+    return xp.sum(unpaired * _row(sizes) + (abs(others + own) - unpaired), axis=-1)
+
+
 # The shape of a pair
+
+
+def one_for_each_block(between: Array, within: Array) -> Pair:
+    """Return a pair for each of the independent blocks with the numbers (..., k) of M and of d.
+
+    The pairs have the shapes (..., k, 1, 1) and (..., k, 1), and take sizes (..., k, 1)
+    (:ref:`theory-independent`).
+    """
+    return between[..., None, None], within[..., None]
+
+
+def of_each_block(pairs: Pair) -> Pair:
+    """Return the numbers (..., k) of M and of d from a pair for each block."""
+    between, within = pairs
+    return between[..., 0, 0], within[..., 0]
 
 
 def is_aligned(between: Array, within: Array) -> bool:

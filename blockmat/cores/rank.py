@@ -45,7 +45,8 @@ def eigenvalue_signs(core: Core, eigenvalues: Array | None = None) -> Array:
     The signs of a dense core are those of the balanced core, ascending. Eigenvalues up to the
     rounding of the core count as zero. So do eigenvalues that are zero beside `row_magnitudes`:
     positive ones in double precision, in which block sums are taken, and negative ones in the
-    precision of the stored numbers. In a diagonal core a positive number is never zero.
+    precision of the stored numbers. A positive number of a diagonal core that is no sum is never
+    zero.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def eigenvalue_signs(core: Core, eigenvalues: Array | None = None) -> Array:
     if core.is_diagonal:
         values = np.real(core.values)
         is_negative = values < -core.rounding * core.row_magnitudes
-        return np.where(is_negative, -1, np.where(values > 0, 1, 0))
+        return np.where(is_negative, -1, np.where(values > _cancelled(core), 1, 0))
     if eigenvalues is not None and _are_clear(core, eigenvalues):
         return np.sign(eigenvalues).astype(int)
     w, noise = balanced_spectrum(core, core.row_magnitudes * (EPS / core.precision))
@@ -71,6 +72,11 @@ def eigenvalue_signs(core: Core, eigenvalues: Array | None = None) -> Array:
         w, noise = balanced_spectrum(core, core.row_magnitudes)
         signs[np.count_nonzero(w < -noise) : np.count_nonzero(signs < 0)] = 0
     return signs
+
+
+def _cancelled(core: Core) -> Array | float:
+    """Return the size up to which numbers of a diagonal core may be what cancellation left."""
+    return core.rounding * (EPS / core.precision) * core.row_magnitudes if core.is_sum else 0.0
 
 
 def _are_clear(core: Core, w: Array) -> bool:
@@ -111,7 +117,11 @@ def rank(core: Core) -> int:
 
 def is_nonzero(core: Core) -> Array:
     """Tell for each number of a diagonal core whether it is not zero to rounding."""
-    nonzero: Array = (eigenvalue_signs(core) if core.is_hermitian else core.values) != 0
+    nonzero: Array
+    if core.is_hermitian:
+        nonzero = eigenvalue_signs(core) != 0
+    else:
+        nonzero = np.abs(core.values) > _cancelled(core)
     return nonzero
 
 

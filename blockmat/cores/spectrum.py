@@ -67,9 +67,9 @@ def _graded_eigh(core: Core) -> tuple[Array, Array] | None:
 
 
 def eigvals(core: Core) -> Array:
-    """Return the eigenvalues of any core."""
+    """Return the eigenvalues of any core, as complex numbers."""
     if core.is_diagonal:
-        return core.values
+        return core.values.astype(np.complex128)
     values: Array = scipy.linalg.eigvals(core.values, check_finite=False)
     return values
 

@@ -12,6 +12,7 @@ from blockmat.exceptions import ShapeError
 from blockmat.fitting.recognise import as_local_source
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.operator import elementwise
+from blockmat.matrices.stored_pair import stored_values
 from blockmat.sources.source import Options
 
 __all__ = ["approximation_error"]
@@ -89,7 +90,8 @@ def approximation_error(
         difference, norm = residual.norms(0)
         if not (norm > 2.0**-_SAFE and max(norm, difference) < 2.0**_SAFE):
             # Squares overflow or underflow: compute each norm in units of a power of two.
-            size, size_of_fit = residual.largest(), largest_of(A.values) + largest_of(A.within)
+            size = residual.largest()
+            size_of_fit = largest_of(stored_values(A)) + largest_of(A.within)
             unit, common = exponent_of(size), exponent_of(max(size, size_of_fit))
             difference, norm = residual.norms(common)[0], residual.norms(unit)[1]
             exponent = common - unit

@@ -37,7 +37,7 @@ class StructuredMatrix(Operator):
         """Return the distance to a block-constant matrix, as a sum of squares."""
         structured, approximation = Structured(self._matrix), Structured(A.matrix)
         p = structured.partition
-        zero = Structured(BlockConstantMatrix(p, np.zeros((p.n_blocks,) * 2)))
+        zero = Structured(BlockConstantMatrix(p, np.zeros(p.n_blocks)))
 
         def norms(exponent: int) -> tuple[float, float]:
             scaled = structured.in_unit(exponent)

@@ -11,12 +11,17 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from blockmat.blocks.checks import Array
+from blockmat.cores.arrays import diagonal_of_core
 from blockmat.cores.core import hermitian_part
 from blockmat.exceptions import IndefiniteMatrixError, PartitionMismatchError, SingularMatrixError
 from blockmat.fitting.fit import fit
-from blockmat.matrices.block_constant import BlockConstantMatrix, square_within
+from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.matrices.stored_pair import (
+    cores_of_one_kind,
+    square_within,
+)
 from blockmat.matrices.structured import SquareMatrix, Structured
 
 _N_TERMS = 18  # of the series, for y^2 up to 1/9
@@ -106,10 +111,9 @@ def _scaled_divergence(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix)
     e = r / p.expand(mean) - 1
     e -= p.expand(p.block_means(e))
     e[np.abs(e) <= 8 * np.finfo(np.float64).eps] = 0
-    squares = np.multiply.outer(mean, mean)
     if not e.any():
-        d = A.within * (squares if A.is_aligned else mean**2)
-        return _pair_divergence(BlockConstantMatrix(p, A.between * squares, d), B)
+        M, d = _times_squares(A.between, mean), _times_squares(A.within, mean)
+        return _pair_divergence(BlockConstantMatrix(p, M, d), B)
     if A.is_aligned or B.is_aligned:
         return None
     projection, logdet = _project_scaled(A, mean, e)
@@ -126,20 +130,29 @@ def _project_scaled(
     """
     p, n = A.partition, A.partition.sizes
     variance = mean**2 * p.block_means(e**2)
-    M, d = A.between * np.multiply.outer(mean, mean), A.within * mean**2
-    values = (np.diagonal(A.between) - A.within) / n  # of the diagonal blocks, off the diagonal
+    M, d = _times_squares(A.between, mean), _times_squares(A.within, mean)
+    own = diagonal_of_core(A.between)
+    values = (own - A.within) / n  # of the diagonal blocks, off the diagonal
     more = np.where(n > 1, A.within * variance + n * values * variance / np.maximum(n - 1, 1), 0.0)
-    more_between = np.diag(A.within * variance)
+    more_between = A.within * variance
+    if M.ndim == 2:
+        more_between = np.diag(more_between)
     several = n > 1
     logdet = float(((n - 1)[several] * np.log1p(more[several] / d[several])).sum())
     logdet += float(np.log1p(_relative_eigenvalues(more_between, M)).sum())
     return BlockConstantMatrix(p, M + more_between, d + more), logdet
 
 
+def _times_squares(core: Array, scale: Array) -> Array:
+    """Multiply rows and columns of a core (k, k), or of a diagonal core (k,), by a scale (k,)."""
+    scaled: Array = core * (scale**2 if core.ndim == 1 else np.multiply.outer(scale, scale))
+    return scaled
+
+
 def _pair_divergence(A: BlockConstantMatrix, B: BlockConstantMatrix) -> float:
     """Return the divergence of two matrices on the same blocks."""
     p = A.partition
-    total = _core_divergence(A.between, B.between)
+    total = _core_divergence(*cores_of_one_kind(A, B))
     if A.is_aligned or B.is_aligned:
         D_a, D_b = square_within(A), square_within(B)
         for members, variables in p.size_classes:
@@ -152,12 +165,15 @@ def _pair_divergence(A: BlockConstantMatrix, B: BlockConstantMatrix) -> float:
 
 
 def _core_divergence(a: Array, b: Array) -> float:
-    """Return the divergence of two positive definite arrays."""
+    """Return the divergence of two positive definite cores (k, k), or diagonal ones (k,)."""
     x = _relative_eigenvalues(a - b, b)
     if x.min() > -0.5:
         return float(_x_minus_log1p(x).sum()) / 2
-    logdets = np.linalg.slogdet(a)[1] - np.linalg.slogdet(b)[1]
-    return float(x.sum() - logdets) / 2
+    return float(x.sum() - (_logdet(a) - _logdet(b))) / 2
+
+
+def _logdet(core: Array) -> float:
+    return float(np.log(core).sum() if core.ndim == 1 else np.linalg.slogdet(core)[1])
 
 
 def _relative_eigenvalues(difference: Array, b: Array) -> Array:
@@ -165,6 +181,8 @@ def _relative_eigenvalues(difference: Array, b: Array) -> Array:
 
     Rows and columns are first divided by the square roots of the diagonal of b.
     """
+    if b.ndim == 1:
+        return difference / b
     scale = 1 / np.sqrt(np.diagonal(b))
     root = np.linalg.cholesky(hermitian_part(scale[:, None] * b * scale))
     half = solve_triangular(root, scale[:, None] * difference * scale, lower=True)

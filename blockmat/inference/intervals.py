@@ -6,6 +6,7 @@ import numpy as np
 import scipy
 
 from blockmat.blocks.checks import Array, as_count
+from blockmat.cores.arrays import as_square_core
 from blockmat.exceptions import DtypeError, NotHermitianError
 from blockmat.matrices.block_constant import BlockConstantMatrix
 
@@ -95,7 +96,7 @@ def confidence_intervals(
         raise ValueError(f"level is {level!r}; expected a number between 0 and 1")
 
     sizes = A.partition.sizes
-    M, d = A.between.astype(np.float64), A.within.astype(np.float64)
+    M, d = (x.astype(np.float64) for x in (as_square_core(A.between), A.within))
     variances, diagonal = np.diag(M), np.arange(len(M))
     c = np.outer(np.sqrt(variances), np.sqrt(variances))
     between = _difference_interval((c + M) / 2, df, (c - M) / 2, df, level)

@@ -15,14 +15,16 @@ from blockmat.blocks.checks import Array, require_finite, require_in_range, work
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, multiply
 from blockmat.cores import pair
+from blockmat.cores.arrays import diagonal_of_core
 from blockmat.cores.core import Core
-from blockmat.exceptions import PartitionMismatchError
+from blockmat.exceptions import PartitionMismatchError, ShapeError
 from blockmat.matrices.archive import Archive, write_archive
 from blockmat.matrices.checks import as_numbers_of_blocks
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, product_from_left, written_to
 from blockmat.matrices.pair_parts import PairParts
 from blockmat.matrices.solvers import AlignedSolver, BlockSolver, PlainSolver
+from blockmat.matrices.stored_pair import cores_of_one_kind
 from blockmat.matrices.within import (
     aligned_product,
     refined_within,
@@ -43,13 +45,16 @@ class BlockConstantMatrix(PairParts):
     ----------
     partition : Partition or sequence of hashable, shape (n,)
         The blocks, or a label for each variable.
-    between : array_like, shape (k, k)
-        The core M, which acts on block sums divided by the square roots of the sizes.
+    between : array_like, shape (k, k) or (k,)
+        The core M, which acts on block sums divided by the square roots of the sizes. The diagonal
+        (k,) of a diagonal M makes independent blocks: all entries outside the diagonal blocks are
+        zero, no k x k array is made, and all operations take O(n) time.
     within : array_like, shape (k,) or (k, k), optional
         The numbers d, which multiply the deviations from these means; by default zero. A matrix
         D makes aligned blocks: it gives the entries where the p-th member of one block meets the
         p-th member of another of the same size a number of their own. D must be zero between
-        blocks of different sizes. Numbers of blocks of size 1 are not used and are stored as zero.
+        blocks of different sizes, and needs a `between` (k, k). Numbers of blocks of size 1 are not
+        used and are stored as zero.
     check_finite : bool, default True
         Whether to refuse NaN and infinity.
 
@@ -64,7 +69,8 @@ class BlockConstantMatrix(PairParts):
     Raises
     ------
     ShapeError
-        If `between` or `within` does not fit the partition.
+        If `between` or `within` does not fit the partition, or `within` is (k, k) and `between`
+        (k,).
     DtypeError
         If their dtype is not supported.
     NonFiniteError
@@ -82,8 +88,8 @@ class BlockConstantMatrix(PairParts):
 
     .. math:: A = U M U^H + \sum_b d_b (I_b - u_b u_b^H).
 
-    A function of A is that function of M and d: see :ref:`theory-pair`, :ref:`theory-aligned`
-    and :ref:`theory-functions`.
+    A function of A is that function of M and d: see :ref:`theory-pair`,
+    :ref:`theory-independent`, :ref:`theory-aligned` and :ref:`theory-functions`.
 
     References
     ----------
@@ -104,6 +110,13 @@ class BlockConstantMatrix(PairParts):
            [2., 2., 5.]])
     >>> bool(np.allclose((A @ A.inv()).toarray(), np.eye(3)))
     True
+
+    Independent blocks:
+
+    >>> bm.BlockConstantMatrix(p, [5, 3], [1, 0]).toarray()
+    array([[3., 2., 0.],
+           [2., 3., 0.],
+           [0., 0., 3.]])
     """
 
     def __init__(
@@ -116,10 +129,11 @@ class BlockConstantMatrix(PairParts):
     ) -> None:
         partition = as_partition(partition)
         k = partition.n_blocks
-        between = as_numbers_of_blocks(between, "between", k)
+        between = as_numbers_of_blocks(between, "between", k, (2, 1))
         if within is None:
             within = np.zeros(k, dtype=between.dtype)
         within = as_numbers_of_blocks(within, "within", k, (1, 2))
+        _require_square_core(between, "between", within, "within")
         if check_finite:
             require_finite(between, "between")
             require_finite(within, "within")
@@ -146,8 +160,9 @@ class BlockConstantMatrix(PairParts):
         ----------
         partition : Partition or sequence of hashable, shape (n,)
             The blocks, or a label for each variable.
-        values : array_like, shape (k, k)
-            The number in each block.
+        values : array_like, shape (k, k) or (k,)
+            The number in each block. Numbers (k,) are those of the diagonal blocks. Then the other
+            blocks are zero, and no k x k array is made.
         diagonal : array_like, shape (k,) or (k, k), optional
             The number on the diagonal of each diagonal block; by default that of `values`.
             For aligned blocks the number on the diagonal of each square block, and the
@@ -161,8 +176,8 @@ class BlockConstantMatrix(PairParts):
         Raises
         ------
         ShapeError
-            If a shape does not fit, or `diagonal` differs from `values` in a block that is not
-            square.
+            If a shape does not fit, `diagonal` is (k, k) and `values` (k,), or `diagonal` differs
+            from `values` in a block that is not square.
 
         Examples
         --------
@@ -173,18 +188,25 @@ class BlockConstantMatrix(PairParts):
         """
         partition = as_partition(partition)
         k = partition.n_blocks
-        values = as_numbers_of_blocks(values, "values", k)
+        values = as_numbers_of_blocks(values, "values", k, (2, 1))
         if diagonal is None:
-            diagonal = np.diagonal(values)
+            diagonal = diagonal_of_core(values)
         diagonal = as_numbers_of_blocks(diagonal, "diagonal", k, (1, 2))
+        _require_square_core(values, "values", diagonal, "diagonal")
         require_finite(values, "values")
         require_finite(diagonal, "diagonal")
         dtype = np.result_type(values, diagonal)
         values, diagonal = (x.astype(dtype, copy=False) for x in (values, diagonal))
-        between, within = pair.pair_of_values(values, diagonal, partition.sizes)
+        sizes, is_independent = partition.sizes, values.ndim == 1
+        if is_independent:
+            values, diagonal = pair.one_for_each_block(values, diagonal)
+            sizes = sizes[:, None]
+        between, within = pair.pair_of_values(values, diagonal, sizes)
         # A sum over a block that cancels to the rounding of its numbers is zero.
         size = np.abs(pair.as_square(between, within))
         between[np.abs(between) <= 2 * np.finfo(dtype).eps * size] = 0
+        if is_independent:
+            between, within = pair.of_each_block((between, within))
         return cls(partition, between.astype(dtype, copy=False), within)
 
     @classmethod
@@ -203,7 +225,7 @@ class BlockConstantMatrix(PairParts):
         Returns
         -------
         BlockConstantMatrix
-            The identity, for shifts such as ``A + 0.1 * identity``.
+            The identity, for shifts such as ``A + 0.1 * identity``. Its blocks are independent.
 
         Examples
         --------
@@ -215,7 +237,7 @@ class BlockConstantMatrix(PairParts):
         partition = as_partition(partition)
         k = partition.n_blocks
         dtype = working_dtype(dtype, "dtype")
-        return cls(partition, np.eye(k, dtype=dtype), np.ones(k, dtype=dtype))
+        return cls(partition, np.ones(k, dtype=dtype), np.ones(k, dtype=dtype))
 
     def _apply_to_cores(self, function: Callable[[Core], Array]) -> "BlockConstantMatrix":
         between, *cores = self._cores
@@ -277,9 +299,13 @@ class BlockConstantMatrix(PairParts):
                 f"{other.partition.n_blocks}); bring both to "
                 f"A.partition.meet(B.partition) with refine"
             )
-        between, within = formula((self._between, self._within), (other.between, other.within))
         dtype = np.result_type(self.dtype, other.dtype)
-        return self._trusted(self.partition, between, within, dtype)
+        M, N = cores_of_one_kind(self, other)
+        first, second = (M, self._within), (N, other.within)
+        if M.ndim == 2:
+            return self._trusted(self.partition, *formula(first, second), dtype)
+        pairs = formula(pair.one_for_each_block(*first), pair.one_for_each_block(*second))
+        return self._trusted(self.partition, *pair.of_each_block(pairs), dtype)
 
     def _adjoint(self) -> "BlockConstantMatrix":
         between, within = self._between.conj().T, self._within.conj().T
@@ -300,7 +326,8 @@ class BlockConstantMatrix(PairParts):
         Returns
         -------
         BlockConstantMatrix
-            With the same entries.
+            With the same entries. Independent blocks stay independent if only blocks are cut that
+            are multiples of the identity.
 
         Raises
         ------
@@ -325,10 +352,20 @@ class BlockConstantMatrix(PairParts):
             )
         parents = self.partition.labels[fine.order[fine.offsets[:-1]]]
         within = refined_within(self._within, self.partition, fine, parents)
-        values = self.values[np.ix_(parents, parents)]
-        between = pair.between_of_values(values, within, fine.sizes)
+        if self._stays_independent(parents):
+            between = self._between[parents]
+        else:
+            values = self.values[np.ix_(parents, parents)]
+            between = pair.between_of_values(values, within, fine.sizes)
         within = without_numbers_of_singletons(fine, within)
         return self._trusted(fine, between, within, self.dtype)
+
+    def _stays_independent(self, parents: Array) -> bool:
+        """Whether blocks are independent, and those that are cut are multiples of the identity."""
+        if not self.is_independent:
+            return False
+        is_cut = np.bincount(parents, minlength=self.partition.n_blocks) > 1
+        return bool((self._between[is_cut] == self._within[is_cut]).all())
 
     # Solving
 
@@ -401,20 +438,20 @@ class BlockConstantMatrix(PairParts):
         >>> path = os.path.join(tempfile.mkdtemp(), "identity.npz")
         >>> bm.BlockConstantMatrix.identity([0, 0, 1]).save(path)
         >>> bm.load(path)
-        <3x3 BlockConstantMatrix of 2 blocks, dtype=float64>
+        <3x3 BlockConstantMatrix of 2 independent blocks, dtype=float64>
         """
         arrays = {"between": self._between, "within": self._within}
         write_archive(Archive("square", {"partition": self.partition}, arrays), path)
 
     def __repr__(self) -> str:
-        aligned = "aligned " if self.is_aligned else ""
+        kind = "aligned " if self.is_aligned else "independent " if self.is_independent else ""
         return (
             f"<{self.shape[0]}x{self.shape[1]} {type(self).__name__} of "
-            f"{self.partition.n_blocks} {aligned}blocks, dtype={self.dtype}>"
+            f"{self.partition.n_blocks} {kind}blocks, dtype={self.dtype}>"
         )
 
     def _repr_html_(self) -> str:
-        return matrix_to_html(repr(self), self.values, self.partition.sizes)
+        return matrix_to_html(repr(self), self._stored_values, self.partition.sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.partition, self._between, self._within)
@@ -430,10 +467,13 @@ def trusted_matrix(
     return BlockConstantMatrix._trusted(partition, between, within, dtype)
 
 
-def square_within(A: BlockConstantMatrix) -> Array:
-    """Return the within numbers of a matrix as (k, k), aligned or not."""
-    square: Array = pair.as_square(A.between, A.within)
-    return square
+def _require_square_core(core: Array, name: str, paired: Array, paired_name: str) -> None:
+    """Raise `ShapeError` for aligned blocks with a core (k,)."""
+    if core.ndim < paired.ndim:
+        raise ShapeError(
+            f"{name} has shape {core.shape} and {paired_name} {paired.shape}; expected {name} of "
+            f"shape {paired.shape} for aligned blocks"
+        )
 
 
 def matrix_from_archive(archive: Archive) -> BlockConstantMatrix:

@@ -10,8 +10,9 @@ from scipy.sparse.linalg import LinearOperator
 
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.blocks.partition import Partition, as_partition
-from blockmat.blocks.passes import block_sums, weighted_add, weighted_sums
+from blockmat.blocks.passes import block_sums, times_sums, weighted_add, weighted_sums
 from blockmat.cores import factors, functions, rank
+from blockmat.cores.arrays import as_square_core, diagonal_of_core
 from blockmat.cores.core import ROUNDING, hermitian_part, is_close_to_adjoint
 from blockmat.exceptions import (
     IndefiniteMatrixError,
@@ -25,6 +26,7 @@ from blockmat.matrices.factor_parts import FactorParts
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, written_to
 from blockmat.matrices.solvers import refined
+from blockmat.matrices.stored_pair import stored_values
 from blockmat.matrices.weighted_frame import FrameMap, WeightedFrame, are_all_zero
 
 __all__ = ["BlockFactorMatrix"]
@@ -169,9 +171,7 @@ class BlockFactorMatrix(FactorParts):
 
     def _times_covariance(self, x: Array) -> Array:
         """Multiply x (k,) or (k, m) by C, in double precision."""
-        c = self._covariance.astype(np.float64)
-        product: Array = c @ x if c.ndim == 2 else (x.T * c).T
-        return product
+        return times_sums(self._covariance.astype(np.float64), x)
 
     def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> Any:
         """Apply a linear function to the noise and the covariance, such as a positive multiple.
@@ -204,8 +204,7 @@ class BlockFactorMatrix(FactorParts):
             return None
         if not np.array_equal(self._loadings, other._loadings):
             return None
-        c, d = self._covariance, other._covariance
-        total = c + d if c.ndim == d.ndim else _dense(c) + _dense(d)
+        total = _sum_of_cores(self._covariance, other._covariance)
         return BlockFactorMatrix(self._partition, total, self._noise + other._noise, self._loadings)
 
     def _sum_with_block_constant(self, other: BlockConstantMatrix) -> "BlockFactorMatrix | None":
@@ -216,12 +215,12 @@ class BlockFactorMatrix(FactorParts):
         ):
             return None
         p, between, is_one = self._partition, other.between, other.partition.sizes == 1
-        own = np.where(is_one, np.diagonal(between), other.within)
-        if np.array_equal(between, np.diag(own)):  # a diagonal matrix
-            added, c = own, self._covariance
+        own = np.where(is_one, diagonal_of_core(between), other.within)
+        if np.array_equal(between, own if other.is_independent else np.diag(own)):
+            added, c = own, self._covariance  # a diagonal matrix
         elif (self._loadings == 1).all() and other.is_hermitian:
             added = np.where(is_one, 0, other.within)
-            c = _dense(self._covariance) + other.values
+            c = _sum_of_cores(self._covariance, stored_values(other))
         else:
             return None
         noise = self._noise + added[p.labels]
@@ -380,11 +379,7 @@ class BlockFactorMatrix(FactorParts):
 
     @cached_property
     def _solve_core(self) -> Callable[[Array], Array]:
-        core = self._core
-        if core.is_diagonal:
-            inverse = factors.reciprocals(core, "solve")
-            return lambda x: (x.T * inverse).T
-        return factors.factorize(core, "solve").solve
+        return factors.solver_of(self._core, "solve")
 
     def _power_of_core(self, p: float) -> Callable[[Array], Array]:
         """Return what multiplies by a power of R."""
@@ -627,5 +622,6 @@ def _require_symmetric(covariance: Array) -> None:
             raise NotHermitianError("covariance is not symmetric; expected a symmetric matrix")
 
 
-def _dense(covariance: Array) -> Array:
-    return covariance if covariance.ndim == 2 else np.diag(covariance)
+def _sum_of_cores(c: Array, d: Array) -> Array:
+    """Return the sum of two cores, (k,) if both are diagonal."""
+    return c + d if c.ndim == d.ndim else as_square_core(c) + as_square_core(d)

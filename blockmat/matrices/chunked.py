@@ -14,6 +14,7 @@ from blockmat.blocks.checks import (
 from blockmat.blocks.chunked import Piece, as_dense, joined_at_a_time
 from blockmat.blocks.extras import import_extra
 from blockmat.blocks.partition import Partition
+from blockmat.blocks.passes import times_sums
 
 
 # Products
@@ -52,6 +53,6 @@ def _lifted(
     x: Array, labels: Array, sums: Array, within: Array, coefficients: Array, to: Any
 ) -> Array:
     """Return a chunk of the product, from the sums of all chunks over blocks."""
-    shift = coefficients @ sums
+    shift = times_sums(coefficients, sums)
     lifted: Array = within[labels][:, None] * as_dense(x) + shift[labels]
     return lifted.astype(to, copy=False)

@@ -200,22 +200,28 @@ def decompose(p: Partition, direct_sum: Sequence[Core], dtype: np.dtype[Any]) ->
     NotHermitianError
         If a core is not Hermitian.
     """
-    cores, values, multiplicities, coordinates = [], [], [], []
-    for number, core in enumerate(direct_sum):
+    cores, values = [], []
+    for core in direct_sum:
         require_hermitian(core, "eigh")
         core_values, core_vectors = spectrum.eigh(core)
         cores.append((core.blocks, core_vectors))
         values.append(core_values)
-        multiplicities.append(core.multiplicity)
-        if number == 0:
-            coordinates += list(p.order[p.offsets[:-1]][:, None])
-        else:
-            coordinates += [p.order[p.offsets[b] + 1 : p.offsets[b + 1]] for b in core.blocks]
     unsorted = np.concatenate(values)
     ascending = np.argsort(unsorted, kind="stable")
-    columns = np.concatenate([coordinates[i] for i in ascending])
+    # A block begins with its coordinate in the between core; the rest are those of its deviations.
+    first = [p.offsets[core.blocks] + (number > 0) for number, core in enumerate(direct_sum)]
+    starts = np.concatenate(first)[ascending]
+    multiplicities = np.concatenate([core.multiplicity for core in direct_sum])[ascending]
+    columns = p.order[_ranges(starts, multiplicities)]
     return BlockEigh(
         unsorted[ascending].astype(real_dtype(dtype)),
-        np.concatenate(multiplicities)[ascending],
+        multiplicities,
         BlockEigenvectors(p, cores, columns, dtype),
     )
+
+
+def _ranges(starts: Array, lengths: Array) -> Array:
+    """Return the numbers ``start, start + 1, ...`` of every range, one range after another."""
+    before = np.cumsum(lengths) - lengths
+    numbers: Array = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
+    return numbers

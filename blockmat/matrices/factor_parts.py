@@ -9,6 +9,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.passes import weighted_sums
 from blockmat.blocks.subset import Subset
+from blockmat.cores.arrays import entries_of_core, part_of_core
 from blockmat.cores.conditioning import (
     Observed,
     conditional_effects,
@@ -64,15 +65,13 @@ class FactorParts(Parts):
     def _entries(self, i: Array, j: Array) -> Array:
         c, labels = self.covariance, self.partition.labels
         a, b = labels[i], labels[j]
-        shared = c[a, b] if c.ndim == 2 else np.where(a == b, c[a], 0)
+        shared = entries_of_core(c, a, b)
         found: Array = shared * self.loadings[j] * self.loadings[i]
         own: Array = np.where(i == j, self.noise[i], 0)
         return found + own
 
     def _part(self, part: Subset) -> Self:
-        at = part.blocks
-        c = self.covariance[np.ix_(at, at)] if self.covariance.ndim == 2 else self.covariance[at]
-        return self._of_part(part, c)
+        return self._of_part(part, part_of_core(self.covariance, part.blocks))
 
     def _conditioned(self, observed: Subset, rest: Subset, deviations: Array) -> tuple[Array, Self]:
         # A variable with the loading 0 tells nothing about the others.

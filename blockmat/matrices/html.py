@@ -13,10 +13,13 @@ _SMALLEST = 3.0
 def matrix_to_html(title: str, values: Array, rows: Array, cols: Array | None = None) -> str:
     """Draw the numbers of the blocks, blue below zero and red above, sides to scale.
 
-    Rows and columns are given as sizes of their blocks, of a square matrix only the rows.
-    Above 24 blocks a side, neighbouring blocks are averaged into one square.
+    Rows and columns are given as sizes of their blocks, of a square matrix only the rows. Values
+    (k,) are those of the diagonal blocks, and the others are zero. Above 24 blocks a side,
+    neighbouring blocks are averaged into one square.
     """
     magnitude = np.real(values).astype(float)
+    if magnitude.ndim == 1:
+        magnitude, rows = _coarsen_diagonal(magnitude, rows)
     magnitude, row_sizes = _coarsen(magnitude, rows)
     transposed, col_sizes = _coarsen(magnitude.T, rows if cols is None else cols)
     magnitude = transposed.T
@@ -45,10 +48,24 @@ def _coarsen(values: Array, sizes: Array) -> tuple[Array, Array]:
     """Average runs of rows, weighted by size, down to a number that can be drawn."""
     if len(sizes) <= _MAX_CELLS:
         return values, sizes
-    starts = np.linspace(0, len(sizes), _MAX_CELLS, endpoint=False).astype(int)
+    starts = _starts_of_runs(len(sizes))
     merged = np.add.reduceat(sizes, starts)
     weighted = np.add.reduceat(values * sizes[:, None], starts, axis=0)
     return weighted / merged[:, None], merged
+
+
+def _coarsen_diagonal(values: Array, sizes: Array) -> tuple[Array, Array]:
+    """Average runs of diagonal blocks (k,) as `_coarsen` does, and return all blocks."""
+    if len(sizes) <= _MAX_CELLS:
+        return np.diag(values), sizes
+    starts = _starts_of_runs(len(sizes))
+    merged = np.add.reduceat(sizes, starts)
+    sums = np.add.reduceat(values * sizes.astype(float) ** 2, starts)
+    return np.diag(sums / merged.astype(float) ** 2), merged
+
+
+def _starts_of_runs(k: int) -> Array:
+    return np.linspace(0, k, _MAX_CELLS, endpoint=False).astype(int)
 
 
 def _edges(sizes: Array) -> tuple[Array, Array]:

@@ -25,6 +25,7 @@ from blockmat.matrices.operator import elementwise, written_to
 from blockmat.matrices.parts import Parts
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.solvers import refined
+from blockmat.matrices.stored_pair import stored_values
 
 __all__ = ["BlockPlusLowRank"]
 
@@ -327,7 +328,7 @@ class BlockPlusLowRank(Parts):
 
     def _repr_html_(self) -> str:
         base = self._base.matrix if isinstance(self._base, ScaledBlockMatrix) else self._base
-        return matrix_to_html(repr(self), base.values, base.partition.sizes)
+        return matrix_to_html(repr(self), stored_values(base), base.partition.sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BlockPlusLowRank, (self._base, self._factor, self._core)

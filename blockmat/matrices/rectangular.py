@@ -14,7 +14,7 @@ from blockmat.blocks.checks import (
     require_finite,
 )
 from blockmat.blocks.partition import Partition, as_partition
-from blockmat.blocks.passes import block_sums
+from blockmat.blocks.passes import block_sums, times_sums
 from blockmat.blocks.subset import Subset
 from blockmat.cores import inverses, pair
 from blockmat.cores.scale import in_range, times_power
@@ -383,14 +383,16 @@ class BlockRectangularMatrix(BlockOperator):
             return None
         _require_same_blocks(self._cols, inner)
         dtype = np.result_type(self.dtype, other.dtype)
-        return self._trusted(self._rows, outer, self._between @ other.between, dtype)
+        M, N = self._between, other.between
+        return self._trusted(self._rows, outer, M * N if N.ndim == 1 else M @ N, dtype)
 
     def _product_from_left(self, other: BlockOperator) -> BlockOperator | None:
         if not isinstance(other, StoredPair):
             return None
         _require_same_blocks(other.partition, self._rows)
         dtype = np.result_type(self.dtype, other.dtype)
-        return self._trusted(self._rows, self._cols, other.between @ self._between, dtype)
+        between = times_sums(other.between, self._between)
+        return self._trusted(self._rows, self._cols, between, dtype)
 
     def _sum(self, other: BlockOperator) -> BlockOperator | None:
         if not isinstance(other, BlockRectangularMatrix):

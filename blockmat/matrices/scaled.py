@@ -15,6 +15,7 @@ from blockmat.matrices.entries import entries
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import elementwise, written_to
 from blockmat.matrices.parts import Parts
+from blockmat.matrices.stored_pair import stored_values
 from blockmat.matrices.whitening import (
     colorized,
     whitened,
@@ -303,7 +304,7 @@ class ScaledBlockMatrix(Parts):
         return f"<{n}x{n} ScaledBlockMatrix of {k} blocks, dtype={self.dtype}>"
 
     def _repr_html_(self) -> str:
-        return matrix_to_html(repr(self), self._matrix.values, self.partition.sizes)
+        return matrix_to_html(repr(self), stored_values(self._matrix), self.partition.sizes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ScaledBlockMatrix, (self._matrix, self._scale)

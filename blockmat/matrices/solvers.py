@@ -59,7 +59,7 @@ class BlockSolver(ABC):
 
     def __init__(self, partition: Partition, cores: Sequence[Core]) -> None:
         self._partition = partition
-        self._between = factors.factorize(cores[0], "solve")
+        self._solve_between = factors.solver_of(cores[0], "solve")
 
     def solve(self, b: Array, dtype: Any) -> Array:
         """Solve for right-hand sides (n,) or (n, m).
@@ -70,7 +70,7 @@ class BlockSolver(ABC):
         p = self._partition
         centre, root = centres(p, b), pair.root(p.sizes)
         mean = (block_sums(p, b, centre).T / p.sizes).T  # of b minus the centre
-        solved = (self._between.solve(((centre + mean).T * root).T).T / root).T
+        solved = (self._solve_between(((centre + mean).T * root).T).T / root).T
         return self._with_deviations(b, centre, mean, solved, dtype)
 
     @abstractmethod

@@ -12,12 +12,14 @@ import numpy as np
 from blockmat.blocks.checks import Array, accumulator_dtype
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums
+from blockmat.cores.arrays import entries_of_core
 from blockmat.cores.scale import largest_of, times_power
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.entries import entries
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.operator import elementwise
 from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.matrices.stored_pair import stored_values
 
 SquareMatrix = BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank
 
@@ -47,7 +49,7 @@ class Structured:
         """A bound on the size of the entries."""
         B = self.block
         low_rank = self.factor.shape[1] ** 2 * largest_of(self.core)
-        return float(largest_of(B.values) + largest_of(B.within) + low_rank)
+        return float(largest_of(stored_values(B)) + largest_of(B.within) + low_rank)
 
     def in_unit(self, exponent: int) -> "Structured":
         """Return the matrix in a unit of ``2**exponent``."""
@@ -62,8 +64,8 @@ class Structured:
 
     def off_pairs(self, i: Array, j: Array) -> Array:
         """Return what the entries would be if pairs had the number of their block."""
-        labels = self.partition.labels
-        return self._with_low_rank(self.block.values[labels[i], labels[j]], i, j)
+        labels, values = self.partition.labels, stored_values(self.block)
+        return self._with_low_rank(entries_of_core(values, labels[i], labels[j]), i, j)
 
     def _with_low_rank(self, block: Array, i: Array, j: Array) -> Array:
         # Scale by scale: the product of two may overflow where the entry does not.
@@ -87,9 +89,15 @@ class Structured:
     def kernel(self) -> Array:
         """K, for the columns of S in the blocks and then those of V."""
         k, r = self.partition.n_blocks, len(self.core)
-        kernel = np.zeros((k + r, k + r), dtype=np.result_type(self.block.values, self.core))
-        kernel[:k, :k], kernel[k:, k:] = self.block.values, self.core
+        values = self.block.values
+        kernel = np.zeros((k + r, k + r), dtype=np.result_type(values, self.core))
+        kernel[:k, :k], kernel[k:, k:] = values, self.core
         return kernel
+
+    @property
+    def is_block_constant(self) -> bool:
+        """Whether the matrix is the block-constant matrix inside."""
+        return not len(self.core) and bool((self.scale == 1).all())
 
 
 def distance(S: Structured, T: Structured) -> float:
@@ -100,6 +108,8 @@ def distance(S: Structured, T: Structured) -> float:
     deviations are orthogonal. Paired entries differ from the other ones of their block: they
     are taken out and put in one by one.
     """
+    if S.is_block_constant and S.partition.same_blocks(T.partition):
+        return float((S.block - T.block).norm())
     p = S.partition.meet(T.partition)
     first = p.order[p.offsets[:-1]]  # a member of each block
     parents, others = S.partition.labels[first], T.partition.labels[first]

@@ -61,10 +61,11 @@ class Entries(MatrixType):
                 place = rows[0], cols[-1]
                 close(A.values[a, b], case.D[place], case.size)
 
-    @operation("diagonal_values", "is_aligned")
+    @operation("diagonal_values", "is_aligned", "is_independent")
     def test_paired_entries_have_numbers_of_their_own(self, case):
         A = case.A
         assert A.is_aligned is (A.within.ndim == 2)
+        assert A.is_independent is (A.between.ndim == 1)
         numbers = A.diagonal_values if A.is_aligned else np.diag(A.diagonal_values)
         for a, rows in enumerate(A.partition):
             for b, cols in enumerate(A.partition):

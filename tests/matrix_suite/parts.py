@@ -134,7 +134,8 @@ class Parts(MatrixType):
         if not len(columns):
             return
         part, expected = A.submatrix(rows, columns), D[np.ix_(rows, columns)]
-        assert (type(part) is bm.BlockRectangularMatrix) is (self.type is bm.BlockConstantMatrix)
+        stores_values = self.type is bm.BlockConstantMatrix and not A.is_independent
+        assert (type(part) is bm.BlockRectangularMatrix) is stores_values
         assert isinstance(part, sla.LinearOperator)
         assert part.dtype == part.toarray().dtype == dtype
         close(part.toarray(), expected, case.size)
