@@ -76,6 +76,7 @@ class BlockFactorMatrix(WhiteningOperator):
     See Also
     --------
     ScaledBlockMatrix : also scaled, with a within value for each block.
+    fit_factor : estimates one from samples or correlations.
 
     Notes
     -----
