@@ -124,6 +124,15 @@ def test_independent_factors():
     np.testing.assert_allclose(found.loadings[several], A.loadings[several], rtol=1e-5)
 
 
+def test_blocks_of_one_variable_have_nothing_to_search_for():
+    R = np.array([[4.0, 1.0], [1.0, 1.0]])
+    found = fit(R, [1, 0], full_output=True, min_noise=0.01)
+    assert found.n_iter == 0
+    assert found.converged
+    np.testing.assert_allclose(found.matrix.toarray(), R, rtol=1e-12)
+    np.testing.assert_allclose(found.matrix.noise, [0.04, 0.01], rtol=1e-12)
+
+
 def test_noise_at_its_bound_is_reported():
     R = np.array([[1, 0.8, 0.8], [0.8, 1, 0.4], [0.8, 0.4, 1]])
     found = fit(R, [0, 0, 0], full_output=True)

@@ -35,6 +35,8 @@ def bounded_minimum(
     """
     from scipy.optimize import minimize  # imported here because it loads slowly
 
+    if (lower == upper).all():
+        return BoundedMinimum(lower, function(lower)[0], 0, True)
     result = minimize(
         function,
         np.clip(start, lower, upper),

@@ -224,6 +224,9 @@ def fit_factor(
     are more than 2n samples of up to 1000 variables, they are first reduced to n rows. One evaluation of the squared error
     takes O(n\ :sup:`2`).
 
+    The search ends at a local optimum. There can be several, mostly if the variables of a block hardly
+    correlate.
+
     Two cases are not identified by the data. A block of one variable gets the smallest noise, so its
     factor is nearly the variable. A block of two whose factor correlates with no other gets equal
     loadings, in units of the standard deviations. See :ref:`theory-factorfit`.
