@@ -284,6 +284,15 @@ def test_noise_at_its_bound_is_reported():
         bm.fit_factor(X, [0, 0, 0])
 
 
+def test_two_blocks_with_the_same_factor():
+    """The search starts from definite correlations, also if the weighted means are the same."""
+    A = planted(0, [4])
+    X = samples(A, 100)
+    fit = quiet_fit(np.hstack([X, -X]), np.repeat([0, 1], 4))
+    assert fit.matrix.covariance[0, 1] < -0.99
+    assert fit.matrix.is_positive_definite()
+
+
 def test_a_search_that_ends_too_early_warns():
     A = planted(0, [5, 5])
     with pytest.warns(RuntimeWarning, match="did not converge in 2 steps; expected more"):
