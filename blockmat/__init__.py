@@ -9,6 +9,7 @@ from blockmat.exceptions import BlockmatError
 from blockmat.fitting.accumulator import BlockAccumulator
 from blockmat.fitting.approximation import approximation_error
 from blockmat.fitting.fit import FitResult, fit
+from blockmat.fitting.fit_factor import FactorFit, fit_factor
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.block_factor import BlockFactorMatrix
@@ -38,6 +39,7 @@ __all__ = [
     "BlockRectangularMatrix",
     "BlockmatError",
     "Coclusters",
+    "FactorFit",
     "FitResult",
     "Partition",
     "PartitionPath",
@@ -46,6 +48,7 @@ __all__ = [
     "cocluster",
     "find_partition",
     "fit",
+    "fit_factor",
     "fit_samples",
     "get_num_threads",
     "load",

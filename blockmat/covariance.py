@@ -15,7 +15,6 @@ from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import ShapeError
 from blockmat.finding.find_partition import find_partition
-from blockmat.finding.standardize import Standardized, compress_rows, standardize
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import squared_distances
 from blockmat.inference.likelihood import check_enough_samples, log_likelihood
@@ -29,6 +28,7 @@ from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.sources.samples import refuse_symmetric
+from blockmat.sources.standardize import Standardized, compress_rows, standardize
 
 try:
     from sklearn.covariance import EmpiricalCovariance

@@ -15,9 +15,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import blockmat as bm
 from blockmat.covariance import BlockCovariance
-from blockmat.finding.standardize import Standardized
 from blockmat.inference import shrinkage
 from blockmat.inference.shrinkage import cross_fitted_shrinkage
+from blockmat.sources.standardize import Standardized
 from blockmat.testing import partitions, project_dense
 
 LABELS = np.repeat([0, 1, 2], [5, 7, 4])

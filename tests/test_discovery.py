@@ -16,8 +16,8 @@ from blockmat.finding import criteria, partition_path, search, similarity, start
 from blockmat.finding.kmeans import cheapest_intervals, refine
 from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, block_statistics
 from blockmat.finding.similarity import Correlation, SymmetricMatrix
-from blockmat.finding.standardize import compress_rows
 from blockmat.finding.starts import ChangePoints, WardTree
+from blockmat.sources.standardize import compress_rows
 
 
 def symmetric(n, seed=0):

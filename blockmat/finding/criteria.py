@@ -11,10 +11,10 @@ from blockmat.finding.kmeans import Solution, in_order
 from blockmat.finding.objectives import GaussianLoss, Objective
 from blockmat.finding.search import PartitionSearch
 from blockmat.finding.similarity import Correlation, Similarity
-from blockmat.finding.standardize import compress_rows
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import map_in_threads, squared_distances, train_test_folds
 from blockmat.sources.pair import n_parameters
+from blockmat.sources.standardize import compress_rows
 
 
 class Criterion(Protocol):

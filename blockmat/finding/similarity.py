@@ -11,9 +11,9 @@ from blockmat.blocks.partition import Partition
 from blockmat.cores.core import is_close_to_adjoint
 from blockmat.cores.scale import exponent_of, in_range, times_power
 from blockmat.exceptions import NotHermitianError
-from blockmat.finding.standardize import compress_rows, standardize, sum_of_squares
 from blockmat.sources.recognise import as_real_matrix
 from blockmat.sources.samples import as_real_samples
+from blockmat.sources.standardize import compress_rows, standardize, sum_of_squares
 
 _EXACT_UP_TO = 500  # columns; longer rows are projected
 _N_PROJECTIONS = 64  # coordinates of a projected row, at least

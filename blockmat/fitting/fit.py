@@ -141,6 +141,7 @@ def fit(
     See Also
     --------
     fit_samples : fit the covariance matrix of samples.
+    fit_factor : fit a correlation matrix by one factor for each block (least squares).
     approximation_error : the relative error of the fit.
 
     Notes

@@ -9,10 +9,10 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores import pair
 from blockmat.cores.scale import in_range
-from blockmat.finding.standardize import Standardized, compress_rows, standardize
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import map_in_threads, squared_distances, train_test_folds
 from blockmat.sources.samples import as_real_samples
+from blockmat.sources.standardize import Standardized, compress_rows, standardize
 
 __all__ = ["optimal_shrinkage"]
 

@@ -22,6 +22,7 @@ from blockmat.exceptions import (
 from blockmat.matrices.archive import Archive, write_archive
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_numbers_of_blocks, require_real_dtype
+from blockmat.matrices.effects import covariance_of_effects
 from blockmat.matrices.factor_parts import FactorParts
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, written_to
@@ -77,6 +78,7 @@ class BlockFactorMatrix(FactorParts):
     See Also
     --------
     ScaledBlockMatrix : also scaled, with a within value for each block.
+    fit_factor : estimates one from samples or correlations.
 
     Notes
     -----
@@ -128,6 +130,62 @@ class BlockFactorMatrix(FactorParts):
         self._covariance, self._noise, self._loadings = (
             frozen(np.array(x, dtype=dtype)) for x in (covariance, *every)
         )
+
+    @classmethod
+    def from_effects(cls, effects: Any, noise: Any) -> "BlockFactorMatrix":
+        r"""Make the covariance of random intercepts of one or several groupings, plus noise.
+
+        Parameters
+        ----------
+        effects : list of (labels, variance)
+            The groupings. ``labels`` is a Partition or has a label for each variable, shape (n,).
+            ``variance`` is the variance of the effects of its g groups: one number, or (g,), or
+            the covariance (g, g) of correlated groups.
+        noise : scalar or array_like, shape (n,) or (k,)
+            The variance of the noise, positive.
+
+        Returns
+        -------
+        BlockFactorMatrix
+            Its blocks are the k common groups: the non-empty intersections of one group of each
+            grouping. If there are several groupings, the name of a block is the tuple of the names
+            of its groups.
+
+        Raises
+        ------
+        ShapeError
+            If a variance does not fit its groups, or two groupings have different lengths.
+        NotHermitianError, IndefiniteMatrixError
+            If a covariance of groups is not symmetric and positive semi-definite.
+        TypeError
+            If `effects` is not a list of pairs.
+        ValueError
+            If a variance is negative, the noise is not positive, or there are more than 4096 common
+            groups and their covariance is not diagonal.
+
+        Notes
+        -----
+        Entry (i, j) is the sum over the groupings g of :math:`\left(V_g\right)_{g(i) g(j)}`, plus
+        noise for i = j. :math:`V_g` is the covariance of the effects, and g(i) is the group of
+        variable i. With one grouping of independent groups, C is diagonal, and all work is O(n).
+
+        Examples
+        --------
+        Marks of pupils, with effects of the school and of the year:
+
+        >>> import blockmat as bm
+        >>> schools, years = ["a", "a", "a", "b"], [1, 1, 2, 2]
+        >>> A = bm.BlockFactorMatrix.from_effects([(schools, 2.0), (years, 0.5)], noise=1.0)
+        >>> A.toarray()
+        array([[3.5, 2.5, 2. , 0. ],
+               [2.5, 3.5, 2. , 0. ],
+               [2. , 2. , 3.5, 0.5],
+               [0. , 0. , 0.5, 3.5]])
+        >>> A.partition.names
+        (('a', 1), ('a', 2), ('b', 2))
+        """
+        partition, covariance = covariance_of_effects(effects, noise)
+        return cls(partition, covariance, noise)
 
     @property
     def partition(self) -> Partition:

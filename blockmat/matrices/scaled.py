@@ -62,6 +62,7 @@ class ScaledBlockMatrix(Parts):
 
     See Also
     --------
+    BlockFactorMatrix : free noise of each variable.
     blockmat.covariance.BlockCovariance : estimates one from samples.
 
     Notes
@@ -70,6 +71,10 @@ class ScaledBlockMatrix(Parts):
     :math:`\log\det A = \log\det B + 2 \sum_i \log s_i`. Products with other matrices and
     sums are not, and become SciPy's lazy operators. Vectors are whitened by
     :math:`B^{-1/2} S^{-1}`, which is not symmetric.
+
+    If B is real, symmetric and not aligned, with positive within values, A is also a
+    `BlockFactorMatrix` with loadings s. This class has no such restriction: B may be aligned,
+    complex or not symmetric, and its within values may be zero or negative.
 
     See :ref:`theory-scaled`.
 
