@@ -218,6 +218,15 @@ def test_the_error_of_an_approximation_is_that_with_a_dense_core():
     assert bm.approximation_error(A, with_dense_core(A)) == 0
 
 
+@pytest.mark.parametrize("aligned", [False, True])
+def test_a_fit_is_that_of_the_entries(aligned):
+    A = independent(bm.Partition.from_labels(list("abbcaabc")))
+    for q in (A.partition, bm.Partition.uniform(4, 2)):
+        ours, theirs = (bm.fit(source, q, aligned=aligned) for source in (A, A.toarray()))
+        np.testing.assert_allclose(ours.between, theirs.between, atol=1e-14)
+        np.testing.assert_allclose(ours.within, theirs.within, atol=1e-14)
+
+
 def test_one_block_is_independent():
     A, D = BCM([0, 0, 0], [2.0], [0.5]), BCM([0, 0, 0], [[2.0]], [0.5])
     assert A.is_independent
