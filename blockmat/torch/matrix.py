@@ -46,9 +46,7 @@ class TensorMatrix:
         return made
 
     def _mapped(self, function: Callable[[Tensor, int], Tensor]) -> Self:
-        return self._with(
-            **{name: function(x, self._axes[name]) for name, x in self._parts.items()}
-        )
+        return self._with({name: function(x, self._axes[name]) for name, x in self._parts.items()})
 
     @property
     def _segments(self) -> Segments:
@@ -315,11 +313,10 @@ class TensorMatrix:
         return inv_quad[..., 0].to(dtype), logdet.to(self.dtype)
 
     def _vectors(self, x: Any, name: str) -> Tensor:
-        x = as_operand(x, name)
-        n = self._partition.n
-        if x.ndim == 0 or x.shape[-1] != n:
-            raise ShapeError(f"{name} has shape {tuple(x.shape)}; expected (..., {n})")
-        return x
+        vectors, n = as_operand(x, name), self._partition.n
+        if vectors.ndim == 0 or vectors.shape[-1] != n:
+            raise ShapeError(f"{name} has shape {tuple(vectors.shape)}; expected (..., {n})")
+        return vectors
 
     def _on_vectors(self, function: Callable[[Tensor], Tensor], x: Any, name: str) -> Tensor:
         result: Tensor = function(self._vectors(x, name)[..., None, :])[..., 0, :]
