@@ -15,6 +15,7 @@ from blockmat.matrices import block_constant
 from blockmat.torch import cores, frame
 from blockmat.torch.cores import DenseCore, DiagonalCore
 from blockmat.torch.matrix import TensorMatrix
+from blockmat.torch.moments import moments
 from blockmat.torch.parts import (
     as_factor,
     as_parts,
@@ -313,10 +314,10 @@ class BlockConstantMatrix(TensorMatrix):
         segments = self._segments
         d = self._positive_within("inv_quad_logdet")
         root = self._core.cholesky("inv_quad_logdet")
-        means, rest = frame.split(segments, rows, self._directions, self._directions)
+        sums, squares = moments(segments, rows, total=False)
         scale = torch.where(self._has_deviations, 1 / d, 0)[..., None, :]
-        deviations = (segments.sums(rest * rest) * scale).sum(-1)
-        inv_quad = deviations + root.solve(means).square().sum(-1)
+        means = pair.coordinates(sums, segments.sizes)
+        inv_quad = (squares * scale).sum(-1) + root.solve(means).square().sum(-1)
         return inv_quad, root.logdet() + self._log_of_within(d)
 
     # Determinant, inverse and roots
