@@ -125,7 +125,9 @@ class BlockFactorMatrix(TensorMatrix):
             raise ValueError(
                 f"noise is not positive{cores.first_of(~(noise > 0))}; expected positive numbers"
             )
-        has_loading = self._segments.own_sums((loadings != 0).double()) > 0
+        has_loading = loadings != 0
+        if self._segments.is_spread(loadings):
+            has_loading = self._segments.sums(has_loading.double()) > 0
         if not bool(has_loading.all()):
             raise ValueError(
                 f"loadings are zero in all of a block,{cores.first_of(~has_loading)}; "

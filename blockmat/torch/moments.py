@@ -12,7 +12,7 @@ from torch import Tensor
 
 from blockmat.torch.segments import Segments
 
-_PART = 2**15  # numbers
+_PART = 2**16  # numbers
 
 
 def moments(segments: Segments, x: Tensor, total: bool) -> tuple[Tensor, Tensor]:

@@ -126,7 +126,7 @@ class _Sums(torch.autograd.Function):
     def forward(x: Tensor, segments: Segments) -> Tensor:
         n_vectors = x.numel() // segments.n
         if lengths := segments.lengths_if_long(n_vectors):
-            parts = x.split(lengths, -1)
+            parts = x.split(lengths, -1)  # type: ignore[no-untyped-call]
             return torch.stack([part.sum(-1, dtype=torch.float64) for part in parts], -1)
         if n_vectors == 1:  # for which an index with one axis is faster
             return segments.sums_of_batch(x.reshape(-1)).reshape(*x.shape[:-1], segments.k)
@@ -150,7 +150,7 @@ class _Repeat(torch.autograd.Function):
     def forward(numbers: Tensor, segments: Segments) -> Tensor:
         n_vectors = numbers.numel() // segments.k
         if lengths := segments.lengths_if_long(n_vectors):
-            each = zip(numbers.split(1, -1), lengths, strict=True)
+            each = zip(numbers.split(1, -1), lengths, strict=True)  # type: ignore[no-untyped-call]
             return torch.cat([x.expand(*x.shape[:-1], length) for x, length in each], -1)
         if n_vectors == 1:
             repeated = numbers.reshape(-1).index_select(0, segments.labels)
