@@ -261,12 +261,12 @@ class BlockConstantMatrix(TensorMatrix):
             )
         return d
 
-    def _reciprocal_within(self) -> Tensor:
+    def _reciprocal_within(self, operation: str) -> Tensor:
         """Return 1 / d, and 0 for blocks of one variable."""
         d = self._within_or(1)
         if self._check and bool((d == 0).any()):
             raise SingularMatrixError(
-                f"solve needs an invertible matrix, and within{cores.first_of(d == 0)} is 0"
+                f"{operation} needs an invertible matrix, and within{cores.first_of(d == 0)} is 0"
             )
         return torch.where(self._has_deviations, 1 / d, 0)
 
@@ -286,7 +286,7 @@ class BlockConstantMatrix(TensorMatrix):
         return segments.repeat(d.to(dtype)) * rows + segments.repeat(shift.to(dtype))
 
     def _solved_rows(self, rows: Tensor) -> Tensor:
-        return self._mapped_rows(rows, self._core.solve, self._reciprocal_within())
+        return self._mapped_rows(rows, self._core.solve, self._reciprocal_within("solve"))
 
     def _whitened_rows(self, rows: Tensor) -> Tensor:
         root = self._core.cholesky("whiten")
@@ -365,7 +365,7 @@ class BlockConstantMatrix(TensorMatrix):
         >>> bmt.BlockConstantMatrix([0, 0], 4 * torch.eye(1), torch.ones(1)).inv().between
         tensor([[0.2500]])
         """
-        inverse = self._core.inverse(), self._reciprocal_within()
+        inverse = self._core.inverse(), self._reciprocal_within("inv")
         between, within = (x.to(self.dtype) for x in inverse)
         return self._with({"between": between, "within": within})
 

@@ -130,7 +130,7 @@ class BlockFactorMatrix(TensorMatrix):
             has_loading = self._segments.sums(has_loading.double()) > 0
         if not bool(has_loading.all()):
             raise ValueError(
-                f"loadings are zero in all of a block,{cores.first_of(~has_loading)}; "
+                f"loadings are zero in all of the block{cores.first_of(~has_loading)}; "
                 f"expected one that is not"
             )
 
