@@ -9,6 +9,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.passes import weighted_sums
 from blockmat.blocks.subset import Subset
+from blockmat.cores import factor_model
 from blockmat.cores.arrays import entries_of_core, part_of_core
 from blockmat.cores.conditioning import (
     Observed,
@@ -49,10 +50,10 @@ class FactorParts(Parts):
         k, lengths = self.partition.n_blocks, self._frame.lengths
         c = self.covariance.astype(np.float64)
         if c.ndim == 2:
-            values = hermitian_part((c * lengths) * lengths[:, None])
+            values = hermitian_part(factor_model.scaled(c, lengths))
             own = 1 + np.diagonal(values)
         else:
-            values = own = 1 + lengths * c * lengths
+            values = own = factor_model.core(c, lengths)
         noise = float(ROUNDING * np.sqrt(k)) * np.finfo(self.dtype).eps
         own = np.where(np.abs(own) > noise, own, 0)  # what is left of 1 - 1 is rounding
         if c.ndim == 2:
