@@ -64,7 +64,7 @@ _MODULES = {
     "partition_path": "blockmat.finding.partition_path",
 }
 
-_SUBMODULES = ("covariance", "exceptions", "inference", "optim", "plot", "testing")
+_SUBMODULES = ("covariance", "exceptions", "inference", "optim", "plot", "testing", "torch")
 
 
 def __getattr__(name: str) -> Any:

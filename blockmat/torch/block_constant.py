@@ -1,0 +1,546 @@
+"""BlockConstantMatrix: batches of block-constant matrices with gradients."""
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from blockmat.cores import pair
+from blockmat.exceptions import (
+    IndefiniteMatrixError,
+    PartitionMismatchError,
+    SingularMatrixError,
+)
+from blockmat.matrices import block_constant
+from blockmat.torch import cores, frame
+from blockmat.torch.cores import DenseCore, DiagonalCore
+from blockmat.torch.matrix import TensorMatrix
+from blockmat.torch.parts import (
+    as_factor,
+    as_parts,
+    batch_shape_of,
+    check_core,
+    check_finite,
+    partition_of,
+)
+from blockmat.torch.roots import square_root
+
+__all__ = ["BlockConstantMatrix"]
+
+
+class BlockConstantMatrix(TensorMatrix):
+    r"""A batch of square matrices that are constant on the blocks of a partition, with gradients.
+
+    It is the matrix of `blockmat.BlockConstantMatrix` for PyTorch, on any device. All operations
+    are exact and take :math:`O(n + k^3)` time for each matrix. It keeps the tensors that it was
+    given, and stores no results: it computes anew after they change.
+
+    Parameters
+    ----------
+    partition : Partition or sequence of hashable, shape (n,)
+        The blocks, or a label for each variable.
+    between : Tensor, shape (..., k, k) or (..., k)
+        The core M, which acts on block sums divided by the square roots of the sizes. For
+        independent blocks its diagonal: then no k x k tensor is made.
+    within : Tensor, shape (..., k)
+        The numbers d, which multiply the deviations from these means. Numbers of blocks of one
+        variable are not used.
+    independent : bool, optional
+        Whether `between` is a diagonal, (..., k). By default it is one if it has one axis.
+    check : bool, default True
+        Whether to check numbers: finite here, and symmetric, not zero or positive where an operation
+        needs it. The checks wait for the device. Use False inside `torch.func.vmap` and
+        `torch.compile`, where the numbers are not known.
+
+    Raises
+    ------
+    PartitionError
+        If the labels are not a partition.
+    ShapeError
+        If a tensor does not fit the partition, or the batch axes do not broadcast.
+    DtypeError
+        If a tensor is neither float32 nor float64.
+    NonFiniteError
+        If one contains NaN or infinity.
+    ValueError
+        If the tensors are on different devices.
+
+    See Also
+    --------
+    blockmat.BlockConstantMatrix : the matrix for NumPy and SciPy.
+
+    Notes
+    -----
+    The axes in front of the last ones are batch axes. Those of `between` and `within` broadcast.
+    float32 matrices sum over blocks, and compute with M, in double precision. See
+    :ref:`theory-pair`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import blockmat.torch as bmt
+    >>> M = torch.tensor([[2.0, 1.0], [1.0, 3.0]], requires_grad=True)
+    >>> A = bmt.BlockConstantMatrix(["a", "a", "b"], M, torch.tensor([1.0, 0.0]))
+    >>> A @ torch.ones(3)
+    tensor([2.7071, 2.7071, 4.4142], grad_fn=<SelectBackward0>)
+    >>> A.logdet().backward()
+    >>> M.grad
+    tensor([[ 0.6000, -0.2000],
+            [-0.2000,  0.4000]])
+    """
+
+    def __init__(
+        self,
+        partition: Any,
+        between: Any,
+        within: Any,
+        *,
+        independent: bool | None = None,
+        check: bool = True,
+    ) -> None:
+        p = partition_of(partition)
+        parts = as_parts({"between": between, "within": within})
+        if independent is None:
+            independent = parts["between"].ndim == 1
+        check_core(parts["between"], "between", p.n_blocks, independent)
+        check_core(parts["within"], "within", p.n_blocks, True)
+        axes = {"between": 1 if independent else 2, "within": 1}
+        if check:
+            check_finite(parts)
+        self._set(p, parts, axes, check)
+
+    @classmethod
+    def from_values(
+        cls, partition: Any, values: Any, diagonal: Any, *, check: bool = True
+    ) -> "BlockConstantMatrix":
+        """Make a matrix from the numbers in its blocks.
+
+        Parameters
+        ----------
+        partition : Partition or sequence of hashable, shape (n,)
+            The blocks, or a label for each variable.
+        values : Tensor, shape (..., k, k)
+            The number in each block, off its diagonal.
+        diagonal : Tensor, shape (..., k)
+            The number on the diagonal of each diagonal block.
+        check : bool, default True
+            As in the constructor.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            With these numbers.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockConstantMatrix.from_values([0, 0], torch.tensor([[0.5]]), torch.ones(1))
+        >>> A.to_dense()
+        tensor([[1.0000, 0.5000],
+                [0.5000, 1.0000]])
+        """
+        p = partition_of(partition)
+        parts = as_parts({"values": values, "diagonal": diagonal})
+        check_core(parts["values"], "values", p.n_blocks, False)
+        check_core(parts["diagonal"], "diagonal", p.n_blocks, True)
+        batch = batch_shape_of(parts, {"values": 2, "diagonal": 1})
+        k = p.n_blocks
+        values, diagonal = parts["values"].expand(*batch, k, k), parts["diagonal"].expand(*batch, k)
+        sizes = torch.tensor(p.sizes, dtype=values.dtype, device=values.device)
+        between, within = pair.pair_of_values(values, diagonal, sizes)
+        return cls(p, between, within, independent=False, check=check)
+
+    @classmethod
+    def from_numpy(cls, matrix: Any) -> "BlockConstantMatrix":
+        """Convert a matrix for NumPy.
+
+        Parameters
+        ----------
+        matrix : blockmat.BlockConstantMatrix
+            A real matrix without aligned blocks.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            A copy, on the CPU.
+
+        Raises
+        ------
+        TypeError
+            If it is another object.
+        ValueError
+            If it has aligned blocks.
+        DtypeError
+            If it is complex.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix.from_numpy(bm.BlockConstantMatrix.identity([0, 0]))
+        <2x2 BlockConstantMatrix of 1 blocks, dtype=torch.float64, device=cpu>
+        """
+        if not isinstance(matrix, block_constant.BlockConstantMatrix):
+            raise TypeError(
+                f"matrix is a {type(matrix).__name__}; expected a blockmat.BlockConstantMatrix"
+            )
+        if matrix.is_aligned:
+            raise ValueError("matrix has aligned blocks; expected one within number for each block")
+        parts = (torch.tensor(x) for x in (matrix.between, matrix.within))
+        return cls(matrix.partition, *parts, check=False)
+
+    def numpy(self) -> block_constant.BlockConstantMatrix:
+        """Convert to a matrix for NumPy and SciPy.
+
+        Returns
+        -------
+        blockmat.BlockConstantMatrix
+            A copy, without gradients.
+
+        Raises
+        ------
+        ShapeError
+            If the matrix has batch axes.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix([0, 0], torch.eye(1), torch.ones(1)).numpy()
+        <2x2 BlockConstantMatrix of 1 blocks, dtype=float32>
+        """
+        self._require_no_batch()
+        between, within = (self._parts[x].numpy(force=True) for x in ("between", "within"))
+        if self.is_independent:
+            between = pair.as_square(between[None], between)
+        return block_constant.BlockConstantMatrix(self._partition, between, within)
+
+    @property
+    def between(self) -> Tensor:
+        """The core M, (..., k, k), or its diagonal for independent blocks, (..., k)."""
+        return self._parts["between"]
+
+    @property
+    def within(self) -> Tensor:
+        """The numbers d, (..., k)."""
+        return self._parts["within"]
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether only the diagonal of M is stored."""
+        return self._axes["between"] == 1
+
+    # Numbers in double precision
+
+    @property
+    def _core(self) -> DenseCore | DiagonalCore:
+        kind = DiagonalCore if self.is_independent else DenseCore
+        return kind(self.between, "between", self._check)
+
+    @property
+    def _has_deviations(self) -> Tensor:
+        """Whether blocks have several variables, (k,). Others have no within number."""
+        return self._segments.sizes > 1
+
+    def _within_or(self, other: float) -> Tensor:
+        """Return d, with another number for blocks of one variable."""
+        return torch.where(self._has_deviations, self.within.double(), other)
+
+    def _positive_within(self, operation: str) -> Tensor:
+        d = self._within_or(1)
+        if self._check and not bool((d > 0).all()):
+            raise IndefiniteMatrixError(
+                f"{operation} needs a positive definite matrix, and within"
+                f"{cores.first_of(~(d > 0))} is not positive"
+            )
+        return d
+
+    def _reciprocal_within(self) -> Tensor:
+        """Return 1 / d, and 0 for blocks of one variable."""
+        d = self._within_or(1)
+        if self._check and bool((d == 0).any()):
+            raise SingularMatrixError(
+                f"solve needs an invertible matrix, and within{cores.first_of(d == 0)} is 0"
+            )
+        return torch.where(self._has_deviations, 1 / d, 0)
+
+    @property
+    def _directions(self) -> Tensor:
+        """The entries of the unit vectors of the blocks, ``1 / sqrt(n)``: (k,)."""
+        return self._segments.sizes.rsqrt()
+
+    # Maps of rows
+
+    def _times_rows(self, rows: Tensor) -> Tensor:
+        segments, d = self._segments, self._within_or(0)[..., None, :]
+        means = pair.coordinates(segments.sums(rows), segments.sizes)
+        means = means[(None,) * (d.ndim - means.ndim)]  # `lift` counts axes
+        shift = pair.lift(self._core.times(means), d, means, segments.sizes)
+        dtype = torch.promote_types(self.dtype, rows.dtype)
+        return segments.repeat(d.to(dtype)) * rows + segments.repeat(shift.to(dtype))
+
+    def _solved_rows(self, rows: Tensor) -> Tensor:
+        return self._mapped_rows(rows, self._core.solve, self._reciprocal_within())
+
+    def _whitened_rows(self, rows: Tensor) -> Tensor:
+        root = self._core.cholesky("whiten")
+        d = torch.where(self._has_deviations, self._positive_within("whiten").rsqrt(), 0)
+        return self._mapped_rows(rows, root.solve, d)
+
+    def _colored_rows(self, rows: Tensor) -> Tensor:
+        root = self._core.cholesky("colorize")
+        d = torch.where(self._has_deviations, self._positive_within("colorize").sqrt(), 0)
+        return self._mapped_rows(rows, root.times, d)
+
+    def _mapped_rows(self, rows: Tensor, function: frame.Function, scale: Tensor) -> Tensor:
+        rows = rows.to(torch.promote_types(self.dtype, rows.dtype))
+        return frame.mapped(self._segments, rows, self._directions, function, scale[..., None, :])
+
+    def _logdet(self) -> Tensor:
+        d = self._positive_within("logdet")
+        return self._core.cholesky("logdet").logdet() + self._log_of_within(d)
+
+    def _log_of_within(self, d: Tensor) -> Tensor:
+        total: Tensor = pair.multiplicity_sum(d.abs().log(), self._segments.sizes)
+        return total
+
+    def _inv_quad_logdet(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        segments = self._segments
+        d = self._positive_within("inv_quad_logdet")
+        root = self._core.cholesky("inv_quad_logdet")
+        means, rest = frame.split(segments, rows, self._directions, self._directions)
+        scale = torch.where(self._has_deviations, 1 / d, 0)[..., None, :]
+        deviations = (segments.sums(rest * rest) * scale).sum(-1)
+        inv_quad = deviations + root.solve(means).square().sum(-1)
+        return inv_quad, root.logdet() + self._log_of_within(d)
+
+    # Determinant, inverse and roots
+
+    def slogdet(self) -> tuple[Tensor, Tensor]:
+        """Return the signs and the logarithms of the absolute determinants.
+
+        Returns
+        -------
+        sign : Tensor, shape batch_shape
+            1, 0 or -1.
+        logabsdet : Tensor, shape batch_shape
+            The natural logarithms; minus infinity for a singular matrix.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix([0, 0], -torch.eye(1), torch.ones(1)).slogdet()
+        (tensor(-1.), tensor(0.))
+        """
+        d, sizes = self._within_or(1), self._segments.sizes
+        sign, logdet = self._core.slogdet()
+        signs = torch.where(sizes % 2 == 0, d.sign(), d.sign().square())
+        total = logdet + self._log_of_within(d)
+        return (sign * signs.prod(-1)).to(self.dtype), total.to(self.dtype)
+
+    def inv(self) -> Self:
+        """Invert.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The inverse.
+
+        Raises
+        ------
+        SingularMatrixError
+            If a matrix is exactly singular.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix([0, 0], 4 * torch.eye(1), torch.ones(1)).inv().between
+        tensor([[0.2500]])
+        """
+        inverse = self._core.inverse(), self._reciprocal_within()
+        between, within = (x.to(self.dtype) for x in inverse)
+        return self._with({"between": between, "within": within})
+
+    def sqrtm(self) -> Self:
+        """Return the square root of symmetric positive definite matrices.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The symmetric positive definite B with ``B @ B == A``.
+
+        Raises
+        ------
+        NotHermitianError, IndefiniteMatrixError
+            If a matrix is not symmetric or not positive definite.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix([0, 0], 4 * torch.eye(1), torch.ones(1)).sqrtm().between
+        tensor([[2.]])
+        """
+        return self._root("sqrtm")
+
+    def invsqrtm(self) -> Self:
+        """Return the inverse square root of symmetric positive definite matrices.
+
+        Returns
+        -------
+        BlockConstantMatrix
+            The inverse of `sqrtm`.
+
+        Raises
+        ------
+        NotHermitianError, IndefiniteMatrixError
+            If a matrix is not symmetric or not positive definite.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix([0, 0], 4 * torch.eye(1), torch.ones(1)).invsqrtm().between
+        tensor([[0.5000]])
+        """
+        return self._root("invsqrtm").inv()
+
+    def _root(self, operation: str) -> Self:
+        d = self._positive_within(operation).sqrt()
+        core = self._core
+        if self._check:
+            core.cholesky(operation)  # raises the errors
+        if isinstance(core, DiagonalCore):
+            between = core.values.sqrt()
+        else:
+            between = square_root(cores.symmetric_part(core.values))
+        return self._with({"between": between.to(self.dtype), "within": d.to(self.dtype)})
+
+    # Entries
+
+    def to_dense(self) -> Tensor:
+        """Make the dense matrices.
+
+        Returns
+        -------
+        Tensor, shape (..., n, n)
+            Every entry.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix([0, 0], 3 * torch.eye(1), torch.ones(1)).to_dense()
+        tensor([[2., 1.],
+                [1., 2.]])
+        """
+        segments, d = self._segments, self._within_or(0)
+        between = torch.diag_embed(self.between) if self.is_independent else self.between
+        values = pair.values(between.double(), d, segments.sizes)
+        labels = segments.labels
+        dense: Tensor = values[..., labels[:, None], labels].to(self.dtype)
+        return dense + torch.diag_embed(segments.repeat(d.to(self.dtype)))
+
+    def diagonal(self) -> Tensor:
+        """Return the diagonals.
+
+        Returns
+        -------
+        Tensor, shape (..., n)
+            The diagonal entries: for a covariance, the variances.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix([0, 0], 3 * torch.eye(1), torch.ones(1)).diagonal()
+        tensor([2., 2.])
+        """
+        segments, d = self._segments, self._within_or(0)
+        own = (self._own - d) / segments.sizes + d
+        return segments.repeat(own.to(self.dtype))
+
+    @property
+    def _own(self) -> Tensor:
+        """The diagonal of M in double precision, (..., k)."""
+        own: Tensor = self.between if self.is_independent else pair.diagonal(self.between)
+        return own.double()
+
+    def trace(self) -> Tensor:
+        """Return the traces.
+
+        Returns
+        -------
+        Tensor, shape batch_shape
+            The sums of the diagonals.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix([0, 0], 3 * torch.eye(1), torch.ones(1)).trace()
+        tensor(4.)
+        """
+        of_within = pair.multiplicity_sum(self._within_or(0), self._segments.sizes)
+        total: Tensor = (self._own.sum(-1) + of_within).to(self.dtype)
+        return total
+
+    # Algebra
+
+    @property
+    def mT(self) -> Self:
+        """The transposed matrices."""
+        return self if self.is_independent else self._with({"between": self.between.mT})
+
+    def __matmul__(self, x: Any) -> Any:
+        if not isinstance(x, BlockConstantMatrix):
+            return super().__matmul__(x)
+        M, N, independent = self._cores_with(x)
+        return self._of(M * N if independent else M @ N, self.within * x.within, independent)
+
+    def __add__(self, other: Any) -> Any:
+        if not isinstance(other, BlockConstantMatrix):
+            return NotImplemented
+        M, N, independent = self._cores_with(other)
+        return self._of(M + N, self.within + other.within, independent)
+
+    def __sub__(self, other: Any) -> Any:
+        return self + -other if isinstance(other, BlockConstantMatrix) else NotImplemented
+
+    def __mul__(self, scalar: Any) -> Any:
+        factor = as_factor(scalar)
+        if factor is None:
+            return NotImplemented
+        between = self.between * factor(self._axes["between"])
+        return self._of(between, self.within * factor(1), self.is_independent)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, scalar: Any) -> Any:
+        return self * (1 / scalar)
+
+    def __neg__(self) -> Self:
+        return self._mapped(lambda x, _: -x)
+
+    def _cores_with(self, other: "BlockConstantMatrix") -> tuple[Tensor, Tensor, bool]:
+        """Return the cores of two matrices, diagonal if both are, and whether they are."""
+        if not self._partition.same_blocks(other.partition):
+            raise PartitionMismatchError(
+                f"the operands live on different partitions ({self._partition.n} variables in "
+                f"{self._partition.n_blocks} blocks, {other.partition.n} in "
+                f"{other.partition.n_blocks}); expected the same blocks"
+            )
+        batch_shape_of({"left": self.within, "right": other.within}, {"left": 1, "right": 1})
+        if self.is_independent and other.is_independent:
+            return self.between, other.between, True
+        M, N = (
+            torch.diag_embed(x.between) if x.is_independent else x.between for x in (self, other)
+        )
+        return M, N, False
+
+    def _of(self, between: Tensor, within: Tensor, independent: bool) -> Self:
+        axes = {"between": 1 if independent else 2, "within": 1}
+        return self._with({"between": between, "within": within}, axes)

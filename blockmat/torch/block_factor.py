@@ -1,0 +1,496 @@
+"""BlockFactorMatrix: batches of a diagonal plus one factor for each block, with gradients."""
+
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from blockmat.cores import factor_model
+from blockmat.exceptions import ShapeError
+from blockmat.matrices import block_factor
+from blockmat.torch import cores, frame
+from blockmat.torch.cores import DenseCore, DiagonalCore
+from blockmat.torch.matrix import TensorMatrix
+from blockmat.torch.parts import (
+    as_factor,
+    as_parts,
+    check_core,
+    check_finite,
+    partition_of,
+)
+
+__all__ = ["BlockFactorMatrix"]
+
+
+class BlockFactorMatrix(TensorMatrix):
+    r"""A batch of diagonal matrices plus matrices with one factor for each block, with gradients.
+
+    It is the matrix of `blockmat.BlockFactorMatrix` for PyTorch, on any device: the covariance of
+    :math:`x_i = s_i f_{b(i)} + e_i`. All operations are exact and take :math:`O(n + k^3)` time for
+    each matrix, or O(n) for a diagonal covariance of the factors. It keeps the tensors that it was
+    given, and stores no results: it computes anew after they change.
+
+    Parameters
+    ----------
+    partition : Partition or sequence of hashable, shape (n,)
+        The blocks, or a label for each variable.
+    covariance : Tensor, shape (..., k, k) or (..., k)
+        C, the covariance of the factors, symmetric; or its diagonal. Then no k x k tensor is made.
+    noise : number or Tensor, shape (..., n), (..., k) or (..., 1)
+        The diagonal :math:`\delta`, positive: a number for each variable, for each block, or for
+        all.
+    loadings : number or Tensor, shape (..., n), (..., k) or (..., 1), optional
+        The loadings s, not all of them zero in any block; by default 1.
+    independent : bool, optional
+        Whether `covariance` is a diagonal, (..., k). By default it is one if it has one axis.
+    check : bool, default True
+        Whether to check numbers: finite, symmetric, noise positive and loadings not zero. The
+        checks wait for the device. Use False inside `torch.func.vmap` and `torch.compile`, where the
+        numbers are not known.
+
+    Raises
+    ------
+    PartitionError
+        If the labels are not a partition.
+    ShapeError
+        If a tensor does not fit the partition, or the batch axes do not broadcast.
+    DtypeError
+        If a tensor is neither float32 nor float64.
+    NonFiniteError
+        If one contains NaN or infinity.
+    NotHermitianError
+        If the covariance is not symmetric.
+    ValueError
+        If the noise is not positive, all loadings of a block are zero, or the tensors are on
+        different devices.
+
+    See Also
+    --------
+    blockmat.BlockFactorMatrix : the matrix for NumPy and SciPy.
+
+    Notes
+    -----
+    The axes in front of the last ones are batch axes, and broadcast. float32 matrices sum over
+    blocks, and compute with C, in double precision. See :ref:`theory-factor`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import blockmat.torch as bmt
+    >>> C = torch.tensor([[1.0, 0.5], [0.5, 1.0]], requires_grad=True)
+    >>> A = bmt.BlockFactorMatrix(["a", "a", "b"], C, noise=torch.tensor([1.0, 2.0, 3.0]))
+    >>> A.to_dense().detach()
+    tensor([[2.0000, 1.0000, 0.5000],
+            [1.0000, 3.0000, 0.5000],
+            [0.5000, 0.5000, 4.0000]])
+    >>> A.logdet().backward()
+    >>> C.grad
+    tensor([[ 0.6234, -0.0779],
+            [-0.0779,  0.2597]])
+    """
+
+    def __init__(
+        self,
+        partition: Any,
+        covariance: Any,
+        noise: Any,
+        loadings: Any = None,
+        *,
+        independent: bool | None = None,
+        check: bool = True,
+    ) -> None:
+        p = partition_of(partition)
+        loadings = 1 if loadings is None else loadings
+        parts = as_parts({"covariance": covariance, "noise": noise, "loadings": loadings})
+        if independent is None:
+            independent = parts["covariance"].ndim == 1
+        check_core(parts["covariance"], "covariance", p.n_blocks, independent)
+        for name in ("noise", "loadings"):
+            parts[name] = _numbers(parts[name], name, p.n, p.n_blocks)
+        axes = {"covariance": 1 if independent else 2, "noise": 1, "loadings": 1}
+        if check:
+            check_finite(parts)
+        self._set(p, parts, axes, check)
+        if check:
+            self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if not self.is_independent:
+            DenseCore(self.covariance, "covariance", True).require_symmetric("BlockFactorMatrix")
+        noise, loadings = self._parts["noise"], self._parts["loadings"]
+        if not bool((noise > 0).all()):
+            raise ValueError(
+                f"noise is not positive{cores.first_of(~(noise > 0))}; expected positive numbers"
+            )
+        has_loading = self._segments.own_sums((loadings != 0).double()) > 0
+        if not bool(has_loading.all()):
+            raise ValueError(
+                f"loadings are zero in all of a block,{cores.first_of(~has_loading)}; "
+                f"expected one that is not"
+            )
+
+    @classmethod
+    def from_numpy(cls, matrix: Any) -> "BlockFactorMatrix":
+        """Convert a matrix for NumPy.
+
+        Parameters
+        ----------
+        matrix : blockmat.BlockFactorMatrix
+            The matrix.
+
+        Returns
+        -------
+        BlockFactorMatrix
+            A copy, on the CPU.
+
+        Raises
+        ------
+        TypeError
+            If it is another object.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockFactorMatrix.from_numpy(bm.BlockFactorMatrix([0, 0], [1.0], noise=1.0))
+        <2x2 BlockFactorMatrix of 1 blocks, dtype=torch.float64, device=cpu>
+        """
+        if not isinstance(matrix, block_factor.BlockFactorMatrix):
+            raise TypeError(
+                f"matrix is a {type(matrix).__name__}; expected a blockmat.BlockFactorMatrix"
+            )
+        parts = (torch.tensor(x) for x in (matrix.covariance, matrix.noise, matrix.loadings))
+        return cls(matrix.partition, *parts, check=False)
+
+    def numpy(self) -> block_factor.BlockFactorMatrix:
+        """Convert to a matrix for NumPy and SciPy.
+
+        Returns
+        -------
+        blockmat.BlockFactorMatrix
+            A copy, without gradients.
+
+        Raises
+        ------
+        ShapeError
+            If the matrix has batch axes.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockFactorMatrix([0, 0], torch.eye(1), noise=1.0).numpy()
+        <2x2 BlockFactorMatrix of 1 blocks, dtype=float32>
+        """
+        self._require_no_batch()
+        parts = (self.covariance, self.noise, self.loadings)
+        arrays = (x.numpy(force=True) for x in parts)
+        return block_factor.BlockFactorMatrix(self._partition, *arrays)
+
+    @property
+    def covariance(self) -> Tensor:
+        """The covariance C of the factors, (..., k, k), or its diagonal, (..., k)."""
+        return self._parts["covariance"]
+
+    @property
+    def noise(self) -> Tensor:
+        """The noise of each variable, (..., n)."""
+        return self._of_variables("noise")
+
+    @property
+    def loadings(self) -> Tensor:
+        """The loading of each variable, (..., n)."""
+        return self._of_variables("loadings")
+
+    def _of_variables(self, name: str) -> Tensor:
+        spread = self._segments.spread(self._parts[name])
+        return spread.expand(*spread.shape[:-1], self._partition.n)
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether only the diagonal of C is stored."""
+        return self._axes["covariance"] == 1
+
+    # Maps of rows
+
+    @property
+    def _scaling(self) -> "_Scaling":
+        segments = self._segments
+        loadings, noise = segments.alike(self._parts["loadings"], self._parts["noise"])
+        root = noise.sqrt()
+        weights = loadings / root
+        lengths = segments.own_sums(weights.double().square()).sqrt()
+        if segments.is_spread(weights):
+            directions = weights / segments.repeat(lengths.to(weights.dtype))
+        else:
+            directions = weights / lengths
+        return _Scaling(root, directions, lengths, self._core_of(lengths))
+
+    def _core_of(self, lengths: Tensor) -> DenseCore | DiagonalCore:
+        covariance, lengths = _with_batch_axes(self.covariance.double(), lengths, self._axes)
+        kind = DiagonalCore if self.is_independent else DenseCore
+        return kind(factor_model.core(covariance, lengths), "factor", self._check)
+
+    def _mapped_rows(self, rows: Tensor, scaling: "_Scaling", function: frame.Function) -> Tensor:
+        return frame.mapped(self._segments, rows, scaling.directions[..., None, :], function, None)
+
+    def _spread_root(self, scaling: "_Scaling") -> Tensor:
+        """Return the roots of the noise, to multiply rows with."""
+        return self._segments.spread(scaling.root)[..., None, :]
+
+    def _times_rows(self, rows: Tensor) -> Tensor:
+        segments = self._segments
+        noise, loadings = (self._parts[x][..., None, :] for x in ("noise", "loadings"))
+        kind = DiagonalCore if self.is_independent else DenseCore
+        core = kind(self.covariance, "factor", self._check)
+        image = core.times(segments.weighted_sums(loadings, rows))
+        dtype = torch.promote_types(self.dtype, rows.dtype)
+        return segments.spread(noise) * rows + frame.lifted(segments, loadings, image, dtype)
+
+    def _solved_rows(self, rows: Tensor) -> Tensor:
+        scaling = self._scaling
+        root = self._spread_root(scaling)
+        return self._mapped_rows(rows / root, scaling, scaling.core.solve) / root
+
+    def _whitened_rows(self, rows: Tensor) -> Tensor:
+        scaling = self._scaling
+        factor = scaling.core.cholesky("whiten")
+        return self._mapped_rows(rows / self._spread_root(scaling), scaling, factor.solve)
+
+    def _colored_rows(self, rows: Tensor) -> Tensor:
+        scaling = self._scaling
+        factor = scaling.core.cholesky("colorize")
+        return self._spread_root(scaling) * self._mapped_rows(rows, scaling, factor.times)
+
+    def _log_noise(self) -> Tensor:
+        return self._segments.total(self._parts["noise"].log())
+
+    def _logdet(self) -> Tensor:
+        return self._scaling.core.cholesky("logdet").logdet() + self._log_noise()
+
+    def _inv_quad_logdet(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        scaling = self._scaling
+        factor = scaling.core.cholesky("inv_quad_logdet")
+        directions = scaling.directions[..., None, :]
+        white = rows / self._spread_root(scaling)
+        coordinates, rest = frame.split(self._segments, white, directions, directions)
+        inv_quad = (rest * rest).sum(-1, dtype=torch.float64)
+        inv_quad = inv_quad + factor.solve(coordinates).square().sum(-1)
+        return inv_quad, factor.logdet() + self._log_noise()
+
+    def slogdet(self) -> tuple[Tensor, Tensor]:
+        """Return the signs and the logarithms of the absolute determinants.
+
+        Returns
+        -------
+        sign : Tensor, shape batch_shape
+            1, 0 or -1.
+        logabsdet : Tensor, shape batch_shape
+            The natural logarithms; minus infinity for a singular matrix.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockFactorMatrix([0, 0], -torch.eye(1), noise=1.0).slogdet()[0]
+        tensor(-1.)
+        """
+        sign, logdet = self._scaling.core.slogdet()
+        return sign.to(self.dtype), (logdet + self._log_noise()).to(self.dtype)
+
+    def inv(self) -> Self:
+        """Invert.
+
+        Returns
+        -------
+        BlockFactorMatrix
+            The inverse, whose covariance is negative where that of the matrix is positive.
+
+        Raises
+        ------
+        SingularMatrixError
+            If a matrix is exactly singular.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockFactorMatrix([0, 0], torch.eye(1), noise=1.0).inv().covariance
+        tensor([[-0.3333]])
+        """
+        scaling = self._scaling
+        covariance, lengths = _with_batch_axes(
+            self.covariance.double(), scaling.lengths, self._axes
+        )
+        shared = factor_model.scaled(covariance, lengths)
+        if self.is_independent:
+            solved = scaling.core.inverse() * shared
+        else:
+            solved = cores.symmetric_part(scaling.core.inverse() @ shared)
+        inverse = factor_model.covariance_of_inverse(solved, lengths)
+        loadings, noise = self._segments.alike(self._parts["loadings"], self._parts["noise"])
+        parts = {"covariance": inverse.to(self.dtype), "noise": 1 / noise}
+        return self._with({**parts, "loadings": loadings / noise})
+
+    # Entries
+
+    def to_dense(self) -> Tensor:
+        """Make the dense matrices.
+
+        Returns
+        -------
+        Tensor, shape (..., n, n)
+            Every entry.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockFactorMatrix([0, 0], torch.eye(1), 1.0, torch.tensor([1.0, 2.0]))
+        >>> A.to_dense()
+        tensor([[2., 2.],
+                [2., 5.]])
+        """
+        c, labels = self.covariance, self._segments.labels
+        s, noise = self.loadings, self.noise
+        dense = (torch.diag_embed(c) if self.is_independent else c)[..., labels[:, None], labels]
+        return s[..., :, None] * dense * s[..., None, :] + torch.diag_embed(noise)
+
+    def diagonal(self) -> Tensor:
+        """Return the diagonals.
+
+        Returns
+        -------
+        Tensor, shape (..., n)
+            The diagonal entries: for a covariance, the variances.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockFactorMatrix([0, 0], torch.eye(1), 1.0, torch.tensor([1.0, 2.0]))
+        >>> A.diagonal()
+        tensor([2., 5.])
+        """
+        c = self.covariance
+        own = self._segments.repeat(c if self.is_independent else c.diagonal(dim1=-2, dim2=-1))
+        return self.noise + self.loadings.square() * own
+
+    def trace(self) -> Tensor:
+        """Return the traces.
+
+        Returns
+        -------
+        Tensor, shape batch_shape
+            The sums of the diagonals.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockFactorMatrix([0, 0], torch.eye(1), noise=1.0).trace()
+        tensor(4.)
+        """
+        return self.diagonal().sum(-1, dtype=torch.float64).to(self.dtype)
+
+    # Algebra
+
+    @property
+    def mT(self) -> Self:
+        """The transposed matrices: the same, because they are symmetric."""
+        return self
+
+    def add_diagonal(self, values: Any) -> "BlockFactorMatrix":
+        """Add diagonal matrices.
+
+        Parameters
+        ----------
+        values : number or Tensor, shape (..., n), (..., k) or (..., 1)
+            The diagonals: a number for each variable, for each block, or for all.
+
+        Returns
+        -------
+        BlockFactorMatrix
+            With more, or less, noise.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            If `values` does not fit.
+        ValueError
+            If noise would not be positive.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockFactorMatrix([0, 0], torch.eye(1), noise=1.0).add_diagonal(0.5).noise
+        tensor([1.5000, 1.5000])
+        """
+        p = self._partition
+        given = as_parts({"noise": self._parts["noise"], "values": values})
+        added = _numbers(given["values"], "values", p.n, p.n_blocks)
+        old, added = self._segments.alike(given["noise"], added)
+        return self._of(self.covariance, old + added)
+
+    def __mul__(self, scalar: Any) -> Any:
+        factor = as_factor(scalar)
+        if factor is None:
+            return NotImplemented
+        return self._of(
+            self.covariance * factor(self._axes["covariance"]), self._parts["noise"] * factor(1)
+        )
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, scalar: Any) -> Any:
+        return self * (1 / scalar)
+
+    def _of(self, covariance: Tensor, noise: Tensor) -> "BlockFactorMatrix":
+        """Return a matrix with the same loadings, and check its numbers."""
+        return BlockFactorMatrix(
+            self._partition, covariance, noise, self._parts["loadings"],
+            independent=self.is_independent, check=self._check,
+        )  # fmt: skip
+
+
+class _Scaling(NamedTuple):
+    """A matrix as ``sqrt(noise) (Q R Q^T + I - Q Q^T) sqrt(noise)``.
+
+    Attributes
+    ----------
+    root : Tensor
+        The roots of the noise, as numbers of variables.
+    directions : Tensor
+        The entries of Q, as numbers of variables.
+    lengths : Tensor, shape (..., k)
+        The lengths of ``loadings / sqrt(noise)`` in each block.
+    core : DenseCore or DiagonalCore
+        R.
+    """
+
+    root: Tensor
+    directions: Tensor
+    lengths: Tensor
+    core: DenseCore | DiagonalCore
+
+
+def _with_batch_axes(
+    covariance: Tensor, lengths: Tensor, axes: dict[str, int]
+) -> tuple[Tensor, Tensor]:
+    """Give two tensors the same number of batch axes."""
+    batch = max(covariance.ndim - axes["covariance"], lengths.ndim - 1)
+    covariance = covariance[(None,) * (batch + axes["covariance"] - covariance.ndim)]
+    return covariance, lengths[(None,) * (batch + 1 - lengths.ndim)]
+
+
+def _numbers(x: Tensor, name: str, n: int, k: int) -> Tensor:
+    """Return numbers of variables with one axis at least, or raise `ShapeError`."""
+    if x.ndim == 0:
+        return x[None]
+    if x.shape[-1] not in (1, k, n):
+        raise ShapeError(
+            f"{name} has shape {tuple(x.shape)}; expected (..., {n}) for the variables, "
+            f"(..., {k}) for the blocks or (..., 1) for all"
+        )
+    return x

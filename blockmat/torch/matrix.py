@@ -1,0 +1,365 @@
+"""TensorMatrix: what the matrices for PyTorch share."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from blockmat.blocks.partition import Partition
+from blockmat.exceptions import ShapeError
+from blockmat.torch.parts import as_operand, batch_shape_of
+from blockmat.torch.segments import Segments, segments_of
+
+
+class TensorMatrix:
+    """A batch of n x n matrices that are made of few tensors.
+
+    Subclasses call `_set` and define the maps of rows: `_times_rows`, `_solved_rows`,
+    `_whitened_rows` and `_colored_rows`. Rows are (..., m, n), m vectors for each matrix.
+    """
+
+    _partition: Partition
+    _parts: dict[str, Tensor]
+    _axes: dict[str, int]
+    _batch_shape: torch.Size
+    _check: bool
+
+    def _set(
+        self, p: Partition, parts: Mapping[str, Tensor], axes: Mapping[str, int], check: bool
+    ) -> None:
+        """Store tensors that are correct. The last axes of each are its own, the others batch axes.
+
+        Raises
+        ------
+        ShapeError
+            If the batch axes do not broadcast.
+        """
+        self._partition, self._parts, self._axes, self._check = p, dict(parts), dict(axes), check
+        self._batch_shape = batch_shape_of(parts, axes)
+
+    def _with(self, parts: Mapping[str, Tensor], axes: Mapping[str, int] | None = None) -> Self:
+        """Return a matrix with other tensors that are correct."""
+        made = type(self).__new__(type(self))
+        axes = self._axes if axes is None else axes
+        made._set(self._partition, {**self._parts, **parts}, axes, self._check)
+        return made
+
+    def _mapped(self, function: Callable[[Tensor, int], Tensor]) -> Self:
+        return self._with({name: function(x, self._axes[name]) for name, x in self._parts.items()})
+
+    @property
+    def _segments(self) -> Segments:
+        return segments_of(self._partition, self.device)
+
+    @property
+    def partition(self) -> Partition:
+        """The blocks."""
+        return self._partition
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """The shape of the batch."""
+        return self._batch_shape
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the dense matrices, ``(*batch_shape, n, n)``."""
+        return torch.Size((*self._batch_shape, self._partition.n, self._partition.n))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the tensors: torch.float32 or torch.float64."""
+        return next(iter(self._parts.values())).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the tensors."""
+        return next(iter(self._parts.values())).device
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether one of the tensors requires gradients."""
+        return any(x.requires_grad for x in self._parts.values())
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Convert to another device or dtype.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            A device, a dtype or both, as `torch.Tensor.to` takes them.
+
+        Returns
+        -------
+        the same type
+            The converted matrix.
+
+        Raises
+        ------
+        DtypeError
+            If the dtype is not supported.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockConstantMatrix([0, 0], torch.eye(1), torch.ones(1))
+        >>> A.to(torch.float64).dtype
+        torch.float64
+        """
+        parts = {name: x.to(*args, **kwargs) for name, x in self._parts.items()}
+        for name, x in parts.items():
+            as_operand(x, name)
+        return self._with(parts)
+
+    def detach(self) -> Self:
+        """Detach from the graph of gradients.
+
+        Returns
+        -------
+        the same type
+            With the same numbers, which require no gradients.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> M = torch.eye(1, requires_grad=True)
+        >>> bmt.BlockConstantMatrix([0, 0], M, torch.ones(1)).detach().requires_grad
+        False
+        """
+        return self._mapped(lambda x, _: x.detach())
+
+    def expand(self, *batch_shape: Any) -> Self:
+        """Repeat the matrix along new batch axes, without copies.
+
+        Parameters
+        ----------
+        *batch_shape : int or torch.Size
+            The new shape of the batch, to which the present one broadcasts.
+
+        Returns
+        -------
+        the same type
+            With the new `batch_shape`.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix([0, 0], torch.eye(1), torch.ones(1)).expand(5).shape
+        torch.Size([5, 2, 2])
+        """
+        given = batch_shape[0] if len(batch_shape) == 1 else batch_shape
+        new = torch.Size((given,) if isinstance(given, int) else given)
+        return self._mapped(lambda x, axes: x.expand(*new, *x.shape[x.ndim - axes :]))
+
+    # Products and solutions
+
+    def __matmul__(self, x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return NotImplemented
+        return self._on_columns(self._times_rows, x, "x")
+
+    def solve(self, b: Tensor) -> Tensor:
+        """Solve ``A @ x = b``.
+
+        Parameters
+        ----------
+        b : Tensor, shape (n,) or (..., n, m)
+            The right-hand sides. The batch axes of matrices broadcast.
+
+        Returns
+        -------
+        Tensor
+            The solutions, of the shape of ``A @ b``.
+
+        Raises
+        ------
+        ShapeError, DtypeError, TypeError
+            If `b` does not fit.
+        SingularMatrixError
+            If a matrix is exactly singular.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockConstantMatrix([0, 0, 1], torch.eye(2), torch.tensor([0.5, 0.0]))
+        >>> A.solve(torch.tensor([1.0, 1.0, 3.0]))
+        tensor([1., 1., 3.])
+        """
+        return self._on_columns(self._solved_rows, b, "b")
+
+    def whiten(self, x: Tensor) -> Tensor:
+        """Multiply vectors by W with ``W^T W = A^-1``: samples of covariance A become white.
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., n)
+            Vectors. Their leading axes broadcast with the batch.
+
+        Returns
+        -------
+        Tensor, shape (..., n)
+            ``W x``.
+
+        Raises
+        ------
+        ShapeError, DtypeError, TypeError
+            If `x` does not fit.
+        IndefiniteMatrixError
+            If a matrix is not positive definite.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockConstantMatrix([0, 0], torch.tensor([[4.0]]), torch.ones(1))
+        >>> A.whiten(torch.tensor([3.0, 1.0]))
+        tensor([2., 0.])
+        """
+        return self._on_vectors(self._whitened_rows, x, "x")
+
+    def colorize(self, z: Tensor) -> Tensor:
+        """Multiply vectors by the inverse of W: white noise becomes samples of covariance A.
+
+        Parameters
+        ----------
+        z : Tensor, shape (..., n)
+            Vectors. Their leading axes broadcast with the batch.
+
+        Returns
+        -------
+        Tensor, shape (..., n)
+            The x with ``whiten(x) == z``.
+
+        Raises
+        ------
+        ShapeError, DtypeError, TypeError
+            If `z` does not fit.
+        IndefiniteMatrixError
+            If a matrix is not positive definite.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockConstantMatrix([0, 0], torch.tensor([[4.0]]), torch.ones(1))
+        >>> A.colorize(torch.tensor([2.0, 0.0]))
+        tensor([3., 1.])
+        """
+        return self._on_vectors(self._colored_rows, z, "z")
+
+    def logdet(self) -> Tensor:
+        """Return the log-determinants of positive definite matrices.
+
+        Returns
+        -------
+        Tensor, shape batch_shape
+            The natural logarithms.
+
+        Raises
+        ------
+        IndefiniteMatrixError
+            If a matrix is not positive definite; `slogdet` handles other matrices.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> bmt.BlockConstantMatrix([0, 0], torch.eye(1), torch.ones(1)).logdet()
+        tensor(0.)
+        """
+        return self._logdet().to(self.dtype)
+
+    def inv_quad_logdet(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``x^T A^-1 x`` and the log-determinants, from one factorization.
+
+        They are the two terms of a Gaussian log-density. The first one is a sum of squares, more
+        accurate than a product with `solve`.
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., n)
+            Vectors. Their leading axes broadcast with the batch.
+
+        Returns
+        -------
+        inv_quad : Tensor, shape (...)
+            One number for each vector.
+        logdet : Tensor, shape batch_shape
+            The natural logarithms of the determinants.
+
+        Raises
+        ------
+        ShapeError, DtypeError, TypeError
+            If `x` does not fit.
+        IndefiniteMatrixError
+            If a matrix is not positive definite.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockConstantMatrix([0, 0], torch.tensor([[4.0]]), torch.ones(1))
+        >>> A.inv_quad_logdet(torch.tensor([3.0, 1.0]))
+        (tensor(4.), tensor(1.3863))
+        """
+        rows = self._vectors(x, "x")[..., None, :]
+        inv_quad, logdet = self._inv_quad_logdet(rows)
+        dtype = torch.promote_types(self.dtype, x.dtype)
+        return inv_quad[..., 0].to(dtype), logdet.to(self.dtype)
+
+    def _vectors(self, x: Any, name: str) -> Tensor:
+        vectors, n = as_operand(x, name), self._partition.n
+        if vectors.ndim == 0 or vectors.shape[-1] != n:
+            raise ShapeError(f"{name} has shape {tuple(vectors.shape)}; expected (..., {n})")
+        return vectors
+
+    def _on_vectors(self, function: Callable[[Tensor], Tensor], x: Any, name: str) -> Tensor:
+        result: Tensor = function(self._vectors(x, name)[..., None, :])[..., 0, :]
+        return result
+
+    def _on_columns(self, function: Callable[[Tensor], Tensor], x: Any, name: str) -> Tensor:
+        x = as_operand(x, name)
+        n = self._partition.n
+        if x.ndim == 0 or x.shape[0 if x.ndim == 1 else -2] != n:
+            raise ShapeError(f"{name} has shape {tuple(x.shape)}; expected ({n},) or (..., {n}, m)")
+        if x.ndim == 1:
+            single: Tensor = function(x[None])[..., 0, :]
+            return single
+        columns: Tensor = function(x.mT).mT
+        return columns
+
+    def _require_no_batch(self) -> None:
+        if self._batch_shape:
+            raise ShapeError(
+                f"the matrix has batch shape {tuple(self._batch_shape)}; expected one matrix"
+            )
+
+    def _times_rows(self, rows: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _solved_rows(self, rows: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _whitened_rows(self, rows: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _colored_rows(self, rows: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _logdet(self) -> Tensor:
+        raise NotImplementedError
+
+    def _inv_quad_logdet(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        return (
+            f"<{shape} {type(self).__name__} of {self._partition.n_blocks} blocks, "
+            f"dtype={self.dtype}, device={self.device}>"
+        )
