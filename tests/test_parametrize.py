@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch.nn.utils import parametrize
 
 import blockmat as bm
+import blockmat.torch as bmt
 from blockmat.cores import log_correlation as log_correlation_core
 from blockmat.inference import (
     from_log_cholesky,
@@ -212,6 +215,26 @@ def test_exp_of_large_parameters_overflows():
         from_log_cholesky([0, 0], [400.0, 0.0])
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-6, 1e-3, 1e-2, 3.0])
+def test_the_derivative_of_the_diagonal_is_that_of_the_exponential(spread):
+    rng = np.random.default_rng(0)
+    sizes, y = np.array([3.0, 1.0, 2.0, 5.0]), spread * rng.normal(size=4)
+    free = spread * rng.normal(size=(4, 4))
+    free += free.T
+    eigenvalues, vectors = np.linalg.eigh(free + np.diag(y))
+    at = log_correlation_core.Logarithm(y, eigenvalues, vectors, y)
+    expected = np.diag((sizes - 1) * np.exp(y))
+    for b in range(4):
+        change = np.diag(np.eye(4)[b])
+        expected[:, b] += np.diagonal(
+            scipy.linalg.expm_frechet(free + np.diag(y), change, compute_expm=False)
+        )
+    expected /= (expected @ np.ones(4))[:, None]  # the derivative along 1 is the diagonal
+    # A divided difference of eigenvalues 2e-3 apart has the rounding 1e3 eps.
+    found = log_correlation_core.jacobian(at, sizes)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=4e3 * EPS)
+
+
 @pytest.mark.parametrize("size", [1e10, 1e300])
 def test_a_logarithm_that_is_not_found_is_an_error(size):
     with pytest.raises(bm.exceptions.SingularMatrixError, match=r"numbers up to .*; expected"):
@@ -222,3 +245,150 @@ def test_an_iteration_that_takes_too_long_is_an_error(monkeypatch):
     monkeypatch.setattr(log_correlation_core, "_MAX_ITERATIONS", 1)
     with pytest.raises(bm.exceptions.SingularMatrixError, match=r"numbers up to 100; expected"):
         from_log_correlation([0, 1, 2], [100.0, -100.0, 100.0])
+
+
+# PyTorch
+
+MODULES = {
+    "covariance": (bmt.LogCholesky, from_log_cholesky, n_covariance),
+    "correlation": (bmt.LogCorrelation, from_log_correlation, n_correlation),
+}
+over_modules = pytest.mark.parametrize(
+    ("module", "function", "count"), MODULES.values(), ids=list(MODULES)
+)
+
+
+@over_modules
+@over_partitions
+def test_modules_give_the_matrices_of_numpy_and_their_parameters(module, function, count, p):
+    parametrization = module(p)
+    assert parametrization.n_parameters == count(p)
+    x = np.stack([random(count(p), seed) for seed in range(6)]).reshape(2, 3, -1)
+    A = parametrization(torch.tensor(x))
+    assert A.batch_shape == (2, 3)
+    assert A.dtype == torch.float64
+    for index in np.ndindex(2, 3):
+        expected = function(p, x[index])
+        bound = 1e4 * EPS * np.abs(expected.between).max()
+        np.testing.assert_allclose(A.between[index], expected.between, rtol=0, atol=bound)
+        several = p.sizes > 1
+        np.testing.assert_allclose(
+            A.within[index][several], expected.within[several], rtol=1e4 * EPS
+        )
+    np.testing.assert_allclose(parametrization.right_inverse(A), x, rtol=0, atol=1e-10)
+
+
+@over_modules
+@over_small
+def test_first_and_second_derivatives(module, function, count, p):
+    parametrization = module(p)
+    x = torch.tensor(random(2 * count(p), 3, 0.7).reshape(2, -1), requires_grad=True)
+    several = torch.tensor(p.sizes > 1)
+
+    def numbers(x):
+        A = parametrization(x)
+        return A.between, torch.where(several, A.within, 0)
+
+    assert torch.autograd.gradcheck(numbers, x)
+    assert torch.autograd.gradgradcheck(numbers, x)
+
+
+def test_the_gradient_of_the_log_determinant_is_minus_the_correlation():
+    # d log det C = tr d(log C), and the diagonal of log C changes so that that of C stays.
+    x = torch.tensor([1.0, -0.5], dtype=torch.float64, requires_grad=True)
+    C = bmt.LogCorrelation(["a", "a", "b"])(x)
+    C.logdet().backward()
+    dense = C.to_dense().detach()
+    expected = [-dense[0, 1], -2 * 2**0.5 * dense[0, 2]]
+    np.testing.assert_allclose(x.grad, expected, rtol=0, atol=64 * EPS)
+
+
+def test_derivatives_where_eigenvalues_are_equal():
+    parametrization = bmt.LogCorrelation([0, 0, 1, 1, 2, 2])
+    x = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: parametrization(x).between, x)
+    assert torch.autograd.gradgradcheck(lambda x: parametrization(x).between, x)
+
+
+@over_modules
+def test_modules_keep_single_precision(module, function, count):
+    p = PARTITIONS["mixed"]
+    x = torch.tensor(random(count(p)), dtype=torch.float32, requires_grad=True)
+    A = module(p)(x)
+    assert A.dtype == torch.float32
+    assert module(p).right_inverse(A).dtype == torch.float32
+    A.logdet().backward()
+    assert x.grad.dtype == torch.float32
+    np.testing.assert_allclose(module(p).right_inverse(A), x.detach(), rtol=0, atol=1e-3)
+
+
+@over_modules
+def test_torch_parametrizes_a_module(module, function, count):
+    p = PARTITIONS["mixed"]
+    model = torch.nn.Module()
+    model.matrix = torch.nn.Parameter(torch.tensor(random(count(p))))
+    parametrize.register_parametrization(model, "matrix", module(p), unsafe=True)
+    (original,) = model.parameters()
+    np.testing.assert_array_equal(original.detach(), random(count(p)))
+    model.matrix.logdet().backward()
+    assert torch.isfinite(original.grad).all()
+
+    new = random(count(p), 1)
+    model.matrix = bmt.BlockConstantMatrix.from_numpy(function(p, new))
+    np.testing.assert_allclose(original.detach(), new, rtol=0, atol=1e-10)
+    assert set(model.state_dict()) == {"parametrizations.matrix.original"}
+    assert "n_parameters" in repr(model)
+
+
+@over_modules
+def test_independent_blocks_have_parameters(module, function, count):
+    A = bmt.BlockConstantMatrix([0, 0, 1], torch.ones(2), torch.tensor([1.0, 0.0]))
+    np.testing.assert_array_equal(module([0, 0, 1]).right_inverse(A), np.zeros(count(A.partition)))
+
+
+@over_modules
+def test_modules_refuse_wrong_parameters(module, function, count):
+    parametrization = module([0, 0, 1])
+    n = count(parametrization.partition)
+    with pytest.raises(bm.exceptions.ShapeError, match=rf"expected \(\.\.\., {n}\) for 2 blocks"):
+        parametrization(torch.zeros(9))
+    with pytest.raises(bm.exceptions.ShapeError, match=r"parameters has shape \(\)"):
+        parametrization(torch.tensor(1.0))
+    with pytest.raises(TypeError, match="parameters is a ndarray"):
+        parametrization(np.zeros(n))
+    with pytest.raises(bm.exceptions.DtypeError, match=r"torch.int64"):
+        parametrization(torch.zeros(n, dtype=torch.int64))
+    with pytest.raises(bm.exceptions.NonFiniteError, match="parameters contains NaN"):
+        parametrization(torch.full((n,), torch.nan))
+
+
+@over_modules
+def test_modules_refuse_wrong_matrices(module, function, count):
+    def matrix(between, within):
+        return bmt.BlockConstantMatrix([0, 0, 1], torch.tensor(between), torch.tensor(within))
+
+    inverse = module([0, 0, 1]).right_inverse
+    with pytest.raises(TypeError, match=r"matrix is a ndarray; expected a blockmat\.torch\.Block"):
+        inverse(np.eye(3))
+    with pytest.raises(bm.exceptions.PartitionMismatchError, match="matrix has 2 blocks of 4"):
+        inverse(bmt.BlockConstantMatrix([0, 0, 1, 1], torch.eye(2), torch.ones(2)))
+    with pytest.raises(bm.exceptions.NotHermitianError):
+        inverse(matrix([[1.0, 0.5], [0.0, 1.0]], [1.0, 1.0]))
+    for between, within in (([[1.0, 2.0], [2.0, 1.0]], 1.0), ([[1.0, 0.0], [0.0, 1.0]], 0.0)):
+        with pytest.raises(bm.exceptions.IndefiniteMatrixError):
+            inverse(matrix(between, [within, 1.0]))
+
+
+def test_a_module_refuses_a_covariance_that_is_no_correlation():
+    A = bmt.BlockConstantMatrix([0, 0, 1], torch.diag(torch.tensor([1.0, 2.0])), torch.ones(2))
+    with pytest.raises(
+        ValueError, match=r"matrix has 2 on the diagonal at index \(1,\); expected 1"
+    ):
+        bmt.LogCorrelation([0, 0, 1]).right_inverse(A)
+
+
+def test_modules_refuse_parameters_of_which_a_matrix_is_not_found():
+    with pytest.raises(bm.exceptions.NonFiniteError, match="between contains NaN or infinity"):
+        bmt.LogCholesky([0, 0])(torch.tensor([400.0, 0.0], dtype=torch.float64))
+    with pytest.raises(bm.exceptions.SingularMatrixError, match=r"numbers up to 1e\+10; expected"):
+        bmt.LogCorrelation([0, 1, 2])(torch.full((3,), 1e10, dtype=torch.float64))

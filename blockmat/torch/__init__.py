@@ -12,5 +12,6 @@ except ImportError as error:
 
 from blockmat.torch.block_constant import BlockConstantMatrix
 from blockmat.torch.block_factor import BlockFactorMatrix
+from blockmat.torch.parameters import LogCholesky, LogCorrelation
 
-__all__ = ["BlockConstantMatrix", "BlockFactorMatrix"]
+__all__ = ["BlockConstantMatrix", "BlockFactorMatrix", "LogCholesky", "LogCorrelation"]
