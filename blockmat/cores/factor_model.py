@@ -11,8 +11,6 @@ The covariance is a diagonal if it has as many axes as the lengths.
 
 from typing import Any, TypeAlias
 
-from array_api_compat import device
-
 from blockmat.cores.pair import namespace
 
 Array: TypeAlias = Any  # of any library that follows the array API standard
@@ -36,7 +34,7 @@ def core(covariance: Array, lengths: Array) -> Array:
     if is_diagonal(covariance, lengths):
         return 1 + shared
     xp = namespace(shared)
-    return shared + xp.eye(shared.shape[-1], dtype=shared.dtype, device=device(shared))
+    return shared + xp.tril(xp.triu(xp.ones_like(shared)))
 
 
 def covariance_of_inverse(solved: Array, lengths: Array) -> Array:

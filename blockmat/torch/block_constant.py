@@ -24,6 +24,7 @@ from blockmat.torch.parts import (
     partition_of,
 )
 from blockmat.torch.roots import square_root
+from blockmat.torch.segments import Segments
 
 __all__ = ["BlockConstantMatrix"]
 
@@ -102,8 +103,9 @@ class BlockConstantMatrix(TensorMatrix):
         parts = as_parts({"between": between, "within": within})
         if independent is None:
             independent = parts["between"].ndim == 1
-        check_core(parts["between"], "between", p.n_blocks, independent)
-        check_core(parts["within"], "within", p.n_blocks, True)
+        k = Segments(p, parts["between"].device).k
+        check_core(parts["between"], "between", k, independent)
+        check_core(parts["within"], "within", k, True)
         axes = {"between": 1 if independent else 2, "within": 1}
         if check:
             check_finite(parts)
@@ -142,13 +144,13 @@ class BlockConstantMatrix(TensorMatrix):
         """
         p = partition_of(partition)
         parts = as_parts({"values": values, "diagonal": diagonal})
-        check_core(parts["values"], "values", p.n_blocks, False)
-        check_core(parts["diagonal"], "diagonal", p.n_blocks, True)
+        segments = Segments(p, parts["values"].device)
+        k = segments.k
+        check_core(parts["values"], "values", k, False)
+        check_core(parts["diagonal"], "diagonal", k, True)
         batch = batch_shape_of(parts, {"values": 2, "diagonal": 1})
-        k = p.n_blocks
         values, diagonal = parts["values"].expand(*batch, k, k), parts["diagonal"].expand(*batch, k)
-        sizes = torch.tensor(p.sizes, dtype=values.dtype, device=values.device)
-        between, within = pair.pair_of_values(values, diagonal, sizes)
+        between, within = pair.pair_of_values(values, diagonal, segments.sizes.to(values.dtype))
         return cls(p, between, within, independent=False, check=check)
 
     @classmethod

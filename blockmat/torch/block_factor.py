@@ -18,6 +18,7 @@ from blockmat.torch.parts import (
     check_finite,
     partition_of,
 )
+from blockmat.torch.segments import Segments
 
 __all__ = ["BlockFactorMatrix"]
 
@@ -104,9 +105,10 @@ class BlockFactorMatrix(TensorMatrix):
         parts = as_parts({"covariance": covariance, "noise": noise, "loadings": loadings})
         if independent is None:
             independent = parts["covariance"].ndim == 1
-        check_core(parts["covariance"], "covariance", p.n_blocks, independent)
+        segments = Segments(p, parts["covariance"].device)
+        check_core(parts["covariance"], "covariance", segments.k, independent)
         for name in ("noise", "loadings"):
-            parts[name] = _numbers(parts[name], name, p.n, p.n_blocks)
+            parts[name] = _numbers(parts[name], name, segments)
         axes = {"covariance": 1 if independent else 2, "noise": 1, "loadings": 1}
         if check:
             check_finite(parts)
@@ -204,7 +206,7 @@ class BlockFactorMatrix(TensorMatrix):
 
     def _of_variables(self, name: str) -> Tensor:
         spread = self._segments.spread(self._parts[name])
-        return spread.expand(*spread.shape[:-1], self._partition.n)
+        return spread.expand(*spread.shape[:-1], self._segments.n)
 
     @property
     def is_independent(self) -> bool:
@@ -427,9 +429,8 @@ class BlockFactorMatrix(TensorMatrix):
         >>> bmt.BlockFactorMatrix([0, 0], torch.eye(1), noise=1.0).add_diagonal(0.5).noise
         tensor([1.5000, 1.5000])
         """
-        p = self._partition
         given = as_parts({"noise": self._parts["noise"], "values": values})
-        added = _numbers(given["values"], "values", p.n, p.n_blocks)
+        added = _numbers(given["values"], "values", self._segments)
         old, added = self._segments.alike(given["noise"], added)
         return self._of(self.covariance, old + added)
 
@@ -484,10 +485,11 @@ def _with_batch_axes(
     return covariance, lengths[(None,) * (batch + 1 - lengths.ndim)]
 
 
-def _numbers(x: Tensor, name: str, n: int, k: int) -> Tensor:
+def _numbers(x: Tensor, name: str, segments: Segments) -> Tensor:
     """Return numbers of variables with one axis at least, or raise `ShapeError`."""
     if x.ndim == 0:
         return x[None]
+    n, k = segments.n, segments.k
     if x.shape[-1] not in (1, k, n):
         raise ShapeError(
             f"{name} has shape {tuple(x.shape)}; expected (..., {n}) for the variables, "

@@ -9,7 +9,7 @@ from torch import Tensor
 from blockmat.blocks.partition import Partition
 from blockmat.exceptions import ShapeError
 from blockmat.torch.parts import as_operand, batch_shape_of
-from blockmat.torch.segments import Segments, segments_of
+from blockmat.torch.segments import Segments
 
 
 class TensorMatrix:
@@ -50,7 +50,7 @@ class TensorMatrix:
 
     @property
     def _segments(self) -> Segments:
-        return segments_of(self._partition, self.device)
+        return Segments(self._partition, self.device)
 
     @property
     def partition(self) -> Partition:
@@ -65,7 +65,8 @@ class TensorMatrix:
     @property
     def shape(self) -> torch.Size:
         """The shape of the dense matrices, ``(*batch_shape, n, n)``."""
-        return torch.Size((*self._batch_shape, self._partition.n, self._partition.n))
+        n = self._segments.n
+        return torch.Size((*self._batch_shape, n, n))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -157,10 +158,57 @@ class TensorMatrix:
 
     # Products and solutions
 
+    def matmul(self, x: Tensor) -> Tensor:
+        """Multiply by vectors or matrices, as ``A @ x`` does.
+
+        Parameters
+        ----------
+        x : Tensor, shape (n,) or (..., n, m)
+            The right factor. The batch axes of matrices broadcast.
+
+        Returns
+        -------
+        Tensor
+            The product: (..., n) for a vector, (..., n, m) for matrices.
+
+        Raises
+        ------
+        ShapeError, DtypeError, TypeError
+            If `x` does not fit.
+
+        Notes
+        -----
+        `torch.compile` cannot trace the operator ``@`` with a tensor on one side only, and traces
+        this method.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockConstantMatrix([0, 0], torch.tensor([[3.0]]), torch.ones(1))
+        >>> A.matmul(torch.tensor([1.0, 0.0]))
+        tensor([2., 1.])
+        """
+        return self._on_columns(self._times_rows, x, "x")
+
     def __matmul__(self, x: Any) -> Any:
+        return self.matmul(x) if isinstance(x, Tensor) else NotImplemented
+
+    def __rmatmul__(self, x: Any) -> Any:
         if not isinstance(x, Tensor):
             return NotImplemented
-        return self._on_columns(self._times_rows, x, "x")
+        rows = self._vectors(x, "x")
+        if rows.ndim == 1:
+            return self.mT @ rows
+        return self.mT._times_rows(rows)
+
+    def __mul__(self, scalar: Any) -> Any:
+        raise NotImplementedError
+
+    @property
+    def mT(self) -> Self:
+        """The transposed matrices."""
+        raise NotImplementedError
 
     def solve(self, b: Tensor) -> Tensor:
         """Solve ``A @ x = b``.
@@ -313,7 +361,7 @@ class TensorMatrix:
         return inv_quad[..., 0].to(dtype), logdet.to(self.dtype)
 
     def _vectors(self, x: Any, name: str) -> Tensor:
-        vectors, n = as_operand(x, name), self._partition.n
+        vectors, n = as_operand(x, name), self._segments.n
         if vectors.ndim == 0 or vectors.shape[-1] != n:
             raise ShapeError(f"{name} has shape {tuple(vectors.shape)}; expected (..., {n})")
         return vectors
@@ -323,8 +371,7 @@ class TensorMatrix:
         return result
 
     def _on_columns(self, function: Callable[[Tensor], Tensor], x: Any, name: str) -> Tensor:
-        x = as_operand(x, name)
-        n = self._partition.n
+        x, n = as_operand(x, name), self._segments.n
         if x.ndim == 0 or x.shape[0 if x.ndim == 1 else -2] != n:
             raise ShapeError(f"{name} has shape {tuple(x.shape)}; expected ({n},) or (..., {n}, m)")
         if x.ndim == 1:
@@ -360,6 +407,6 @@ class TensorMatrix:
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape))
         return (
-            f"<{shape} {type(self).__name__} of {self._partition.n_blocks} blocks, "
+            f"<{shape} {type(self).__name__} of {self._segments.k} blocks, "
             f"dtype={self.dtype}, device={self.device}>"
         )

@@ -5,7 +5,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.cores import pair
+
+for _example in (torch.zeros(1), torch.nn.Parameter(torch.zeros(1))):
+    pair.namespace(_example)  # finds it now: `torch.compile` cannot trace the search
 
 
 class Segments:
@@ -29,9 +34,8 @@ class Segments:
     """
 
     def __init__(self, partition: Partition, device: torch.device) -> None:
-        self.n, self.k = partition.n, partition.n_blocks
-        self.labels = torch.tensor(partition.labels, dtype=torch.int64, device=device)
-        self.sizes = torch.tensor(partition.sizes, dtype=torch.float64, device=device)
+        self.labels, self.sizes = _labels(partition, device), _sizes(partition, device)
+        self.n, self.k = len(self.labels), len(self.sizes)
 
     def sums(self, x: Tensor) -> Tensor:
         """Sum x (..., n) over each block, in double precision: (..., k)."""
@@ -79,12 +83,26 @@ class Segments:
         return (numbers.double() * self.sizes).sum(-1)
 
 
-_known: WeakKeyDictionary[Partition, dict[torch.device, Segments]] = WeakKeyDictionary()
+_Known = WeakKeyDictionary[Partition, dict[torch.device, Tensor]]
+_known_labels: _Known = WeakKeyDictionary()
+_known_sizes: _Known = WeakKeyDictionary()
 
 
-def segments_of(partition: Partition, device: torch.device) -> Segments:
-    """Return the blocks on a device. They are made once for each partition and device."""
-    devices = _known.setdefault(partition, {})
+@torch.compiler.assume_constant_result
+def _labels(partition: Partition, device: torch.device) -> Tensor:
+    return _on_device(_known_labels, partition, device, partition.labels, torch.int64)
+
+
+@torch.compiler.assume_constant_result
+def _sizes(partition: Partition, device: torch.device) -> Tensor:
+    return _on_device(_known_sizes, partition, device, partition.sizes, torch.float64)
+
+
+def _on_device(
+    known: _Known, partition: Partition, device: torch.device, array: Array, dtype: torch.dtype
+) -> Tensor:
+    """Return an array of a partition as a tensor, made once for each partition and device."""
+    devices = known.setdefault(partition, {})
     if device not in devices:
-        devices[device] = Segments(partition, device)
+        devices[device] = torch.tensor(array, dtype=dtype, device=device)
     return devices[device]
