@@ -83,7 +83,19 @@ class Parametrization(torch.nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Return what the representation says about the module."""
+        """Return what the representation of the module says.
+
+        Returns
+        -------
+        str
+            The partition and the number of parameters.
+
+        Examples
+        --------
+        >>> import blockmat.torch as bmt
+        >>> bmt.LogCholesky([0, 0]).extra_repr()
+        '<Partition of 2 variables into 1 contiguous blocks of size 2>, n_parameters=2'
+        """
         return f"{self.partition!r}, n_parameters={self._n_parameters}"
 
 
