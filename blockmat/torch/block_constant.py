@@ -240,12 +240,14 @@ class BlockConstantMatrix(TensorMatrix):
     @property
     def _core(self) -> DenseCore | DiagonalCore:
         kind = DiagonalCore if self.is_independent else DenseCore
-        return kind(self.between, "between", self._check)
+        core: DenseCore | DiagonalCore = kind(self.between, "between", self._check)
+        return core
 
     @property
     def _has_deviations(self) -> Tensor:
         """Whether blocks have several variables, (k,). Others have no within number."""
-        return self._segments.sizes > 1
+        several: Tensor = self._segments.sizes > 1
+        return several
 
     def _within_or(self, other: float) -> Tensor:
         """Return d, with another number for blocks of one variable."""
@@ -271,8 +273,8 @@ class BlockConstantMatrix(TensorMatrix):
 
     @property
     def _directions(self) -> Tensor:
-        """The entries of the unit vectors of the blocks, ``1 / sqrt(n)``: (k,)."""
-        return self._segments.sizes.rsqrt()
+        """The entries of the unit vectors of the blocks, ``1 / sqrt(n)``, as numbers of variables."""
+        return self._segments.of_blocks(self._segments.sizes.rsqrt())
 
     # Maps of rows
 

@@ -225,7 +225,7 @@ class BlockFactorMatrix(TensorMatrix):
         if segments.is_spread(weights):
             directions = weights / segments.repeat(lengths.to(weights.dtype))
         else:
-            directions = weights / lengths
+            directions = segments.of_blocks(weights / lengths)
         return _Scaling(root, directions, lengths, self._core_of(lengths))
 
     def _core_of(self, lengths: Tensor) -> DenseCore | DiagonalCore:

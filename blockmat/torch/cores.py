@@ -180,7 +180,7 @@ def on_rows(a: Tensor, rows: Tensor, function: Callable[[Tensor, Tensor], Tensor
     """
     extra = rows.ndim - a.ndim
     if extra <= 0:
-        return function(a, rows)
+        return function(a, rows[(None,) * -extra])  # `solve` takes fewer axes for vectors
     moved = rows.movedim(tuple(range(extra)), tuple(range(-2 - extra, -2)))
     result = function(a, moved.flatten(-2 - extra, -2))
     shape = (*result.shape[:-2], *moved.shape[-2 - extra : -1], result.shape[-1])

@@ -30,7 +30,7 @@ def split(segments: Segments, rows: Tensor, first: Tensor, again: Tensor) -> tup
 def lifted(segments: Segments, weights: Tensor, coordinates: Tensor, dtype: torch.dtype) -> Tensor:
     """Return weights times the coordinate of each variable's block, (..., m, n)."""
     if segments.is_spread(weights):
-        return weights * segments.repeat(coordinates.to(dtype))
+        return weights.to(dtype) * segments.repeat(coordinates.to(dtype))
     return segments.repeat((weights.double() * coordinates).to(dtype))
 
 

@@ -33,6 +33,9 @@ class Segments:
         The number of variables in each block, in double precision.
     """
 
+    labels: Tensor
+    sizes: Tensor
+
     def __init__(self, partition: Partition, device: torch.device) -> None:
         self.labels, self.sizes = _labels(partition, device), _sizes(partition, device)
         self.n, self.k = len(self.labels), len(self.sizes)
@@ -57,6 +60,13 @@ class Segments:
         if self.is_spread(numbers) or numbers.shape[-1] == 1:
             return numbers
         return self.repeat(numbers)
+
+    def of_blocks(self, numbers: Tensor) -> Tensor:
+        """Return numbers of blocks (..., k) as numbers of variables.
+
+        They are repeated if n is k, where their number of entries would say that they are spread.
+        """
+        return self.repeat(numbers) if self.n == self.k else numbers
 
     def alike(self, *numbers: Tensor) -> list[Tensor]:
         """Return numbers that broadcast with each other, for variables if any of them are."""
@@ -88,12 +98,12 @@ _known_labels: _Known = WeakKeyDictionary()
 _known_sizes: _Known = WeakKeyDictionary()
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _labels(partition: Partition, device: torch.device) -> Tensor:
     return _on_device(_known_labels, partition, device, partition.labels, torch.int64)
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _sizes(partition: Partition, device: torch.device) -> Tensor:
     return _on_device(_known_sizes, partition, device, partition.sizes, torch.float64)
 
