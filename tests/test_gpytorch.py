@@ -188,6 +188,22 @@ class TestAgainstDense:
 
 
 @over_matrices
+def test_second_derivatives(make):
+    template, x = make(), tensor(P.n, 2)
+    tensors = [y.clone().requires_grad_() for y in template.tensors]
+
+    def numbers(*tensors):
+        first, *others = tensors
+        if first.ndim > 1:
+            first = (first + first.mT) / 2
+        operator = template.with_tensors(first, *others).as_linear_operator()
+        return *operator.inv_quad_logdet(x, logdet=True), operator.solve(x), operator @ x
+
+    assert torch.autograd.gradcheck(numbers, tensors)
+    assert torch.autograd.gradgradcheck(numbers, tensors)
+
+
+@over_matrices
 @over_batches
 def test_distributions_of_gpytorch(matrix):
     loc = tensor(*matrix.batch_shape, P.n, seed=3)
