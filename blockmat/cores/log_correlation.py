@@ -40,27 +40,34 @@ def solve_log_diagonal(free: Array, sizes: Array) -> Logarithm | None:
     """Return ``log C`` with the y for which C has ones on its diagonal, or None if it is not found.
 
     Gamma, `free` (..., k, k), is symmetric with zeros on the diagonal for blocks of one member.
-    An iteration is a step of Newton's method if that halves the residual. Otherwise it is the
-    step of Archakov and Hansen, ``y <- y - log diag(C)``, which always converges but may be slow.
+    An iteration is the step of Archakov and Hansen, ``y <- y - log diag(C)``, which always
+    converges but may be slow. Where that does not halve the residual, a step of Newton's method is
+    tried, and taken if it does. After a trial that fails, the next one waits twice as long.
     """
     xp = namespace(free)
     start = -xp.linalg.eigvalsh(free)[..., -1:]
     at = _evaluate(free, start + xp.zeros_like(free[..., 0]), sizes)
     if xp.any(at.rounding > _LARGEST_ROUNDING):
         return None
-    for _ in range(_MAX_ITERATIONS):
+    next_trial, wait = 1, 1
+    for iteration in range(_MAX_ITERATIONS):
         if xp.all(at.residual <= at.rounding):
             return at
-        step = -solve_columns(jacobian(at, sizes), at.log_diagonal)
-        step = xp.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
-        newton = _evaluate(free, at.y + step, sizes)
-        is_better = newton.residual <= at.residual / 2
-        if xp.all(is_better):
-            at = newton
-        else:
-            y = xp.where(is_better[..., None], newton.y, at.y - at.log_diagonal)
-            at = _evaluate(free, y, sizes)
+        new = _evaluate(free, at.y - at.log_diagonal, sizes)
+        if iteration >= next_trial and not xp.all(_is_better(new, at)):
+            step = -solve_columns(jacobian(at, sizes), at.log_diagonal)
+            newton = _evaluate(free, at.y + xp.clip(step, -_LONGEST_STEP, _LONGEST_STEP), sizes)
+            is_better = _is_better(newton, at)
+            wait = 1 if xp.all(is_better) else 2 * wait
+            next_trial = iteration + wait
+            new = _evaluate(free, xp.where(is_better[..., None], newton.y, new.y), sizes)
+        at = new
     return None
+
+
+def _is_better(new: Logarithm, old: Logarithm) -> Array:
+    """Tell whether a step has at least halved the residual, or made it as small as rounding."""
+    return (new.residual <= old.residual / 2) | (new.residual <= new.rounding)
 
 
 def jacobian(at: Logarithm, sizes: Array) -> Array:

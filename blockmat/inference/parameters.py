@@ -229,8 +229,8 @@ def from_log_correlation(
 
     Notes
     -----
-    The diagonal of the logarithm is found by Newton's method and the iteration of Archakov and
-    Hansen, in O(k\ :sup:`4`); see :ref:`theory-parameters`.
+    The diagonal of the logarithm is found by the iteration of Archakov and Hansen and Newton's
+    method, in O(k\ :sup:`4`); see :ref:`theory-parameters`.
 
     Examples
     --------
