@@ -11,6 +11,7 @@ import pytest
 
 import blockmat as bm
 import blockmat.optim.torch
+import blockmat.torch
 
 EXTRAS = ("matplotlib", "sklearn", "tqdm", "hypothesis", "torch", "dask", "pandas")
 
@@ -39,6 +40,7 @@ def test_import_loads_no_extra_and_no_kernel():
             "from blockmat.plot import plot_fit; plot_fit(np.eye(2), bm.fit(np.eye(2), [0, 0]))",
         ),
         ("torch", "torch", "import blockmat.optim.torch"),
+        ("torch", "torch", "import blockmat.torch"),
     ],
 )
 def test_a_missing_extra_is_named(blocked, extra, code):
@@ -69,14 +71,16 @@ def test_without_tqdm_there_is_no_bar_and_no_error():
 
 
 def public_objects():
-    for module in (bm, bm.optim, blockmat.optim.torch):
+    for module in (bm, bm.optim, blockmat.optim.torch, blockmat.torch):
         for name in module.__all__:
             item = getattr(module, name)
             if inspect.ismodule(item):
                 continue
             yield f"{module.__name__}.{name}", item
             if inspect.isclass(item):
-                own = [c for c in item.__mro__ if c.__module__.startswith("blockmat.optim.torch")]
+                own = [
+                    c for c in item.__mro__ if re.match(r"blockmat\.(optim\.)?torch", c.__module__)
+                ]
                 members = {name: member for c in own[::-1] for name, member in vars(c).items()}
                 for attribute, member in (members or vars(item)).items():
                     if not attribute.startswith("_") and callable(getattr(item, attribute)):

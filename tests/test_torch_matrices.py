@@ -557,7 +557,7 @@ EYE, ONES = torch.eye(2), torch.ones(2)
          lambda: bmt.BlockConstantMatrix([0, 1, 1], EYE, torch.tensor([1.0, torch.nan]))),
         (ValueError, r"noise is not positive at index \(1,\); expected positive numbers",
          lambda: bmt.BlockFactorMatrix([0, 1, 1], EYE, torch.tensor([1.0, 0, 2]))),
-        (ValueError, r"loadings are zero in all of a block, at index \(1,\)",
+        (ValueError, r"loadings are zero in all of the block at index \(1,\)",
          lambda: bmt.BlockFactorMatrix([0, 1, 1], EYE, 1.0, torch.tensor([1.0, 0, 0]))),
         (ValueError, r"noise is not positive",
          lambda: bmt.BlockFactorMatrix([0, 1, 1], EYE, 1.0) * -1),

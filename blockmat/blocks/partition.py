@@ -370,6 +370,8 @@ class Partition(ArrayMethods):
             yield self.order[start:stop]
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if not isinstance(other, Partition):
             return NotImplemented
         return self.same_blocks(other) and self.names == other.names

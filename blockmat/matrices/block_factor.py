@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, weighted_add, weighted_sums
-from blockmat.cores import factors, functions, rank
+from blockmat.cores import factor_model, factors, functions, rank
 from blockmat.cores.core import ROUNDING, Core, hermitian_part, is_close_to_adjoint
 from blockmat.exceptions import (
     IndefiniteMatrixError,
@@ -376,10 +376,7 @@ class BlockFactorMatrix(WhiteningOperator):
         )
         largest = max(noise.max(), float(np.abs(self.diagonal()).max()))
         lengths = WeightedFrame(self._partition, s).lengths
-        if c.ndim == 2:
-            shared, own = (c * lengths) * lengths[:, None], np.diagonal(c)
-        else:
-            shared, own = lengths * c * lengths, c
+        shared, own = factor_model.scaled(c, lengths), np.diagonal(c) if c.ndim == 2 else c
         shared, noise = shared / largest, noise / largest
         factor = s * own[self._partition.labels] * s / largest
         total = (shared * shared).sum() + (noise * (noise + 2 * factor)).sum()
@@ -396,10 +393,10 @@ class BlockFactorMatrix(WhiteningOperator):
         k, lengths = self._partition.n_blocks, self._frame.lengths
         c = self._covariance.astype(np.float64)
         if c.ndim == 2:
-            values = hermitian_part((c * lengths) * lengths[:, None])
+            values = hermitian_part(factor_model.scaled(c, lengths))
             own = 1 + np.diagonal(values)
         else:
-            values = own = 1 + lengths * c * lengths
+            values = own = factor_model.core(c, lengths)
         noise = float(ROUNDING * np.sqrt(k)) * np.finfo(self.dtype).eps
         own = np.where(np.abs(own) > noise, own, 0)  # what is left of 1 - 1 is rounding
         if c.ndim == 2:
@@ -448,9 +445,8 @@ class BlockFactorMatrix(WhiteningOperator):
         """
         lengths, c = self._frame.lengths, self._covariance.astype(np.float64)
         if c.ndim == 2:
-            scaled = (c * lengths) * lengths[:, None]
-            solved = hermitian_part(self._solve_core(scaled))
-            covariance = -(solved / lengths) / lengths[:, None]
+            solved = hermitian_part(self._solve_core(factor_model.scaled(c, lengths)))
+            covariance = factor_model.covariance_of_inverse(solved, lengths)
         else:
             covariance = -self._solve_core(c)
         noise = 1 / self._noise

@@ -16,6 +16,7 @@ from blockmat.torch import cores, frame
 from blockmat.torch.block_factor import BlockFactorMatrix
 from blockmat.torch.cores import DenseCore, DiagonalCore
 from blockmat.torch.matrix import TensorMatrix
+from blockmat.torch.moments import moments
 from blockmat.torch.parts import (
     as_factor,
     as_numbers,
@@ -262,12 +263,12 @@ class BlockConstantMatrix(TensorMatrix):
             )
         return d
 
-    def _reciprocal_within(self) -> Tensor:
+    def _reciprocal_within(self, operation: str) -> Tensor:
         """Return 1 / d, and 0 for blocks of one variable."""
         d = self._within_or(1)
         if self._check and bool((d == 0).any()):
             raise SingularMatrixError(
-                f"solve needs an invertible matrix, and within{cores.first_of(d == 0)} is 0"
+                f"{operation} needs an invertible matrix, and within{cores.first_of(d == 0)} is 0"
             )
         return torch.where(self._has_deviations, 1 / d, 0)
 
@@ -287,7 +288,7 @@ class BlockConstantMatrix(TensorMatrix):
         return segments.repeat(d.to(dtype)) * rows + segments.repeat(shift.to(dtype))
 
     def _solved_rows(self, rows: Tensor) -> Tensor:
-        return self._mapped_rows(rows, self._core.solve, self._reciprocal_within())
+        return self._mapped_rows(rows, self._core.solve, self._reciprocal_within("solve"))
 
     def _whitened_rows(self, rows: Tensor) -> Tensor:
         root = self._core.cholesky("whiten")
@@ -315,10 +316,10 @@ class BlockConstantMatrix(TensorMatrix):
         segments = self._segments
         d = self._positive_within("inv_quad_logdet")
         root = self._core.cholesky("inv_quad_logdet")
-        means, rest = frame.split(segments, rows, self._directions, self._directions)
+        sums, squares = moments(segments, rows, total=False)
         scale = torch.where(self._has_deviations, 1 / d, 0)[..., None, :]
-        deviations = (segments.sums(rest * rest) * scale).sum(-1)
-        inv_quad = deviations + root.solve(means).square().sum(-1)
+        means = pair.coordinates(sums, segments.sizes)
+        inv_quad = (squares * scale).sum(-1) + root.solve(means).square().sum(-1)
         return inv_quad, root.logdet() + self._log_of_within(d)
 
     # Determinant, inverse and roots
@@ -366,7 +367,7 @@ class BlockConstantMatrix(TensorMatrix):
         >>> bmt.BlockConstantMatrix([0, 0], 4 * torch.eye(1), torch.ones(1)).inv().between
         tensor([[0.2500]])
         """
-        inverse = self._core.inverse(), self._reciprocal_within()
+        inverse = self._core.inverse(), self._reciprocal_within("inv")
         between, within = (x.to(self.dtype) for x in inverse)
         return self._with({"between": between, "within": within})
 

@@ -10,6 +10,7 @@ from blockmat.matrices import block_factor
 from blockmat.torch import cores, frame
 from blockmat.torch.cores import DenseCore, DiagonalCore
 from blockmat.torch.matrix import TensorMatrix
+from blockmat.torch.moments import moments
 from blockmat.torch.parts import (
     as_factor,
     as_numbers,
@@ -124,10 +125,12 @@ class BlockFactorMatrix(TensorMatrix):
             raise ValueError(
                 f"noise is not positive{cores.first_of(~(noise > 0))}; expected positive numbers"
             )
-        has_loading = self._segments.own_sums((loadings != 0).double()) > 0
+        has_loading = loadings != 0
+        if self._segments.is_spread(loadings):
+            has_loading = self._segments.sums(has_loading.double()) > 0
         if not bool(has_loading.all()):
             raise ValueError(
-                f"loadings are zero in all of a block,{cores.first_of(~has_loading)}; "
+                f"loadings are zero in all of the block{cores.first_of(~has_loading)}; "
                 f"expected one that is not"
             )
 
@@ -273,12 +276,23 @@ class BlockFactorMatrix(TensorMatrix):
     def _inv_quad_logdet(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         scaling = self._scaling
         factor = scaling.core.cholesky("inv_quad_logdet")
-        directions = scaling.directions[..., None, :]
-        white = rows / self._spread_root(scaling)
-        coordinates, rest = frame.split(self._segments, white, directions, directions)
-        inv_quad = (rest * rest).sum(-1, dtype=torch.float64)
-        inv_quad = inv_quad + factor.solve(coordinates).square().sum(-1)
+        coordinates, rest = self._split(rows, scaling)
+        inv_quad = rest + factor.solve(coordinates).square().sum(-1)
         return inv_quad, factor.logdet() + self._log_noise()
+
+    def _split(self, rows: Tensor, scaling: "_Scaling") -> tuple[Tensor, Tensor]:
+        """Return the coordinates ``Q^T y`` of ``y = rows / sqrt(noise)``, and the rest of |y|^2."""
+        segments = self._segments
+        directions = scaling.directions[..., None, :]
+        if segments.is_spread(directions):
+            white = rows / self._spread_root(scaling)
+            coordinates, rest = frame.split(segments, white, directions, directions)
+            return coordinates, (rest * rest).sum(-1, dtype=torch.float64)
+        root = scaling.root[..., None, :].double()
+        total = root.shape[-1] == 1
+        sums, squares = moments(segments, rows, total)
+        rest = squares / root[..., 0].square() if total else (squares / root.square()).sum(-1)
+        return sums * (directions / root), rest
 
     def slogdet(self) -> tuple[Tensor, Tensor]:
         """Return the signs and the logarithms of the absolute determinants.

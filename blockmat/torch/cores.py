@@ -36,20 +36,20 @@ class DenseCore:
         """Multiply each row."""
         return on_rows(self.values, rows, lambda a, r: r @ a.mT)
 
-    def solve(self, rows: Tensor) -> Tensor:
+    def solve(self, rows: Tensor, operation: str = "solve") -> Tensor:
         """Solve for each row, or raise `SingularMatrixError`."""
         try:
             return on_rows(self.values, rows, lambda a, r: torch.linalg.solve(a.mT, r, left=False))
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             which = first_of(torch.linalg.lu_factor_ex(self.values)[2] > 0)
         raise SingularMatrixError(
-            f"solve needs an invertible matrix, and the {self._name} core{which} is singular"
+            f"{operation} needs an invertible matrix, and the {self._name} core{which} is singular"
         )
 
     def inverse(self) -> Tensor:
         """Return the inverse matrices, or raise `SingularMatrixError`."""
         eye = torch.eye(self.values.shape[-1], dtype=torch.float64, device=self.values.device)
-        return self.solve(eye).mT
+        return self.solve(eye, "inv").mT
 
     def slogdet(self) -> tuple[Tensor, Tensor]:
         """Return signs and logarithms of the absolute determinants."""
@@ -127,14 +127,14 @@ class DiagonalCore:
 
     def solve(self, rows: Tensor) -> Tensor:
         """Solve for each row, or raise `SingularMatrixError`."""
-        return rows * self.inverse()[..., None, :]
+        return rows * self.inverse("solve")[..., None, :]
 
-    def inverse(self) -> Tensor:
+    def inverse(self, operation: str = "inv") -> Tensor:
         """Return the reciprocals, or raise `SingularMatrixError`."""
         if self._check and bool((self.values == 0).any()):
             where = first_of(self.values == 0)
             raise SingularMatrixError(
-                f"solve needs an invertible matrix, and the {self._name} core{where} is 0"
+                f"{operation} needs an invertible matrix, and the {self._name} core{where} is 0"
             )
         return 1 / self.values
 

@@ -1,5 +1,6 @@
 """Segments: sums of tensors over blocks, and numbers of blocks repeated for their variables."""
 
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores import pair
+
+_LONG = 2048  # numbers; summing them in one call takes less time than adding each of them
 
 for _example in (torch.zeros(1), torch.nn.Parameter(torch.zeros(1))):
     pair.namespace(_example)  # finds it now: `torch.compile` cannot trace the search
@@ -37,17 +40,38 @@ class Segments:
     sizes: Tensor
 
     def __init__(self, partition: Partition, device: torch.device) -> None:
+        self._partition = partition
         self.labels, self.sizes = _labels(partition, device), _sizes(partition, device)
         self.n, self.k = len(self.labels), len(self.sizes)
 
     def sums(self, x: Tensor) -> Tensor:
         """Sum x (..., n) over each block, in double precision: (..., k)."""
-        zeros = x.new_zeros((*x.shape[:-1], self.k), dtype=torch.float64)
-        return zeros.index_add(-1, self.labels, x.double())
+        if torch.compiler.is_compiling():
+            return self.sums_of_batch(x)
+        sums: Tensor = _Sums.apply(x, self)  # type: ignore[no-untyped-call]
+        return sums
 
     def repeat(self, numbers: Tensor) -> Tensor:
         """Repeat numbers of the blocks (..., k) for their variables: (..., n)."""
-        return numbers.index_select(-1, self.labels)
+        if torch.compiler.is_compiling():
+            return self.repeated_in_batch(numbers)
+        repeated: Tensor = _Repeat.apply(numbers, self)  # type: ignore[no-untyped-call]
+        return repeated
+
+    def sums_of_batch(self, x: Tensor) -> Tensor:
+        """Compute `sums` by adding each number to the sum of its block."""
+        zeros = x.new_zeros((*x.shape[:-1], self.k), dtype=torch.float64)
+        return zeros.scatter_add(-1, self.labels.expand(x.shape), x.double())
+
+    def repeated_in_batch(self, numbers: Tensor) -> Tensor:
+        """Compute `repeat` by looking up the number of each block."""
+        return numbers.gather(-1, self.labels.expand(*numbers.shape[:-1], self.n))
+
+    def lengths_if_long(self, n_vectors: int) -> list[int] | None:
+        """Return the sizes of the blocks if they are long intervals, worth a call for each."""
+        if self.k * _LONG > n_vectors * self.n:
+            return None
+        return _lengths(self._partition)
 
     # Numbers of variables, which may be one for all (..., 1) or one for each block (..., k)
 
@@ -91,6 +115,67 @@ class Segments:
         if self.is_spread(numbers):
             return numbers.sum(-1, dtype=torch.float64)
         return (numbers.double() * self.sizes).sum(-1)
+
+
+class _Sums(torch.autograd.Function):
+    """Block sums, the adjoint of `_Repeat`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, segments: Segments) -> Tensor:
+        n_vectors = x.numel() // segments.n
+        if lengths := segments.lengths_if_long(n_vectors):
+            parts = x.split(lengths, -1)  # type: ignore[no-untyped-call]
+            return torch.stack([part.sum(-1, dtype=torch.float64) for part in parts], -1)
+        if n_vectors == 1:  # for which an index with one axis is faster
+            return segments.sums_of_batch(x.reshape(-1)).reshape(*x.shape[:-1], segments.k)
+        return segments.sums_of_batch(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Segments], output: Tensor) -> None:
+        ctx.segments, ctx.dtype = inputs[1], inputs[0].dtype
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.segments.repeat(gradient.to(ctx.dtype)), None
+
+
+class _Repeat(torch.autograd.Function):
+    """Numbers of blocks repeated for their variables, the adjoint of `_Sums`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(numbers: Tensor, segments: Segments) -> Tensor:
+        n_vectors = numbers.numel() // segments.k
+        if lengths := segments.lengths_if_long(n_vectors):
+            each = zip(numbers.split(1, -1), lengths, strict=True)  # type: ignore[no-untyped-call]
+            return torch.cat([x.expand(*x.shape[:-1], length) for x, length in each], -1)
+        if n_vectors == 1:
+            repeated = numbers.reshape(-1).index_select(0, segments.labels)
+            return repeated.reshape(*numbers.shape[:-1], segments.n)
+        return segments.repeated_in_batch(numbers)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Segments], output: Tensor) -> None:
+        ctx.segments, ctx.dtype = inputs[1], inputs[0].dtype
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.segments.sums(gradient).to(ctx.dtype), None
+
+
+_known_lengths: WeakKeyDictionary[Partition, list[int]] = WeakKeyDictionary()
+
+
+def _lengths(partition: Partition) -> list[int] | None:
+    """Return the sizes of blocks that are consecutive intervals."""
+    if not partition.is_contiguous:
+        return None
+    if partition not in _known_lengths:
+        _known_lengths[partition] = partition.sizes.tolist()
+    return _known_lengths[partition]
 
 
 _Known = WeakKeyDictionary[Partition, dict[torch.device, Tensor]]

@@ -1,0 +1,93 @@
+"""Block sums of vectors, and sums of squared deviations from block means.
+
+Arrays of the size of a vector take longer to allocate than to fill. So vectors are read in parts that
+fit into cache, and the gradient is the only such array.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blockmat.torch.segments import Segments
+
+_PART = 2**16  # numbers
+
+
+def moments(segments: Segments, x: Tensor, total: bool) -> tuple[Tensor, Tensor]:
+    """Return the block sums of x (..., n), and the squared deviations from the block means.
+
+    Parameters
+    ----------
+    segments : Segments
+        The blocks.
+    x : Tensor, shape (..., n)
+        Vectors.
+    total : bool
+        Whether to sum the squares over all blocks: (...) instead of (..., k).
+    """
+    if torch.compiler.is_compiling():
+        sums = segments.sums(x)
+        squares = (x - segments.repeat((sums / segments.sizes).to(x.dtype))).double().square()
+        return sums, squares.sum(-1) if total else segments.sums(squares)
+    results: tuple[Tensor, Tensor] = _Moments.apply(x, segments, total)  # type: ignore[no-untyped-call]
+    return results
+
+
+class _Moments(torch.autograd.Function):
+    """The moments, whose gradient is one multiply-add for each number."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, segments: Segments, total: bool) -> tuple[Tensor, Tensor]:
+        sums = segments.sums(x)
+        means = (sums / segments.sizes).to(x.dtype)
+        shape = x.shape[:-1] if total else sums.shape
+        squares = sums.new_zeros(shape)
+        rows, centres, added = x.flatten(0, -2), means.flatten(0, -2), squares.flatten()
+        if x.ndim == 1:
+            rows, centres = x[None], means[None]
+        added = added if total else added.reshape(len(rows), -1)
+        for some, where in _parts(len(rows), segments.n):
+            labels = segments.labels[where]
+            centre = centres[some]
+            if len(centre) == 1:
+                repeated = centre[0].index_select(0, labels)[None]
+            else:
+                repeated = centre.gather(-1, labels.expand(len(centre), -1))
+            rest = (rows[some, where] - repeated).double()
+            if total:
+                added[some] += torch.linalg.vecdot(rest, rest)
+            else:
+                added[some].scatter_add_(-1, labels.expand(rest.shape), rest.square_())
+        return sums, added.reshape(shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, ctx.segments, ctx.total = inputs
+        ctx.save_for_backward(x, output[0])
+
+    @staticmethod
+    def backward(ctx: Any, of_sums: Tensor, of_squares: Tensor) -> tuple[Tensor, None, None]:
+        (x, sums), segments = ctx.saved_tensors, ctx.segments
+        twice = 2 * of_squares
+        if ctx.total:
+            twice = twice[..., None]
+        shift = segments.repeat((of_sums - twice * (sums / segments.sizes)).to(x.dtype))
+        if ctx.total:
+            factor = twice.to(x.dtype)
+        else:
+            factor = segments.repeat(twice.to(x.dtype))
+        if torch.is_grad_enabled():
+            return shift + factor * x, None, None
+        return shift.addcmul_(factor, x), None, None
+
+
+def _parts(n_rows: int, n: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and the columns of parts of n_rows vectors of length n."""
+    step = max(_PART // n, 1)
+    for first in range(0, n_rows, step):
+        for start in range(0, n, _PART):
+            yield slice(first, first + step), slice(start, start + _PART)
