@@ -118,6 +118,8 @@ class BlockMultivariateNormal(Distribution):
         ----------
         batch_shape : tuple of int or torch.Size
             The new batch shape, to which the present one broadcasts.
+        _instance : BlockMultivariateNormal, optional
+            What the `expand` of a subclass passes, as in PyTorch.
 
         Returns
         -------
