@@ -94,7 +94,7 @@ def from_log_cholesky(partition: Partition | Sequence[Any], parameters: Any) -> 
     Returns
     -------
     BlockConstantMatrix
-        Positive definite, in the precision of `parameters`.
+        Positive definite, in the precision of ``parameters``.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def from_log_correlation(
     Returns
     -------
     BlockConstantMatrix
-        Positive definite with ones on the diagonal, in the precision of `parameters`. Large
+        Positive definite with ones on the diagonal, in the precision of ``parameters``. Large
         parameters give a matrix that is singular to working precision.
 
     Raises

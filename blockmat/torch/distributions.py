@@ -31,7 +31,7 @@ class _PositiveDefinite(constraints.Constraint):
 
 
 class BlockMultivariateNormal(Distribution):
-    r"""Normal distributions whose covariance has blocks, as a `torch.distributions.Distribution`.
+    r"""Normal distributions whose covariance has blocks, as a distribution of PyTorch.
 
     `log_prob`, `rsample` and `entropy` are exact and take :math:`O(n + k^3)` time for each matrix,
     without any n x n tensor. All have gradients.
@@ -41,26 +41,23 @@ class BlockMultivariateNormal(Distribution):
     loc : Tensor, shape (..., n)
         The mean.
     matrix : BlockConstantMatrix or BlockFactorMatrix
-        The covariance, of `blockmat.torch`. Its batch axes broadcast with those of `loc`.
+        The covariance. Its batch axes broadcast with those of ``loc``.
     validate_args : bool, optional
         Whether to check arguments, as in all distributions of PyTorch; by default yes.
 
     Raises
     ------
     TypeError, DtypeError
-        If `loc` is not a tensor of float32 or float64, or `matrix` is no matrix.
+        If ``loc`` is not a tensor of float32 or float64, or ``matrix`` is no matrix.
     ShapeError
         If they have different numbers of variables, or their batch axes do not broadcast.
     ValueError
-        If `validate_args` is true and `loc` is NaN or `matrix` not positive definite.
-
-    See Also
-    --------
-    torch.distributions.MultivariateNormal : the same with a dense covariance.
+        If ``validate_args`` is true and ``loc`` is NaN or ``matrix`` not positive definite.
 
     Notes
     -----
-    `torch.distributions.kl_divergence` has a closed form for two of them with the same blocks. See
+    It is what ``torch.distributions.MultivariateNormal`` is for a dense covariance.
+    ``torch.distributions.kl_divergence`` has a closed form for two of them with the same blocks. See
     :ref:`theory-pair` and :ref:`theory-factor` for the determinants and inverses.
 
     Examples
@@ -207,8 +204,8 @@ class BlockMultivariateNormal(Distribution):
 
         Returns
         -------
-        Tensor, shape (*sample_shape, *batch_shape, n)
-            The mean plus `colorize` of white noise.
+        Tensor, shape (..., n)
+            With the axes of ``sample_shape``, then those of the batch: the mean plus `colorize` of white noise.
 
         Raises
         ------

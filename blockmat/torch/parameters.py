@@ -103,7 +103,7 @@ class LogCholesky(Parametrization):
     r"""Unconstrained parameters of covariance matrices.
 
     The module maps vectors to positive definite block-constant matrices. It is a
-    parametrization in the sense of `torch.nn.utils.parametrize`.
+    parametrization in the sense of ``torch.nn.utils.parametrize``.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ class LogCholesky(Parametrization):
         Raises
         ------
         TypeError, DtypeError
-            If `parameters` is not a tensor of float32 or float64.
+            If ``parameters`` is not a tensor of float32 or float64.
         ShapeError
             If it does not have `n_parameters` numbers along its last axis.
         NonFiniteError
@@ -193,7 +193,7 @@ class LogCholesky(Parametrization):
         ----------
         matrix : BlockConstantMatrix or Tensor, shape (..., p)
             The matrices. A tensor counts as parameters and is returned.
-            `torch.nn.utils.parametrize` passes one when it registers the module.
+            ``torch.nn.utils.parametrize`` passes one when it registers the module.
 
         Returns
         -------
@@ -203,7 +203,7 @@ class LogCholesky(Parametrization):
         Raises
         ------
         TypeError, ShapeError
-            If `matrix` is neither a matrix nor parameters.
+            If ``matrix`` is neither a matrix nor parameters.
         PartitionMismatchError
             If it has other blocks.
         NotHermitianError, IndefiniteMatrixError
@@ -228,7 +228,7 @@ class LogCorrelation(Parametrization):
     r"""Unconstrained parameters of correlation matrices.
 
     The module maps vectors to positive definite block-constant matrices with ones on the
-    diagonal. It is a parametrization in the sense of `torch.nn.utils.parametrize`.
+    diagonal. It is a parametrization in the sense of ``torch.nn.utils.parametrize``.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ class LogCorrelation(Parametrization):
     The parameters are the off-diagonal numbers of :math:`\log C` in each block (a, b), times
     :math:`\sqrt{n_a n_b}`, row by row of the lower triangle [1]_. A diagonal block of one member has
     none. First and second derivatives are exact; see :ref:`theory-parameters`. The number of
-    iterations depends on the numbers, so `torch.func.vmap` and `torch.compile` do not work with it.
+    iterations depends on the numbers, so ``torch.func.vmap`` and ``torch.compile`` do not work with it.
 
     References
     ----------
@@ -293,7 +293,7 @@ class LogCorrelation(Parametrization):
         Raises
         ------
         TypeError, DtypeError
-            If `parameters` is not a tensor of float32 or float64.
+            If ``parameters`` is not a tensor of float32 or float64.
         ShapeError
             If it does not have `n_parameters` numbers along its last axis.
         NonFiniteError
@@ -332,7 +332,7 @@ class LogCorrelation(Parametrization):
         ----------
         matrix : BlockConstantMatrix or Tensor, shape (..., p)
             The matrices. A tensor counts as parameters and is returned.
-            `torch.nn.utils.parametrize` passes one when it registers the module.
+            ``torch.nn.utils.parametrize`` passes one when it registers the module.
 
         Returns
         -------
@@ -342,7 +342,7 @@ class LogCorrelation(Parametrization):
         Raises
         ------
         TypeError, ShapeError
-            If `matrix` is neither a matrix nor parameters.
+            If ``matrix`` is neither a matrix nor parameters.
         PartitionMismatchError
             If it has other blocks.
         ValueError
