@@ -35,7 +35,12 @@ PROJECTS: dict[str, tuple[str, str, dict[str, str]]] = {
     "torch": (
         "https://docs.pytorch.org/docs/stable/",
         "generated/{}.html",
-        {"torch.compile": "function", "torch.optim.Adagrad": "class"},
+        {
+            "torch.Tensor.to": "method",
+            "torch.compile": "function",
+            "torch.func.vmap": "function",
+            "torch.optim.Adagrad": "class",
+        },
     ),
     "dask": ("https://docs.dask.org/en/stable/", "generated/{}.html", {}),
     "joblib": (

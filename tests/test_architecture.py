@@ -34,6 +34,7 @@ LATE = {
     "blocks.chunked": 'import_extra("dask',
     "matrices.chunked": 'import_extra("dask',
     "sources.dask_matrix": 'import_extra("dask',
+    "torch.linear_operator": "from linear_operator.operators import",
     "sources.dask_samples": "from blockmat.sources.dask_source import DaskSource",
 }
 

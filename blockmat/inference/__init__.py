@@ -1,4 +1,4 @@
-"""Likelihoods, divergences, tests, confidence intervals and shrinkage of covariance matrices.
+"""Likelihoods, divergences, tests, intervals, shrinkage and parameters of covariance matrices.
 
 May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.cores`, `blockmat.sources`,
 `blockmat.matrices`, `blockmat.fitting`, `blockmat.finding`.
@@ -11,12 +11,22 @@ from blockmat.inference.likelihood import (
     likelihood_ratio_test,
     log_likelihood,
 )
+from blockmat.inference.parameters import (
+    from_log_cholesky,
+    from_log_correlation,
+    log_cholesky,
+    log_correlation,
+)
 
 __all__ = [
     "ConfidenceIntervals",
     "LikelihoodRatioResult",
     "confidence_intervals",
+    "from_log_cholesky",
+    "from_log_correlation",
     "kl_divergence",
     "likelihood_ratio_test",
+    "log_cholesky",
+    "log_correlation",
     "log_likelihood",
 ]

@@ -12,5 +12,13 @@ except ImportError as error:
 
 from blockmat.torch.block_constant import BlockConstantMatrix
 from blockmat.torch.block_factor import BlockFactorMatrix
+from blockmat.torch.distributions import BlockMultivariateNormal
+from blockmat.torch.parameters import LogCholesky, LogCorrelation
 
-__all__ = ["BlockConstantMatrix", "BlockFactorMatrix"]
+__all__ = [
+    "BlockConstantMatrix",
+    "BlockFactorMatrix",
+    "BlockMultivariateNormal",
+    "LogCholesky",
+    "LogCorrelation",
+]

@@ -13,11 +13,13 @@ from blockmat.exceptions import (
 )
 from blockmat.matrices import block_constant
 from blockmat.torch import cores, frame
+from blockmat.torch.block_factor import BlockFactorMatrix
 from blockmat.torch.cores import DenseCore, DiagonalCore
 from blockmat.torch.matrix import TensorMatrix
 from blockmat.torch.moments import moments
 from blockmat.torch.parts import (
     as_factor,
+    as_numbers,
     as_parts,
     batch_shape_of,
     check_core,
@@ -494,6 +496,62 @@ class BlockConstantMatrix(TensorMatrix):
         return total
 
     # Algebra
+
+    def add_diagonal(self, values: Any) -> "BlockConstantMatrix | BlockFactorMatrix":
+        """Add diagonal matrices.
+
+        Parameters
+        ----------
+        values : number or Tensor, shape (..., n), (..., k) or (..., 1)
+            The diagonals: a number for each variable, for each block, or for all.
+
+        Returns
+        -------
+        BlockConstantMatrix or BlockFactorMatrix
+            The second for a number for each variable. The matrix must then be symmetric, and
+            `within` plus the numbers must be positive.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            If `values` does not fit.
+        NotHermitianError, ValueError
+            If a BlockFactorMatrix needs a symmetric matrix or positive numbers.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockConstantMatrix([0, 0], torch.eye(1), torch.ones(1))
+        >>> A.add_diagonal(0.5).diagonal()
+        tensor([1.5000, 1.5000])
+        >>> A.add_diagonal(torch.tensor([1.0, 2.0])).diagonal()
+        tensor([2., 3.])
+        """
+        p = self._partition
+        given = as_parts({"between": self.between, "within": self.within, "values": values})
+        added = as_numbers(given["values"], "values", p.n, p.n_blocks)
+        M, d = given["between"], torch.where(self._has_deviations, given["within"], 0)
+        if added.shape[-1] == p.n and p.n > p.n_blocks:
+            segments = self._segments
+            covariance = self._values(M.double(), d.double()).to(M.dtype)
+            return BlockFactorMatrix(
+                p, covariance, segments.repeat(d) + added,
+                independent=self.is_independent, check=self._check,
+            )  # fmt: skip
+        added = added.expand(*added.shape[:-1], p.n_blocks)
+        if self.is_independent:
+            return self._of(M + added, d + added, True)
+        return self._of(M + torch.diag_embed(added), d + added, False)
+
+    def _values(self, M: Tensor, d: Tensor) -> Tensor:
+        """Return the numbers in the blocks off their diagonals; of diagonal blocks if independent."""
+        sizes = self._segments.sizes
+        if self.is_independent:
+            own: Tensor = (M - d) / sizes
+            return own
+        values: Tensor = pair.values(M, d[(None,) * (M.ndim - 1 - d.ndim)], sizes)
+        return values
 
     @property
     def mT(self) -> Self:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from blockmat.cores import factor_model
-from blockmat.exceptions import ShapeError
 from blockmat.matrices import block_factor
 from blockmat.torch import cores, frame
 from blockmat.torch.cores import DenseCore, DiagonalCore
@@ -14,6 +13,7 @@ from blockmat.torch.matrix import TensorMatrix
 from blockmat.torch.moments import moments
 from blockmat.torch.parts import (
     as_factor,
+    as_numbers,
     as_parts,
     check_core,
     check_finite,
@@ -109,7 +109,7 @@ class BlockFactorMatrix(TensorMatrix):
         segments = Segments(p, parts["covariance"].device)
         check_core(parts["covariance"], "covariance", segments.k, independent)
         for name in ("noise", "loadings"):
-            parts[name] = _numbers(parts[name], name, segments)
+            parts[name] = as_numbers(parts[name], name, segments.n, segments.k)
         axes = {"covariance": 1 if independent else 2, "noise": 1, "loadings": 1}
         if check:
             check_finite(parts)
@@ -444,7 +444,7 @@ class BlockFactorMatrix(TensorMatrix):
         tensor([1.5000, 1.5000])
         """
         given = as_parts({"noise": self._parts["noise"], "values": values})
-        added = _numbers(given["values"], "values", self._segments)
+        added = as_numbers(given["values"], "values", self._partition.n, self._partition.n_blocks)
         old, added = self._segments.alike(given["noise"], added)
         return self._of(self.covariance, old + added)
 
@@ -497,16 +497,3 @@ def _with_batch_axes(
     batch = max(covariance.ndim - axes["covariance"], lengths.ndim - 1)
     covariance = covariance[(None,) * (batch + axes["covariance"] - covariance.ndim)]
     return covariance, lengths[(None,) * (batch + 1 - lengths.ndim)]
-
-
-def _numbers(x: Tensor, name: str, segments: Segments) -> Tensor:
-    """Return numbers of variables with one axis at least, or raise `ShapeError`."""
-    if x.ndim == 0:
-        return x[None]
-    n, k = segments.n, segments.k
-    if x.shape[-1] not in (1, k, n):
-        raise ShapeError(
-            f"{name} has shape {tuple(x.shape)}; expected (..., {n}) for the variables, "
-            f"(..., {k}) for the blocks or (..., 1) for all"
-        )
-    return x

@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from blockmat.blocks.extras import import_extra
 from blockmat.blocks.partition import Partition
 from blockmat.exceptions import ShapeError
 from blockmat.torch.parts import as_operand, batch_shape_of
@@ -155,6 +156,64 @@ class TensorMatrix:
         given = batch_shape[0] if len(batch_shape) == 1 else batch_shape
         new = torch.Size((given,) if isinstance(given, int) else given)
         return self._mapped(lambda x, axes: x.expand(*new, *x.shape[x.ndim - axes :]))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors that the matrix is made of."""
+        return tuple(self._parts.values())
+
+    def with_tensors(self, *tensors: Tensor) -> Self:
+        """Return a matrix of the same kind that is made of other tensors.
+
+        Parameters
+        ----------
+        *tensors : Tensor
+            As many as `tensors` has, with the same last axes. They are not checked.
+
+        Returns
+        -------
+        the same type
+            On the same partition.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> A = bmt.BlockConstantMatrix([0, 0], torch.eye(1), torch.ones(1))
+        >>> A.with_tensors(*(2 * x for x in A.tensors)).trace()
+        tensor(4.)
+        """
+        return self._with(dict(zip(self._parts, tensors, strict=True)))
+
+    def as_linear_operator(self) -> Any:
+        """View as an operator of the package linear_operator, for GPyTorch.
+
+        The matrices must be symmetric and positive definite.
+
+        Returns
+        -------
+        linear_operator.LinearOperator
+            Products, solutions, determinants, roots, and the sum with a diagonal are those of
+            this matrix, with gradients.
+
+        Raises
+        ------
+        MissingExtraError
+            If the package is not installed.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import blockmat.torch as bmt
+        >>> operator = bmt.BlockConstantMatrix([0, 0], torch.eye(1), torch.ones(1)).as_linear_operator()
+        >>> operator.logdet()
+        tensor(0.)
+        """
+        import_extra("linear_operator", "gpytorch", "as_linear_operator")
+        from blockmat.torch.linear_operator import BlockLinearOperator
+
+        expanded = self.expand(*self._batch_shape)
+        return BlockLinearOperator(*expanded.tensors, rebuild=self.detach().with_tensors)
 
     # Products and solutions
 

@@ -56,6 +56,18 @@ def check_core(core: Tensor, name: str, k: int, independent: bool) -> None:
         )
 
 
+def as_numbers(x: Tensor, name: str, n: int, k: int) -> Tensor:
+    """Return numbers of n variables in k blocks with one axis at least, or raise `ShapeError`."""
+    if x.ndim == 0:
+        return x[None]
+    if x.shape[-1] not in (1, k, n):
+        raise ShapeError(
+            f"{name} has shape {tuple(x.shape)}; expected (..., {n}) for the variables, "
+            f"(..., {k}) for the blocks or (..., 1) for all"
+        )
+    return x
+
+
 def batch_shape_of(parts: Mapping[str, Tensor], axes: Mapping[str, int]) -> torch.Size:
     """Return the common batch shape, or raise `ShapeError` if the batch axes do not broadcast."""
     shapes = [x.shape[: x.ndim - axes[name]] for name, x in parts.items()]
