@@ -20,6 +20,7 @@ from blockmat.exceptions import (
     ShapeError,
     SingularMatrixError,
 )
+from blockmat.torch import moments, segments
 from blockmat.torch.segments import Segments
 from tests.cases import PARTITIONS as CASES
 
@@ -235,8 +236,10 @@ def test_solve_keeps_its_digits_where_numbers_differ_by_many_orders():
 
 def test_single_precision_sums_in_double_precision():
     """The sum of 2^25 ones is exact, and in single precision it would be 2^24."""
-    segments = Segments(bm.Partition.trivial(2**25), torch.device("cpu"))
-    assert segments.sums(torch.ones(2**25)) == 2**25
+    blocks = Segments(bm.Partition.trivial(2**25), torch.device("cpu"))
+    ones = torch.ones(2**25)
+    assert blocks.sums(ones) == 2**25
+    assert blocks.sums_of_batch(ones) == 2**25
 
 
 # The same as NumPy's matrices
@@ -395,6 +398,30 @@ def test_gradients_of_a_batch_that_broadcasts():
 
     M = torch.stack([REPEATED["distinct"], REPEATED["identity"]])
     check_gradients(flat, M, positive(3), torch.randn(p.n, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["contiguous", "shuffled"])
+@pytest.mark.parametrize("make", [plain, partial(factor, noise="blocks")])
+def test_long_vectors_are_read_in_parts_with_the_same_results(monkeypatch, name, make):
+    p = GRADIENTS[name]
+    A = make(p, (2,))
+    x = torch.randn(3, 2, p.n, dtype=torch.float64)
+
+    def function(x, *parts):
+        B = type(A)(p, *parts, check=False)
+        return *B.inv_quad_logdet(x), B.whiten(x), B @ x[0, 0], B.solve(x[0].mT)
+
+    def moments_only(x, *parts):
+        return type(A)(p, *parts, check=False).inv_quad_logdet(x)[0]
+
+    inputs = [y.detach().clone().requires_grad_() for y in (x, *A._parts.values())]
+    expected = function(*inputs)
+    monkeypatch.setattr(segments, "_LONG", 0)
+    monkeypatch.setattr(moments, "_PART", 4)
+    for found, wanted in zip(function(*inputs), expected, strict=True):
+        check(found, wanted)
+    assert gradcheck(moments_only, inputs)
+    assert gradgradcheck(moments_only, inputs)
 
 
 def test_a_singular_root_has_no_gradient_that_is_silently_wrong():

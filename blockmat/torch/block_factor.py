@@ -236,12 +236,25 @@ class BlockFactorMatrix(TensorMatrix):
         kind = DiagonalCore if self.is_independent else DenseCore
         return kind(factor_model.core(covariance, lengths), "factor", self._check)
 
-    def _mapped_rows(self, rows: Tensor, scaling: "_Scaling", function: frame.Function) -> Tensor:
-        return frame.mapped(self._segments, rows, scaling.directions[..., None, :], function, None)
+    def _mapped_rows(
+        self, rows: Tensor, function: frame.Function, scaling: "_Scaling", powers: tuple[int, int]
+    ) -> Tensor:
+        """Return ``left (Q f(Q^T y) + (I - Q Q^T) y)`` with ``y = right rows``.
 
-    def _spread_root(self, scaling: "_Scaling") -> Tensor:
-        """Return the roots of the noise, to multiply rows with."""
-        return self._segments.spread(scaling.root)[..., None, :]
+        Left and right are powers of the roots of the noise. If these are alike in each block, they
+        multiply coordinates instead of rows.
+        """
+        segments = self._segments
+        rows = rows.to(torch.promote_types(self.dtype, rows.dtype))
+        root, directions = scaling.root[..., None, :], scaling.directions[..., None, :]
+        left, right = (root**power for power in powers)
+        if segments.is_spread(directions):
+            white = rows * segments.spread(right)
+            return segments.spread(left) * frame.mapped(segments, white, directions, function, None)
+        before, after = right.double(), left.double()
+        return frame.mapped(
+            segments, rows, directions, lambda x: after * function(before * x), left * right
+        )
 
     def _times_rows(self, rows: Tensor) -> Tensor:
         segments = self._segments
@@ -254,18 +267,15 @@ class BlockFactorMatrix(TensorMatrix):
 
     def _solved_rows(self, rows: Tensor) -> Tensor:
         scaling = self._scaling
-        root = self._spread_root(scaling)
-        return self._mapped_rows(rows / root, scaling, scaling.core.solve) / root
+        return self._mapped_rows(rows, scaling.core.solve, scaling, (-1, -1))
 
     def _whitened_rows(self, rows: Tensor) -> Tensor:
         scaling = self._scaling
-        factor = scaling.core.cholesky("whiten")
-        return self._mapped_rows(rows / self._spread_root(scaling), scaling, factor.solve)
+        return self._mapped_rows(rows, scaling.core.cholesky("whiten").solve, scaling, (0, -1))
 
     def _colored_rows(self, rows: Tensor) -> Tensor:
         scaling = self._scaling
-        factor = scaling.core.cholesky("colorize")
-        return self._spread_root(scaling) * self._mapped_rows(rows, scaling, factor.times)
+        return self._mapped_rows(rows, scaling.core.cholesky("colorize").times, scaling, (1, 0))
 
     def _log_noise(self) -> Tensor:
         return self._segments.total(self._parts["noise"].log())
@@ -285,7 +295,7 @@ class BlockFactorMatrix(TensorMatrix):
         segments = self._segments
         directions = scaling.directions[..., None, :]
         if segments.is_spread(directions):
-            white = rows / self._spread_root(scaling)
+            white = rows / segments.spread(scaling.root)[..., None, :]
             coordinates, rest = frame.split(segments, white, directions, directions)
             return coordinates, (rest * rest).sum(-1, dtype=torch.float64)
         root = scaling.root[..., None, :].double()

@@ -52,13 +52,13 @@ def mapped(
         The entries of Q, as numbers of variables: a unit vector in each block.
     function : callable
         f, of rows (..., m, k).
-    scale : Tensor, shape (..., k) or (..., 1, k), optional
-        e, a number for each block; by default 1.
+    scale : Tensor, optional
+        e, one number for all or for each block, as numbers of variables; by default 1.
     """
     first, rest = split(segments, rows, weights, weights)
     second = segments.weighted_sums(weights, rest)
     image = function(first + second)
     if scale is None:
         return rest + lifted(segments, weights, image - second, rows.dtype)
-    rest = segments.repeat(scale.to(rows.dtype)) * rest
-    return rest + lifted(segments, weights, image - scale.double() * second, rows.dtype)
+    terms = lifted(segments, weights, image - scale.double() * second, rows.dtype)
+    return torch.addcmul(terms, segments.spread(scale.to(rows.dtype)), rest)

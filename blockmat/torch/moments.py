@@ -29,7 +29,7 @@ def moments(segments: Segments, x: Tensor, total: bool) -> tuple[Tensor, Tensor]
     """
     if torch.compiler.is_compiling():
         sums = segments.sums(x)
-        squares = (x - segments.repeat((sums / segments.sizes).to(x.dtype))).double().square()
+        squares = (x - segments.repeat(sums / segments.sizes)).square()
         return sums, squares.sum(-1) if total else segments.sums(squares)
     results: tuple[Tensor, Tensor] = _Moments.apply(x, segments, total)  # type: ignore[no-untyped-call]
     return results
@@ -43,7 +43,7 @@ class _Moments(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, segments: Segments, total: bool) -> tuple[Tensor, Tensor]:
         sums = segments.sums(x)
-        means = (sums / segments.sizes).to(x.dtype)
+        means = sums / segments.sizes
         shape = x.shape[:-1] if total else sums.shape
         squares = sums.new_zeros(shape)
         rows, centres, added = x.flatten(0, -2), means.flatten(0, -2), squares.flatten()
@@ -57,7 +57,7 @@ class _Moments(torch.autograd.Function):
                 repeated = centre[0].index_select(0, labels)[None]
             else:
                 repeated = centre.gather(-1, labels.expand(len(centre), -1))
-            rest = (rows[some, where] - repeated).double()
+            rest = rows[some, where] - repeated  # in double precision
             if total:
                 added[some] += torch.linalg.vecdot(rest, rest)
             else:
