@@ -65,15 +65,27 @@ def sum_run(x, start, stop, zero):
     return sum_run(x, start, start + half, zero) + sum_run(x, start + half, stop, zero)
 
 
-# The centre may be None. Numba compiles a separate kernel for this case.
+# Scale h, weights w and centre c may be None: then h and w are 1, and c is 0. Numba compiles a
+# separate kernel for each case.
 @jit_in_order
-def _at(centre, place):
-    return None if centre is None else centre[place]
+def _at(x, place):
+    return None if x is None else x[place]
 
 
 @jit_in_order
-def _less(x, centre):
-    return x if centre is None else x - centre
+def _times(x, factor):
+    return x if factor is None else factor * x
+
+
+@jit_in_order
+def _less(x, c):
+    return x if c is None else x - c
+
+
+@jit_in_order
+def _weighted(x, h, w, c):
+    """Return ``w * h * (x - w * c)``."""
+    return _times(_times(_less(x, None if c is None else _times(c, w)), h), w)
 
 
 @jit_in_order
@@ -86,8 +98,8 @@ def _repeat(row, target):
 
 
 @jit_in_order
-def _sum_labelled(x, centre, labels, sums):
-    """Add ``x - centre[labels]`` (n,) to ``sums[labels]``.
+def _sum_labelled(x, scale, weights, centre, labels, sums):
+    """Add ``w * h * (x - w * centre[labels])`` (n,) to ``sums[labels]``.
 
     There are four sets of sums, so that a repeated label does not wait for the previous addition.
     """
@@ -99,25 +111,26 @@ def _sum_labelled(x, centre, labels, sums):
     lane0, lane1 = lanes[0], lanes[1 % n_lanes]
     lane2, lane3 = lanes[2 % n_lanes], lanes[3 % n_lanes]
     for first in range(0, x.shape[0], size):
-        some, where = x[first : first + size], labels[first : first + size]
+        part = slice(first, first + size)
+        some, where, h, w = x[part], labels[part], _at(scale, part), _at(weights, part)
         lanes[:] = 0
         fours = some.shape[0] // 4 * 4
         for q in range(fours // 4):
             i = np.uint64(4 * q)
             j = where[i]
-            lane0[j] += _less(some[i], _at(centre, j))
+            lane0[j] += _weighted(some[i], _at(h, i), _at(w, i), _at(centre, j))
             i += np.uint64(1)
             j = where[i]
-            lane1[j] += _less(some[i], _at(centre, j))
+            lane1[j] += _weighted(some[i], _at(h, i), _at(w, i), _at(centre, j))
             i += np.uint64(1)
             j = where[i]
-            lane2[j] += _less(some[i], _at(centre, j))
+            lane2[j] += _weighted(some[i], _at(h, i), _at(w, i), _at(centre, j))
             i += np.uint64(1)
             j = where[i]
-            lane3[j] += _less(some[i], _at(centre, j))
+            lane3[j] += _weighted(some[i], _at(h, i), _at(w, i), _at(centre, j))
         for i in range(fours, some.shape[0]):
             j = where[i]
-            lane0[j] += _less(some[i], _at(centre, j))
+            lane0[j] += _weighted(some[i], _at(h, i), _at(w, i), _at(centre, j))
         for b in range(k):
             total = lane0[b]
             if n_lanes > 1:
@@ -149,7 +162,7 @@ def sum_blocks(x, offsets, labels, sums):
             sums[b] = sum_run(x, offsets[b], offsets[b + 1], zero)
     else:
         sums[:] = 0
-        _sum_labelled(x, None, labels, sums)
+        _sum_labelled(x, None, None, None, labels, sums)
 
 
 # Block sums of vectors, or of their deviations from the value `centre` of each block, which is
@@ -216,7 +229,9 @@ def sum_pieces(x, centre, labels, bounds, sums, first, last):
         for tile in range(bounds[p], bounds[p + 1], size):
             stop = min(tile + size, bounds[p + 1])
             for j in range(x.shape[0]):  # the labels are in cache
-                _sum_labelled(x[j, tile:stop], _at(centre, j), labels[tile:stop], sums[p, j])
+                _sum_labelled(
+                    x[j, tile:stop], None, None, _at(centre, j), labels[tile:stop], sums[p, j]
+                )
 
 
 @jit_in_order
@@ -234,26 +249,15 @@ def sum_pieces_of_rows(x, centre, labels, bounds, sums, first, last):
             stop = min(tile + size, bounds[p + 1])
             for j in range(m):  # the rows are in cache
                 column = _at(centre, (slice(None), j))
-                _sum_labelled(x[tile:stop, j], column, labels[tile:stop], sums[p, :, j])
+                _sum_labelled(x[tile:stop, j], None, None, column, labels[tile:stop], sums[p, :, j])
 
 
-# Block sums and multiply-adds with a scale h and a weight w for each number. Scale, weights and
-# centre may be None: then h and w are 1, and c is 0.
-@jit_in_order
-def _times(x, factor):
-    return x if factor is None else factor * x
-
-
-@jit_in_order
-def _without(x, w, c):
-    return x if c is None else x - _times(c, w)
-
-
+# Block sums and multiply-adds with a scale h and a weight w for each number.
 @jit_in_order
 def _added(x, h, w, c, term):
     if c is None:
         return h * x + _times(term, w)
-    return h * (_without(x, w, c) + _times(term, w))
+    return h * (_less(x, _times(c, w)) + _times(term, w))
 
 
 @jit
@@ -264,8 +268,7 @@ def _sum_weighted(x, scale, weights, c, zero):
     """
     total = zero
     for i in range(x.shape[0]):
-        w = _at(weights, i)
-        total += _times(_times(_without(x[i], w, c), _at(scale, i)), w)
+        total += _weighted(x[i], _at(scale, i), _at(weights, i), c)
     return total
 
 
@@ -284,23 +287,32 @@ def sum_weighted_segments(x, scale, weights, centre, bounds, blocks, sums, first
 
 
 @jit_in_order
+def _fill(terms, x, scale, weights, centre, labels):
+    for i in range(x.shape[0]):
+        c = centre[labels[i]]
+        terms[i] = _weighted(x[i], _at(scale, i), _at(weights, i), c)
+
+
+@jit_in_order
 def sum_weighted_pieces(x, scale, weights, centre, labels, bounds, sums, first, last):
-    """``sums[p, j] = block sums (k,) of w * h * (x[j] - w * centre[j, labels])`` over piece p."""
+    """``sums[p, j] = block sums (k,) of w * h * (x[j] - w * centre[j, labels])`` over piece p.
+
+    The terms with a centre are computed before they are added, with the vector units.
+    """
     size = max(TILE, 16 * sums.shape[2])
-    strip = np.empty(size, sums.dtype)
+    strip = None if centre is None else np.empty(size, sums.dtype)
     sums[first:last] = 0
     for p in range(first, last):
         for tile in range(bounds[p], bounds[p + 1], size):
             tiled = slice(tile, min(tile + size, bounds[p + 1]))
             h, w, where = _at(scale, tiled), _at(weights, tiled), labels[tiled]
             for j in range(x.shape[0]):
-                some, c = x[j, tiled], _at(centre, j)
-                terms = strip[: some.shape[0]]
-                for i in range(some.shape[0]):
-                    own = _at(w, i)
-                    difference = _without(some[i], own, _at(c, where[i]))
-                    terms[i] = _times(_times(difference, _at(h, i)), own)
-                _sum_labelled(terms, None, where, sums[p, j])
+                if centre is None:
+                    _sum_labelled(x[j, tiled], h, w, None, where, sums[p, j])
+                else:
+                    terms = strip[: where.shape[0]]
+                    _fill(terms, x[j, tiled], h, w, centre[j], where)
+                    _sum_labelled(terms, None, None, None, where, sums[p, j])
 
 
 @jit_in_order
@@ -325,7 +337,7 @@ def sum_weighted_rows(x, scale, weights, centre, labels, bounds, sums, first, la
                 row, b, h, w = some[i], where[i], _at(scales, i), _at(own, i)
                 c, target = _at(centre, b), lanes[np.uint64(i) & last_lane, b]
                 for j in range(row.shape[0]):
-                    target[j] += _times(_times(_without(row[j], w, _at(c, j)), h), w)
+                    target[j] += _weighted(row[j], h, w, _at(c, j))
             for lane in lanes:
                 sums[p] += lane
 
@@ -475,7 +487,7 @@ def multiply_labelled(x, scale, values, labels, out):
     """`multiply_contiguous` for labelled blocks."""
     k = values.shape[0]
     sums, terms = np.zeros(k, values.dtype), np.zeros(k, values.dtype)
-    _sum_labelled(x, None, labels, sums)
+    _sum_labelled(x, None, None, None, labels, sums)
     for b in range(k):
         for c in range(k):
             terms[b] += values[b, c] * sums[c]

@@ -12,7 +12,7 @@ from blockmat.blocks.passes import members, weighted_add, weighted_sums
 _SAMPLED = 32  # members of a block from which its coordinate is estimated
 _WORTHWHILE = 4 * _SAMPLED  # variables in a block, on average; in smaller ones all are used
 _LARGEST_ERROR = 2  # of the estimated coordinates, relative to the norm of the result
-_RUN = 2**14  # numbers in a row; one run of eight takes part in the bound on the norm
+_RUN = 2**14  # numbers in a row; one run of sixteen takes part in the bound on the norm
 
 
 class FrameMap:
@@ -122,11 +122,11 @@ def largest_in_blocks(p: Partition, x: Array) -> Array:
 
 
 def _norm_from_below(x: Array) -> Array:
-    """Return the norm of an eighth of the numbers in each column of x."""
+    """Return the norm of a sixteenth of the numbers in each column of x."""
     with np.errstate(over="ignore"):
         squares = [
             np.einsum("i...,i...->...", run, run, dtype=np.float64)
-            for run in (x[i : i + _RUN] for i in range(0, len(x), 8 * _RUN))
+            for run in (x[i : i + _RUN] for i in range(0, len(x), 16 * _RUN))
         ]
     norm: Array = np.sqrt(np.sum(squares, axis=0))
     return norm
