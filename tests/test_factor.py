@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
-from blockmat.blocks.passes import weighted_add, weighted_sums
+from blockmat.blocks.passes import members, weighted_add, weighted_sums
 from blockmat.exceptions import (
     DtypeError,
     IndefiniteMatrixError,
@@ -44,6 +44,51 @@ def test_solving_is_backward_stable(orders, seed):
         residual = np.linalg.norm(A.toarray().astype(np.longdouble) @ x - b)
         allowed = 4 * EPS * (size * np.linalg.norm(x) + np.linalg.norm(b))
         assert residual <= allowed, residual / allowed
+
+
+def large(seed, orders, shuffled=True, ones=False):
+    """A matrix whose blocks are so large that `FrameMap` estimates coordinates from samples."""
+    A = spread(seed, orders, n=400, k=3)
+    order = np.arange(400) if shuffled else A.partition.order
+    loadings = 1.0 if ones else A.loadings[order]
+    return bm.BlockFactorMatrix(A.partition.labels[order], A.covariance, A.noise[order], loadings)
+
+
+def relative_residual(A, norm, x, b):
+    """The residual of a matrix with this norm, in units of the rounding of a product."""
+    x, b, s, noise, C = (y.astype(np.longdouble) for y in (x, b, A.loadings, A.noise, A.covariance))
+    Z = np.eye(A.partition.n_blocks)[A.partition.labels]
+    residual = noise * x + s * (Z @ (C @ (Z.T @ (s * x)))) - b
+    allowed = norm * np.linalg.norm(x) + np.linalg.norm(b)
+    return float(np.linalg.norm(residual) / allowed / np.finfo(A.dtype).eps)
+
+
+@pytest.mark.parametrize("orders", [0, 2, 6, 12, 16])
+@pytest.mark.parametrize("kind", ["shuffled", "contiguous", "loadings of 1"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_solving_is_backward_stable_whatever_the_sampled_members_are(orders, kind, dtype):
+    """Right-hand sides are multiples of the loadings, or large, at these members only.
+
+    The sums may have three times the rounding of a product, and so have the two products with R.
+    """
+    if dtype == np.float32:
+        orders = orders / 2
+    A = large(1, orders, kind != "contiguous", kind == "loadings of 1").astype(dtype)
+    rng, sampled = np.random.default_rng(0), members(A.partition, 32).ravel()
+    sides = [A @ rng.standard_normal(400), rng.standard_normal(400), np.ones(400), A.loadings]
+    for factor in (0.0, 1e4, 1e8):
+        b = rng.standard_normal(400)
+        b[sampled] *= factor
+        sides.append(b)
+        b = A.loadings + 1e-6 * rng.standard_normal(400)
+        b[sampled] = factor * A.loadings[sampled]
+        sides.append(b)
+    norm = np.linalg.norm(A.toarray().astype(np.float64), 2)
+    for i, b in enumerate(sides):
+        b = b.astype(dtype)
+        x = A.solve(b)
+        assert x.dtype == dtype
+        assert relative_residual(A, norm, x, b) <= 8, i
 
 
 @pytest.mark.parametrize("orders", [0, 6, 12])
@@ -174,19 +219,55 @@ def test_singular_and_indefinite_matrices():
 @pytest.mark.parametrize("labels", [np.repeat([0, 1, 2], [5, 1, 14]), np.arange(20) * 7 % 3])
 @pytest.mark.parametrize("columns", [(), (0,), (1,), (3,)])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_weighted_passes(monkeypatch, labels, columns, order):
+@pytest.mark.parametrize("has_weights", [True, False])
+def test_weighted_passes(monkeypatch, labels, columns, order, has_weights):
     """Also in small pieces, as long arrays are divided."""
     p, rng = bm.Partition.from_labels(labels), np.random.default_rng(0)
     x = np.asarray(rng.standard_normal((20, *columns)), order=order)
-    w, scale = rng.standard_normal((2, 20))
-    terms = rng.standard_normal((3, *columns))
+    scale, w = rng.standard_normal((2, 20)) if has_weights else (rng.standard_normal(20), None)
+    every = np.ones(20) if w is None else w
+    terms, centre = rng.standard_normal((2, 3, *columns))
     Z = np.eye(3)[labels]
     for small in (False, True):
         if small:
             in_small_parts(monkeypatch)
-        np.testing.assert_allclose(weighted_sums(p, x, w), Z.T @ (x.T * w).T, atol=40 * EPS)
-        expected = (x.T * scale).T + (terms[labels].T * w).T
-        np.testing.assert_allclose(weighted_add(p, x, scale, w, terms), expected, atol=8 * EPS)
-        out = np.asarray(x.copy(), order=order)
-        assert weighted_add(p, out, scale, w, terms, out) is out
-        np.testing.assert_allclose(out, expected, atol=8 * EPS)
+        np.testing.assert_allclose(weighted_sums(p, x, w), Z.T @ (x.T * every).T, atol=40 * EPS)
+        difference = x.T - every * centre[labels].T
+        expected = Z.T @ (every * scale * difference).T
+        np.testing.assert_allclose(weighted_sums(p, x, w, scale, centre), expected, atol=200 * EPS)
+        added = every * terms[labels].T
+        for c, expected in (
+            (None, (x.T * scale + added).T),
+            (centre, (scale * (difference + added)).T),
+        ):
+            result = weighted_add(p, x, scale, w, terms, centre=c)
+            np.testing.assert_allclose(result, expected, atol=32 * EPS)
+            for layout in "CF":
+                out = np.asarray(x.copy(), order=layout)
+                assert weighted_add(p, x, scale, w, terms, out, c) is out
+                np.testing.assert_allclose(out, expected, atol=32 * EPS)
+            out = x.copy(order=order)
+            assert weighted_add(p, out, scale, w, terms, out, c) is out  # in place
+            np.testing.assert_allclose(out, expected, atol=32 * EPS)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_results_are_bitwise_the_same_for_any_number_of_threads(monkeypatch, dtype, shuffled):
+    in_small_parts(monkeypatch)
+    A = large(0, 1, shuffled).astype(dtype)
+    X = np.random.default_rng(0).standard_normal((A.shape[0], 3)).astype(dtype)
+
+    def results():
+        fresh = A.astype(dtype)
+        arrays = [
+            f(x) for f in (fresh.dot, fresh.solve) for x in (X[:, 0], X, np.asfortranarray(X))
+        ]
+        return [*arrays, fresh.whiten(X.T), fresh.colorize(X.T), fresh.logdet()]
+
+    bm.set_num_threads(1)
+    serial = results()
+    for n_threads in (2, 3):
+        bm.set_num_threads(n_threads)
+        for result, expected in zip(results(), serial, strict=True):
+            np.testing.assert_array_equal(result, expected)

@@ -11,7 +11,7 @@ from numba import typeof
 from blockmat import Partition
 from blockmat.blocks import jit, kernels
 from blockmat.blocks.geometry import RowSegments
-from blockmat.blocks.passes import block_sums, multiply_add
+from blockmat.blocks.passes import block_sums, multiply_add, weighted_sums
 from blockmat.blocks.segments import segments
 from blockmat.sources import kernels as source_kernels
 from blockmat.sources.dense import DenseMatrix
@@ -63,41 +63,99 @@ def square(flat, pairing):
     return result
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_weighted_sums(dtype):
+def weighted_case(dtype, given):
+    """Vectors x (3, 12), and the scale, weights and centre (3, 4) whose letters are given."""
     rng = np.random.default_rng(0)
-    x, w = random_array(rng, (3, 12), dtype), read_only(random_array(rng, 12, dtype))
-    expected = np.stack([(w * x)[:, a:b].sum(1) for a, b in ((0, 5), (5, 6), (6, 12))], axis=1)
+    x = random_array(rng, (3, 12), dtype)
+    h, w = (read_only(random_array(rng, 12, dtype)) if c in given else None for c in "hw")
+    return x, h, w, random_array(rng, (3, 4), dtype) if "c" in given else None
+
+
+def or_else(x, default):
+    return default if x is None else x
+
+
+over_given = pytest.mark.parametrize("given", ["w", "hw", "hwc", "hc", "wc"])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@over_given
+def test_weighted_sums(dtype, given):
+    x, h, w, c = weighted_case(dtype, given)
+    every = or_else(w, 1) * or_else(h, 1)
     for first, last in ((0, 3), (1, 2)):
-        sums = np.full((3, 3), 9, np.float64)
-        kernels.sum_weighted_segments(x, w, BOUNDS, sums, first, last)
-        close(sums[:, first:last], expected[:, first:last])
+        bounds, blocks, _ = CONTIGUOUS.segments
+        terms = every * (x - or_else(w, 1) * or_else(c, np.zeros((3, 4)))[:, CONTIGUOUS.labels])
+        sums = np.full((3, 4), 9, np.float64)
+        kernels.sum_weighted_segments(x, h, w, c, bounds, blocks, sums, first, last)
+        close(sums[:, first:last], (terms @ indicator(CONTIGUOUS))[:, first:last])
         assert (np.delete(sums, np.s_[first:last], axis=1) == 9).all()
-        sums = np.full((3, 3, 4), 9, np.float64)
         labels = SHUFFLED.codes
-        kernels.sum_weighted_pieces(x, w, labels, BOUNDS, sums, first, last)
+        terms = every * (x - or_else(w, 1) * or_else(c, np.zeros((3, 4)))[:, labels])
+        sums, sums_of_rows = (np.full(shape, 9, np.float64) for shape in ((3, 3, 4), (3, 4, 3)))
+        kernels.sum_weighted_pieces(x, h, w, c, labels, BOUNDS, sums, first, last)
+        rows, of_rows = x.T.copy(), None if c is None else c.T.copy()
+        kernels.sum_weighted_rows(rows, h, w, of_rows, labels, BOUNDS, sums_of_rows, first, last)
         for p in range(first, last):
             piece = slice(BOUNDS[p], BOUNDS[p + 1])
-            close(sums[p], (w * x)[:, piece] @ np.eye(4)[labels[piece]])
-        assert (np.delete(sums, np.s_[first:last], axis=0) == 9).all()
+            expected = terms[:, piece] @ np.eye(4)[labels[piece]]
+            close(sums[p], expected)
+            close(sums_of_rows[p], expected.T)
+        for result in (sums, sums_of_rows):
+            assert (np.delete(result, np.s_[first:last], axis=0) == 9).all()
+
+
+@pytest.mark.parametrize("n_blocks", [3, 2000])
+def test_weighted_sums_of_many_rows(n_blocks):
+    """Several tiles, in four sets of sums for few blocks and in one for many."""
+    p = Partition.from_labels(np.arange(40_000) * 7 % n_blocks)
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((p.n, 3)), rng.standard_normal(p.n)
+    sums = np.empty((1, n_blocks, 3))
+    bounds = np.array([0, p.n])
+    kernels.sum_weighted_rows(x, None, w, None, p.codes, bounds, sums, 0, 1)
+    np.testing.assert_allclose(sums[0], indicator(p).T @ (x.T * w).T, atol=1e-10)
+
+
+@over_partitions
+@pytest.mark.parametrize("columns", [(), (2,)])
+def test_weighted_sums_of_small_differences(p, columns):
+    """They are as accurate as the differences: the products with the centre are not summed."""
+    rng, long = np.random.default_rng(0), Partition.from_labels(np.repeat(p.labels, 500))
+    w, h = 2.0 ** rng.integers(-2, 3, (2, long.n))
+    centre = np.full((4, *columns), 2.0**40)
+    small = rng.standard_normal((long.n, *columns)).astype(np.float32)
+    x = (w * (centre[long.labels] + small).T).T  # without rounding, for powers of two
+    small = (x - (w * centre[long.labels].T).T).T
+    expected = indicator(long).T @ (w * h * small).T
+    sums = weighted_sums(long, x, w, h, centre)
+    size = np.abs(w * h * small).sum()
+    np.testing.assert_allclose(sums, expected, atol=64 * np.finfo(float).eps * size)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_weighted_additions(dtype):
-    rng = np.random.default_rng(0)
-    x, terms = random_array(rng, (3, 12), dtype), random_array(rng, (3, 4), dtype)
-    scale, w = random_array(rng, (2, 12), dtype)
+@pytest.mark.parametrize("given", ["hw", "hwc", "h", "hc"])
+def test_weighted_additions(dtype, given):
+    x, h, w, c = weighted_case(dtype, given)
+    terms = random_array(np.random.default_rng(1), (3, 4), dtype)
     for p in (CONTIGUOUS, SHUFFLED):
-        expected = scale * x + w * terms[:, p.labels]
-        out = np.full_like(x, 9)
+        added = or_else(w, 1) * terms[:, p.labels]
+        expected = h * x + added
+        if c is not None:
+            expected = h * (x - or_else(w, 1) * c[:, p.labels] + added)
+        codes = p.labels.view(np.uint32)
+        rows = [x.T.copy(), h, w, None if c is None else c.T.copy(), terms.T.copy()]
+        outs = [np.full_like(x, 9), np.full_like(rows[0], 9)]
         if p.is_contiguous:
-            kernels.weighted_add_segments(x, scale, w, terms, p.segments, out, 1, 3)
-            bounds = p.segments.bounds[[1, 3]]
+            kernels.weighted_add_segments(x, h, w, c, terms, p.segments, outs[0], 1, 3)
+            first, last = p.segments.bounds[[1, 3]]
         else:
-            kernels.weighted_add_pieces(x, scale, w, terms, p.codes, BOUNDS, out, 1, 3)
-            bounds = BOUNDS[[1, 3]]
-        close(out[:, slice(*bounds)], expected[:, slice(*bounds)])
-        assert (np.delete(out, np.s_[slice(*bounds)], axis=1) == 9).all()
+            first, last = 5, 12
+            kernels.weighted_add_pieces(x, h, w, c, terms, codes, outs[0], first, last)
+        kernels.weighted_add_rows(*rows, codes, outs[1], first, last)
+        for out in (outs[0], outs[1].T):
+            close(out[:, first:last], expected[:, first:last])
+            assert (np.delete(out, np.s_[first:last], axis=1) == 9).all()
 
 
 @over_dtypes

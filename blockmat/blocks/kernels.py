@@ -65,15 +65,27 @@ def sum_run(x, start, stop, zero):
     return sum_run(x, start, start + half, zero) + sum_run(x, start + half, stop, zero)
 
 
-# The centre may be None. Numba compiles a separate kernel for this case.
+# Scale h, weights w and centre c may be None: then h and w are 1, and c is 0. Numba compiles a
+# separate kernel for each case.
 @jit_in_order
-def _at(centre, place):
-    return None if centre is None else centre[place]
+def _at(x, place):
+    return None if x is None else x[place]
 
 
 @jit_in_order
-def _less(x, centre):
-    return x if centre is None else x - centre
+def _times(x, factor):
+    return x if factor is None else factor * x
+
+
+@jit_in_order
+def _less(x, c):
+    return x if c is None else x - c
+
+
+@jit_in_order
+def _weighted(x, h, w, c):
+    """Return ``w * h * (x - w * c)``."""
+    return _times(_times(_less(x, None if c is None else _times(c, w)), h), w)
 
 
 @jit_in_order
@@ -86,8 +98,8 @@ def _repeat(row, target):
 
 
 @jit_in_order
-def _sum_labelled(x, centre, labels, sums):
-    """Add ``x - centre[labels]`` (n,) to ``sums[labels]``.
+def _sum_labelled(x, scale, weights, centre, labels, sums):
+    """Add ``w * h * (x - w * centre[labels])`` (n,) to ``sums[labels]``.
 
     There are four sets of sums, so that a repeated label does not wait for the previous addition.
     """
@@ -99,25 +111,26 @@ def _sum_labelled(x, centre, labels, sums):
     lane0, lane1 = lanes[0], lanes[1 % n_lanes]
     lane2, lane3 = lanes[2 % n_lanes], lanes[3 % n_lanes]
     for first in range(0, x.shape[0], size):
-        some, where = x[first : first + size], labels[first : first + size]
+        part = slice(first, first + size)
+        some, where, h, w = x[part], labels[part], _at(scale, part), _at(weights, part)
         lanes[:] = 0
         fours = some.shape[0] // 4 * 4
         for q in range(fours // 4):
             i = np.uint64(4 * q)
             j = where[i]
-            lane0[j] += _less(some[i], _at(centre, j))
+            lane0[j] += _weighted(some[i], _at(h, i), _at(w, i), _at(centre, j))
             i += np.uint64(1)
             j = where[i]
-            lane1[j] += _less(some[i], _at(centre, j))
+            lane1[j] += _weighted(some[i], _at(h, i), _at(w, i), _at(centre, j))
             i += np.uint64(1)
             j = where[i]
-            lane2[j] += _less(some[i], _at(centre, j))
+            lane2[j] += _weighted(some[i], _at(h, i), _at(w, i), _at(centre, j))
             i += np.uint64(1)
             j = where[i]
-            lane3[j] += _less(some[i], _at(centre, j))
+            lane3[j] += _weighted(some[i], _at(h, i), _at(w, i), _at(centre, j))
         for i in range(fours, some.shape[0]):
             j = where[i]
-            lane0[j] += _less(some[i], _at(centre, j))
+            lane0[j] += _weighted(some[i], _at(h, i), _at(w, i), _at(centre, j))
         for b in range(k):
             total = lane0[b]
             if n_lanes > 1:
@@ -149,7 +162,7 @@ def sum_blocks(x, offsets, labels, sums):
             sums[b] = sum_run(x, offsets[b], offsets[b + 1], zero)
     else:
         sums[:] = 0
-        _sum_labelled(x, None, labels, sums)
+        _sum_labelled(x, None, None, None, labels, sums)
 
 
 # Block sums of vectors, or of their deviations from the value `centre` of each block, which is
@@ -216,7 +229,9 @@ def sum_pieces(x, centre, labels, bounds, sums, first, last):
         for tile in range(bounds[p], bounds[p + 1], size):
             stop = min(tile + size, bounds[p + 1])
             for j in range(x.shape[0]):  # the labels are in cache
-                _sum_labelled(x[j, tile:stop], _at(centre, j), labels[tile:stop], sums[p, j])
+                _sum_labelled(
+                    x[j, tile:stop], None, None, _at(centre, j), labels[tile:stop], sums[p, j]
+                )
 
 
 @jit_in_order
@@ -234,67 +249,140 @@ def sum_pieces_of_rows(x, centre, labels, bounds, sums, first, last):
             stop = min(tile + size, bounds[p + 1])
             for j in range(m):  # the rows are in cache
                 column = _at(centre, (slice(None), j))
-                _sum_labelled(x[tile:stop, j], column, labels[tile:stop], sums[p, :, j])
+                _sum_labelled(x[tile:stop, j], None, None, column, labels[tile:stop], sums[p, :, j])
 
 
-# Block sums with a weight for each number, and a multiply-add with such weights. The rows of
-# x (m, n) are m vectors.
+# Block sums and multiply-adds with a scale h and a weight w for each number.
 @jit_in_order
-def sum_weighted_segments(x, weights, bounds, sums, first, last):
-    """``sums[j, s] = sum of weights * x[j] over segment s`` for s in first:last."""
-    zero, strip = sums.dtype.type(0), np.empty(TILE, sums.dtype)
-    for j in range(x.shape[0]):
-        for s in range(first, last):
-            total, start = zero, bounds[0] - bounds[0]
+def _added(x, h, w, c, term):
+    if c is None:
+        return h * x + _times(term, w)
+    return h * (_less(x, _times(c, w)) + _times(term, w))
+
+
+@jit
+def _sum_weighted(x, scale, weights, c, zero):
+    """Return the sum of ``w * h * (x - w * c)``.
+
+    The compiler may reorder this sum, but it does not multiply out the differences.
+    """
+    total = zero
+    for i in range(x.shape[0]):
+        total += _weighted(x[i], _at(scale, i), _at(weights, i), c)
+    return total
+
+
+@jit_in_order
+def sum_weighted_segments(x, scale, weights, centre, bounds, blocks, sums, first, last):
+    """``sums[j, s] = sum of w * h * (x[j] - w * centre[j, b])`` over segment s of block b."""
+    zero = sums.dtype.type(0)
+    for s in range(first, last):
+        for j in range(x.shape[0]):
+            c, total = _at(_at(centre, j), blocks[s]), zero
             for tile in range(bounds[s], bounds[s + 1], TILE):
-                stop = min(tile + TILE, bounds[s + 1])
-                some, own = x[j, tile:stop], weights[tile:stop]
-                for i in range(some.shape[0]):
-                    strip[i] = own[i] * some[i]
-                total += sum_run(strip, start, some.shape[0], zero)
+                tiled = slice(tile, min(tile + TILE, bounds[s + 1]))
+                h, w = _at(scale, tiled), _at(weights, tiled)
+                total += _sum_weighted(x[j, tiled], h, w, c, zero)
             sums[j, s] = total
 
 
 @jit_in_order
-def sum_weighted_pieces(x, weights, labels, bounds, sums, first, last):
-    """``sums[p, j] = block sums (k,) of weights * x[j] over piece p`` in first:last."""
+def _fill(terms, x, scale, weights, centre, labels):
+    for i in range(x.shape[0]):
+        c = centre[labels[i]]
+        terms[i] = _weighted(x[i], _at(scale, i), _at(weights, i), c)
+
+
+@jit_in_order
+def sum_weighted_pieces(x, scale, weights, centre, labels, bounds, sums, first, last):
+    """``sums[p, j] = block sums (k,) of w * h * (x[j] - w * centre[j, labels])`` over piece p.
+
+    The terms with a centre are computed before they are added, with the vector units.
+    """
     size = max(TILE, 16 * sums.shape[2])
-    strip = np.empty(size, sums.dtype)
+    strip = None if centre is None else np.empty(size, sums.dtype)
     sums[first:last] = 0
     for p in range(first, last):
         for tile in range(bounds[p], bounds[p + 1], size):
-            stop = min(tile + size, bounds[p + 1])
-            own = weights[tile:stop]
+            tiled = slice(tile, min(tile + size, bounds[p + 1]))
+            h, w, where = _at(scale, tiled), _at(weights, tiled), labels[tiled]
             for j in range(x.shape[0]):
-                some, product = x[j, tile:stop], strip[: stop - tile]
-                for i in range(some.shape[0]):
-                    product[i] = own[i] * some[i]
-                _sum_labelled(product, None, labels[tile:stop], sums[p, j])
+                if centre is None:
+                    _sum_labelled(x[j, tiled], h, w, None, where, sums[p, j])
+                else:
+                    terms = strip[: where.shape[0]]
+                    _fill(terms, x[j, tiled], h, w, centre[j], where)
+                    _sum_labelled(terms, None, None, None, where, sums[p, j])
 
 
 @jit_in_order
-def weighted_add_segments(x, scale, weights, terms, segments, out, first, last):
-    """``out[j] = scale * x[j] + weights * terms[j, b]`` over segment s of block b."""
+def sum_weighted_rows(x, scale, weights, centre, labels, bounds, sums, first, last):
+    """``sums[p] = block sums (k, m) of w * h * (row - w * centre[b])`` of the rows of piece p.
+
+    x (n, m) has interleaved vectors. For few sums there are four sets of them, as in
+    `_sum_labelled`.
+    """
+    k, m = sums.shape[1:]
+    size = max(4 * _RUN, 16 * k)
+    lanes = np.empty((4 if k * m <= _LANES_UP_TO else 1, k, m), sums.dtype)
+    last_lane = np.uint64(lanes.shape[0] - 1)
+    sums[first:last] = 0
+    for p in range(first, last):
+        for tile in range(bounds[p], bounds[p + 1], size):
+            tiled = slice(tile, min(tile + size, bounds[p + 1]))
+            some, where = x[tiled], labels[tiled]
+            scales, own = _at(scale, tiled), _at(weights, tiled)
+            lanes[:] = 0
+            for i in range(some.shape[0]):
+                row, b, h, w = some[i], where[i], _at(scales, i), _at(own, i)
+                c, target = _at(centre, b), lanes[np.uint64(i) & last_lane, b]
+                for j in range(row.shape[0]):
+                    target[j] += _weighted(row[j], h, w, _at(c, j))
+            for lane in lanes:
+                sums[p] += lane
+
+
+@jit_in_order
+def weighted_add_segments(x, scale, weights, centre, terms, segments, out, first, last):
+    """``out[j] = h * x[j] + w * terms[j, b]`` over segment s of block b, for s in first:last.
+
+    With a centre it is ``h * (x[j] - w * centre[j, b] + w * terms[j, b])``.
+    """
     bounds, blocks, _ = segments
     for s in range(first, last):
-        segment = slice(bounds[s], bounds[s + 1])
-        factor, own = scale[segment], weights[segment]
+        b, segment = blocks[s], slice(bounds[s], bounds[s + 1])
+        h, w = scale[segment], _at(weights, segment)
         for j in range(x.shape[0]):
-            some, result, term = x[j, segment], out[j, segment], terms[j, blocks[s]]
+            some, result, term = x[j, segment], out[j, segment], terms[j, b]
+            c = _at(_at(centre, j), b)
             for i in range(some.shape[0]):
-                result[i] = factor[i] * some[i] + own[i] * term
+                result[i] = _added(some[i], h[i], _at(w, i), c, term)
 
 
 @jit_in_order
-def weighted_add_pieces(x, scale, weights, terms, labels, bounds, out, first, last):
-    """``out[j, i] = scale[i] * x[j, i] + weights[i] * terms[j, labels[i]]`` over pieces."""
-    for tile in range(bounds[first], bounds[last], TILE):
-        tiled = slice(tile, min(tile + TILE, bounds[last]))
-        where, factor, own = labels[tiled], scale[tiled], weights[tiled]
+def weighted_add_pieces(x, scale, weights, centre, terms, labels, out, first, last):
+    """`weighted_add_segments` for the labelled variables first:last."""
+    for tile in range(first, last, TILE):
+        tiled = slice(tile, min(tile + TILE, last))
+        where, h, w = labels[tiled], scale[tiled], _at(weights, tiled)
         for j in range(x.shape[0]):
-            some, result, term = x[j, tiled], out[j, tiled], terms[j]
+            some, result, term, c = x[j, tiled], out[j, tiled], terms[j], _at(centre, j)
             for i in range(some.shape[0]):
-                result[i] = factor[i] * some[i] + own[i] * term[where[i]]
+                b = where[i]
+                result[i] = _added(some[i], h[i], _at(w, i), _at(c, b), term[b])
+
+
+@jit_in_order
+def weighted_add_rows(x, scale, weights, centre, terms, labels, out, first, last):
+    """`weighted_add_segments` for interleaved vectors x (n, m), and the variables first:last."""
+    rows = slice(first, last)
+    some, result, where = x[rows], out[rows], labels[rows]
+    scales, own = scale[rows], _at(weights, rows)
+    for i in range(some.shape[0]):
+        b, h, w = where[i], scales[i], _at(own, i)
+        row, target, term, c = some[i], result[i], terms[b], _at(centre, b)
+        for j in range(row.shape[0]):
+            target[j] = _added(row[j], h, w, _at(c, j), term[j])
 
 
 # Multiply-add
@@ -408,7 +496,7 @@ def multiply_labelled(x, scale, values, labels, out):
     """`multiply_contiguous` for labelled blocks."""
     k = values.shape[0]
     sums, terms = np.zeros(k, values.dtype), np.zeros(k, values.dtype)
-    _sum_labelled(x, None, labels, sums)
+    _sum_labelled(x, None, None, None, labels, sums)
     for b in range(k):
         terms[b] = _entry_of_product(values, sums, b)
     for i in range(x.shape[0]):

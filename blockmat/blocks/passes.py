@@ -111,8 +111,7 @@ def centres(p: Geometry, x: Array) -> Array:
     It is the median of a few members of the block. If x is constant on a block, the deviations from
     the value are zero.
     """
-    places = p.offsets[:-1, None] + p.sizes[:, None] * np.arange(_SAMPLED) // _SAMPLED
-    some = np.asarray(x[p.order[places]], dtype=accumulator_dtype(x.dtype))
+    some = np.asarray(x[members(p, _SAMPLED)], dtype=accumulator_dtype(x.dtype))
     if np.iscomplexobj(some):
         middle: Array = np.empty(some.shape[:1] + some.shape[2:], dtype=some.dtype)
         middle.real, middle.imag = (
@@ -120,6 +119,13 @@ def centres(p: Geometry, x: Array) -> Array:
         )
         return middle
     return np.sort(some, axis=1)[:, _SAMPLED // 2]
+
+
+def members(p: Geometry, count: int) -> Array:
+    """Return the indices (k, count) of members of each block, at equal distances."""
+    places = p.offsets[:-1, None] + p.sizes[:, None] * np.arange(count) // count
+    indices: Array = p.order[places]
+    return indices
 
 
 def multiply(
@@ -196,68 +202,92 @@ def multiply_add(
         bounds = _pieces(p, vectors.m)
         arguments = (vectors.array, taken, scale, terms, p.codes, bounds, result)
     run(kernel, arguments, shared_ranges(bounds, x.size)[::-1])
-    if out is None:
-        return vectors.back(result, x.ndim)
-    if not np.may_share_memory(out, result):  # `out` has another layout
-        out[...] = vectors.back(result, x.ndim)
-    return out
+    return _written(vectors, result, x.ndim, out)
 
 
-def weighted_sums(p: Geometry, x: Array, weights: Array) -> Array:
-    """Sum ``weights * x`` over each block in double precision, for x (n,) or (n, m), weights (n,)."""
-    dtype = accumulator_dtype(np.result_type(x.dtype, weights.dtype))
-    rows = _as_rows(x)
-    if len(rows) == 0:
+def weighted_sums(
+    p: Geometry,
+    x: Array,
+    weights: Array | None,
+    scale: Array | None = None,
+    centre: Array | None = None,
+) -> Array:
+    """Sum ``weights * scale * (x - weights * centre[labels])`` over each block, in double precision.
+
+    x has shape (n,) or (n, m), centre (k,) or (k, m), weights and scale (n,). Weights and scale of
+    None are 1, and a centre of None is 0.
+    """
+    dtype = accumulator_dtype(x.dtype)
+    vectors = _Vectors.of(x)
+    if vectors.m == 0:
         return np.empty((p.n_blocks, 0), dtype=dtype)
-    kernels = _kernels()
-    if p.is_contiguous:
+    kernels, taken = _kernels(), None if centre is None else vectors.alike(centre)
+    diagonals = (scale, weights, taken)
+    if p.is_contiguous and not vectors.interleaved:
         bounds, blocks, starts = p.segments
-        sums = np.empty((len(rows), len(bounds) - 1), dtype=dtype)
-        arguments: tuple[Any, ...] = (rows, weights, bounds, sums)
+        sums = vectors.new(len(bounds) - 1, dtype)
+        arguments: tuple[Any, ...] = (vectors.array, *diagonals, bounds, blocks, sums)
         run(kernels.sum_weighted_segments, arguments, shared_ranges(bounds, x.size))
         if len(bounds) > len(starts):
-            partial, sums = sums, np.empty((len(rows), p.n_blocks), dtype=dtype)
+            partial, sums = sums, vectors.new(p.n_blocks, dtype)
             kernels.sum_segments(partial, None, starts, blocks, sums, 0, p.n_blocks)
     else:
-        bounds = _pieces(p, len(rows))
-        parts = np.empty((len(bounds) - 1, len(rows), p.n_blocks), dtype=dtype)
-        arguments = (rows, weights, p.codes, bounds, parts)
-        run(kernels.sum_weighted_pieces, arguments, shared_ranges(bounds, x.size))
+        kernel = kernels.sum_weighted_rows if vectors.interleaved else kernels.sum_weighted_pieces
+        bounds = _pieces(p, vectors.m)
+        parts = np.empty((len(bounds) - 1, *vectors.new(p.n_blocks, bool).shape), dtype=dtype)
+        arguments = (vectors.array, *diagonals, _codes(p), bounds, parts)
+        run(kernel, arguments, shared_ranges(bounds, x.size))
         sums = sum_of_parts(parts)
-    result: Array = sums[0] if x.ndim == 1 else sums.T
-    return result
+    return vectors.back(sums, x.ndim)
 
 
 def weighted_add(
-    p: Geometry, x: Array, scale: Array, weights: Array, terms: Array, out: Array | None = None
+    p: Geometry,
+    x: Array,
+    scale: Array,
+    weights: Array | None,
+    terms: Array,
+    out: Array | None = None,
+    centre: Array | None = None,
 ) -> Array:
     """Return ``scale * x + weights * terms[labels]`` in the dtype of `terms`.
 
-    x has shape (n,) or (n, m), scale and weights (n,), and terms (k,) or (k, m). `out` has the shape
-    of x and the dtype of `terms`, and may be x.
+    With a centre it is ``scale * (x - weights * centre[labels] + weights * terms[labels])``. x has
+    shape (n,) or (n, m), scale and weights (n,), terms and centre (k,) or (k, m). Weights of None
+    are 1. `out` has the shape of x and the dtype of `terms`, and may be x.
     """
-    rows, shifts = _as_rows(x), _as_rows(terms)
-    in_place = out is not None and out.T.flags.c_contiguous
-    result = _as_rows(out) if in_place else np.empty(rows.shape, dtype=terms.dtype)  # type: ignore[arg-type]
-    if len(rows):
-        kernels = _kernels()
-        if p.is_contiguous:
-            bounds, kernel = p.segments.bounds, kernels.weighted_add_segments
-            arguments: tuple[Any, ...] = (rows, scale, weights, shifts, p.segments, result)
-        else:
-            bounds, kernel = _pieces(p, len(rows)), kernels.weighted_add_pieces
-            arguments = (rows, scale, weights, shifts, p.codes, bounds, result)
-        run(kernel, arguments, shared_ranges(bounds, x.size)[::-1])
-    back: Array = result[0] if x.ndim == 1 else result.T
-    if out is None or in_place:
-        return back if out is None else out
-    out[...] = back
+    vectors = _Vectors.of(x)
+    if vectors.m == 0:
+        return np.empty(x.shape, dtype=terms.dtype) if out is None else out
+    result = vectors.new(p.n, terms.dtype) if out is None else vectors.alike(out)
+    kernels, taken = _kernels(), None if centre is None else vectors.alike(centre)
+    diagonals = (scale, weights, taken, vectors.alike(terms))
+    if p.is_contiguous and not vectors.interleaved:
+        bounds = p.segments.bounds
+        arguments: tuple[Any, ...] = (vectors.array, *diagonals, p.segments, result)
+        ranges = shared_ranges(bounds, x.size)
+        run(kernels.weighted_add_segments, arguments, ranges[::-1])
+    else:
+        kernel = kernels.weighted_add_rows if vectors.interleaved else kernels.weighted_add_pieces
+        bounds = _pieces(p, vectors.m)
+        arguments = (vectors.array, *diagonals, _codes(p), result)
+        ranges = [(bounds[i], bounds[j]) for i, j in shared_ranges(bounds, x.size)]
+        run(kernel, arguments, ranges[::-1])
+    return _written(vectors, result, x.ndim, out)
+
+
+def _written(vectors: _Vectors, result: Array, ndim: int, out: Array | None) -> Array:
+    """Return the result as (n,) or (n, m), or copy it to `out` if that has another layout."""
+    if out is None:
+        return vectors.back(result, ndim)
+    if not np.may_share_memory(out, result):
+        out[...] = vectors.back(result, ndim)
     return out
 
 
-def _as_rows(x: Array) -> Array:
-    """View vectors (n,) or (n, m) as rows (m, n). They are copied if they are not contiguous."""
-    return np.ascontiguousarray(x.T).reshape(-1, len(x)) if x.size else np.empty((0, len(x)))
+def _codes(p: Geometry) -> Array:
+    """Return the labels for kernels, also of contiguous blocks."""
+    return p.labels.view(np.uint32)
 
 
 def _pieces(p: Geometry, n_vectors: int) -> Array:

@@ -26,9 +26,8 @@ from blockmat.matrices.effects import covariance_of_effects
 from blockmat.matrices.factor_parts import FactorParts
 from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, written_to
-from blockmat.matrices.solvers import refined
 from blockmat.matrices.stored_pair import stored_values
-from blockmat.matrices.weighted_frame import FrameMap, WeightedFrame, are_all_zero
+from blockmat.matrices.weighted_frame import FrameMap, are_all_zero, lengths_in_blocks
 
 __all__ = ["BlockFactorMatrix"]
 
@@ -223,9 +222,15 @@ class BlockFactorMatrix(FactorParts):
         if dtype.kind == "c":
             result = self._apply(x.real) + 1j * self._apply(x.imag)
             return written_to(out, result.astype(dtype))
-        sums = weighted_sums(self._partition, x, self._loadings)
+        p, weights = self._partition, self._weights
+        sums = block_sums(p, x) if weights is None else weighted_sums(p, x, weights)
         terms = self._times_covariance(sums).astype(dtype)
-        return weighted_add(self._partition, x, self._noise, self._loadings, terms, out)
+        return weighted_add(p, x, self._noise, weights, terms, out)
+
+    @cached_property
+    def _weights(self) -> Array | None:
+        """The loadings for passes over arrays; None if all are 1."""
+        return None if (self._loadings == 1).all() else self._loadings
 
     def _times_covariance(self, x: Array) -> Array:
         """Multiply x (k,) or (k, m) by C, in double precision."""
@@ -425,7 +430,7 @@ class BlockFactorMatrix(FactorParts):
             x.astype(np.float64) for x in (self._noise, self._loadings, self._covariance)
         )
         largest = max(noise.max(), float(np.abs(self.diagonal()).max()))
-        lengths = WeightedFrame(self._partition, s).lengths
+        lengths = lengths_in_blocks(self._partition, s)
         shared, own = factor_model.scaled(c, lengths), np.diagonal(c) if c.ndim == 2 else c
         shared, noise = shared / largest, noise / largest
         factor = s * own[self._partition.labels] * s / largest
@@ -465,7 +470,7 @@ class BlockFactorMatrix(FactorParts):
         >>> A.covariance.round(4), A.noise
         (array([[-0.3333]]), array([1., 1.]))
         """
-        lengths, c = self._frame.lengths, self._covariance.astype(np.float64)
+        lengths, c = self._lengths, self._covariance.astype(np.float64)
         if c.ndim == 2:
             solved = hermitian_part(self._solve_core(factor_model.scaled(c, lengths)))
             covariance = factor_model.covariance_of_inverse(solved, lengths)
@@ -497,7 +502,8 @@ class BlockFactorMatrix(FactorParts):
 
         Notes
         -----
-        Iterative refinement goes on as long as it halves the residual (:ref:`theory-factor`).
+        The residual is small compared with A x and b, also if noise and loadings have very different
+        sizes (:ref:`theory-factor`). The first solution stores one more array of length n.
 
         Examples
         --------
@@ -507,35 +513,57 @@ class BlockFactorMatrix(FactorParts):
         array([1., 1.])
         """
         b = self._as_operand(b, "b")
-        return refined(self._solved, self._apply, b, np.result_type(self.dtype, b.dtype))
+        return self._mapped(lambda A: A._solving, b)
 
-    def _solved(self, b: Array) -> Array:
-        return self._solving(self._solve_core, b)
+    def _mapped(self, of: Callable[["BlockFactorMatrix"], FrameMap], x: Array) -> Array:
+        """Apply a frame map of the matrix in the precision of the result."""
+        dtype = np.result_type(self.dtype, x.dtype)
+        if dtype.kind == "c":
+            result = self._mapped(of, x.real) + 1j * self._mapped(of, x.imag)
+            return result.astype(dtype, copy=False)
+        return of(self if dtype == self.dtype else self._wide)(x, dtype)
+
+    @cached_property
+    def _wide(self) -> "BlockFactorMatrix":
+        """The matrix in double precision."""
+        return self.astype(np.float64)
 
     @cached_property
     def _solving(self) -> FrameMap:
-        inverse_root = 1 / self._root_of_noise
-        return FrameMap(self._frame, inverse_root, inverse_root)
+        inverse, lengths = self._inverse_noise, self._lengths
+        of_loadings = lengths_in_blocks(self._partition, self._loadings.astype(np.float64))
+        tolerated = of_loadings / lengths
+        return FrameMap(
+            self._partition, self._solve_core, inverse, self._weights, lengths, inverse, tolerated
+        )
 
     @cached_property
     def _whitening(self) -> FrameMap:
-        root = self._root_of_noise
-        return FrameMap(self._frame, 1 / root, np.ones_like(root))
+        inverse_root = (1 / self._root_of_noise).astype(self.dtype, copy=False)
+        tolerated = np.ones(self._partition.n_blocks)
+        return FrameMap(
+            self._partition, self._power_of_core(-0.5), inverse_root, self._weights, self._lengths,
+            self._inverse_noise, tolerated,
+        )  # fmt: skip
 
     @cached_property
     def _whitening_adjoint(self) -> FrameMap:
-        root = self._root_of_noise
-        return FrameMap(self._frame, np.ones_like(root), 1 / root)
+        return self._on_unit_vectors(self._power_of_core(-0.5), 1 / self._root_of_noise)
 
     @cached_property
     def _colouring(self) -> FrameMap:
-        root = self._root_of_noise
-        return FrameMap(self._frame, np.ones_like(root), root)
+        return self._on_unit_vectors(self._power_of_core(0.5), self._root_of_noise)
 
-    @property
-    def _root_of_noise(self) -> Array:
-        root: Array = np.sqrt(self._noise.astype(np.float64))
-        return root
+    def _on_unit_vectors(self, function: Callable[[Array], Array], factor: Array) -> FrameMap:
+        p = self._partition
+        entries = self._loadings / self._root_of_noise / self._lengths[p.labels]
+        entries, factor = (x.astype(self.dtype, copy=False) for x in (entries, factor))
+        return FrameMap(p, function, factor, entries, np.ones(p.n_blocks))
+
+    @cached_property
+    def _inverse_noise(self) -> Array:
+        inverse = 1 / self._noise.astype(np.float64)
+        return inverse.astype(self.dtype, copy=False)
 
     def slogdet(self) -> tuple[Any, Any]:
         """Return the sign and the logarithm of the absolute determinant.
@@ -555,8 +583,12 @@ class BlockFactorMatrix(FactorParts):
         (1.0, 1.0986)
         """
         sign, logdet = factors.slogdet(self._core)
-        noise = np.log(self._noise.astype(np.float64)).sum()
-        return self.dtype.type(sign), self.dtype.type(logdet + noise)
+        return self.dtype.type(sign), self.dtype.type(logdet + self._sum_of_logs)
+
+    @cached_property
+    def _sum_of_logs(self) -> float:
+        """The logarithm of the determinant of the noise."""
+        return float(np.log(self._noise.astype(np.float64)).sum())
 
     def is_positive_definite(self) -> bool:
         """Whether all eigenvalues are positive.
@@ -575,25 +607,13 @@ class BlockFactorMatrix(FactorParts):
         return rank.is_positive_definite(self._core)
 
     def _whitened(self, x: Array) -> Array:
-        return self._mapped(self._whitening, self._inverse_root, x)
+        return self._mapped(lambda A: A._whitening, x)
 
     def _whitened_adjoint(self, x: Array) -> Array:
-        return self._mapped(self._whitening_adjoint, self._inverse_root, x)
+        return self._mapped(lambda A: A._whitening_adjoint, x)
 
     def _colorized(self, x: Array) -> Array:
-        return self._mapped(self._colouring, self._root, x)
-
-    def _mapped(self, frame_map: FrameMap, function: Callable[[Array], Array], x: Array) -> Array:
-        result = frame_map(function, x.astype(np.float64, copy=False))
-        return result.astype(np.result_type(self.dtype, x.dtype), copy=False)
-
-    @cached_property
-    def _root(self) -> Callable[[Array], Array]:
-        return self._power_of_core(0.5)
-
-    @cached_property
-    def _inverse_root(self) -> Callable[[Array], Array]:
-        return self._power_of_core(-0.5)
+        return self._mapped(lambda A: A._colouring, x)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Save to a file.

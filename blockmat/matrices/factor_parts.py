@@ -1,4 +1,4 @@
-"""FactorParts: the frame and the core of a `BlockFactorMatrix`, its entries and its parts."""
+"""FactorParts: the core of a `BlockFactorMatrix`, its entries and its parts."""
 
 from abc import abstractmethod
 from functools import cached_property
@@ -18,7 +18,7 @@ from blockmat.cores.conditioning import (
 )
 from blockmat.cores.core import ROUNDING, Core, hermitian_part
 from blockmat.matrices.parts import Parts
-from blockmat.matrices.weighted_frame import WeightedFrame, are_all_zero
+from blockmat.matrices.weighted_frame import are_all_zero, lengths_in_blocks
 
 
 class FactorParts(Parts):
@@ -39,15 +39,20 @@ class FactorParts(Parts):
     def loadings(self) -> Array:
         """The loadings, (n,)."""
 
+    @property
+    def _root_of_noise(self) -> Array:
+        root: Array = np.sqrt(self.noise.astype(np.float64))
+        return root
+
     @cached_property
-    def _frame(self) -> WeightedFrame:
-        root = np.sqrt(self.noise.astype(np.float64))
-        return WeightedFrame(self.partition, self.loadings / root)
+    def _lengths(self) -> Array:
+        """The lengths of the columns of ``s / root of delta``, (k,)."""
+        return lengths_in_blocks(self.partition, self.loadings / self._root_of_noise)
 
     @cached_property
     def _core(self) -> Core:
         """The core ``R = I + L C L``."""
-        k, lengths = self.partition.n_blocks, self._frame.lengths
+        k, lengths = self.partition.n_blocks, self._lengths
         c = self.covariance.astype(np.float64)
         if c.ndim == 2:
             values = hermitian_part(factor_model.scaled(c, lengths))
@@ -81,15 +86,16 @@ class FactorParts(Parts):
             return np.zeros((len(rest.variables), deviations.shape[1])), self._part(rest)
         telling = Subset.of(self.partition, observed.variables[tells])
         seen, c = self._part(telling), self.covariance
-        known = Observed(seen._core.values, seen._frame.lengths, np.ones(len(telling.blocks)))
+        known = Observed(seen._core.values, seen._lengths, np.ones(len(telling.blocks)))
         shared = rest.shared_blocks(telling)
         if c.ndim == 2:
             prior, cross = (c[np.ix_(rest.blocks, x.blocks)] for x in (rest, telling))
             effects = conditional_effects(prior, cross, known, shared)
         else:
             effects = conditional_independent_effects(c[rest.blocks], known, shared)
-        weights = seen._frame.entries / np.sqrt(seen.noise)
-        means = effects.mean(weighted_sums(telling.partition, deviations[tells], weights))
+        p, root = telling.partition, seen._root_of_noise
+        weights = seen.loadings / root / seen._lengths[p.labels] / root
+        means = effects.mean(weighted_sums(p, deviations[tells], weights))
         shift = (rest.partition.expand(means).T * self.loadings[rest.variables]).T
         return shift, self._of_part(rest, effects.covariance)
 
