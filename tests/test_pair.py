@@ -460,6 +460,20 @@ def test_independent_blocks_are_a_batch_of_matrices_with_one_block(setting):
     setting.check_numbers(square, dense @ dense)
 
 
+@over_libraries
+@over_dtypes
+@over_batches
+@pytest.mark.parametrize("kind", ["mixed"])
+def test_a_diagonal_core_is_added_to_a_square_one(setting):
+    M, own = setting.random(setting.k, setting.k), setting.random(setting.k)
+    arrays = setting.arrays((M, own))
+    expected = M + np.eye(setting.k) * own[..., None, :]
+    for found in (pair.sum_of_cores(*arrays), pair.sum_of_cores(*arrays[::-1])):
+        setting.check(found, expected)
+    setting.check(pair.sum_of_cores(arrays[1], arrays[1]), 2 * own)
+    np.testing.assert_array_equal(np.asarray(arrays[0]), M)
+
+
 @everywhere
 @over_alignments
 def test_a_within_part_is_seen_as_a_square_matrix(setting, aligned):

@@ -196,11 +196,24 @@ def apply_within(within: Array, x: Array) -> Array:
 
 
 def add(a: Pair, b: Pair) -> Pair:
-    """Return the pair of a sum, which is aligned if one of them is (:ref:`theory-pair`)."""
+    """Return the pair of a sum, which is aligned if one of them is (:ref:`theory-pair`).
+
+    A pair of independent blocks is taken as its numbers (..., k) of M and of d.
+    """
     (M, d), (N, e) = a, b
-    if is_aligned(M, d) != is_aligned(N, e):
-        d, e = as_square(M, d), as_square(N, e)
-    return M + N, d + e
+    return sum_of_cores(M, N), sum_of_cores(d, e)
+
+
+def sum_of_cores(x: Array, y: Array) -> Array:
+    """Return the sum of cores (..., k, k), each of which may be given as its diagonal (..., k)."""
+    if x.ndim == y.ndim:
+        return x + y
+    square, own = (x, y) if x.ndim > y.ndim else (y, x)
+    if own.ndim > 1 or not isinstance(own, np.ndarray):
+        return square + as_square(square, own)
+    total = square.astype(np.result_type(square, own))
+    total[np.diag_indices(len(own))] += own
+    return total
 
 
 def multiply(a: Pair, b: Pair) -> Pair:

@@ -282,16 +282,24 @@ class BlockConstantMatrix(PairParts):
     def _product(self, other: BlockOperator) -> BlockOperator | None:
         if not isinstance(other, BlockConstantMatrix):
             return product_from_left(other, self)
-        return self._combined(other, pair.multiply)
+        self._require_same_blocks(other)
+        M, N = cores_of_one_kind(self, other)
+        first, second = (M, self._within), (N, other.within)
+        if M.ndim == 2:
+            product = pair.multiply(first, second)
+        else:
+            pairs = pair.one_for_each_block(*first), pair.one_for_each_block(*second)
+            product = pair.of_each_block(pair.multiply(*pairs))
+        return self._trusted(self.partition, *product, np.result_type(self.dtype, other.dtype))
 
     def _sum(self, other: BlockOperator) -> BlockOperator | None:
         if not isinstance(other, BlockConstantMatrix):
             return None
-        return self._combined(other, pair.add)
+        self._require_same_blocks(other)
+        total = pair.add((self._between, self._within), (other.between, other.within))
+        return self._trusted(self.partition, *total, np.result_type(self.dtype, other.dtype))
 
-    def _combined(
-        self, other: "BlockConstantMatrix", formula: Callable[[pair.Pair, pair.Pair], pair.Pair]
-    ) -> "BlockConstantMatrix":
+    def _require_same_blocks(self, other: "BlockConstantMatrix") -> None:
         if not self.partition.same_blocks(other.partition):
             raise PartitionMismatchError(
                 f"the operands live on different partitions ({self.partition.n} variables in "
@@ -299,13 +307,6 @@ class BlockConstantMatrix(PairParts):
                 f"{other.partition.n_blocks}); bring both to "
                 f"A.partition.meet(B.partition) with refine"
             )
-        dtype = np.result_type(self.dtype, other.dtype)
-        M, N = cores_of_one_kind(self, other)
-        first, second = (M, self._within), (N, other.within)
-        if M.ndim == 2:
-            return self._trusted(self.partition, *formula(first, second), dtype)
-        pairs = formula(pair.one_for_each_block(*first), pair.one_for_each_block(*second))
-        return self._trusted(self.partition, *pair.of_each_block(pairs), dtype)
 
     def _adjoint(self) -> "BlockConstantMatrix":
         between, within = self._between.conj().T, self._within.conj().T

@@ -11,8 +11,8 @@ from scipy.sparse.linalg import LinearOperator
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, times_sums, weighted_add, weighted_sums
-from blockmat.cores import factor_model, factors, functions, rank
-from blockmat.cores.arrays import as_square_core, diagonal_of_core
+from blockmat.cores import factor_model, factors, functions, pair, rank
+from blockmat.cores.arrays import diagonal_of_core
 from blockmat.cores.core import ROUNDING, hermitian_part, is_close_to_adjoint
 from blockmat.exceptions import (
     IndefiniteMatrixError,
@@ -267,7 +267,7 @@ class BlockFactorMatrix(FactorParts):
             return None
         if not np.array_equal(self._loadings, other._loadings):
             return None
-        total = _sum_of_cores(self._covariance, other._covariance)
+        total = pair.sum_of_cores(self._covariance, other._covariance)
         return BlockFactorMatrix(self._partition, total, self._noise + other._noise, self._loadings)
 
     def _sum_with_block_constant(self, other: BlockConstantMatrix) -> "BlockFactorMatrix | None":
@@ -283,7 +283,7 @@ class BlockFactorMatrix(FactorParts):
             added, c = own, self._covariance  # a diagonal matrix
         elif (self._loadings == 1).all() and other.is_hermitian:
             added = np.where(is_one, 0, other.within)
-            c = _sum_of_cores(self._covariance, stored_values(other))
+            c = pair.sum_of_cores(self._covariance, stored_values(other))
         else:
             return None
         noise = self._noise + added[p.labels]
@@ -694,8 +694,3 @@ def _require_symmetric(covariance: Array) -> None:
         eps = np.finfo(covariance.dtype).eps
         if not is_close_to_adjoint(covariance, float(ROUNDING * np.sqrt(len(covariance)) * eps)):
             raise NotHermitianError("covariance is not symmetric; expected a symmetric matrix")
-
-
-def _sum_of_cores(c: Array, d: Array) -> Array:
-    """Return the sum of two cores, (k,) if both are diagonal."""
-    return c + d if c.ndim == d.ndim else as_square_core(c) + as_square_core(d)
