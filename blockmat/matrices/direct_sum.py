@@ -39,9 +39,5 @@ class DirectSum(WhiteningOperator):
         """Apply a function to every core, which gives that function of the matrix."""
 
     @abstractmethod
-    def _frobenius_norm(self) -> float:
-        """Return the root of the sum of the squared magnitudes of all entries."""
-
-    @abstractmethod
     def _absolute_sums(self, of_columns: bool) -> Array:
         """Return for each block (k,) the sum of magnitudes in one of its columns, or rows."""

@@ -8,11 +8,12 @@ keeps it, and only a product or sum with a foreign operator is left to SciPy.
 import inspect
 import numbers
 from collections.abc import Callable
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.sparse.linalg import LinearOperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from blockmat.blocks.checks import Array, as_numeric, is_dask_array, working_dtype
 from blockmat.exceptions import (
@@ -22,11 +23,15 @@ from blockmat.exceptions import (
     ShapeError,
     SingularMatrixError,
 )
+from blockmat.matrices.archive import Archive, write_archive
+from blockmat.matrices.dispatch import call
+from blockmat.matrices.html import matrix_to_html
+from blockmat.matrices.numpy_protocol import NumpyProtocol
 
 __all__ = ["BlockOperator", "SquareBlockOperator"]
 
 
-class BlockOperator(LinearOperator):  # type: ignore[misc]
+class BlockOperator(NumpyProtocol, LinearOperator):  # type: ignore[misc]
     """Base of the matrix classes; a subclass supplies the methods that raise here."""
 
     __signature__: ClassVar[inspect.Signature]
@@ -112,8 +117,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         BlockConstantMatrix, BlockRectangularMatrix, ndarray or LinearOperator
             A structured matrix for a scalar or a structured matrix whose partition
             fits; an array of the shape of `x` for an array (dense also for a sparse
-            one), lazily for a Dask array if the matrix is block-constant and not aligned;
-            otherwise SciPy's lazy product.
+            one that is not square), lazily for a Dask array if the matrix is block-constant
+            and not aligned; otherwise SciPy's lazy product, also for a square sparse matrix.
 
         Raises
         ------
@@ -142,6 +147,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
             return product
         if isinstance(x, LinearOperator):
             return super().dot(x)
+        if _is_square_sparse(x):
+            return super().dot(aslinearoperator(x))
         if is_dask_array(x) and (product := self._chunked_product(x)) is not None:
             return product
         return self._apply(self._as_operand(x))
@@ -193,6 +200,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
             return self._scaled(x)
         if isinstance(x, LinearOperator):
             return LinearOperator.dot(x, self)
+        if _is_square_sparse(x):
+            return LinearOperator.dot(aslinearoperator(x), self)
         x = as_numeric(x.toarray() if issparse(x) else x, "x", (1, 2))
         if x.shape[-1] != self.shape[0]:
             raise ShapeError(
@@ -248,11 +257,88 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
             raise DtypeError(f"dtype is {new}; a {self.dtype} matrix converts only to complex")
         return self._elementwise(lambda stored: stored, new)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if copy is False:
-            raise ValueError(f"a {type(self).__name__} has no dense array to share without a copy")
-        dense = self.toarray()
-        return dense if dtype is None else dense.astype(dtype, copy=False)
+    def allclose(self, other: Any, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
+        r"""Tell whether all entries are close to those of another matrix, as `numpy.allclose`.
+
+        Parameters
+        ----------
+        other : matrix of this package, array_like or sparse matrix, shape (m, n)
+            What to compare with.
+        rtol, atol : float, default 1e-5 and 1e-8
+            Entries a of this matrix and b of the other are close if
+            ``abs(a - b) <= atol + rtol * abs(b)``.
+
+        Returns
+        -------
+        bool
+            True if all are. NaN is not close to anything.
+
+        Raises
+        ------
+        ShapeError
+            If the shapes differ.
+        TypeError
+            If `other` is a LinearOperator of another package.
+        ValueError
+            If `rtol` or `atol` is negative.
+
+        Notes
+        -----
+        Variables that are in the same blocks of both matrices, and have the same scales, loadings
+        and rows of low-rank factors, are compared once. So block-constant matrices are compared
+        in O(n + c\ :sup:`2`) with c common blocks. If all scales differ, it takes
+        O(n\ :sup:`2`), but no n x n array.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> A = bm.BlockConstantMatrix.identity([0, 0, 1])
+        >>> A.allclose(bm.BlockConstantMatrix.identity([0, 1, 1])), A.allclose(2 * A)
+        (True, False)
+        """
+        return bool(call("allclose", self, other, rtol, atol))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save to a file.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, in NumPy's .npz format whatever its name. It is written completely or not at
+            all.
+
+        Raises
+        ------
+        TypeError
+            If the names of the blocks are neither numbers, strings nor tuples of them.
+        OSError
+            If the file cannot be written.
+
+        See Also
+        --------
+        blockmat.load : read the file.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import blockmat as bm
+        >>> path = os.path.join(tempfile.mkdtemp(), "identity.npz")
+        >>> bm.BlockConstantMatrix.identity([0, 0, 1]).save(path)
+        >>> bm.load(path)
+        <3x3 BlockConstantMatrix of 2 blocks, dtype=float64>
+        """
+        write_archive(self._archive(), path)
+
+    def _archive(self) -> Archive:
+        """Return the content of a file."""
+        raise NotImplementedError
+
+    def _picture(self) -> tuple[Array, ...]:
+        """Return the numbers of blocks for the picture of a notebook, and the sizes of the blocks."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return matrix_to_html(repr(self), *self._picture())
 
     # Operators
 
@@ -298,10 +384,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
         return self
 
     def __add__(self, other: Any) -> Any:
-        if isinstance(other, BlockOperator):
-            for first, second in ((self, other), (other, self)):
-                if (total := first._sum(second)) is not None:
-                    return total
+        if isinstance(other, BlockOperator) and (total := sum_of(self, other)) is not None:
+            return total
         if isinstance(other, LinearOperator):
             return super().__add__(other)
         if _is_scalar(other):
@@ -313,6 +397,8 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
             )
         if isinstance(other, np.ndarray):
             raise TypeError("cannot add a dense array to a matrix; use A.toarray() + array")
+        if issparse(other):
+            return call("add_sparse", self, other)
         return NotImplemented
 
     __radd__ = __add__
@@ -320,12 +406,17 @@ class BlockOperator(LinearOperator):  # type: ignore[misc]
     def __sub__(self, other: Any) -> Any:
         if _is_scalar(other) or isinstance(other, LinearOperator | np.ndarray):
             return self + (-other)
+        if issparse(other):  # the difference of unsigned numbers may be negative
+            return self + -other.astype(working_dtype(other.dtype, "the sparse matrix"))
         return NotImplemented
 
     def __rsub__(self, other: Any) -> Any:
         if _is_scalar(other) or isinstance(other, np.ndarray):
             return -(self + other)  # which is refused, except for 0
-        return (-self) + other
+        negative = -self
+        if issparse(other) and not isinstance(negative, BlockOperator):  # lazy
+            other = aslinearoperator(other)
+        return negative + other
 
 
 class SquareBlockOperator(BlockOperator):
@@ -382,6 +473,11 @@ def _is_scalar(x: Any) -> bool:
     return bool(np.isscalar(x)) or (isinstance(x, np.ndarray) and x.ndim == 0)
 
 
+def _is_square_sparse(x: Any) -> bool:
+    """Whether x is a sparse matrix that is an operator, and not some vectors in columns or rows."""
+    return bool(issparse(x)) and len(x.shape) == 2 and x.shape[0] == x.shape[1]
+
+
 def _refuse_scalar(other: Any) -> None:
     if _is_scalar(other):
         raise ValueError("@ does not take a scalar; use * instead")
@@ -398,6 +494,31 @@ def written_to(out: Array | None, result: Array) -> Array:
 def elementwise(A: BlockOperator, f: Callable[[Array], Array], dtype: Any) -> Any:
     """Apply a function that keeps zero to the numbers that a matrix stores."""
     return A._elementwise(f, dtype)
+
+
+def lazy_multiple(A: BlockOperator, f: Callable[[Array], Array], dtype: Any) -> LinearOperator:
+    """Return a multiple of a matrix that is not of its type, as SciPy's operator.
+
+    The linear function f multiplies by a scalar.
+    """
+    scalar = f(np.ones(1, dtype))[0]
+    return LinearOperator.dot(A, np.dtype(dtype).type(scalar))
+
+
+def archive_of(A: BlockOperator) -> Archive:
+    """Return the content of the file of a matrix."""
+    return A._archive()
+
+
+def picture_of(A: BlockOperator) -> tuple[Array, ...]:
+    """Return the numbers of blocks for the picture of a notebook, and the sizes of the blocks."""
+    return A._picture()
+
+
+def sum_of(A: BlockOperator, B: BlockOperator) -> BlockOperator | None:
+    """Add two structured matrices; None if no structure is left."""
+    total = A._sum(B)
+    return B._sum(A) if total is None else total
 
 
 def product_from_left(A: BlockOperator, other: BlockOperator) -> BlockOperator | None:

@@ -12,47 +12,80 @@ import numpy as np
 from blockmat.blocks.checks import Array, accumulator_dtype
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums
-from blockmat.cores.scale import largest_of, times_power
+from blockmat.cores.scale import exponent_of, largest_of, times_power
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.block_factor import BlockFactorMatrix
+from blockmat.matrices.dispatch import of_several_types
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.operator import elementwise
 from blockmat.matrices.scaled import ScaledBlockMatrix
 
-SquareMatrix = BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank
+SquareMatrix = BlockConstantMatrix | ScaledBlockMatrix | BlockFactorMatrix | BlockPlusLowRank
 
 
 class Structured:
-    """A matrix ``S B S + V C V^T`` in double precision, B block-constant and S diagonal.
+    """A matrix ``S B S + diag(noise) + V C V^T`` in double precision, S diagonal.
 
-    The largest number of S and of V is near 1; a power of two goes from them to B and C.
+    B is constant on blocks, with numbers of its own on paired entries. The largest number of S and
+    of V is near 1; a power of two goes from them to B and C.
+
+    Attributes
+    ----------
+    partition : Partition
+        The blocks.
+    values : ndarray, shape (k, k) or (k,)
+        The numbers of B off the paired entries, or those of the diagonal blocks if the others are zero.
+    within : ndarray, shape (k,) or (k, k)
+        What paired entries of B have on top of them.
+    block : BlockConstantMatrix or None
+        B, unless the matrix is a BlockFactorMatrix.
     """
 
     def __init__(self, matrix: SquareMatrix) -> None:
         double: Any = matrix.astype(accumulator_dtype(matrix.dtype))
-        self.scale, self.factor = np.ones(matrix.shape[0]), np.zeros((matrix.shape[0], 0))
-        self.core = np.zeros((0, 0))
+        n = matrix.shape[0]
+        self.scale, self.noise = np.ones(n), np.zeros(n)
+        self.factor, self.core = np.zeros((n, 0)), np.zeros((0, 0))
         if isinstance(double, BlockPlusLowRank):
             self.factor, exponent = _near_one(double.factor)
             self.core, double = times_power(double.core, 2 * exponent), double.base
+        self.partition: Partition = double.partition
+        self.block: BlockConstantMatrix | None = None
+        if isinstance(double, BlockFactorMatrix):
+            self.scale, exponent = _near_one(double.loadings)
+            self.noise = double.noise
+            self.values = times_power(double.covariance, 2 * exponent)
+            self.within = np.zeros(self.partition.n_blocks)
+            return
         exponent = 0
         if isinstance(double, ScaledBlockMatrix):
             self.scale, exponent = _near_one(double.scale)
             double = double.matrix
-        self.block: BlockConstantMatrix = _times_power(double, 2 * exponent)
-        self.partition = double.partition
+        self.block = elementwise(double, lambda x: times_power(x, 2 * exponent), double.dtype)
+        self.values, self.within = self.block.values, self.block.within
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether blocks of the same size have paired entries."""
+        return self.within.ndim == 2
+
+    @property
+    def is_block_diagonal(self) -> bool:
+        """Whether all entries between different blocks are zero by the structure."""
+        return self.values.ndim == 1 and not self.factor.size
 
     @property
     def largest(self) -> float:
         """A bound on the size of the entries."""
-        B = self.block
         low_rank = self.factor.shape[1] ** 2 * largest_of(self.core)
-        return float(largest_of(B.values) + largest_of(B.within) + low_rank)
+        parts = map(largest_of, (self.values, self.within, self.noise))
+        return float(sum(parts) + low_rank)
 
     def in_unit(self, exponent: int) -> "Structured":
         """Return the matrix in a unit of ``2**exponent``."""
         scaled = copy(self)
-        scaled.block = _times_power(self.block, -exponent)
-        scaled.core = times_power(self.core, -exponent)
+        for name in ("values", "within", "noise", "core"):
+            setattr(scaled, name, times_power(getattr(self, name), -exponent))
         return scaled
 
     def entries(self, i: Array, j: Array) -> Array:
@@ -62,18 +95,25 @@ class Structured:
         return found
 
     def _parts(self, i: Array, j: Array) -> tuple[Array, Array]:
-        """Return the entries of S B S: the number of the block, and what a pair has on top."""
+        """Return the number of the block in S B S, and what a pair has on top."""
         p = self.partition
         a, b = p.labels[i], p.labels[j]
-        if self.block.is_aligned:
-            second = self.block.within[a, b] * (p.positions[i] == p.positions[j])
+        if self.is_aligned:
+            second = self.within[a, b] * (p.positions[i] == p.positions[j])
         else:
-            second = self.block.within[a] * (i == j)
+            second = self.within[a] * (i == j)
         # Scale by scale: the product of two may overflow where the entry does not.
         return (
-            self.scale[i] * self.block.values[a, b] * self.scale[j],
-            self.scale[i] * second * self.scale[j],
+            self.scale[i] * self._numbers(a, b) * self.scale[j],
+            self.scale[i] * second * self.scale[j] + self.noise[i] * (i == j),
         )
+
+    def _numbers(self, a: Array, b: Array) -> Array:
+        """Return the numbers of blocks (a, b) of B, which broadcast."""
+        if self.values.ndim == 2:
+            found: Array = self.values[a, b]
+            return found
+        return np.where(a == b, self.values[a], 0)
 
     def _low_rank(self, i: Array, j: Array) -> Array:
         left: Array = ((self.factor @ self.core)[i] * self.factor[j]).sum(axis=-1)
@@ -83,6 +123,11 @@ class Structured:
         """Return what the entries would be if pairs had the number of their block."""
         found: Array = self._parts(i, j)[0] + self._low_rank(i, j)
         return found
+
+    def grid(self, rows: Array, columns: Array) -> Array:
+        """Return the same for all entries in these rows and columns."""
+        found: Array = self._parts(rows[:, None], columns)[0]
+        return found + (self.factor @ self.core)[rows] @ self.factor[columns].T
 
     def traces(self, p: Partition, aligned: bool) -> Array:
         """Sum the paired entries over the blocks of another partition."""
@@ -100,8 +145,9 @@ class Structured:
     def kernel(self) -> Array:
         """K, for the columns of S in the blocks and then those of V."""
         k, r = self.partition.n_blocks, len(self.core)
-        kernel = np.zeros((k + r, k + r), dtype=np.result_type(self.block.values, self.core))
-        kernel[:k, :k], kernel[k:, k:] = self.block.values, self.core
+        kernel = np.zeros((k + r, k + r), dtype=np.result_type(self.values, self.core))
+        kernel[:k, :k] = self.values if self.values.ndim == 2 else np.diag(self.values)
+        kernel[k:, k:] = self.core
         return kernel
 
 
@@ -128,8 +174,8 @@ def distance(S: Structured, T: Structured) -> float:
     gram[k:, :k] = gram[:k, k:].T
     gram[k:, k:] = V.T @ V
     K = S.kernel
-    means = mu @ K @ mu.T - T.block.values[np.ix_(others, others)]
-    i, j = _pairs(S.block, T.block)
+    means = mu @ K @ mu.T - T.values[np.ix_(others, others)]
+    i, j = pairs_of(S, T)
     rows, cols = p.labels[i], p.labels[j]
     left_out = S.off_pairs(i, j) - T.off_pairs(i, j)
     put_in = S.entries(i, j) - T.entries(i, j)
@@ -147,6 +193,28 @@ def distance(S: Structured, T: Structured) -> float:
     return float(np.sqrt(squares + float(_squares(put_in).sum())))
 
 
+@of_several_types
+def frobenius_norm(A: SquareMatrix) -> float:
+    """Return the Frobenius norm: the `distance` from zero."""
+    S = Structured(A)
+    unit = exponent_of(S.largest)
+    p = S.partition
+    zero = Structured(BlockConstantMatrix(p, np.zeros((p.n_blocks,) * 2)))
+    return float(times_power(np.float64(distance(S.in_unit(unit), zero)), unit))
+
+
+def pairs_of(*matrices: Structured) -> tuple[Array, Array]:
+    """Return the rows and columns of the entries that one of the matrices pairs, by rows."""
+    n = matrices[0].partition.n
+    places = [np.arange(n) * (n + 1)]
+    for matrix in matrices:
+        if matrix.is_aligned:
+            for _, rows in matrix.partition.size_classes:
+                places.append((rows[:, None] * n + rows).ravel())
+    i, j = np.divmod(np.unique(np.concatenate(places)), n)
+    return i, j
+
+
 def _own(a: Array, b: Array) -> Array:
     """Return the diagonal of ``a @ b``."""
     own: Array = np.real(np.einsum("fx,xf->f", a, b))
@@ -158,22 +226,6 @@ def _squares(x: Array) -> Array:
     return squares
 
 
-def _pairs(*matrices: BlockConstantMatrix) -> tuple[Array, Array]:
-    """Return the rows and columns of the entries that one of the matrices pairs."""
-    n = matrices[0].shape[0]
-    places = [np.arange(n) * (n + 1)]
-    for matrix in matrices:
-        if matrix.is_aligned:
-            for _, rows in matrix.partition.size_classes:
-                places.append((rows[:, None] * n + rows).ravel())
-    i, j = np.divmod(np.unique(np.concatenate(places)), n)
-    return i, j
-
-
 def _near_one(x: Array) -> tuple[Array, int]:
     exponent = int(np.frexp(largest_of(x))[1])
     return times_power(x, -exponent), exponent
-
-
-def _times_power(A: BlockConstantMatrix, exponent: int) -> Any:
-    return elementwise(A, lambda stored: times_power(stored, exponent), A.dtype)
