@@ -90,23 +90,36 @@ class Structured:
 
     def entries(self, i: Array, j: Array) -> Array:
         """Return the entries in rows i and columns j, which broadcast."""
-        values, paired = self._parts(i, j)
-        found: Array = values + paired + self._low_rank(i, j)
+        found: Array = self.off_pairs(i, j) + self._on_pairs(i, j)
         return found
 
-    def _parts(self, i: Array, j: Array) -> tuple[Array, Array]:
-        """Return the number of the block in S B S, and what a pair has on top."""
+    def off_pairs(self, i: Array, j: Array) -> Array:
+        """Return what the entries would be if pairs had the number of their block."""
+        low_rank: Array = ((self.factor @ self.core)[i] * self.factor[j]).sum(axis=-1)
+        return self._of_blocks(i, j) + low_rank
+
+    def grid(self, rows: Array, columns: Array) -> Array:
+        """Return the same for all entries in these rows and columns."""
+        low_rank: Array = (self.factor @ self.core)[rows] @ self.factor[columns].T
+        return self._of_blocks(rows[:, None], columns) + low_rank
+
+    def _of_blocks(self, i: Array, j: Array) -> Array:
+        """Return the numbers of the blocks in S B S."""
         p = self.partition
-        a, b = p.labels[i], p.labels[j]
-        if self.is_aligned:
-            second = self.within[a, b] * (p.positions[i] == p.positions[j])
-        else:
-            second = self.within[a] * (i == j)
         # Scale by scale: the product of two may overflow where the entry does not.
-        return (
-            self.scale[i] * self._numbers(a, b) * self.scale[j],
-            self.scale[i] * second * self.scale[j] + self.noise[i] * (i == j),
-        )
+        found: Array = self.scale[i] * self._numbers(p.labels[i], p.labels[j]) * self.scale[j]
+        return found
+
+    def _on_pairs(self, i: Array, j: Array) -> Array:
+        """Return what paired entries have on top of the number of the block, and others zero."""
+        p, is_diagonal = self.partition, i == j
+        if self.is_aligned:
+            is_pair = p.positions[i] == p.positions[j]
+            within = self.within[p.labels[i], p.labels[j]] * is_pair
+        else:
+            within = self.within[p.labels[i]] * is_diagonal
+        found: Array = self.scale[i] * within * self.scale[j] + self.noise[i] * is_diagonal
+        return found
 
     def _numbers(self, a: Array, b: Array) -> Array:
         """Return the numbers of blocks (a, b) of B, which broadcast."""
@@ -114,20 +127,6 @@ class Structured:
             found: Array = self.values[a, b]
             return found
         return np.where(a == b, self.values[a], 0)
-
-    def _low_rank(self, i: Array, j: Array) -> Array:
-        left: Array = ((self.factor @ self.core)[i] * self.factor[j]).sum(axis=-1)
-        return left
-
-    def off_pairs(self, i: Array, j: Array) -> Array:
-        """Return what the entries would be if pairs had the number of their block."""
-        found: Array = self._parts(i, j)[0] + self._low_rank(i, j)
-        return found
-
-    def grid(self, rows: Array, columns: Array) -> Array:
-        """Return the same for all entries in these rows and columns."""
-        found: Array = self._parts(rows[:, None], columns)[0]
-        return found + (self.factor @ self.core)[rows] @ self.factor[columns].T
 
     def traces(self, p: Partition, aligned: bool) -> Array:
         """Sum the paired entries over the blocks of another partition."""
@@ -205,13 +204,16 @@ def frobenius_norm(A: SquareMatrix) -> float:
 
 def pairs_of(*matrices: Structured) -> tuple[Array, Array]:
     """Return the rows and columns of the entries that one of the matrices pairs, by rows."""
-    n = matrices[0].partition.n
-    places = [np.arange(n) * (n + 1)]
+    every = np.arange(matrices[0].partition.n)
+    places = [every * (len(every) + 1)]
     for matrix in matrices:
         if matrix.is_aligned:
             for _, rows in matrix.partition.size_classes:
-                places.append((rows[:, None] * n + rows).ravel())
-    i, j = np.divmod(np.unique(np.concatenate(places)), n)
+                places.append((rows[:, None] * len(every) + rows).ravel())
+    if len(places) == 1:
+        return every, every
+    ordered = np.sort(np.concatenate(places))
+    i, j = np.divmod(ordered[np.diff(ordered, prepend=-1) > 0], len(every))
     return i, j
 
 
