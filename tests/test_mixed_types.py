@@ -207,6 +207,26 @@ def test_the_entry_of_a_block_of_one_is_shared_with_noise():
     np.testing.assert_allclose(lazy @ np.ones(4), (A @ np.ones(4)) + [1, 2, -3, 0])
 
 
+def test_sums_of_low_rank_and_what_is_no_base_are_lazy():
+    A = bm.BlockConstantMatrix.identity([0, 0, 1]).add_low_rank(np.ones((3, 1)))
+    for B in (
+        bm.BlockConstantMatrix([0, 0, 1], [[1.0, 2.0], [0.0, 1.0]]),
+        bm.BlockConstantMatrix([0, 0, 1], [[1.0, 1j], [-1j, 1.0]]),
+    ):
+        for total in (A + B, B + A):
+            assert not isinstance(total, bm.BlockPlusLowRank)
+            np.testing.assert_allclose(total @ np.eye(3), A.toarray() + B.toarray())
+
+
+def test_numbers_of_single_precision_are_not_rounded_in_sums_with_double_precision():
+    A = bm.BlockConstantMatrix([0, 0, 0, 1], [[1.1, 0.3], [0.3, 0.7]], [0.9, 0]).astype(np.float32)
+    d = np.array([1.0, 2.0, 3.0, 4.0])
+    total = A + sp.diags_array(d)
+    assert total.dtype == np.float64
+    exact = A.astype(np.float64).toarray() + np.diag(d)  # of the stored numbers
+    np.testing.assert_allclose(total.toarray(), exact, rtol=8 * EPS)
+
+
 def test_matrices_with_the_same_scale_are_added_without_losing_it():
     p, scale = PARTITIONS["uniform"], np.arange(1.0, 10)
     B = bm.BlockConstantMatrix(p, np.eye(3) + 1, np.ones(3))

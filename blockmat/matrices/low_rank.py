@@ -176,8 +176,10 @@ class BlockPlusLowRank(WhiteningOperator):
         parts = self._factor, self._core
         if isinstance(other, BlockPlusLowRank):
             parts, other = side_by_side(parts, (other._factor, other._core)), other._base
-        base = sum_of(self._base, other)
-        return BlockPlusLowRank(base, *parts) if isinstance(base, Base) else None
+        base: Any = sum_of(self._base, other)
+        if base is None or base.dtype.kind == "c" or not base.is_hermitian:
+            return None
+        return BlockPlusLowRank(base, *parts)
 
     def toarray(self) -> Array:
         """Make the dense matrix.
