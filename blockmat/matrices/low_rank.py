@@ -15,14 +15,13 @@ from blockmat.matrices.archive import Archive
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.block_factor import BlockFactorMatrix, separated
 from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
+from blockmat.matrices.common import archive_of, picture_of
 from blockmat.matrices.low_rank_solvers import Base, LowRankSolver, dense_core, solver_for
 from blockmat.matrices.low_rank_spectrum import eigenvalues, reduced
 from blockmat.matrices.operator import (
     BlockOperator,
-    archive_of,
     elementwise,
     lazy_multiple,
-    picture_of,
     sum_of,
     written_to,
 )

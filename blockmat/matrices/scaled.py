@@ -11,7 +11,8 @@ from blockmat.exceptions import ShapeError
 from blockmat.matrices.archive import Archive
 from blockmat.matrices.block_constant import BlockConstantMatrix, matrix_from_archive
 from blockmat.matrices.checks import require_real_dtype
-from blockmat.matrices.operator import BlockOperator, archive_of, elementwise, written_to
+from blockmat.matrices.common import archive_of
+from blockmat.matrices.operator import BlockOperator, elementwise, written_to
 from blockmat.matrices.whitening import (
     WhiteningOperator,
     colorized,
