@@ -13,9 +13,12 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.extras import import_extra
 from blockmat.blocks.partition import Partition
 from blockmat.finding.partition_path import PartitionPath
+from blockmat.fitting.fit import fit
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.low_rank import BlockPlusLowRank
+from blockmat.matrices.rectangular import BlockRectangularMatrix
 from blockmat.matrices.scaled import ScaledBlockMatrix
-from blockmat.matrices.structured import Structured
+from blockmat.matrices.structured import SquareMatrix, Structured
 
 __all__ = ["approximation", "matrix", "path", "plot_fit", "spectrum"]
 
@@ -30,15 +33,16 @@ _FONT_SIZE = 7  # of the values in blocks, in points
 _MAX_NAME = 28  # letters
 
 
-def matrix(A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
+def matrix(A: SquareMatrix | BlockRectangularMatrix, ax: Any = None) -> Any:
     """Plot the values of the blocks, drawn to scale, with the names of the blocks.
 
     Parameters
     ----------
-    A : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
+    A : matrix of this package, shape (m, n)
         The matrix. For a ScaledBlockMatrix the inner matrix is drawn; for a covariance matrix
-        these are the correlations. The diagonals of the blocks are not drawn, and complex
-        numbers are drawn as their real parts.
+        these are the correlations. For a BlockFactorMatrix and a BlockPlusLowRank the means of
+        the blocks are drawn. The diagonals of the blocks are not drawn, and complex numbers are
+        drawn as their real parts.
     ax : matplotlib.axes.Axes, optional
         The axes to draw into; by default those of a new figure.
 
@@ -49,6 +53,8 @@ def matrix(A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
 
     Raises
     ------
+    TypeError
+        If `A` is of another class.
     MissingExtraError
         If matplotlib is not installed.
 
@@ -60,25 +66,25 @@ def matrix(A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
     >>> [label.get_text() for label in plot.matrix(A).get_yticklabels()]
     ['x', 'y']
     """
+    rows, columns, values = _numbers_of_blocks(A)
     axes = _axes(ax)
-    block = A.matrix if isinstance(A, ScaledBlockMatrix) else A
-    p, values = block.partition, np.real(block.values)
-    edges = np.append(p.offsets[:-1], p.n)
-    is_variance = np.diag(p.sizes == 1) & (p.n_blocks > 1)  # a block of one variable
+    x, y = (np.append(p.offsets[:-1], p.n) for p in (columns, rows))
+    is_variance = np.zeros(values.shape, dtype=bool)
+    if rows is columns and rows.n_blocks > 1:
+        is_variance = np.diag(rows.sizes == 1)  # a block of one variable
     bound = float(np.abs(values[~is_variance]).max()) or 1.0
-    lines = (
-        {"edgecolors": "white", "linewidth": 0.6} if p.n_blocks <= _MAX_BLOCKS_WITH_LINES else {}
-    )
-    drawn = axes.pcolormesh(edges, edges, values, cmap=_COLOURS, vmin=-bound, vmax=bound, **lines)
+    n_blocks = max(values.shape)
+    lines = {"edgecolors": "white", "linewidth": 0.6} if n_blocks <= _MAX_BLOCKS_WITH_LINES else {}
+    drawn = axes.pcolormesh(x, y, values, cmap=_COLOURS, vmin=-bound, vmax=bound, **lines)
     axes.figure.colorbar(drawn, ax=axes, shrink=0.8)
-    axes.set(aspect="equal", ylim=(p.n, 0))
-    _name_blocks(axes, p)
-    if p.n_blocks <= _MAX_BLOCKS_WITH_VALUES:
-        _write_values(axes, p, values, bound)
+    axes.set(aspect="equal", ylim=(rows.n, 0))
+    _name_blocks(axes, rows, columns)
+    if n_blocks <= _MAX_BLOCKS_WITH_VALUES:
+        _write_values(axes, rows, columns, values, bound)
     return axes
 
 
-def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: Any = None) -> Any:
+def approximation(source: Any, A: SquareMatrix, ax: Any = None) -> Any:
     """Plot a matrix, its approximation and the error side by side.
 
     Rows and columns are sorted by block. If there are more than 400 variables, 400 evenly spaced
@@ -88,7 +94,7 @@ def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: A
     ----------
     source : array_like or sparse matrix, shape (n, n)
         The matrix that was approximated. Complex numbers are drawn as their real parts.
-    A : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
+    A : square matrix of this package, shape (n, n)
         The approximation.
     ax : sequence of 3 matplotlib.axes.Axes, optional
         The axes to draw into; by default those of a new figure.
@@ -100,6 +106,8 @@ def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: A
 
     Raises
     ------
+    TypeError
+        If `A` is of another class.
     MissingExtraError
         If matplotlib is not installed.
     ValueError
@@ -114,6 +122,8 @@ def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: A
     >>> [ax.get_title() for ax in plot.approximation(S, bm.fit(S, [0, 0, 1]))]
     ['source, 3 x 3', 'approximation, 2 blocks', 'approximation - source']
     """
+    if not isinstance(A, SquareMatrix):
+        raise TypeError(f"A is a {type(A).__name__}; expected a square matrix of this package")
     if ax is None:
         pyplot = import_extra("matplotlib.pyplot", "plot", "a figure")
         _, ax = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
@@ -122,7 +132,8 @@ def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: A
         raise ValueError(f"ax has {len(axes)} axes; expected 3")
     p = A.partition
     shown = p.order[np.unique(np.linspace(0, p.n - 1, min(p.n, _MAX_SHOWN)).astype(int))]
-    original, model = _entries(source, shown), _model_entries(A, shown)
+    original = _entries(source, shown)
+    model = np.real(Structured(A).entries(shown[:, None], shown))
     bound = _colour_limit(original)
     panels = [
         (f"source, {p.n} x {p.n}", original, bound),
@@ -136,14 +147,17 @@ def approximation(source: Any, A: BlockConstantMatrix | ScaledBlockMatrix, ax: A
     return axes
 
 
-def spectrum(A: BlockConstantMatrix, source: Any = None, ax: Any = None) -> Any:
+def spectrum(A: SquareMatrix | BlockRectangularMatrix, source: Any = None, ax: Any = None) -> Any:
     """Plot the singular values of a matrix against their ranks.
 
     Parameters
     ----------
-    A : BlockConstantMatrix, shape (n, n)
-        The matrix. Each singular value is drawn as a line, whose length is its multiplicity.
-    source : array_like or sparse matrix, shape (n, n), optional
+    A : matrix of this package, shape (m, n)
+        The matrix. Each singular value is drawn as a line, whose length is its multiplicity. For
+        matrices with different scales, noise or loadings they have no closed form, so these must
+        not have more than 3000 variables. For a BlockRectangularMatrix those are drawn that need
+        not be zero.
+    source : array_like or sparse matrix, shape (m, n), optional
         A matrix to compare with. It is not drawn if it has more than 3000 variables.
     ax : matplotlib.axes.Axes, optional
         The axes to draw into; by default those of a new figure.
@@ -155,6 +169,10 @@ def spectrum(A: BlockConstantMatrix, source: Any = None, ax: Any = None) -> Any:
 
     Raises
     ------
+    TypeError
+        If `A` is of another class.
+    ValueError
+        If its singular values have no closed form, and it has more than 3000 variables.
     MissingExtraError
         If matplotlib is not installed.
 
@@ -166,23 +184,18 @@ def spectrum(A: BlockConstantMatrix, source: Any = None, ax: Any = None) -> Any:
     >>> axes.get_xlabel()
     'rank'
     """
+    values, multiplicities = _spectrum_of(A)
     axes = _axes(ax)
-    n = A.shape[0]
-    if source is not None and n <= _MAX_DENSE_SPECTRUM:
-        axes.plot(
-            np.arange(1, n + 1),
-            _singular_values(source),
-            label="source",
-            color=_SOURCE_COLOUR,
-            lw=2,
-        )
-    values, multiplicities = A.svdvals()
+    if source is not None and max(A.shape) <= _MAX_DENSE_SPECTRUM:
+        given = _singular_values(source)
+        ranks = np.arange(1, len(given) + 1)
+        axes.plot(ranks, given, label="source", color=_SOURCE_COLOUR, lw=2)
     last = np.cumsum(multiplicities)
     first = last - multiplicities + 1
     axes.plot(
         np.ravel([first, last], order="F"),
         np.repeat(values, 2),
-        label=f"{A.partition.n_blocks} blocks",
+        label=_legend(A),
         color=_MODEL_COLOUR,
         lw=1.2,
         alpha=0.7,
@@ -238,14 +251,14 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
     return axes
 
 
-def plot_fit(source: Any, A: BlockConstantMatrix, title: str | None = None) -> Any:
+def plot_fit(source: Any, A: SquareMatrix, title: str | None = None) -> Any:
     """Plot `approximation` and `spectrum` of a fit in one figure with four panels.
 
     Parameters
     ----------
     source : array_like or sparse matrix, shape (n, n)
         The matrix that was fitted.
-    A : BlockConstantMatrix
+    A : square matrix of this package
         The fit.
     title : str, optional
         A title for the figure.
@@ -294,9 +307,48 @@ def _entries(source: Any, shown: Array) -> Array:
     return np.real(np.asarray(source)[np.ix_(shown, shown)])
 
 
-def _model_entries(A: BlockConstantMatrix | ScaledBlockMatrix, shown: Array) -> Array:
-    """Return the real parts of the rows and columns that are shown."""
-    return np.real(Structured(A).entries(shown[:, None], shown))
+def _numbers_of_blocks(A: Any) -> tuple[Partition, Partition, Array]:
+    """Return the blocks of rows and of columns, and the real numbers in them off their diagonals."""
+    if isinstance(A, BlockRectangularMatrix):
+        return A.row_partition, A.col_partition, np.real(A.values)
+    _require_matrix(A)
+    if isinstance(A, ScaledBlockMatrix):
+        A = A.matrix
+    if not isinstance(A, BlockConstantMatrix):
+        A = fit(A, A.partition)
+    return A.partition, A.partition, np.real(A.values)
+
+
+def _require_matrix(A: Any) -> None:
+    if not isinstance(A, SquareMatrix | BlockRectangularMatrix):
+        raise TypeError(f"A is a {type(A).__name__}; expected a matrix of this package")
+
+
+def _spectrum_of(A: Any) -> tuple[Array, Array]:
+    """Return the singular values, descending, and their multiplicities."""
+    if isinstance(A, BlockConstantMatrix):
+        return A.svdvals()
+    if isinstance(A, BlockPlusLowRank) and isinstance(A.base, BlockConstantMatrix):
+        values, multiplicities = A.eigvalsh()
+        order = np.argsort(-np.abs(values), kind="stable")
+        return np.abs(values)[order], multiplicities[order]
+    _require_matrix(A)
+    if isinstance(A, BlockRectangularMatrix):
+        values = A.svd()[1]
+        return values, np.ones(len(values), dtype=int)
+    if A.shape[0] > _MAX_DENSE_SPECTRUM:
+        raise ValueError(
+            f"A has {A.shape[0]} variables, and the singular values of a {type(A).__name__} have "
+            f"no closed form; expected at most {_MAX_DENSE_SPECTRUM} variables"
+        )
+    values = _singular_values(A.toarray())
+    return values, np.ones(len(values), dtype=int)
+
+
+def _legend(A: Any) -> str:
+    if isinstance(A, BlockRectangularMatrix):
+        return f"{A.row_partition.n_blocks} x {A.col_partition.n_blocks} blocks"
+    return f"{A.partition.n_blocks} blocks"
 
 
 def _colour_limit(image: Array) -> float:
@@ -305,35 +357,44 @@ def _colour_limit(image: Array) -> float:
     return float(np.abs(rest if rest.size else image).max()) or 1.0
 
 
-def _name_blocks(axes: Any, p: Partition) -> None:
+def _name_blocks(axes: Any, rows: Partition, columns: Partition) -> None:
     """Write the names of the blocks at their middles, and leave out names that do not fit."""
-    middles = p.offsets[:-1] + p.sizes / 2
-    chosen: list[int] = []
-    for b in range(p.n_blocks):
-        if not chosen or middles[b] - middles[chosen[-1]] >= _LABEL_HEIGHT * p.n:
-            chosen.append(b)
-    names = [str(p.names[b]) for b in chosen]
-    short = [name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…" for name in names]
-    angle = 0 if max(map(len, short)) <= 2 else 90
-    axes.set_xticks(middles[chosen], short, rotation=angle, fontsize=8)
-    axes.set_yticks(middles[chosen], short, fontsize=8)
+    size = max(rows.n, columns.n)  # of the longer axis, which both are to the scale of
+    middles, names = _names_that_fit(rows, size)
+    axes.set_yticks(middles, names, fontsize=8)
+    middles, names = _names_that_fit(columns, size)
+    angle = 0 if max(map(len, names)) <= 2 else 90
+    axes.set_xticks(middles, names, rotation=angle, fontsize=8)
     axes.tick_params(length=0)
 
 
-def _write_values(axes: Any, p: Partition, values: Array, bound: float) -> None:
-    """Write the values into the blocks that are large enough."""
+def _names_that_fit(p: Partition, size: int) -> tuple[Array, list[str]]:
+    """Return the middles and the short names of blocks that do not overlap."""
     middles = p.offsets[:-1] + p.sizes / 2
+    chosen: list[int] = []
+    for b in range(p.n_blocks):
+        if not chosen or middles[b] - middles[chosen[-1]] >= _LABEL_HEIGHT * size:
+            chosen.append(b)
+    names = [str(p.names[b]) for b in chosen]
+    short = [name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…" for name in names]
+    return middles[chosen], short
+
+
+def _write_values(
+    axes: Any, rows: Partition, columns: Partition, values: Array, bound: float
+) -> None:
+    """Write the values into the blocks that are large enough."""
     side = 72 * min(axes.figure.get_size_inches() * axes.get_position().size)  # in points
-    sides = side * p.sizes / p.n
-    large_enough = np.flatnonzero(sides >= 1.4 * _FONT_SIZE)
-    for a in large_enough:
-        for b in large_enough:
+    x, y = (p.offsets[:-1] + p.sizes / 2 for p in (columns, rows))
+    widths, heights = (side * p.sizes / max(rows.n, columns.n) for p in (columns, rows))
+    for a in np.flatnonzero(heights >= 1.4 * _FONT_SIZE):
+        for b in np.flatnonzero(widths >= 1.4 * _FONT_SIZE):
             text = f"{values[a, b]:.2g}"
-            if 0.55 * _FONT_SIZE * len(text) > min(sides[a], sides[b]):
+            if 0.55 * _FONT_SIZE * len(text) > min(heights[a], widths[b]):
                 continue
             is_dark = abs(values[a, b]) > 0.6 * bound
             axes.text(
-                middles[b], middles[a], text, ha="center", va="center",
+                x[b], y[a], text, ha="center", va="center",
                 fontsize=_FONT_SIZE, color="white" if is_dark else "black",
             )  # fmt: skip
 

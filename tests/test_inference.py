@@ -61,6 +61,11 @@ def exact_matrix(A):
         if isinstance(A, bm.BlockPlusLowRank):
             V, C = mpmath.matrix(A.factor.tolist()), mpmath.matrix(A.core.tolist())
             return exact_matrix(A.base) + V * C * V.T
+        if isinstance(A, bm.BlockFactorMatrix):
+            C = A.covariance if A.covariance.ndim == 2 else np.diag(A.covariance)
+            S = mpmath.diag(A.loadings.tolist())
+            factors = S * mpmath.matrix(C[A.partition.labels][:, A.partition.labels].tolist()) * S
+            return mpmath.diag(A.noise.tolist()) + factors
         if isinstance(A, bm.ScaledBlockMatrix):
             S = mpmath.diag(A.scale.tolist())
             return S * exact(A.matrix) * S
@@ -115,9 +120,16 @@ def test_the_divergence_is_the_dense_one(A, data):
     )
     pair = [A, B]
     for i in (0, 1):
-        kind = data.draw(st.sampled_from(["plain", "scaled", "low rank", "low rank on scaled"]))
+        kind = data.draw(st.sampled_from(["", "scaled", "factor", "independent"]))
+        kind += data.draw(st.sampled_from(["", " low rank"]))
         if "scaled" in kind:
             pair[i] = bm.ScaledBlockMatrix(pair[i], rng.uniform(0.5, 2, n))
+        if "factor" in kind or "independent" in kind:
+            p = pair[i].partition
+            C = (pair[i] @ np.eye(n))[np.ix_(p.order[p.offsets[:-1]], p.order[p.offsets[:-1]])]
+            C = np.diagonal(C) if "independent" in kind else (C + C.T) / 2
+            loadings = rng.uniform(-1, 1, n)
+            pair[i] = bm.BlockFactorMatrix(p, C, rng.uniform(0.5, 2, n), loadings)
         if "low rank" in kind:
             pair[i] = bm.BlockPlusLowRank(pair[i], rng.standard_normal((n, 2)))
     A, B = pair
@@ -127,7 +139,7 @@ def test_the_divergence_is_the_dense_one(A, data):
     expected = exact_divergence(exact_matrix(A), exact_matrix(B))
     assert result == pytest.approx(expected, rel=1e-10, abs=1e-11)
     assert kl_divergence(A, A) == pytest.approx(0, abs=1e-11)
-    if not isinstance(A, bm.BlockPlusLowRank):
+    if not isinstance(A, bm.BlockPlusLowRank | bm.BlockFactorMatrix):
         assert kl_divergence(A, A) == 0
 
 
@@ -275,7 +287,8 @@ BAD = [
     (lambda: kl_divergence(1j * I3, I3), TypeError, "A has dtype complex128"),
     (lambda: kl_divergence(I3, SKEW), np.linalg.LinAlgError, "B is not symmetric"),
     (lambda: kl_divergence(0 * I3, I3), np.linalg.LinAlgError, "determinant is zero"),
-    (lambda: kl_divergence(np.eye(3), I3), TypeError, "A is a ndarray; expected a BlockConst"),
+    (lambda: kl_divergence(np.eye(3), I3), TypeError, "A is a ndarray; expected a square"),
+    (lambda: log_likelihood(np.ones((2, 3)), np.eye(3)), TypeError, "covariance is a ndarray"),
     (lambda: likelihood_ratio_test(X5, FINE, COARSE), ValueError, "not a refinement"),
     (lambda: likelihood_ratio_test(X5, FINE, FINE), ValueError, "not a refinement"),
     (lambda: likelihood_ratio_test(X5[:4], COARSE, FINE), ValueError, "X has 4 rows, too few for 4"),

@@ -13,7 +13,7 @@ from tests.matrix_suite.base import operation
 SOME_BLOCKS = st.sampled_from(list(PARTITIONS.values()))
 KINDS = st.sampled_from(["plain", "aligned", "independent"])
 OF_SQUARE = {
-    "as_covariance", "colorize", "cond", "condition", "diagonal", "diagonal_values", "eigh", "eigvals",
+    "add_low_rank", "as_covariance", "colorize", "cond", "condition", "diagonal", "diagonal_values", "eigh", "eigvals",
     "eigvalsh", "expm", "funm", "identity", "inv", "invsqrtm", "is_aligned", "is_hermitian",
     "is_independent", "is_positive_definite", "logdet", "logm", "matrix_rank", "nearest_psd",
     "partition", "powm", "refine", "slogdet", "solve", "sqrtm", "svdvals", "trace", "whiten",
@@ -67,6 +67,11 @@ class TestBlockConstant(MatrixSuite):
         paired = place[:, None] == place
         return U @ between @ U.T + D[p.labels][:, p.labels] * paired - U @ D @ U.T
 
+    def sum_with_diagonal(self, case, is_constant):
+        if is_constant:
+            return bm.BlockConstantMatrix
+        return bm.BlockFactorMatrix if case.is_symmetric and not self.aligned else None
+
 
 class TestAligned(TestBlockConstant):
     kind = "aligned"
@@ -114,8 +119,9 @@ class TestRectangular(MatrixSuite):
 class TestScaled(MatrixSuite):
     type = bm.ScaledBlockMatrix
     parts = "matrix", "scale"
-    lacks = frozenset({"svd"} | OF_BLOCKS | OF_FACTORS)
+    lacks = frozenset({"svd"} | OF_BLOCKS | OF_FACTORS) - {"norm", "save"}
     lazy = LAZY
+    norms = None, "fro"
     geometry = st.tuples(SOME_BLOCKS, KINDS)
 
     def arguments(self, rng, geometry, dtype, definite):
@@ -127,6 +133,10 @@ class TestScaled(MatrixSuite):
         scale = scale.astype(np.float64)
         return scale[:, None] * definition(B) * scale
 
+    def sum_with_diagonal(self, case, is_constant):
+        is_aligned = case.geometry[1]
+        return bm.BlockFactorMatrix if case.is_symmetric and not is_aligned else None
+
     def size(self, dense, B, scale):
         return scale.max() ** 2 * np.linalg.norm(dense / scale / scale[:, None])
 
@@ -137,18 +147,23 @@ class TestScaled(MatrixSuite):
 class TestLowRank(MatrixSuite):
     type = bm.BlockPlusLowRank
     parts = "base", "factor", "core"
-    lacks = frozenset({"svd", "is_positive_definite"} | OF_BLOCKS | OF_FACTORS)
-    lazy = LAZY
+    lacks = frozenset({"svd"} | OF_BLOCKS | OF_FACTORS) - {"norm", "save", "eigvalsh"}
+    lazy = LAZY - {"sum", "block sum", "block difference"}
+    norms = None, "fro"
     dtypes = np.float32, np.float64
-    geometry = st.tuples(SOME_BLOCKS, KINDS, st.booleans())
+    geometry = st.tuples(SOME_BLOCKS, KINDS)
+
+    def base(self, rng, geometry, dtype):
+        return TestScaled().arguments(rng, geometry, dtype, True)[0]
+
+    def sum_with_diagonal(self, case, is_constant):
+        is_aligned = case.geometry[1] == "aligned"
+        return bm.BlockPlusLowRank if is_constant or not is_aligned else None
 
     def arguments(self, rng, geometry, dtype, definite):
-        p, kind, scaled = geometry
-        base, scale = TestScaled().arguments(rng, (p, kind), dtype, True)
-        if scaled:
-            base = bm.ScaledBlockMatrix(base, scale)
-        rank = rng.choice([1, 3, p.n + 2])
-        factor = rng.standard_normal((p.n, rank)) / np.sqrt(rank)
+        base, n = self.base(rng, geometry, dtype), geometry[0].n
+        rank = rng.choice([1, 3, n + 2])
+        factor = rng.standard_normal((n, rank)) / np.sqrt(rank)
         if definite:
             return base, factor.astype(dtype), core(rng, rank, dtype, True).astype(dtype)
         # What an inverse is: B - B V (I + V^T B V)^-1 V^T B, which is positive definite, too.
@@ -165,6 +180,28 @@ class TestLowRank(MatrixSuite):
 
     def blocks(self, geometry):
         return geometry[0], geometry[0]
+
+
+class TestLowRankOnScaled(TestLowRank):
+    lazy = LAZY
+    has_eigenvalues = False
+
+    def base(self, rng, geometry, dtype):
+        return bm.ScaledBlockMatrix(*TestScaled().arguments(rng, geometry, dtype, True))
+
+    def sum_with_diagonal(self, case, is_constant):
+        return None if case.geometry[1] else bm.BlockPlusLowRank
+
+
+class TestLowRankOnFactor(TestLowRank):
+    lazy = LAZY - {"block sum"} | {"negative"}
+    has_eigenvalues = False
+
+    def base(self, rng, geometry, dtype):
+        return bm.BlockFactorMatrix(*TestFactor().arguments(rng, geometry, dtype, True))
+
+    def sum_with_diagonal(self, case, is_constant):
+        return bm.BlockPlusLowRank
 
 
 class TestFactor(MatrixSuite):
@@ -192,6 +229,9 @@ class TestFactor(MatrixSuite):
         Z = loadings[:, None] * (p.labels[:, None] == np.arange(p.n_blocks))
         return np.diag(noise.astype(np.float64)) + Z @ C.astype(np.float64) @ Z.T
 
+    def sum_with_diagonal(self, case, is_constant):
+        return bm.BlockFactorMatrix
+
     def size(self, dense, p, covariance, noise, loadings):
         parts = np.linalg.norm(noise), np.linalg.norm(covariance) * np.linalg.norm(loadings) ** 2
         return sum(parts)
@@ -202,7 +242,6 @@ class TestFactor(MatrixSuite):
 
 def definition(A):
     """The dense form of a matrix that another one is made from."""
-    suite = {bm.BlockConstantMatrix: TestBlockConstant(), bm.ScaledBlockMatrix: TestScaled()}[
-        type(A)
-    ]
+    suites = TestBlockConstant(), TestScaled(), TestFactor()
+    (suite,) = (suite for suite in suites if suite.type is type(A))
     return suite.dense(*(getattr(A, part) for part in suite.parts))

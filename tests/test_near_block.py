@@ -1,4 +1,4 @@
-"""ScaledBlockMatrix and BlockPlusLowRank: samples, fits, errors, and what is refused."""
+"""Square matrices that are not block-constant: samples, fits, errors, and what is refused."""
 
 import mpmath
 import numpy as np
@@ -11,7 +11,10 @@ import blockmat as bm
 from blockmat.testing import assert_matches_dense, block_matrices, partitions, project_dense
 from tests.cases import PARTITIONS, exact, make
 
-KINDS = ("scaled", "scaled aligned", "low rank", "low rank on scaled", "inverse low rank", "wide")
+KINDS = (
+    "scaled", "scaled aligned", "factor", "factor independent", "low rank", "low rank on scaled",
+    "low rank on factor", "inverse low rank", "wide",
+)  # fmt: skip
 DTYPES = (np.float32, np.float64)
 
 
@@ -25,7 +28,17 @@ def example(kind, dtype, partition="shuffled", seed=0):
     if "scaled" in kind:
         B = bm.ScaledBlockMatrix(B, scale)
         dense = dense * scale[:, None].astype(float) * scale.astype(float)
-    if kind.startswith("scaled"):
+    if "factor" in kind:
+        covariance = dense[np.ix_(p.order[p.offsets[:-1]], p.order[p.offsets[:-1]])].astype(dtype)
+        if "independent" in kind:
+            covariance = np.diagonal(covariance)
+        noise = (0.5 + rng.random(p.n)).astype(dtype)
+        B = bm.BlockFactorMatrix(p, covariance, noise, scale)
+        C = covariance if covariance.ndim == 2 else np.diag(covariance)
+        dense = np.diag(noise.astype(float)) + C.astype(float)[p.labels][:, p.labels] * np.outer(
+            scale.astype(float), scale
+        )
+    if not kind.startswith(("low", "inverse", "wide")):
         return B, dense
     rank = p.n + 2 if kind == "wide" else 3
     factor = rng.standard_normal((p.n, rank)).astype(dtype)

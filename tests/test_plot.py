@@ -67,6 +67,76 @@ def test_of_a_scaled_matrix_the_correlations_are_drawn():
     np.testing.assert_allclose(drawn_values(plot.matrix(scaled)), A.values)
 
 
+def structured(seed=0):
+    """A matrix of each type that has no numbers of blocks, on the same blocks."""
+    A, rng = correlation(), np.random.default_rng(seed)
+    n, V = A.shape[0], rng.standard_normal((A.shape[0], 1))
+    factor = bm.BlockFactorMatrix(A.partition, A.values, rng.uniform(1, 2, n), rng.uniform(1, 2, n))
+    scaled = bm.ScaledBlockMatrix(A, rng.uniform(1, 2, n))
+    return [factor, *(B.add_low_rank(V) for B in (A, scaled, factor))]
+
+
+def test_of_other_square_matrices_the_means_of_the_blocks_are_drawn():
+    for A in structured():
+        D, p = A.toarray(), A.partition
+        drawn = drawn_values(plot.matrix(A))
+        for a, rows in enumerate(p):
+            for b, columns in enumerate(p):
+                entries = D[np.ix_(rows, columns)]
+                if a == b and len(rows) > 1:
+                    entries = entries[~np.eye(len(rows), dtype=bool)]
+                assert drawn[a, b] == pytest.approx(entries.mean())
+
+
+def test_a_rectangular_matrix_is_drawn_to_scale_with_names_on_both_sides():
+    rows = bm.Partition.from_sizes([2, 1], names=["up", "down"])
+    B = bm.BlockRectangularMatrix.from_values(
+        rows, ["a", "a", "b", "c", "c"], [[1, 2, 3], [4, 5, 6]]
+    )
+    axes = plot.matrix(B)
+    mesh = axes.collections[0]
+    np.testing.assert_array_equal(mesh.get_array(), B.values)
+    np.testing.assert_array_equal(mesh.get_coordinates()[0, :, 0], [0, 2, 3, 5])
+    np.testing.assert_array_equal(mesh.get_coordinates()[:, 0, 1], [0, 2, 3])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["up", "down"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
+    assert mesh.get_clim() == (-6, 6)
+    places = {text.get_text(): text.get_position() for text in axes.texts}
+    assert places["1"] == (1, 1)
+    assert places["6"] == (4, 2.5)
+
+
+def test_the_spectrum_of_every_type():
+    wide = bm.BlockRectangularMatrix.from_values([0, 0], ["a", "a", "b"], [[1, 2]])
+    for A in (*structured(), wide, bm.ScaledBlockMatrix(correlation(), np.arange(1.0, 10))):
+        D = A.toarray()
+        axes = plot.spectrum(A, D)
+        source, line = axes.lines
+        exact = np.linalg.svd(D, compute_uv=False)
+        np.testing.assert_allclose(source.get_ydata(), exact, rtol=0, atol=1e-12 * exact[0])
+        drawn = np.interp(np.arange(1, len(exact) + 1), *line.get_data(), right=0)
+        np.testing.assert_allclose(drawn, exact, rtol=0, atol=1e-12 * exact[0])
+        assert line.get_label().endswith("blocks")
+    n_figures = len(pyplot.get_fignums())
+    big = bm.BlockFactorMatrix(np.zeros(3001, int), [1.0], 1.0)
+    with pytest.raises(ValueError, match="A has 3001 variables, and the singular values"):
+        plot.spectrum(big)
+    for f in (plot.spectrum, plot.matrix):
+        with pytest.raises(TypeError, match="A is a ndarray; expected a matrix"):
+            f(np.eye(3))
+    with pytest.raises(TypeError, match="A is a BlockRectangularMatrix; expected a square"):
+        plot.approximation(wide.toarray(), wide)
+    assert len(pyplot.get_fignums()) == n_figures  # none for what is refused
+
+
+def test_the_approximation_by_every_square_type_is_drawn():
+    for A in structured():
+        axes = plot.approximation(A.toarray(), A)
+        order = A.partition.order
+        np.testing.assert_allclose(axes[1].images[0].get_array(), A.toarray()[np.ix_(order, order)])
+        np.testing.assert_allclose(axes[2].images[0].get_array(), 0, atol=1e-14)
+
+
 @pytest.mark.parametrize("k", [3, 12, 40, 300])
 def test_labels_do_not_overlap(k):
     sizes = np.random.default_rng(0).integers(1, 9, k)

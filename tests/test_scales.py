@@ -256,8 +256,13 @@ def kinds():
             A = cases.make(bm.Partition.from_sizes([3, 1, 4, 3]), np.float64, aligned, hermitian)
             yield f"{'hermitian' if hermitian else 'general'}{' aligned' * aligned}", A
     A = cases.make(bm.Partition.from_sizes([3, 1, 4, 3]), np.float64, False, True)
-    yield "scaled", bm.ScaledBlockMatrix(A, np.geomspace(0.1, 10, 11))
-    yield "low rank", bm.BlockPlusLowRank(A, np.random.default_rng(0).standard_normal((11, 2)))
+    V = np.random.default_rng(0).standard_normal((11, 2))
+    scale = np.geomspace(0.1, 10, 11)
+    factor = bm.BlockFactorMatrix(A.partition, np.eye(4) + 0.3, scale, scale[::-1])
+    yield "scaled", bm.ScaledBlockMatrix(A, scale)
+    yield "factor", factor
+    yield "low rank", A.add_low_rank(V)
+    yield "low rank on factor", factor.add_low_rank(V)
 
 
 X = np.random.default_rng(1).standard_normal((11, 2))
@@ -266,8 +271,9 @@ OPERATIONS = {
     "array": (1, lambda A: A.toarray()),
     "diagonal": (1, lambda A: A.diagonal()),
     "trace": (1, lambda A: A.trace()),
-    "norm": (1, lambda A: [A.norm(o) for o in (None, "nuc", 2, -2, 1, -1, np.inf, -np.inf)]),
+    "norm": (1, lambda A: A.norm()),
     "svdvals": (1, lambda A: A.svdvals()[0]),
+    "svdvals(norms)": (1, lambda A: [A.norm(o) for o in ("nuc", 2, -2, 1, -1, np.inf, -np.inf)]),
     "eigvalsh": (1, lambda A: A.eigvalsh()[0]),
     "nearest_psd": (1, lambda A: A.nearest_psd().toarray()),
     "colorize": (0.5, lambda A: A.colorize(X.T)),
@@ -276,6 +282,7 @@ OPERATIONS = {
     "cond": (0, lambda A: [A.cond(p) for p in (None, 1, "fro")]),
     "questions": (0, lambda A: [A.is_hermitian, A.is_positive_definite(), A.matrix_rank()]),
     "invsqrtm": (-0.5, lambda A: A.invsqrtm().toarray()),
+    "is_positive_definite": (0, lambda A: A.is_positive_definite()),
     "whiten": (-0.5, lambda A: A.whiten(X.T)),
     "pinv": (-1, lambda A: A.pinv().toarray()),
     "inv": (-1, lambda A: A.inv().toarray()),
@@ -289,16 +296,18 @@ OPERATIONS = {
 def test_operations_of_matrices(q, kind, A):
     B = (
         bm.BlockPlusLowRank(times(A.base, q), A.factor, times(A.core, q))
-        if kind == "low rank"
+        if kind.startswith("low rank")
         else times(A, q)
     )
     for name, (power, operation) in OPERATIONS.items():
         method = name.partition("(")[0]
         if (
-            kind in ("scaled", "low rank")
+            kind.startswith(("scaled", "factor", "low rank"))
             and not hasattr(A, method)
             and name not in ("product", "array")
         ):
+            continue
+        if kind == "low rank on factor" and name == "eigvalsh":
             continue
         if kind.startswith("general") and name in ("eigvalsh", "whiten", "colorize"):
             continue

@@ -65,8 +65,8 @@ def approximation_error(
     Notes
     -----
     Squared differences are summed in double precision, so the error of an exact approximation is
-    not larger than rounding. For a ScaledBlockMatrix or BlockPlusLowRank the squared error is a
-    difference of squares, so errors below about 1e-8 are inaccurate.
+    not larger than rounding. For a ScaledBlockMatrix, BlockFactorMatrix or BlockPlusLowRank the
+    squared error is a difference of squares, so errors below about 1e-8 are inaccurate.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from blockmat.sources.source import Approximation, Options, Residual
 
 
 class StructuredMatrix(Operator):
-    """A BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank.
+    """A square matrix of this package.
 
     Its fit is exact: the diagonals of the blocks are computed from formulas of the entries.
     """

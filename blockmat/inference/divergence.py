@@ -11,11 +11,13 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.passes import block_sums, weighted_sums
 from blockmat.cores.arrays import diagonal_of_core
 from blockmat.cores.core import hermitian_part
 from blockmat.exceptions import IndefiniteMatrixError, PartitionMismatchError, SingularMatrixError
 from blockmat.fitting.fit import fit
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.block_factor import BlockFactorMatrix
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.stored_pair import (
@@ -24,6 +26,7 @@ from blockmat.matrices.stored_pair import (
 )
 from blockmat.matrices.structured import SquareMatrix, Structured
 
+_AT_A_TIME = 2**23  # numbers in products with columns of loadings
 _N_TERMS = 18  # of the series, for y^2 up to 1/9
 
 
@@ -31,13 +34,13 @@ def divergence(A: SquareMatrix, B: SquareMatrix) -> float:
     """Return the divergence of A from B, both real and positive definite."""
     double_a: Any = A.astype(np.float64)
     double_b: Any = B.astype(np.float64)
-    if isinstance(double_b, BlockPlusLowRank):
+    if isinstance(double_b, BlockPlusLowRank | BlockFactorMatrix):
         return _trace_divergence(double_a, double_b)
     if isinstance(double_b, ScaledBlockMatrix):
         # S^-1 A S^-1 has the same divergence from the block-constant matrix inside the scales
         double_a, double_b = _divided(double_a, double_b.scale), double_b.matrix
-    if not isinstance(double_a, BlockPlusLowRank):
-        S = Structured(double_a)
+    S = Structured(double_a)
+    if S.block is not None and not S.factor.size:
         accurate = _scaled_divergence(S.block, S.scale, double_b)
         if accurate is not None:
             return accurate
@@ -50,7 +53,7 @@ def divergence(A: SquareMatrix, B: SquareMatrix) -> float:
 def check_definite(A: SquareMatrix, name: str) -> None:
     """Raise an error for a symmetric matrix that is not positive definite."""
     inner: Any = A
-    if isinstance(A, BlockPlusLowRank):
+    if isinstance(A, BlockPlusLowRank | BlockFactorMatrix):
         A.whiten(np.zeros(A.shape[0]))  # raises the error
         return
     if isinstance(A, ScaledBlockMatrix):
@@ -75,22 +78,52 @@ def _divided(A: Any, scale: Array) -> Any:
         return BlockPlusLowRank(_divided(A.base, scale), (A.factor.T / scale).T, A.core)
     if isinstance(A, ScaledBlockMatrix):
         return ScaledBlockMatrix(A.matrix, A.scale / scale)
+    if isinstance(A, BlockFactorMatrix):
+        return A.rescale(1 / scale)
     return ScaledBlockMatrix(A, 1 / scale)
 
 
-def _trace_divergence(A: Any, B: BlockPlusLowRank) -> float:
+def _trace_divergence(A: Any, B: BlockPlusLowRank | BlockFactorMatrix) -> float:
     """Return the divergence from tr(B^-1 A) and determinants, with the rounding of n."""
-    n = A.shape[0]
-    inverse: Any = B.inv()
-    base: Any = inverse.base
-    inner = base.matrix if isinstance(base, ScaledBlockMatrix) else base
-    rescaled = A if inner is base else _divided(A, 1 / base.scale)
-    projection = fit(rescaled, inner.partition, aligned=inner.is_aligned)
-    trace = float((inner @ projection).trace())
-    factor = inverse.factor
-    trace += float(np.trace(inverse.core @ (factor.T @ A.dot(factor))))
+    trace = _trace_of_product(B.inv(), A)
     logdets = float(B.logdet()) - float(A.logdet())
-    return float(max(trace - n + logdets, 0.0)) / 2
+    return float(max(trace - A.shape[0] + logdets, 0.0)) / 2
+
+
+def _trace_of_product(P: Any, A: Any) -> float:
+    """Return tr(P A)."""
+    if isinstance(P, BlockPlusLowRank):
+        low_rank = P.core * (P.factor.T @ A.dot(P.factor))
+        return _trace_of_product(P.base, A) + float(low_rank.sum())
+    if isinstance(P, ScaledBlockMatrix):
+        return _trace_of_product(P.matrix, _divided(A, 1 / P.scale))
+    if isinstance(P, BlockFactorMatrix):
+        return float(P.noise @ A.diagonal()) + _trace_with_factors(P, A)
+    projection = fit(A, P.partition, aligned=P.is_aligned)
+    return float((P @ projection).trace())
+
+
+def _trace_with_factors(P: BlockFactorMatrix, A: Any) -> float:
+    """Return tr(S Z C Z^T S A) for the loadings S and the covariance C of P."""
+    p, s, C = P.partition, P.loadings, P.covariance
+    if isinstance(A, BlockFactorMatrix) and p.same_blocks(A.partition):
+        common, own = block_sums(p, s * A.loadings), block_sums(p, s * A.noise * s)
+        if C.ndim == 1 or A.covariance.ndim == 1:  # only the diagonals meet
+            C, other = (x if x.ndim == 1 else np.diagonal(x) for x in (C, A.covariance))
+            return float((C * (common * other * common + own)).sum())
+        image = common[:, None] * A.covariance * common + np.diag(own)
+        return float((C * image).sum())
+    total, width = 0.0, max(1, _AT_A_TIME // p.n)
+    for start in range(0, p.n_blocks, width):
+        blocks = np.arange(start, min(start + width, p.n_blocks))
+        columns = s[:, None] * (p.labels[:, None] == blocks)
+        image = weighted_sums(p, A.dot(columns), s)
+        total += float(
+            (C[:, blocks] * image).sum()
+            if C.ndim == 2
+            else C[blocks] @ image[blocks, blocks - start]
+        )
+    return total
 
 
 def _scaled_divergence(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix) -> float | None:

@@ -12,9 +12,6 @@ from blockmat.exceptions import DtypeError, NotHermitianError, PartitionMismatch
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import gaussian_deviance
 from blockmat.inference.divergence import check_definite, divergence
-from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.matrices.low_rank import BlockPlusLowRank
-from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.structured import SquareMatrix
 from blockmat.sources.pair import n_parameters
 from blockmat.sources.samples import as_real_samples
@@ -44,17 +41,16 @@ class LikelihoodRatioResult(NamedTuple):
     df: int
 
 
-def log_likelihood(
-    X: Any, covariance: BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank, mean: Any = 0.0
-) -> float:
+def log_likelihood(X: Any, covariance: SquareMatrix, mean: Any = 0.0) -> float:
     r"""Return the Gaussian log-likelihood of samples.
 
     Parameters
     ----------
     X : array_like, shape (T, n)
         One sample per row.
-    covariance : BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank, shape (n, n)
-        The covariance matrix.
+    covariance : square matrix of this package, shape (n, n)
+        The covariance matrix: a BlockConstantMatrix, ScaledBlockMatrix, BlockFactorMatrix or
+        BlockPlusLowRank.
     mean : array_like, shape (n,) or (), default 0
         The mean.
 
@@ -65,6 +61,8 @@ def log_likelihood(
 
     Raises
     ------
+    TypeError
+        If `covariance` is of another class.
     ShapeError
         If the shapes of `X`, `covariance` and `mean` do not match.
     DtypeError
@@ -84,6 +82,10 @@ def log_likelihood(
     >>> round(log_likelihood([[0.0, 1.0]], bm.BlockConstantMatrix.identity([0, 0])), 4)
     -2.3379
     """
+    if not isinstance(covariance, SquareMatrix):
+        raise TypeError(
+            f"covariance is a {type(covariance).__name__}; expected a square matrix of this package"
+        )
     X = as_real_samples(X, 1).astype(np.float64, copy=False)
     n_samples, n = X.shape
     if n != covariance.shape[0]:
@@ -97,17 +99,15 @@ def log_likelihood(
     return float(-0.5 * (n_samples * n * np.log(2 * np.pi) + deviance))
 
 
-def kl_divergence(
-    A: BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank,
-    B: BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank,
-) -> float:
+def kl_divergence(A: SquareMatrix, B: SquareMatrix) -> float:
     r"""Return the Kullback-Leibler divergence of two Gaussians with the same mean.
 
     Parameters
     ----------
-    A : BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank, shape (n, n)
-        The covariance matrix of the first Gaussian, over which the expectation is taken.
-    B : BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank, shape (n, n)
+    A : square matrix of this package, shape (n, n)
+        The covariance matrix of the first Gaussian, over which the expectation is taken: a
+        BlockConstantMatrix, ScaledBlockMatrix, BlockFactorMatrix or BlockPlusLowRank.
+    B : square matrix of this package, shape (n, n)
         The covariance matrix of the second, on any blocks.
 
     Returns
@@ -131,7 +131,8 @@ def kl_divergence(
     in O(n + k\ :sup:`3`) with k the number of blocks of the common refinement. It is computed
     from the eigenvalues of :math:`B^{-1} (A - B)`, so that a small divergence is accurate. Two
     cases are computed from traces and determinants, whose rounding is relative to n: a
-    BlockPlusLowRank, and aligned matrices with different pairs or different scales. See
+    BlockPlusLowRank or BlockFactorMatrix, and aligned matrices with different pairs or different
+    scales. See
     :ref:`theory-inference`.
 
     Examples
@@ -145,8 +146,7 @@ def kl_divergence(
     for name, matrix in (("A", A), ("B", B)):
         if not isinstance(matrix, SquareMatrix):
             raise TypeError(
-                f"{name} is a {type(matrix).__name__}; expected a BlockConstantMatrix, a "
-                f"ScaledBlockMatrix or a BlockPlusLowRank"
+                f"{name} is a {type(matrix).__name__}; expected a square matrix of this package"
             )
     if B.shape != A.shape:
         raise ShapeError(f"B has shape {B.shape}; expected {A.shape}, as A")

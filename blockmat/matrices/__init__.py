@@ -2,3 +2,5 @@
 
 May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.cores`, `blockmat.sources`.
 """
+
+from blockmat.matrices import comparison, structured, sums  # noqa: F401  (for `dispatch`)

@@ -6,7 +6,6 @@ Its base classes are, from the last one: `PairParts` with submatrices, `StoredPa
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,8 @@ from blockmat.cores import pair
 from blockmat.cores.arrays import diagonal_of_core
 from blockmat.cores.core import Core
 from blockmat.exceptions import PartitionMismatchError, ShapeError
-from blockmat.matrices.archive import Archive, write_archive
+from blockmat.matrices.archive import Archive
 from blockmat.matrices.checks import as_numbers_of_blocks
-from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, product_from_left, written_to
 from blockmat.matrices.pair_parts import PairParts
 from blockmat.matrices.solvers import AlignedSolver, BlockSolver, PlainSolver
@@ -412,37 +410,9 @@ class BlockConstantMatrix(PairParts):
 
     # Storage and display
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Save to a file.
-
-        Parameters
-        ----------
-        path : path-like
-            The file, in NumPy's .npz format whatever its name. It is written
-            completely or not at all.
-
-        Raises
-        ------
-        TypeError
-            If the names of the blocks are neither numbers, strings nor tuples of them.
-        OSError
-            If the file cannot be written.
-
-        See Also
-        --------
-        blockmat.load : read the file.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> import blockmat as bm
-        >>> path = os.path.join(tempfile.mkdtemp(), "identity.npz")
-        >>> bm.BlockConstantMatrix.identity([0, 0, 1]).save(path)
-        >>> bm.load(path)
-        <3x3 BlockConstantMatrix of 2 independent blocks, dtype=float64>
-        """
+    def _archive(self) -> Archive:
         arrays = {"between": self._between, "within": self._within}
-        write_archive(Archive("square", {"partition": self.partition}, arrays), path)
+        return Archive("square", {"partition": self.partition}, arrays)
 
     def __repr__(self) -> str:
         kind = "aligned " if self.is_aligned else "independent " if self.is_independent else ""
@@ -451,8 +421,8 @@ class BlockConstantMatrix(PairParts):
             f"{self.partition.n_blocks} {kind}blocks, dtype={self.dtype}>"
         )
 
-    def _repr_html_(self) -> str:
-        return matrix_to_html(repr(self), self._stored_values, self.partition.sizes)
+    def _picture(self) -> tuple[Array, ...]:
+        return self._stored_values, self.partition.sizes
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.partition, self._between, self._within)

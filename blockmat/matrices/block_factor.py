@@ -2,30 +2,27 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from os import PathLike
 from typing import Any
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
 
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, times_sums, weighted_add, weighted_sums
 from blockmat.cores import factor_model, factors, functions, pair, rank
-from blockmat.cores.arrays import diagonal_of_core
+from blockmat.cores.arrays import as_square_core, diagonal_of_core
 from blockmat.cores.core import ROUNDING, hermitian_part, is_close_to_adjoint
 from blockmat.exceptions import (
     IndefiniteMatrixError,
     NotHermitianError,
     ShapeError,
 )
-from blockmat.matrices.archive import Archive, write_archive
+from blockmat.matrices.archive import Archive
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.checks import as_numbers_of_blocks, require_real_dtype
 from blockmat.matrices.effects import covariance_of_effects
 from blockmat.matrices.factor_parts import FactorParts
-from blockmat.matrices.html import matrix_to_html
-from blockmat.matrices.operator import BlockOperator, written_to
+from blockmat.matrices.operator import BlockOperator, lazy_multiple, written_to
 from blockmat.matrices.stored_pair import stored_values
 from blockmat.matrices.weighted_frame import FrameMap, are_all_zero, lengths_in_blocks
 
@@ -243,8 +240,7 @@ class BlockFactorMatrix(FactorParts):
         """
         noise = f(self._noise)
         if not (noise > 0).all():
-            scalar = f(np.ones(1, dtype))[0]
-            return LinearOperator.dot(self, np.dtype(dtype).type(scalar))
+            return lazy_multiple(self, f, dtype)
         parts = (f(self._covariance), noise, self._loadings)
         return BlockFactorMatrix(self._partition, *(x.astype(dtype) for x in parts))
 
@@ -400,32 +396,7 @@ class BlockFactorMatrix(FactorParts):
         every = np.arange(self.shape[0])
         return self._entries(every, every)
 
-    def norm(self, ord: Any = None) -> Any:
-        """Return the Frobenius norm.
-
-        Parameters
-        ----------
-        ord : {None, 'fro'}, default None
-            Which norm, as in `numpy.linalg.norm`; None is 'fro'.
-
-        Returns
-        -------
-        scalar
-            The root of the sum of the squares of all entries.
-
-        Raises
-        ------
-        ValueError
-            If `ord` is another norm.
-
-        Examples
-        --------
-        >>> import blockmat as bm
-        >>> bm.BlockFactorMatrix([0, 0], [[1.0]], noise=[1.0, 3.0]).norm()
-        np.float64(4.69041575982343)
-        """
-        if ord not in (None, "fro"):
-            raise ValueError(f"ord is {ord!r}; expected None or 'fro'")
+    def _frobenius_norm(self) -> float:
         noise, s, c = (
             x.astype(np.float64) for x in (self._noise, self._loadings, self._covariance)
         )
@@ -435,7 +406,7 @@ class BlockFactorMatrix(FactorParts):
         shared, noise = shared / largest, noise / largest
         factor = s * own[self._partition.labels] * s / largest
         total = (shared * shared).sum() + (noise * (noise + 2 * factor)).sum()
-        return self.dtype.type(largest * np.sqrt(total))
+        return float(largest * np.sqrt(total))
 
     @cached_property
     def _solve_core(self) -> Callable[[Array], Array]:
@@ -615,51 +586,23 @@ class BlockFactorMatrix(FactorParts):
     def _colorized(self, x: Array) -> Array:
         return self._mapped(lambda A: A._colouring, x)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Save to a file.
-
-        Parameters
-        ----------
-        path : path-like
-            The file, in NumPy's .npz format whatever its name. It is written completely or not at
-            all.
-
-        Raises
-        ------
-        TypeError
-            If the names of the blocks are neither numbers, strings nor tuples of them.
-        OSError
-            If the file cannot be written.
-
-        See Also
-        --------
-        blockmat.load : read the file.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> import blockmat as bm
-        >>> path = os.path.join(tempfile.mkdtemp(), "matrix.npz")
-        >>> bm.BlockFactorMatrix([0, 0, 1], [1.0, 2.0], noise=1.0).save(path)
-        >>> bm.load(path)
-        <3x3 BlockFactorMatrix of 2 blocks, dtype=float64>
-        """
+    def _archive(self) -> Archive:
         arrays = {
             "covariance": self._covariance, "noise": self._noise, "loadings": self._loadings,
         }  # fmt: skip
-        write_archive(Archive("factor", {"partition": self._partition}, arrays), path)
+        return Archive("factor", {"partition": self._partition}, arrays)
 
     def __repr__(self) -> str:
         n, k = self.shape[0], self._partition.n_blocks
         return f"<{n}x{n} BlockFactorMatrix of {k} blocks, dtype={self.dtype}>"
 
-    def _repr_html_(self) -> str:
+    def _picture(self) -> tuple[Array, ...]:
         p, c = self._partition, self._covariance
         weights = block_sums(p, self._loadings) / p.sizes  # mean loadings of the blocks
         shown = np.linspace(0, p.n_blocks - 1, min(p.n_blocks, _SHOWN)).astype(int)
         some = c[np.ix_(shown, shown)] if c.ndim == 2 else np.diag(c[shown])
         values = weights[shown, None] * some * weights[shown]
-        return matrix_to_html(repr(self), values, p.sizes[shown])
+        return values, p.sizes[shown]
 
     def __reduce__(self) -> tuple[Any, ...]:
         parts = (self._partition, self._covariance, self._noise, self._loadings)
@@ -674,6 +617,13 @@ def factor_from_archive(archive: Archive) -> BlockFactorMatrix:
     names = ("covariance", "noise", "loadings")
     parts = (archive.arrays[name] for name in names)
     return BlockFactorMatrix(archive.partitions["partition"], *parts)
+
+
+def separated(A: BlockFactorMatrix) -> tuple[BlockFactorMatrix, Array, Array]:
+    """Return the noise alone, the loadings as columns (n, k), and the covariance (k, k)."""
+    p, zeros = A.partition, np.zeros(A.partition.n_blocks)
+    columns = A.loadings[:, None] * (p.labels[:, None] == np.arange(p.n_blocks))
+    return BlockFactorMatrix(p, zeros, A.noise, A.loadings), columns, as_square_core(A.covariance)
 
 
 def _for_each_variable(p: Partition, x: Any, name: str) -> Array:

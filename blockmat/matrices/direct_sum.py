@@ -33,9 +33,5 @@ class DirectSum(Parts):
         """Apply a function to every core, which gives that function of the matrix."""
 
     @abstractmethod
-    def _frobenius_norm(self) -> float:
-        """Return the root of the sum of the squared magnitudes of all entries."""
-
-    @abstractmethod
     def _absolute_sums(self, of_columns: bool) -> Array:
         """Return for each block (k,) the sum of magnitudes in one of its columns, or rows."""

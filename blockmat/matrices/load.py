@@ -7,7 +7,9 @@ from typing import Any
 from blockmat.matrices.archive import Archive, read_archive
 from blockmat.matrices.block_constant import BlockConstantMatrix, matrix_from_archive
 from blockmat.matrices.block_factor import BlockFactorMatrix, factor_from_archive
+from blockmat.matrices.low_rank import BlockPlusLowRank, low_rank_from_archive
 from blockmat.matrices.rectangular import BlockRectangularMatrix, rectangular_from_archive
+from blockmat.matrices.scaled import ScaledBlockMatrix, scaled_from_archive
 
 __all__ = ["load"]
 
@@ -15,12 +17,20 @@ _KINDS: dict[str, Callable[[Archive], Any]] = {
     "square": matrix_from_archive,
     "rectangular": rectangular_from_archive,
     "factor": factor_from_archive,
+    "scaled": scaled_from_archive,
 }
+_WITH_BASE: dict[str, Callable[[Archive, Any], Any]] = {"low rank": low_rank_from_archive}
+
+Matrix = (
+    BlockConstantMatrix
+    | BlockRectangularMatrix
+    | ScaledBlockMatrix
+    | BlockFactorMatrix
+    | BlockPlusLowRank
+)
 
 
-def load(
-    path: str | PathLike[str],
-) -> BlockConstantMatrix | BlockRectangularMatrix | BlockFactorMatrix:
+def load(path: str | PathLike[str]) -> Matrix:
     """Load a matrix that was saved with its ``save`` method.
 
     Parameters
@@ -30,7 +40,7 @@ def load(
 
     Returns
     -------
-    BlockConstantMatrix, BlockRectangularMatrix or BlockFactorMatrix
+    BlockConstantMatrix, BlockRectangularMatrix, ScaledBlockMatrix, BlockFactorMatrix or BlockPlusLowRank
         Equal to the saved one, bit by bit.
 
     Raises
@@ -49,10 +59,13 @@ def load(
     >>> bm.load(path).partition.names
     ('x', 'y')
     """
-    result: BlockConstantMatrix | BlockRectangularMatrix | BlockFactorMatrix
-    result = read_archive(path, _build)
+    result: Matrix = read_archive(path, _build)
     return result
 
 
 def _build(archive: Archive) -> Any:
-    return _KINDS[archive.kind](archive)
+    outer, _, inner = archive.kind.partition(" + ")
+    if not inner:
+        return _KINDS[outer](archive)
+    base = _build(archive._replace(kind=inner))
+    return _WITH_BASE[outer](archive, base)

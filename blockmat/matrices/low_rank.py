@@ -1,44 +1,55 @@
-"""BlockPlusLowRank: a symmetric block-constant matrix, scaled or not, plus one of low rank."""
+"""BlockPlusLowRank: a symmetric matrix of another type plus one of low rank."""
 
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.subset import Subset
+from blockmat.cores import rank
 from blockmat.cores.core import dense_core, hermitian_part
 from blockmat.exceptions import NotHermitianError, ShapeError
+from blockmat.matrices.archive import Archive
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.block_factor import BlockFactorMatrix, separated
 from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
+from blockmat.matrices.common import archive_of, picture_of
 from blockmat.matrices.entries import entries
-from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.low_rank_solvers import (
+    Base,
     LowRankSolver,
     conditional_core,
     inner_core,
     solver_for,
 )
-from blockmat.matrices.operator import elementwise, written_to
+from blockmat.matrices.low_rank_spectrum import eigenvalues, reduced
+from blockmat.matrices.operator import (
+    BlockOperator,
+    elementwise,
+    lazy_multiple,
+    sum_of,
+    written_to,
+)
 from blockmat.matrices.parts import Parts
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.solvers import refined
-from blockmat.matrices.stored_pair import stored_values
 
 __all__ = ["BlockPlusLowRank"]
 
 
 class BlockPlusLowRank(Parts):
-    r"""A real symmetric block-constant matrix, scaled or not, plus one of low rank.
+    r"""A real symmetric matrix of another type plus one of low rank.
 
     Shrinking the covariance matrix of T samples toward a block-constant matrix gives this form,
     with rank T. It is immutable, and a `scipy.sparse.linalg.LinearOperator`.
 
     Parameters
     ----------
-    base : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
+    base : BlockConstantMatrix, ScaledBlockMatrix or BlockFactorMatrix, shape (n, n)
         B in :math:`A = B + V C V^T`, real and symmetric.
     factor : array_like, shape (n, r)
         V, with r at least 1.
@@ -89,13 +100,11 @@ class BlockPlusLowRank(Parts):
     array([1., 1.])
     """
 
-    def __init__(
-        self, base: BlockConstantMatrix | ScaledBlockMatrix, factor: Any, core: Any = None
-    ) -> None:
-        if not isinstance(base, BlockConstantMatrix | ScaledBlockMatrix):
+    def __init__(self, base: Base, factor: Any, core: Any = None) -> None:
+        if not isinstance(base, Base):
             raise TypeError(
-                f"base is a {type(base).__name__}; expected a BlockConstantMatrix or a "
-                f"ScaledBlockMatrix"
+                f"base is a {type(base).__name__}; expected a BlockConstantMatrix, a "
+                f"ScaledBlockMatrix or a BlockFactorMatrix"
             )
         factor = as_numeric(factor, "factor", (2,))
         n, rank = base.shape[0], factor.shape[1]
@@ -112,19 +121,14 @@ class BlockPlusLowRank(Parts):
                 raise NotHermitianError(f"{name} is not symmetric; expected a symmetric matrix")
         dtype = np.result_type(base.dtype, factor, core)
         super().__init__(dtype, base.shape)
-        self._base: BlockConstantMatrix | ScaledBlockMatrix = base.astype(dtype)
+        self._base: Base = base.astype(dtype)
         self._factor = frozen(np.array(factor, dtype=dtype))
         self._core = frozen(np.array(core, dtype=dtype))
 
     @property
-    def base(self) -> BlockConstantMatrix | ScaledBlockMatrix:
+    def base(self) -> Base:
         """The matrix B."""
         return self._base
-
-    @property
-    def partition(self) -> Partition:
-        """The blocks of the base."""
-        return self._base.partition
 
     @property
     def factor(self) -> Array:
@@ -135,6 +139,11 @@ class BlockPlusLowRank(Parts):
     def core(self) -> Array:
         """The core C: (r, r), read-only."""
         return self._core
+
+    @property
+    def partition(self) -> Partition:
+        """The blocks of the base."""
+        return self._base.partition
 
     @property
     def nbytes(self) -> int:
@@ -154,8 +163,14 @@ class BlockPlusLowRank(Parts):
         product: Array = self._base.dot(x) + factor @ (core @ (factor.T @ x))
         return product
 
-    def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> "BlockPlusLowRank":
-        base: Any = elementwise(self._base, f, dtype)
+    def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> Any:
+        """Apply a linear function to the base and the core.
+
+        A multiple is SciPy's lazy operator if that of the base is.
+        """
+        base = elementwise(self._base, f, dtype)
+        if not isinstance(base, Base):
+            return lazy_multiple(self, f, dtype)
         return BlockPlusLowRank(base, self._factor.astype(dtype), f(self._core).astype(dtype))
 
     def _adjoint(self) -> "BlockPlusLowRank":
@@ -163,6 +178,16 @@ class BlockPlusLowRank(Parts):
 
     def _transpose(self) -> "BlockPlusLowRank":
         return self
+
+    def _sum(self, other: BlockOperator) -> "BlockPlusLowRank | None":
+        """Add a matrix whose sum with the base has a structure that a base can have."""
+        parts = self._factor, self._core
+        if isinstance(other, BlockPlusLowRank):
+            parts, other = side_by_side(parts, (other._factor, other._core)), other._base
+        base: Any = sum_of(self._base, other)
+        if base is None or base.dtype.kind == "c" or not base.is_hermitian:
+            return None
+        return BlockPlusLowRank(base, *parts)
 
     def toarray(self) -> Array:
         """Make the dense matrix.
@@ -191,9 +216,6 @@ class BlockPlusLowRank(Parts):
 
     def _part(self, part: Subset) -> "BlockPlusLowRank":
         return BlockPlusLowRank(self._base._part(part), self._factor[part.variables], self._core)
-
-    def _require_definite(self) -> None:
-        self.whiten(np.zeros(self.shape[0]))  # also refuses a base that is not positive definite
 
     def _conditioned(
         self, observed: Subset, rest: Subset, deviations: Array
@@ -227,8 +249,12 @@ class BlockPlusLowRank(Parts):
 
     @cached_property
     def _solver(self) -> LowRankSolver:
-        factor, core = (x.astype(np.float64) for x in (self._factor, self._core))
-        return solver_for(self._base, factor, core, float(np.finfo(self.dtype).eps))
+        return solver_for(self._base, *self._in_double, float(np.finfo(self.dtype).eps))
+
+    @property
+    def _in_double(self) -> tuple[Array, Array]:
+        """The factor and the core in double precision."""
+        return self._factor.astype(np.float64), self._core.astype(np.float64)
 
     def inv(self) -> "BlockPlusLowRank":
         """Invert.
@@ -313,25 +339,108 @@ class BlockPlusLowRank(Parts):
         sign, logdet = self._solver.slogdet()
         return self.dtype.type(sign), self.dtype.type(logdet)
 
+    def eigvalsh(self) -> tuple[Array, Array]:
+        r"""Return the eigenvalues, if the base is a BlockConstantMatrix.
+
+        Returns
+        -------
+        values : ndarray, shape (q,)
+            The eigenvalues, ascending.
+        multiplicities : ndarray of int, shape (q,)
+            How often each occurs. Their sum is n.
+
+        Raises
+        ------
+        TypeError
+            If the base is of another class. Then the eigenvalues have no closed form.
+
+        Notes
+        -----
+        They are those of a dense matrix of at most :math:`k + m r` rows and the within values of the
+        base, of which m are different (:ref:`theory-scaled`).
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> base = bm.BlockConstantMatrix([0, 0, 0, 0], [[4.0]], [1.0])
+        >>> bm.BlockPlusLowRank(base, [[1.0], [-1.0], [0.0], [0.0]]).eigvalsh()
+        (array([1., 3., 4.]), array([2, 1, 1]))
+        """
+        if not isinstance(self._base, BlockConstantMatrix):
+            raise TypeError(
+                f"eigvalsh needs a BlockConstantMatrix as base, and the base is a "
+                f"{type(self._base).__name__}; use scipy.sparse.linalg.eigsh"
+            )
+        values, multiplicities = eigenvalues(reduced(self._base, *self._in_double))
+        return values.astype(self.dtype), multiplicities
+
+    def is_positive_definite(self) -> bool:
+        """Tell whether all eigenvalues are positive.
+
+        Returns
+        -------
+        bool
+            True if they are positive to rounding, also for a base that is not positive definite.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> base = bm.BlockConstantMatrix.identity([0, 0])
+        >>> bm.BlockPlusLowRank(base, [[1.0], [0.0]], [[-2.0]]).is_positive_definite()
+        False
+        """
+        base, (factor, core) = self._base, self._in_double
+        if base.is_positive_definite():
+            return self._solver.is_positive_definite()
+        if isinstance(base, BlockFactorMatrix):
+            noise, columns, covariance = separated(base)
+            return BlockPlusLowRank(
+                noise, *side_by_side((columns, covariance), (factor, core))
+            ).is_positive_definite()
+        if isinstance(base, ScaledBlockMatrix):
+            base, factor = base.matrix, (factor.T / base.scale).T
+        small = reduced(base, factor, core)
+        return bool((small.rest > 0).all()) and rank.is_positive_definite(
+            dense_core(small.matrix, "low-rank")
+        )
+
     def _whitened(self, x: Array) -> Array:
-        columns = self._solver.whitened(x)
-        return columns.astype(np.result_type(self.dtype, x.dtype), copy=False)
+        return self._in_common_precision(self._solver.whitened(x), x)
+
+    def _whitened_adjoint(self, x: Array) -> Array:
+        return self._in_common_precision(self._solver.whitened_adjoint(x), x)
 
     def _colorized(self, x: Array) -> Array:
-        columns = self._solver.colorized(x)
+        return self._in_common_precision(self._solver.colorized(x), x)
+
+    def _in_common_precision(self, columns: Array, x: Array) -> Array:
         return columns.astype(np.result_type(self.dtype, x.dtype), copy=False)
+
+    def _archive(self) -> Archive:
+        base = archive_of(self._base)
+        arrays = {**base.arrays, "factor": self._factor, "core": self._core}
+        return Archive(f"low rank + {base.kind}", base.partitions, arrays)
 
     def __repr__(self) -> str:
         n, rank = self._factor.shape
         k = self._base.partition.n_blocks
         return f"<{n}x{n} BlockPlusLowRank of {k} blocks and rank {rank}, dtype={self.dtype}>"
 
-    def _repr_html_(self) -> str:
-        base = self._base.matrix if isinstance(self._base, ScaledBlockMatrix) else self._base
-        return matrix_to_html(repr(self), stored_values(base), base.partition.sizes)
+    def _picture(self) -> tuple[Array, ...]:
+        return picture_of(self._base)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BlockPlusLowRank, (self._base, self._factor, self._core)
 
     def __getstate__(self) -> None:
         return None
+
+
+def side_by_side(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return the factor and the core of a sum of two matrices of low rank."""
+    return np.hstack([first[0], second[0]]), block_diag(first[1], second[1])
+
+
+def low_rank_from_archive(archive: Archive, base: Base) -> BlockPlusLowRank:
+    """Make a matrix from its base and the file content that `BlockPlusLowRank.save` wrote."""
+    return BlockPlusLowRank(base, archive.arrays["factor"], archive.arrays["core"])

@@ -1,4 +1,4 @@
-"""Solving with ``B + V C V^T``, where B is block-constant or scaled and C is small.
+"""Solving with ``B + V C V^T``, where B has another structure and C is small.
 
 There are three solvers, with the same five methods. `solver_for` chooses one (:ref:`theory-scaled`).
 """
@@ -15,10 +15,11 @@ from blockmat.cores import factors
 from blockmat.cores.core import EPS, Core, dense_core, hermitian_part
 from blockmat.exceptions import IndefiniteMatrixError, SingularMatrixError
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.block_factor import BlockFactorMatrix
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.whitening import colorized, whitened, whitened_adjoint
 
-Base = BlockConstantMatrix | ScaledBlockMatrix
+Base = BlockConstantMatrix | ScaledBlockMatrix | BlockFactorMatrix
 
 
 class LowRankSolver(ABC):
@@ -36,8 +37,16 @@ class LowRankSolver(ABC):
     def slogdet(self) -> tuple[Any, Any]:
         """Return the sign and the logarithm of the absolute determinant."""
 
+    def is_positive_definite(self) -> bool:
+        """Tell whether the matrix is positive definite; only for a base that is."""
+        self._refuse_covariance()
+
     def whitened(self, x: Array) -> Array:
         """Whiten columns (n, m)."""
+        self._refuse_covariance()
+
+    def whitened_adjoint(self, x: Array) -> Array:
+        """Multiply columns (n, m) by the transpose of what whitens."""
         self._refuse_covariance()
 
     def colorized(self, x: Array) -> Array:
@@ -55,7 +64,7 @@ def solver_for(base: Base, factor: Array, core: Array, precision: float) -> LowR
 
     Parameters
     ----------
-    base : BlockConstantMatrix or ScaledBlockMatrix, shape (n, n)
+    base : BlockConstantMatrix, ScaledBlockMatrix or BlockFactorMatrix, shape (n, n)
         B, symmetric.
     factor : ndarray, shape (n, r)
         V, in double precision.
@@ -159,9 +168,17 @@ class WhitenedSolver(LowRankSolver):
         own_sign, own_logdet = self._directions.slogdet()
         return sign * own_sign, logdet + own_logdet
 
+    def is_positive_definite(self) -> bool:
+        """Tell whether the matrix is positive definite."""
+        return bool(self._directions.values.min() > self._rounding)
+
     def whitened(self, x: Array) -> Array:
         """Whiten columns (n, m)."""
         return self._definite.power(whitened(self._base, x), -0.5)
+
+    def whitened_adjoint(self, x: Array) -> Array:
+        """Multiply columns (n, m) by the transpose of what whitens."""
+        return whitened_adjoint(self._base, self._definite.power(x, -0.5))
 
     def colorized(self, x: Array) -> Array:
         """Colour columns (n, m)."""
@@ -170,7 +187,7 @@ class WhitenedSolver(LowRankSolver):
     @property
     def _definite(self) -> Directions:
         """The directions, if the sum is positive definite."""
-        if self._directions.values.min() <= self._rounding:
+        if not self.is_positive_definite():
             raise IndefiniteMatrixError(
                 "the matrix is not positive definite; its low-rank part takes away more than "
                 "the base has"
@@ -199,7 +216,9 @@ class EigenSolver(LowRankSolver):
     def inverse(self) -> tuple[Base, Array, Array]:
         """Return base, factor and core of the inverse; the base is zero."""
         vectors, values = self._eigen.invertible()
-        return self._base * 0.0, vectors, np.diag(1 / values)
+        p = self._base.partition
+        zero = BlockConstantMatrix(p, np.zeros(p.n_blocks))
+        return zero, vectors, np.diag(1 / values)
 
     def slogdet(self) -> tuple[Any, Any]:
         """Return the sign and the logarithm of the absolute determinant."""

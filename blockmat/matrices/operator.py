@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.sparse.linalg import LinearOperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from blockmat.blocks.checks import Array, as_numeric, is_dask_array, working_dtype
 from blockmat.exceptions import (
@@ -22,12 +22,14 @@ from blockmat.exceptions import (
     ShapeError,
     SingularMatrixError,
 )
+from blockmat.matrices.common import CommonMethods
+from blockmat.matrices.dispatch import call
 from blockmat.matrices.entries import Entries
 
 __all__ = ["BlockOperator", "SquareBlockOperator"]
 
 
-class BlockOperator(Entries):
+class BlockOperator(CommonMethods, Entries):
     """Base of the matrix classes; a subclass supplies the methods that raise here."""
 
     __signature__: ClassVar[inspect.Signature]
@@ -113,8 +115,8 @@ class BlockOperator(Entries):
         BlockConstantMatrix, BlockRectangularMatrix, ndarray or LinearOperator
             A structured matrix for a scalar or a structured matrix whose partition
             fits; an array of the shape of `x` for an array (dense also for a sparse
-            one), lazily for a Dask array if the matrix is block-constant and not aligned;
-            otherwise SciPy's lazy product.
+            one that is not square), lazily for a Dask array if the matrix is block-constant
+            and not aligned; otherwise SciPy's lazy product, also for a square sparse matrix.
 
         Raises
         ------
@@ -143,6 +145,8 @@ class BlockOperator(Entries):
             return product
         if isinstance(x, LinearOperator):
             return super().dot(x)
+        if _is_square_sparse(x):
+            return super().dot(aslinearoperator(x))
         if is_dask_array(x) and (product := self._chunked_product(x)) is not None:
             return product
         return self._apply(self._as_operand(x))
@@ -194,6 +198,8 @@ class BlockOperator(Entries):
             return self._scaled(x)
         if isinstance(x, LinearOperator):
             return LinearOperator.dot(x, self)
+        if _is_square_sparse(x):
+            return LinearOperator.dot(aslinearoperator(x), self)
         x = as_numeric(x.toarray() if issparse(x) else x, "x", (1, 2))
         if x.shape[-1] != self.shape[0]:
             raise ShapeError(
@@ -249,12 +255,6 @@ class BlockOperator(Entries):
             raise DtypeError(f"dtype is {new}; a {self.dtype} matrix converts only to complex")
         return self._elementwise(lambda stored: stored, new)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if copy is False:
-            raise ValueError(f"a {type(self).__name__} has no dense array to share without a copy")
-        dense = self.toarray()
-        return dense if dtype is None else dense.astype(dtype, copy=False)
-
     # Operators
 
     def _scaled(self, scalar: Any) -> Self:
@@ -299,10 +299,8 @@ class BlockOperator(Entries):
         return self
 
     def __add__(self, other: Any) -> Any:
-        if isinstance(other, BlockOperator):
-            for first, second in ((self, other), (other, self)):
-                if (total := first._sum(second)) is not None:
-                    return total
+        if isinstance(other, BlockOperator) and (total := sum_of(self, other)) is not None:
+            return total
         if isinstance(other, LinearOperator):
             return super().__add__(other)
         if _is_scalar(other):
@@ -314,6 +312,8 @@ class BlockOperator(Entries):
             )
         if isinstance(other, np.ndarray):
             raise TypeError("cannot add a dense array to a matrix; use A.toarray() + array")
+        if issparse(other):
+            return call("add_sparse", self, other)
         return NotImplemented
 
     __radd__ = __add__
@@ -321,12 +321,17 @@ class BlockOperator(Entries):
     def __sub__(self, other: Any) -> Any:
         if _is_scalar(other) or isinstance(other, LinearOperator | np.ndarray):
             return self + (-other)
+        if issparse(other):  # the difference of unsigned numbers may be negative
+            return self + -other.astype(working_dtype(other.dtype, "the sparse matrix"))
         return NotImplemented
 
     def __rsub__(self, other: Any) -> Any:
         if _is_scalar(other) or isinstance(other, np.ndarray):
             return -(self + other)  # which is refused, except for 0
-        return (-self) + other
+        negative = -self
+        if issparse(other) and not isinstance(negative, BlockOperator):  # lazy
+            other = aslinearoperator(other)
+        return negative + other
 
 
 class SquareBlockOperator(BlockOperator):
@@ -383,6 +388,11 @@ def _is_scalar(x: Any) -> bool:
     return bool(np.isscalar(x)) or (isinstance(x, np.ndarray) and x.ndim == 0)
 
 
+def _is_square_sparse(x: Any) -> bool:
+    """Whether x is a sparse matrix that is an operator, and not some vectors in columns or rows."""
+    return bool(issparse(x)) and len(x.shape) == 2 and x.shape[0] == x.shape[1]
+
+
 def _refuse_scalar(other: Any) -> None:
     if _is_scalar(other):
         raise ValueError("@ does not take a scalar; use * instead")
@@ -399,6 +409,21 @@ def written_to(out: Array | None, result: Array) -> Array:
 def elementwise(A: BlockOperator, f: Callable[[Array], Array], dtype: Any) -> Any:
     """Apply a function that keeps zero to the numbers that a matrix stores."""
     return A._elementwise(f, dtype)
+
+
+def lazy_multiple(A: BlockOperator, f: Callable[[Array], Array], dtype: Any) -> LinearOperator:
+    """Return a multiple of a matrix that is not of its type, as SciPy's operator.
+
+    The linear function f multiplies by a scalar.
+    """
+    scalar = f(np.ones(1, dtype))[0]
+    return LinearOperator.dot(A, np.dtype(dtype).type(scalar))
+
+
+def sum_of(A: BlockOperator, B: BlockOperator) -> BlockOperator | None:
+    """Add two structured matrices; None if no structure is left."""
+    total = A._sum(B)
+    return B._sum(A) if total is None else total
 
 
 def product_from_left(A: BlockOperator, other: BlockOperator) -> BlockOperator | None:

@@ -19,9 +19,8 @@ from blockmat.blocks.subset import Subset
 from blockmat.cores import inverses, pair
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import PartitionMismatchError, ShapeError
-from blockmat.matrices.archive import Archive, write_archive
+from blockmat.matrices.archive import Archive
 from blockmat.matrices.checks import as_matrix_of_shape
-from blockmat.matrices.html import matrix_to_html
 from blockmat.matrices.operator import BlockOperator, written_to
 from blockmat.matrices.stored_pair import StoredPair
 from blockmat.sources.recognise import as_source
@@ -410,29 +409,9 @@ class BlockRectangularMatrix(BlockOperator):
 
     # Display, storage
 
-    def save(self, path: Any) -> None:
-        """Save to a file that `blockmat.load` reads.
-
-        Parameters
-        ----------
-        path : path-like
-            The file; it appears complete or not at all.
-
-        See Also
-        --------
-        blockmat.load : the inverse.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> import blockmat as bm
-        >>> path = os.path.join(tempfile.mkdtemp(), "row.npz")
-        >>> bm.BlockRectangularMatrix([0], [0, 1], [[3, 4]]).save(path)
-        >>> bm.load(path).values
-        array([[3., 4.]])
-        """
+    def _archive(self) -> Archive:
         partitions = {"row_partition": self._rows, "col_partition": self._cols}
-        write_archive(Archive("rectangular", partitions, {"between": self._between}), path)
+        return Archive("rectangular", partitions, {"between": self._between})
 
     def __repr__(self) -> str:
         return (
@@ -440,8 +419,8 @@ class BlockRectangularMatrix(BlockOperator):
             f"{self._rows.n_blocks}x{self._cols.n_blocks} blocks, dtype={self.dtype}>"
         )
 
-    def _repr_html_(self) -> str:
-        return matrix_to_html(repr(self), self.values, self._rows.sizes, self._cols.sizes)
+    def _picture(self) -> tuple[Array, ...]:
+        return self.values, self._rows.sizes, self._cols.sizes
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._rows, self._cols, self._between)

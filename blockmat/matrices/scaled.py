@@ -9,11 +9,12 @@ from blockmat.blocks.checks import Array, as_numeric, frozen, real_dtype, requir
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.subset import Subset
 from blockmat.exceptions import ShapeError
-from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.archive import Archive
+from blockmat.matrices.block_constant import BlockConstantMatrix, matrix_from_archive
 from blockmat.matrices.checks import require_real_dtype
+from blockmat.matrices.common import archive_of
 from blockmat.matrices.entries import entries
-from blockmat.matrices.html import matrix_to_html
-from blockmat.matrices.operator import elementwise, written_to
+from blockmat.matrices.operator import BlockOperator, elementwise, written_to
 from blockmat.matrices.parts import Parts
 from blockmat.matrices.stored_pair import stored_values
 from blockmat.matrices.whitening import (
@@ -69,7 +70,7 @@ class ScaledBlockMatrix(Parts):
     -----
     :math:`A^{-1} = S^{-1} B^{-1} S^{-1}` is of the same kind, and
     :math:`\log\det A = \log\det B + 2 \sum_i \log s_i`. Products with other matrices and
-    sums are not, and become SciPy's lazy operators. Vectors are whitened by
+    sums of different scales are not, and become SciPy's lazy operators. Vectors are whitened by
     :math:`B^{-1/2} S^{-1}`, which is not symmetric.
 
     If B is real, symmetric and not aligned, with positive within values, A is also a
@@ -148,6 +149,17 @@ class ScaledBlockMatrix(Parts):
     def _elementwise(self, f: Callable[[Array], Array], dtype: Any) -> "ScaledBlockMatrix":
         scale = self._scale.astype(real_dtype(dtype))
         return ScaledBlockMatrix(elementwise(self._matrix, f, dtype), scale)
+
+    def _sum(self, other: BlockOperator) -> "ScaledBlockMatrix | None":
+        """Add a matrix with the same blocks and the same scale; None for any other."""
+        if not isinstance(other, ScaledBlockMatrix) or not np.array_equal(
+            self._scale, other._scale
+        ):
+            return None
+        if not self.partition.same_blocks(other.partition):
+            return None
+        total: BlockConstantMatrix = self._matrix + other._matrix
+        return ScaledBlockMatrix(total, self._scale)
 
     def _adjoint(self) -> "ScaledBlockMatrix":
         return ScaledBlockMatrix(self._matrix.H, self._scale)
@@ -304,15 +316,24 @@ class ScaledBlockMatrix(Parts):
     def _colorized(self, x: Array) -> Array:
         return self._times(colorized(self._matrix, x))
 
+    def _archive(self) -> Archive:
+        inner = archive_of(self._matrix)
+        return Archive("scaled", inner.partitions, {**inner.arrays, "scale": self._scale})
+
     def __repr__(self) -> str:
         n, k = self.shape[0], self.partition.n_blocks
         return f"<{n}x{n} ScaledBlockMatrix of {k} blocks, dtype={self.dtype}>"
 
-    def _repr_html_(self) -> str:
-        return matrix_to_html(repr(self), stored_values(self._matrix), self.partition.sizes)
+    def _picture(self) -> tuple[Array, ...]:
+        return stored_values(self._matrix), self.partition.sizes
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ScaledBlockMatrix, (self._matrix, self._scale)
 
     def __getstate__(self) -> None:
         return None
+
+
+def scaled_from_archive(archive: Archive) -> ScaledBlockMatrix:
+    """Make a matrix from the file content that `ScaledBlockMatrix.save` wrote."""
+    return ScaledBlockMatrix(matrix_from_archive(archive), archive.arrays["scale"])

@@ -12,66 +12,121 @@ import numpy as np
 from blockmat.blocks.checks import Array, accumulator_dtype
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums
-from blockmat.cores.arrays import entries_of_core
-from blockmat.cores.scale import largest_of, times_power
-from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.matrices.entries import entries
+from blockmat.cores import pair
+from blockmat.cores.arrays import as_square_core, entries_of_core
+from blockmat.cores.scale import exponent_of, largest_of, times_power
+from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
+from blockmat.matrices.block_factor import BlockFactorMatrix
+from blockmat.matrices.dispatch import of_several_types
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.operator import elementwise
 from blockmat.matrices.scaled import ScaledBlockMatrix
-from blockmat.matrices.stored_pair import stored_values
+from blockmat.matrices.stored_pair import of_pair, stored_values
 
-SquareMatrix = BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank
+SquareMatrix = BlockConstantMatrix | ScaledBlockMatrix | BlockFactorMatrix | BlockPlusLowRank
 
 
 class Structured:
-    """A matrix ``S B S + V C V^T`` in double precision, B block-constant and S diagonal.
+    """A matrix ``S B S + diag(noise) + V C V^T`` in double precision, S diagonal.
 
-    The largest number of S and of V is near 1; a power of two goes from them to B and C.
+    B is constant on blocks, with numbers of its own on paired entries. The largest number of S and
+    of V is near 1; a power of two goes from them to B and C.
+
+    Attributes
+    ----------
+    partition : Partition
+        The blocks.
+    values : ndarray, shape (k, k) or (k,)
+        The numbers of B off the paired entries, or those of the diagonal blocks if the others are zero.
+    within : ndarray, shape (k,) or (k, k)
+        What paired entries of B have on top of them.
+    block : BlockConstantMatrix or None
+        B, unless the matrix is a BlockFactorMatrix.
     """
 
     def __init__(self, matrix: SquareMatrix) -> None:
         double: Any = matrix.astype(accumulator_dtype(matrix.dtype))
-        self.scale, self.factor = np.ones(matrix.shape[0]), np.zeros((matrix.shape[0], 0))
-        self.core = np.zeros((0, 0))
+        n = matrix.shape[0]
+        self.scale, self.noise = np.ones(n), np.zeros(n)
+        self.factor, self.core = np.zeros((n, 0)), np.zeros((0, 0))
         if isinstance(double, BlockPlusLowRank):
             self.factor, exponent = _near_one(double.factor)
             self.core, double = times_power(double.core, 2 * exponent), double.base
+        self.partition: Partition = double.partition
+        self.block: BlockConstantMatrix | None = None
+        if isinstance(double, BlockFactorMatrix):
+            self.scale, exponent = _near_one(double.loadings)
+            self.noise = double.noise
+            self.values = times_power(double.covariance, 2 * exponent)
+            self.within = np.zeros(self.partition.n_blocks)
+            return
         exponent = 0
         if isinstance(double, ScaledBlockMatrix):
             self.scale, exponent = _near_one(double.scale)
             double = double.matrix
-        self.block: BlockConstantMatrix = _times_power(double, 2 * exponent)
-        self.partition = double.partition
+        self.block = elementwise(double, lambda x: times_power(x, 2 * exponent), double.dtype)
+        self.values, self.within = stored_values(self.block), self.block.within
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether blocks of the same size have paired entries."""
+        return self.within.ndim == 2
+
+    @property
+    def is_block_diagonal(self) -> bool:
+        """Whether all entries between different blocks are zero by the structure."""
+        return self.values.ndim == 1 and not self.factor.size
 
     @property
     def largest(self) -> float:
         """A bound on the size of the entries."""
-        B = self.block
         low_rank = self.factor.shape[1] ** 2 * largest_of(self.core)
-        return float(largest_of(stored_values(B)) + largest_of(B.within) + low_rank)
+        parts = map(largest_of, (self.values, self.within, self.noise))
+        return float(sum(parts) + low_rank)
 
     def in_unit(self, exponent: int) -> "Structured":
         """Return the matrix in a unit of ``2**exponent``."""
         scaled = copy(self)
-        scaled.block = _times_power(self.block, -exponent)
-        scaled.core = times_power(self.core, -exponent)
+        for name in ("values", "within", "noise", "core"):
+            setattr(scaled, name, times_power(getattr(self, name), -exponent))
         return scaled
 
     def entries(self, i: Array, j: Array) -> Array:
         """Return the entries in rows i and columns j, which broadcast."""
-        return self._with_low_rank(entries(self.block, i, j), i, j)
+        found: Array = self.off_pairs(i, j) + self._on_pairs(i, j)
+        return found
 
     def off_pairs(self, i: Array, j: Array) -> Array:
         """Return what the entries would be if pairs had the number of their block."""
-        labels, values = self.partition.labels, stored_values(self.block)
-        return self._with_low_rank(entries_of_core(values, labels[i], labels[j]), i, j)
+        low_rank: Array = ((self.factor @ self.core)[i] * self.factor[j]).sum(axis=-1)
+        return self._of_blocks(i, j) + low_rank
 
-    def _with_low_rank(self, block: Array, i: Array, j: Array) -> Array:
+    def grid(self, rows: Array, columns: Array) -> Array:
+        """Return the same for all entries in these rows and columns."""
+        low_rank: Array = (self.factor @ self.core)[rows] @ self.factor[columns].T
+        return self._of_blocks(rows[:, None], columns) + low_rank
+
+    def _of_blocks(self, i: Array, j: Array) -> Array:
+        """Return the numbers of the blocks in S B S."""
+        p = self.partition
         # Scale by scale: the product of two may overflow where the entry does not.
-        low_rank = ((self.factor @ self.core)[i] * self.factor[j]).sum(axis=-1)
-        found: Array = self.scale[i] * block * self.scale[j] + low_rank
+        found: Array = self.scale[i] * self._numbers(p.labels[i], p.labels[j]) * self.scale[j]
         return found
+
+    def _on_pairs(self, i: Array, j: Array) -> Array:
+        """Return what paired entries have on top of the number of the block, and others zero."""
+        p, is_diagonal = self.partition, i == j
+        if self.is_aligned:
+            is_pair = p.positions[i] == p.positions[j]
+            within = self.within[p.labels[i], p.labels[j]] * is_pair
+        else:
+            within = self.within[p.labels[i]] * is_diagonal
+        found: Array = self.scale[i] * within * self.scale[j] + self.noise[i] * is_diagonal
+        return found
+
+    def _numbers(self, a: Array, b: Array) -> Array:
+        """Return the numbers of blocks (a, b) of B, which broadcast."""
+        return entries_of_core(self.values, a, b)
 
     def traces(self, p: Partition, aligned: bool) -> Array:
         """Sum the paired entries over the blocks of another partition."""
@@ -89,15 +144,15 @@ class Structured:
     def kernel(self) -> Array:
         """K, for the columns of S in the blocks and then those of V."""
         k, r = self.partition.n_blocks, len(self.core)
-        values = self.block.values
-        kernel = np.zeros((k + r, k + r), dtype=np.result_type(values, self.core))
-        kernel[:k, :k], kernel[k:, k:] = values, self.core
+        kernel = np.zeros((k + r, k + r), dtype=np.result_type(self.values, self.core))
+        kernel[:k, :k], kernel[k:, k:] = as_square_core(self.values), self.core
         return kernel
 
     @property
     def is_block_constant(self) -> bool:
-        """Whether the matrix is the block-constant matrix inside."""
-        return not len(self.core) and bool((self.scale == 1).all())
+        """Whether the matrix is B."""
+        is_alone = self.block is not None and not len(self.core)
+        return is_alone and bool((self.scale == 1).all())
 
 
 def distance(S: Structured, T: Structured) -> float:
@@ -109,7 +164,12 @@ def distance(S: Structured, T: Structured) -> float:
     are taken out and put in one by one.
     """
     if S.is_block_constant and S.partition.same_blocks(T.partition):
-        return float((S.block - T.block).norm())
+        values, within = (
+            pair.sum_of_cores(S.values, -T.values),
+            pair.sum_of_cores(S.within, -T.within),
+        )
+        between = of_pair(pair.between_of_values, values, within, S.partition.sizes)
+        return float(trusted_matrix(S.partition, between, within, between.dtype).norm())
     p = S.partition.meet(T.partition)
     first = p.order[p.offsets[:-1]]  # a member of each block
     parents, others = S.partition.labels[first], T.partition.labels[first]
@@ -125,8 +185,8 @@ def distance(S: Structured, T: Structured) -> float:
     gram[k:, :k] = gram[:k, k:].T
     gram[k:, k:] = V.T @ V
     K = S.kernel
-    means = mu @ K @ mu.T - T.block.values[np.ix_(others, others)]
-    i, j = _pairs(S.block, T.block)
+    means = mu @ K @ mu.T - entries_of_core(T.values, others[:, None], others)
+    i, j = pairs_of(S, T)
     rows, cols = p.labels[i], p.labels[j]
     left_out = S.off_pairs(i, j) - T.off_pairs(i, j)
     put_in = S.entries(i, j) - T.entries(i, j)
@@ -144,6 +204,41 @@ def distance(S: Structured, T: Structured) -> float:
     return float(np.sqrt(squares + float(_squares(put_in).sum())))
 
 
+@of_several_types
+def frobenius_norm(A: SquareMatrix) -> float:
+    """Return the Frobenius norm: the `distance` from zero."""
+    S = Structured(A)
+    unit = exponent_of(S.largest)
+    p = S.partition
+    zero = Structured(BlockConstantMatrix(p, np.zeros(p.n_blocks)))
+    S = S.in_unit(unit)
+    size = _norm_of_diagonal_blocks(S) if S.is_block_diagonal else distance(S, zero)
+    return float(times_power(np.float64(size), unit))
+
+
+def _norm_of_diagonal_blocks(S: Structured) -> float:
+    """Return the Frobenius norm of a matrix whose other blocks are zero."""
+    p, every, squares = S.partition, np.arange(S.partition.n), S.scale**2
+    off_diagonal = block_sums(p, squares) ** 2 - block_sums(p, squares**2)
+    total = _squares(S.entries(every, every)).sum() + _squares(S.values) @ off_diagonal
+    return float(np.sqrt(total))
+
+
+def pairs_of(*matrices: Structured) -> tuple[Array, Array]:
+    """Return the rows and columns of the entries that one of the matrices pairs, by rows."""
+    every = np.arange(matrices[0].partition.n)
+    places = [every * (len(every) + 1)]
+    for matrix in matrices:
+        if matrix.is_aligned:
+            for _, rows in matrix.partition.size_classes:
+                places.append((rows[:, None] * len(every) + rows).ravel())
+    if len(places) == 1:
+        return every, every
+    ordered = np.sort(np.concatenate(places))
+    i, j = np.divmod(ordered[np.diff(ordered, prepend=-1) > 0], len(every))
+    return i, j
+
+
 def _own(a: Array, b: Array) -> Array:
     """Return the diagonal of ``a @ b``."""
     own: Array = np.real(np.einsum("fx,xf->f", a, b))
@@ -155,22 +250,6 @@ def _squares(x: Array) -> Array:
     return squares
 
 
-def _pairs(*matrices: BlockConstantMatrix) -> tuple[Array, Array]:
-    """Return the rows and columns of the entries that one of the matrices pairs."""
-    n = matrices[0].shape[0]
-    places = [np.arange(n) * (n + 1)]
-    for matrix in matrices:
-        if matrix.is_aligned:
-            for _, rows in matrix.partition.size_classes:
-                places.append((rows[:, None] * n + rows).ravel())
-    i, j = np.divmod(np.unique(np.concatenate(places)), n)
-    return i, j
-
-
 def _near_one(x: Array) -> tuple[Array, int]:
     exponent = int(np.frexp(largest_of(x))[1])
     return times_power(x, -exponent), exponent
-
-
-def _times_power(A: BlockConstantMatrix, exponent: int) -> Any:
-    return elementwise(A, lambda stored: times_power(stored, exponent), A.dtype)

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from blockmat.blocks.checks import Array, as_raw_array, working_dtype
+from blockmat.blocks.checks import Array, as_raw_array, real_dtype, working_dtype
 from blockmat.exceptions import DtypeError, ShapeError
 from blockmat.matrices.checks import require_real_dtype
+from blockmat.matrices.dispatch import call
 from blockmat.matrices.operator import BlockOperator, SquareBlockOperator
 
 if TYPE_CHECKING:
@@ -55,6 +56,74 @@ class WhiteningOperator(SquareBlockOperator):
         np.float64(5.0)
         """
         return self.diagonal().sum()
+
+    def norm(self, ord: Any = None) -> Any:
+        """Return the Frobenius norm.
+
+        Parameters
+        ----------
+        ord : {None, 'fro'}, default None
+            Which norm, as in `numpy.linalg.norm`; None is 'fro'.
+
+        Returns
+        -------
+        scalar
+            The root of the sum of the squared magnitudes of all entries, real.
+
+        Raises
+        ------
+        ValueError
+            If `ord` is another norm.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> A = bm.ScaledBlockMatrix(bm.BlockConstantMatrix.identity([0, 0]), [3.0**0.5, 2.0])
+        >>> round(float(A.norm()), 12)
+        5.0
+        """
+        if ord not in (None, "fro"):
+            raise ValueError(f"ord is {ord!r}; expected None or 'fro'")
+        return real_dtype(self.dtype).type(self._frobenius_norm())
+
+    def _frobenius_norm(self) -> float:
+        return float(call("frobenius_norm", self))
+
+    def add_low_rank(self, factor: Any, core: Any = None) -> "BlockOperator":
+        """Add a symmetric matrix of low rank to a real symmetric one.
+
+        Parameters
+        ----------
+        factor : array_like, shape (n, r)
+            V, with r at least 1.
+        core : array_like, shape (r, r), optional
+            C in ``A + V C V^T``, symmetric; by default the identity.
+
+        Returns
+        -------
+        BlockPlusLowRank
+            The sum. If this matrix is one, the columns of both factors are side by side.
+
+        Raises
+        ------
+        ShapeError
+            If the shapes do not fit.
+        DtypeError
+            If this matrix or an argument is not real.
+        NotHermitianError
+            If this matrix or `core` is not symmetric.
+        NonFiniteError
+            If `factor` or `core` contains NaN or infinity.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> A = bm.BlockConstantMatrix.identity([0, 0, 1])
+        >>> A.add_low_rank([[1.0], [2.0], [0.0]])
+        <3x3 BlockPlusLowRank of 2 blocks and rank 1, dtype=float64>
+        """
+        total: BlockOperator = call("add_low_rank", self, factor, core)
+        return total
 
     def whiten(self, x: Any) -> Array:
         r"""Turn vectors with this covariance into vectors with the identity as covariance.

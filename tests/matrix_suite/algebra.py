@@ -11,6 +11,7 @@ import blockmat as bm
 from blockmat.exceptions import (
     DtypeError,
     NonFiniteError,
+    NotHermitianError,
     PartitionMismatchError,
     ShapeError,
 )
@@ -19,6 +20,7 @@ from tests.matrix_suite.base import (
     MatrixType,
     close,
     operation,
+    real,
 )
 
 
@@ -69,12 +71,10 @@ class Algebra(MatrixType):
         for f in (lambda: A + D, lambda: D + A, lambda: A - D, lambda: D - A):
             with pytest.raises(TypeError, match=r"cannot add a dense array .*toarray"):
                 f()
-        S = sp.csr_array(D)
         for f in (
             lambda: A / A, lambda: 1 / A, lambda: A / D, lambda: A + None, lambda: None + A,
-            lambda: A - None, lambda: None - A, lambda: A + S, lambda: S + A, lambda: A - S,
-            lambda: S - A, lambda: np.sin(A), lambda: np.add(A, A), lambda: A @ None,
-            lambda: A * None, lambda: None @ A, lambda: A // 2, lambda: A % 2, lambda: abs(A),
+            lambda: A - None, lambda: None - A, lambda: np.sin(A), lambda: np.add.reduce(A),
+            lambda: np.matmul(A, D.T, out=D), lambda: A @ None, lambda: A * None, lambda: None @ A, lambda: A // 2, lambda: A % 2, lambda: abs(A),
             lambda: float(A), lambda: len(A), lambda: [*A], lambda: 1.0 in A,
         ):  # fmt: skip
             with pytest.raises(TypeError):
@@ -93,6 +93,123 @@ class Algebra(MatrixType):
             (A + B, D + E), (A - B, D - E), (B - A, E - D), (sum([A, B]), D + E),
         ):  # fmt: skip
             self.composite("sum", result, expected, common, size)
+
+    @operation("__add__", "__radd__", "__sub__", "__rsub__", examples=12)
+    def test_sums_with_sparse_matrices(self, case):
+        A, D, dtype = case.A, case.D, case.dtype
+        E = random_array(case.rng, D.shape, dtype) * (case.rng.random(D.shape) < 0.4)
+        E[0, -1] = 1
+        for S in (sp.csr_array(E), sp.coo_matrix(E)):
+            size = case.size + np.linalg.norm(E)
+            for result, expected in (
+                (A + S, D + E), (S + A, D + E), (A - S, D - E), (S - A, E - D)
+            ):  # fmt: skip
+                self.is_lazy(result, expected, dtype, size)
+        with pytest.raises(ShapeError, match="the sparse matrix has shape"):
+            A + sp.csr_array((len(D) + 1, D.shape[1]))
+        with pytest.raises(NonFiniteError, match="the sparse matrix contains inf"):
+            A + sp.csr_array(np.full(D.shape, np.inf))
+        with pytest.raises(DtypeError, match="the sparse matrix has dtype"):
+            A - sp.csr_array(np.ones(D.shape, np.longdouble))
+
+    @operation("__add__", "__radd__", "__sub__", "__rsub__", examples=12)
+    def test_sums_with_sparse_diagonals(self, case):
+        A, D, dtype = case.A, case.D, case.dtype
+        if D.shape[0] != D.shape[1]:
+            self.is_lazy(
+                A + sp.eye_array(*D.shape),
+                D + np.eye(*D.shape),
+                np.result_type(dtype, float),
+                case.size,
+            )
+            return
+        n = len(D)
+        positive = case.rng.uniform(1, 2, n).astype(real(dtype))
+        for d in (positive, np.full(n, 2, dtype)):
+            S, E = sp.diags_array(d, dtype=dtype), np.diag(d)
+            size = case.size + np.linalg.norm(E)
+            for result, expected in (
+                (A + S, D + E), (S + A, D + E), (A + sp.csr_matrix(S), D + E), (A - -S, D + E),
+                (A + sp.coo_array(S), D + E), (S - A, E - D),
+            ):  # fmt: skip
+                self.matches(result, expected, size)
+                assert result.dtype == dtype
+            is_constant = d is not positive or self.blocks(case.geometry)[0].n_blocks == n
+            structure = self.sum_with_diagonal(case, is_constant)
+            if structure is None:
+                assert type(A + S).__module__.startswith("scipy.")
+            elif case.is_definite or structure is bm.BlockConstantMatrix:
+                assert type(A + S) is structure
+        for wrong in (sp.diags_array(np.full(n, -9.0 * case.size)), sp.diags_array(np.full(n, 1j))):
+            self.matches(A + wrong, D + wrong.toarray(), 10 * n * case.size + n)
+        counts = sp.diags_array(np.arange(n), dtype=np.uint8)
+        self.matches(A - counts, D - counts.toarray().astype(float), case.size + n**2)
+
+    def matches(self, result, expected, size):
+        """Assert that a structured or lazy matrix has the right entries."""
+        close(result @ np.eye(len(expected), dtype=result.dtype), expected, size)
+
+    @operation("add_low_rank")
+    def test_sums_with_low_rank(self, case):
+        A, D, n, dtype = case.A, case.D, len(case.D), case.dtype
+        V = case.rng.standard_normal((n, 2)).astype(real(dtype))
+        C = np.array([[2, 1], [1, 3]], real(dtype))
+        if np.dtype(dtype).kind == "c" or not case.is_hermitian:
+            with pytest.raises((DtypeError, NotHermitianError)):
+                A.add_low_rank(V)
+            return
+        size = case.size + 5 * np.linalg.norm(V) ** 2
+        for result, expected in (
+            (A.add_low_rank(V), D + V @ V.T), (A.add_low_rank(V, core=C), D + V @ C @ V.T),
+            (A.add_low_rank(V, -C).add_low_rank(V, C), D),
+        ):  # fmt: skip
+            assert type(result) is bm.BlockPlusLowRank
+            assert result.dtype == dtype
+            close(result.toarray(), expected, size)
+        with pytest.raises(ShapeError, match="factor has shape"):
+            A.add_low_rank(V[1:])
+        with pytest.raises(ShapeError, match="core has shape"):
+            A.add_low_rank(V, C[:1])
+        with pytest.raises(NonFiniteError, match="factor contains nan"):
+            A.add_low_rank(V * np.nan)
+
+    @operation("__array_ufunc__", "__array_function__")
+    def test_functions_of_numpy(self, case):
+        A, D, dtype = case.A, case.D, case.dtype
+        X = random_array(case.rng, (D.shape[1], 2), dtype)
+        Y = random_array(case.rng, (2, D.shape[0]), dtype)
+        for result, expected in (
+            (np.matmul(A, X), A @ X), (np.matmul(Y, A), Y @ A), (np.dot(A, X), A @ X),
+            (np.dot(Y, A), Y @ A), (np.dot(A, X[:, 0], out=Y[0].copy()), A @ X[:, 0]),
+            (np.dot([1.0] * len(D), A), [1.0] * len(D) @ A),
+        ):  # fmt: skip
+            assert type(result) is np.ndarray
+            np.testing.assert_array_equal(result, expected)
+        two = np.float32(2)
+        for result, expected in (
+            (np.multiply(two, A), 2 * D), (np.multiply(A, two), 2 * D), (np.divide(A, two), D / 2),
+            (np.dot(A, two), 2 * D), (np.add(A, 0), D), (np.add(A, A), 2 * D),
+            (np.subtract(A, 0), D), (np.matmul(A, A.H), D @ D.conj().T),
+            (np.dot(A, A.H), D @ D.conj().T),
+        ):  # fmt: skip
+            assert isinstance(result, sla.LinearOperator)
+            close(result @ np.eye(result.shape[1], dtype=dtype), expected, (1 + case.size) ** 2)
+        assert (A == D) is (D == A) is False
+        assert (A != D) is (D != A) is True
+        for f in (
+            lambda: np.sin(A),
+            lambda: np.add.reduce(A),
+            lambda: np.add(A, A, out=D),
+            lambda: A / D,
+        ):
+            with pytest.raises(TypeError, match=r"np\.\w+ does not support a .* here"):
+                f()
+        for f in (lambda: np.kron(A, A), lambda: np.kron(D, A)):
+            with pytest.raises(TypeError, match=r"np.kron would make .*ravel"):
+                f()
+        with pytest.raises(TypeError, match="out is given"):
+            np.dot(Y, A, out=Y)
+        close(np.concatenate([A, A]), np.concatenate([D, D]), 2 * case.size)
 
     @operation("add_diagonal", "rescale")
     def test_diagonal_matrices(self, case):

@@ -107,6 +107,10 @@ class Case:
     def is_definite(self):
         return self.is_hermitian and np.linalg.eigvalsh(self.D)[0] > 0
 
+    @cached_property
+    def is_symmetric(self):
+        return self.is_hermitian and np.dtype(self.dtype).kind != "c"
+
     @property
     def rng(self):
         return np.random.default_rng(self.seed + 1)
@@ -128,6 +132,7 @@ class MatrixType:
     lazy: frozenset[str] = frozenset()  # operations whose results are SciPy's lazy operators
     dtypes = DTYPES
     norms = NORMS
+    has_eigenvalues = True  # or eigvalsh is there and refuses
 
     def arguments(self, rng, geometry, dtype, definite):
         """Return the arguments of the constructor, of a well-conditioned matrix."""
@@ -140,6 +145,12 @@ class MatrixType:
     def size(self, dense, *arguments):
         """Bound the norms of what the matrix is a sum or a product of."""
         return np.linalg.norm(dense)
+
+    def sum_with_diagonal(self, case, is_constant):
+        """Return the type of the sum with a positive diagonal, or None if the sum is lazy.
+
+        It may be lazy for every matrix that is not positive definite, unless it is block-constant.
+        """
 
     def blocks(self, geometry):
         """Return the partitions of rows and of columns."""

@@ -127,8 +127,8 @@ class Products(MatrixType):
     def test_products_with_sparse_matrices_are_dense(self, case):
         A, D = case.A, case.D
         m, n = D.shape
-        X = random_array(case.rng, (n, 3), case.dtype)
-        Y = random_array(case.rng, (3, m), case.dtype)
+        X = random_array(case.rng, (n, n + 1), case.dtype)
+        Y = random_array(case.rng, (m + 1, m), case.dtype)
         X[case.rng.random(X.shape) < 0.5] = Y[case.rng.random(Y.shape) < 0.5] = 0
         size = case.size * (np.linalg.norm(X) + np.linalg.norm(Y))
         for sparse in (sp.csr_array, sp.csc_array, sp.coo_array, sp.csr_matrix):
@@ -137,3 +137,18 @@ class Products(MatrixType):
                 assert type(result) is np.ndarray
                 assert result.dtype == case.dtype
                 close(result, expected, size)
+
+    @operation("__matmul__", "__mul__", "dot", "rdot")
+    def test_products_with_square_sparse_matrices_are_lazy(self, case):
+        A, D, dtype = case.A, case.D, case.dtype
+        m, n = D.shape
+        for sparse in (sp.csr_array, sp.dia_matrix):
+            X, Y = (random_array(case.rng, (size, size), dtype) for size in (n, m))
+            size = case.size * (np.linalg.norm(X) + np.linalg.norm(Y))
+            for result, expected in (
+                (A @ sparse(X), D @ X), (A * sparse(X), D @ X), (A.dot(sparse(X)), D @ X),
+                (A.rdot(sparse(Y)), Y @ D),
+            ):  # fmt: skip
+                self.is_lazy(result, expected, dtype, size)
+        with pytest.raises(ValueError, match="shape"):
+            A @ sp.eye_array(n + 1)
