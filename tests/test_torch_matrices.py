@@ -20,7 +20,7 @@ from blockmat.exceptions import (
     ShapeError,
     SingularMatrixError,
 )
-from blockmat.torch import moments, segments
+from blockmat.torch import passes, segments
 from blockmat.torch.segments import Segments
 from tests.cases import PARTITIONS as CASES
 
@@ -417,7 +417,7 @@ def test_long_vectors_are_read_in_parts_with_the_same_results(monkeypatch, name,
     inputs = [y.detach().clone().requires_grad_() for y in (x, *A._parts.values())]
     expected = function(*inputs)
     monkeypatch.setattr(segments, "_LONG", 0)
-    monkeypatch.setattr(moments, "_PART", 4)
+    monkeypatch.setattr(passes, "_PART", 4)
     for found, wanted in zip(function(*inputs), expected, strict=True):
         check(found, wanted)
     assert gradcheck(moments_only, inputs)

@@ -270,11 +270,6 @@ class BlockConstantMatrix(TensorMatrix):
             )
         return torch.where(self._has_deviations, 1 / d, 0)
 
-    @property
-    def _directions(self) -> Tensor:
-        """The entries of the unit vectors of the blocks, ``1 / sqrt(n)``, as numbers of variables."""
-        return self._segments.of_blocks(self._segments.sizes.rsqrt())
-
     # Maps of rows
 
     def _times_rows(self, rows: Tensor) -> Tensor:
@@ -300,7 +295,7 @@ class BlockConstantMatrix(TensorMatrix):
 
     def _mapped_rows(self, rows: Tensor, function: frame.Function, scale: Tensor) -> Tensor:
         rows = rows.to(torch.promote_types(self.dtype, rows.dtype))
-        return frame.mapped(self._segments, rows, self._directions, function, scale[..., None, :])
+        return frame.mapped_means(self._segments, rows, function, scale[..., None, :])
 
     def _logdet(self) -> Tensor:
         d = self._positive_within("logdet")
