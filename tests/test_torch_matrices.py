@@ -26,7 +26,7 @@ from tests.cases import PARTITIONS as CASES
 
 PARTITIONS = {**CASES, "permuted": bm.Partition.from_labels([2, 0, 1])}
 EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
-BATCHES = {"no batch": (), "batch": (3,), "two axes": (2, 3)}
+BATCHES = {"no batch": (), "batch": (2, 3)}
 # Numbers of variables: for all, for each block, for each variable.
 LENGTHS = {"all": lambda p: 1, "blocks": lambda p: p.n_blocks, "variables": lambda p: p.n}
 
@@ -487,7 +487,7 @@ def test_compiled_methods_have_no_graph_breaks(make):
     A = make(p)
 
     def function(x, *parts):
-        B = type(A)(p, *parts, check=False)
+        B = type(A)(p, *parts)
         return B.matmul(x), B.solve(x), B.logdet()
 
     x = torch.randn(p.n, 2, dtype=torch.float64)

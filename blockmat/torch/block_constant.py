@@ -51,8 +51,8 @@ class BlockConstantMatrix(TensorMatrix):
         Whether `between` is a diagonal, (..., k). By default it is one if it has one axis.
     check : bool, default True
         Whether to check numbers: finite here, and symmetric, not zero or positive where an operation
-        needs it. The checks wait for the device. Use False inside `torch.func.vmap` and
-        `torch.compile`, where the numbers are not known.
+        needs it. The checks wait for the device. Use False inside `torch.func.vmap`, where the numbers
+        are not known. Code that `torch.compile` compiles does not check.
 
     Raises
     ------
@@ -74,8 +74,8 @@ class BlockConstantMatrix(TensorMatrix):
     Notes
     -----
     The axes in front of the last ones are batch axes. Those of `between` and `within` broadcast.
-    float32 matrices sum over blocks, and compute with M, in double precision. See
-    :ref:`theory-pair`.
+    float32 matrices sum over blocks, and compute with M, in double precision, which the device must
+    support. See :ref:`theory-pair`.
 
     Examples
     --------
@@ -100,7 +100,7 @@ class BlockConstantMatrix(TensorMatrix):
         independent: bool | None = None,
         check: bool = True,
     ) -> None:
-        p = partition_of(partition)
+        p, check = partition_of(partition), check and not torch.compiler.is_compiling()
         parts = as_parts({"between": between, "within": within})
         if independent is None:
             independent = parts["between"].ndim == 1

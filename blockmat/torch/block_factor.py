@@ -47,8 +47,8 @@ class BlockFactorMatrix(TensorMatrix):
         Whether `covariance` is a diagonal, (..., k). By default it is one if it has one axis.
     check : bool, default True
         Whether to check numbers: finite, symmetric, noise positive and loadings not zero. The
-        checks wait for the device. Use False inside `torch.func.vmap` and `torch.compile`, where the
-        numbers are not known.
+        checks wait for the device. Use False inside `torch.func.vmap`, where the numbers are not known.
+        Code that `torch.compile` compiles does not check.
 
     Raises
     ------
@@ -73,7 +73,8 @@ class BlockFactorMatrix(TensorMatrix):
     Notes
     -----
     The axes in front of the last ones are batch axes, and broadcast. float32 matrices sum over
-    blocks, and compute with C, in double precision. See :ref:`theory-factor`.
+    blocks, and compute with C, in double precision, which the device must support. See
+    :ref:`theory-factor`.
 
     Examples
     --------
@@ -101,7 +102,7 @@ class BlockFactorMatrix(TensorMatrix):
         independent: bool | None = None,
         check: bool = True,
     ) -> None:
-        p = partition_of(partition)
+        p, check = partition_of(partition), check and not torch.compiler.is_compiling()
         loadings = 1 if loadings is None else loadings
         parts = as_parts({"covariance": covariance, "noise": noise, "loadings": loadings})
         if independent is None:
