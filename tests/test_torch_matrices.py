@@ -20,13 +20,13 @@ from blockmat.exceptions import (
     ShapeError,
     SingularMatrixError,
 )
-from blockmat.torch import moments, segments
+from blockmat.torch import passes, segments
 from blockmat.torch.segments import Segments
 from tests.cases import PARTITIONS as CASES
 
 PARTITIONS = {**CASES, "permuted": bm.Partition.from_labels([2, 0, 1])}
 EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
-BATCHES = {"no batch": (), "batch": (3,), "two axes": (2, 3)}
+BATCHES = {"no batch": (), "batch": (2, 3)}
 # Numbers of variables: for all, for each block, for each variable.
 LENGTHS = {"all": lambda p: 1, "blocks": lambda p: p.n_blocks, "variables": lambda p: p.n}
 
@@ -417,7 +417,7 @@ def test_long_vectors_are_read_in_parts_with_the_same_results(monkeypatch, name,
     inputs = [y.detach().clone().requires_grad_() for y in (x, *A._parts.values())]
     expected = function(*inputs)
     monkeypatch.setattr(segments, "_LONG", 0)
-    monkeypatch.setattr(moments, "_PART", 4)
+    monkeypatch.setattr(passes, "_PART", 4)
     for found, wanted in zip(function(*inputs), expected, strict=True):
         check(found, wanted)
     assert gradcheck(moments_only, inputs)
@@ -487,7 +487,7 @@ def test_compiled_methods_have_no_graph_breaks(make):
     A = make(p)
 
     def function(x, *parts):
-        B = type(A)(p, *parts, check=False)
+        B = type(A)(p, *parts)
         return B.matmul(x), B.solve(x), B.logdet()
 
     x = torch.randn(p.n, 2, dtype=torch.float64)

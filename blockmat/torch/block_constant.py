@@ -53,8 +53,8 @@ class BlockConstantMatrix(TensorMatrix):
         Whether `between` is a diagonal, (..., k). By default it is one if it has one axis.
     check : bool, default True
         Whether to check numbers: finite here, and symmetric, not zero or positive where an operation
-        needs it. The checks wait for the device. Use False inside `torch.func.vmap` and
-        `torch.compile`, where the numbers are not known.
+        needs it. The checks wait for the device. Use False inside `torch.func.vmap`, where the numbers
+        are not known. Code that `torch.compile` compiles does not check.
 
     Raises
     ------
@@ -76,8 +76,8 @@ class BlockConstantMatrix(TensorMatrix):
     Notes
     -----
     The axes in front of the last ones are batch axes. Those of `between` and `within` broadcast.
-    float32 matrices sum over blocks, and compute with M, in double precision. See
-    :ref:`theory-pair`.
+    float32 matrices sum over blocks, and compute with M, in double precision, which the device must
+    support. See :ref:`theory-pair`.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class BlockConstantMatrix(TensorMatrix):
         independent: bool | None = None,
         check: bool = True,
     ) -> None:
-        p = partition_of(partition)
+        p, check = partition_of(partition), check and not torch.compiler.is_compiling()
         parts = as_parts({"between": between, "within": within})
         if independent is None:
             independent = parts["between"].ndim == 1
@@ -272,11 +272,6 @@ class BlockConstantMatrix(TensorMatrix):
             )
         return torch.where(self._has_deviations, 1 / d, 0)
 
-    @property
-    def _directions(self) -> Tensor:
-        """The entries of the unit vectors of the blocks, ``1 / sqrt(n)``, as numbers of variables."""
-        return self._segments.of_blocks(self._segments.sizes.rsqrt())
-
     # Maps of rows
 
     def _times_rows(self, rows: Tensor) -> Tensor:
@@ -302,7 +297,7 @@ class BlockConstantMatrix(TensorMatrix):
 
     def _mapped_rows(self, rows: Tensor, function: frame.Function, scale: Tensor) -> Tensor:
         rows = rows.to(torch.promote_types(self.dtype, rows.dtype))
-        return frame.mapped(self._segments, rows, self._directions, function, scale[..., None, :])
+        return frame.mapped_means(self._segments, rows, function, scale[..., None, :])
 
     def _logdet(self) -> Tensor:
         d = self._positive_within("logdet")

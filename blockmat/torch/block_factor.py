@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from blockmat.cores import factor_model
+from blockmat.cores import factor_model, pair
 from blockmat.matrices import block_factor
 from blockmat.torch import cores, frame
 from blockmat.torch.cores import DenseCore, DiagonalCore
@@ -47,8 +47,8 @@ class BlockFactorMatrix(TensorMatrix):
         Whether `covariance` is a diagonal, (..., k). By default it is one if it has one axis.
     check : bool, default True
         Whether to check numbers: finite, symmetric, noise positive and loadings not zero. The
-        checks wait for the device. Use False inside `torch.func.vmap` and `torch.compile`, where the
-        numbers are not known.
+        checks wait for the device. Use False inside `torch.func.vmap`, where the numbers are not known.
+        Code that `torch.compile` compiles does not check.
 
     Raises
     ------
@@ -73,7 +73,8 @@ class BlockFactorMatrix(TensorMatrix):
     Notes
     -----
     The axes in front of the last ones are batch axes, and broadcast. float32 matrices sum over
-    blocks, and compute with C, in double precision. See :ref:`theory-factor`.
+    blocks, and compute with C, in double precision, which the device must support. See
+    :ref:`theory-factor`.
 
     Examples
     --------
@@ -101,7 +102,7 @@ class BlockFactorMatrix(TensorMatrix):
         independent: bool | None = None,
         check: bool = True,
     ) -> None:
-        p = partition_of(partition)
+        p, check = partition_of(partition), check and not torch.compiler.is_compiling()
         loadings = 1 if loadings is None else loadings
         parts = as_parts({"covariance": covariance, "noise": noise, "loadings": loadings})
         if independent is None:
@@ -224,11 +225,11 @@ class BlockFactorMatrix(TensorMatrix):
         loadings, noise = segments.alike(self._parts["loadings"], self._parts["noise"])
         root = noise.sqrt()
         weights = loadings / root
-        lengths = segments.own_sums(weights.double().square()).sqrt()
         if segments.is_spread(weights):
+            lengths = segments.sums(weights.square()).sqrt()
             directions = weights / segments.repeat(lengths.to(weights.dtype))
         else:
-            directions = segments.of_blocks(weights / lengths)
+            lengths, directions = weights.double() * segments.sizes.sqrt(), None
         return _Scaling(root, directions, lengths, self._core_of(lengths))
 
     def _core_of(self, lengths: Tensor) -> DenseCore | DiagonalCore:
@@ -246,15 +247,15 @@ class BlockFactorMatrix(TensorMatrix):
         """
         segments = self._segments
         rows = rows.to(torch.promote_types(self.dtype, rows.dtype))
-        root, directions = scaling.root[..., None, :], scaling.directions[..., None, :]
-        left, right = (root**power for power in powers)
-        if segments.is_spread(directions):
+        root = scaling.root[..., None, :]
+        left, right = (_power(root, power) for power in powers)
+        if scaling.directions is not None:
             white = rows * segments.spread(right)
-            return segments.spread(left) * frame.mapped(segments, white, directions, function, None)
+            entries = scaling.directions[..., None, :]
+            return segments.spread(left) * frame.mapped(segments, white, entries, function)
         before, after = right.double(), left.double()
-        return frame.mapped(
-            segments, rows, directions, lambda x: after * function(before * x), left * right
-        )
+        scale = (left * right).double().expand(*root.shape[:-1], segments.k)
+        return frame.mapped_means(segments, rows, lambda x: after * function(before * x), scale)
 
     def _times_rows(self, rows: Tensor) -> Tensor:
         segments = self._segments
@@ -293,16 +294,15 @@ class BlockFactorMatrix(TensorMatrix):
     def _split(self, rows: Tensor, scaling: "_Scaling") -> tuple[Tensor, Tensor]:
         """Return the coordinates ``Q^T y`` of ``y = rows / sqrt(noise)``, and the rest of |y|^2."""
         segments = self._segments
-        directions = scaling.directions[..., None, :]
-        if segments.is_spread(directions):
+        if scaling.directions is not None:
             white = rows / segments.spread(scaling.root)[..., None, :]
-            coordinates, rest = frame.split(segments, white, directions, directions)
+            coordinates, rest = frame.split(segments, white, scaling.directions[..., None, :])
             return coordinates, (rest * rest).sum(-1, dtype=torch.float64)
         root = scaling.root[..., None, :].double()
         total = root.shape[-1] == 1
         sums, squares = moments(segments, rows, total)
         rest = squares / root[..., 0].square() if total else (squares / root.square()).sum(-1)
-        return sums * (directions / root), rest
+        return pair.coordinates(sums, segments.sizes) / root, rest
 
     def slogdet(self) -> tuple[Tensor, Tensor]:
         """Return the signs and the logarithms of the absolute determinants.
@@ -486,18 +486,27 @@ class _Scaling(NamedTuple):
     ----------
     root : Tensor
         The roots of the noise, as numbers of variables.
-    directions : Tensor
-        The entries of Q, as numbers of variables.
+    directions : Tensor, shape (..., n), or None
+        The entries of Q; None if they are ``1 / sqrt(n_b)``, because the numbers of variables are
+        alike in each block.
     lengths : Tensor, shape (..., k)
-        The lengths of ``loadings / sqrt(noise)`` in each block.
+        The lengths of ``loadings / sqrt(noise)`` in each block, with the sign of the loadings if the
+        directions have none.
     core : DenseCore or DiagonalCore
         R.
     """
 
     root: Tensor
-    directions: Tensor
+    directions: Tensor | None
     lengths: Tensor
     core: DenseCore | DiagonalCore
+
+
+def _power(root: Tensor, power: int) -> Tensor:
+    """Return a root, its reciprocal, or 1 for all variables."""
+    if power == 0:
+        return root.new_ones(1)
+    return root if power == 1 else root.reciprocal()
 
 
 def _with_batch_axes(

@@ -5,26 +5,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from blockmat.torch.passes import centred_sums, multiply_add
 from blockmat.torch.segments import Segments
 
 Function = Callable[[Tensor], Tensor]
 
 
-def split(segments: Segments, rows: Tensor, first: Tensor, again: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the coordinates of rows (..., m, n) in one direction of each block, and the rest.
+def split(segments: Segments, rows: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the coordinates ``Q^T x`` of rows (..., m, n), and the rest ``x - Q Q^T x``.
 
-    Parameters
-    ----------
-    segments : Segments
-        The blocks.
-    rows : Tensor, shape (..., m, n)
-        The vectors.
-    first, again : Tensor
-        Numbers of variables: the weights of the sums that give coordinates, and what is taken away
-        for each coordinate.
+    The entries (..., n) are the one entry of each row of Q, which has a unit vector in each block.
     """
-    coordinates = segments.weighted_sums(first, rows)
-    return coordinates, rows - lifted(segments, again, coordinates, rows.dtype)
+    coordinates = segments.sums(entries * rows)
+    return coordinates, rows - lifted(segments, entries, coordinates, rows.dtype)
 
 
 def lifted(segments: Segments, weights: Tensor, coordinates: Tensor, dtype: torch.dtype) -> Tensor:
@@ -34,10 +27,8 @@ def lifted(segments: Segments, weights: Tensor, coordinates: Tensor, dtype: torc
     return segments.repeat((weights.double() * coordinates).to(dtype))
 
 
-def mapped(
-    segments: Segments, rows: Tensor, weights: Tensor, function: Function, scale: Tensor | None
-) -> Tensor:
-    """Return ``Q f(Q^T x) + e (I - Q Q^T) x`` for rows x.
+def mapped(segments: Segments, rows: Tensor, entries: Tensor, function: Function) -> Tensor:
+    """Return ``Q f(Q^T x) + (I - Q Q^T) x`` for rows x.
 
     Coordinates are taken out twice: after the first time, their rounding may be large beside the
     result (:ref:`theory-factor`).
@@ -48,17 +39,33 @@ def mapped(
         The blocks.
     rows : Tensor, shape (..., m, n)
         The vectors.
-    weights : Tensor
-        The entries of Q, as numbers of variables: a unit vector in each block.
+    entries : Tensor, shape (..., n)
+        The one entry of each row of Q: Q has a unit vector in each block.
     function : callable
         f, of rows (..., m, k).
-    scale : Tensor, optional
-        e, one number for all or for each block, as numbers of variables; by default 1.
     """
-    first, rest = split(segments, rows, weights, weights)
-    second = segments.weighted_sums(weights, rest)
-    image = function(first + second)
-    if scale is None:
-        return rest + lifted(segments, weights, image - second, rows.dtype)
-    terms = lifted(segments, weights, image - scale.double() * second, rows.dtype)
-    return torch.addcmul(terms, segments.spread(scale.to(rows.dtype)), rest)
+    first, rest = split(segments, rows, entries)
+    second = segments.sums(entries * rest)
+    return rest + lifted(segments, entries, function(first + second) - second, rows.dtype)
+
+
+def mapped_means(segments: Segments, rows: Tensor, function: Function, scale: Tensor) -> Tensor:
+    """Return ``U f(U^T x) + e (I - U U^T) x``, where the unit vectors are constant on blocks.
+
+    Parameters
+    ----------
+    segments : Segments
+        The blocks.
+    rows : Tensor, shape (..., m, n)
+        The vectors.
+    function : callable
+        f, of rows (..., m, k).
+    scale : Tensor, shape (..., 1, k)
+        e, in double precision.
+    """
+    root = segments.sizes.sqrt()
+    first = segments.sums(rows)
+    centre = first / segments.sizes
+    second = centred_sums(segments, rows, centre)
+    image = function((first + second) / root) / root
+    return multiply_add(segments, rows, scale, image - scale * second / segments.sizes, centre)

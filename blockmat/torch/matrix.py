@@ -324,8 +324,8 @@ class TensorMatrix:
         >>> import torch
         >>> import blockmat.torch as bmt
         >>> A = bmt.BlockConstantMatrix([0, 0], torch.tensor([[4.0]]), torch.ones(1))
-        >>> A.whiten(torch.tensor([3.0, 1.0]))
-        tensor([2., 0.])
+        >>> A.whiten(torch.tensor([3.0, 2.0]))
+        tensor([1.7500, 0.7500])
         """
         return self._on_vectors(self._whitened_rows, x, "x")
 
@@ -354,8 +354,8 @@ class TensorMatrix:
         >>> import torch
         >>> import blockmat.torch as bmt
         >>> A = bmt.BlockConstantMatrix([0, 0], torch.tensor([[4.0]]), torch.ones(1))
-        >>> A.colorize(torch.tensor([2.0, 0.0]))
-        tensor([3., 1.])
+        >>> A.colorize(torch.tensor([1.75, 0.75]))
+        tensor([3., 2.])
         """
         return self._on_vectors(self._colored_rows, z, "z")
 

@@ -1,18 +1,12 @@
-"""Block sums of vectors, and sums of squared deviations from block means.
+"""Block sums of vectors, and sums of squared deviations from block means."""
 
-Arrays of the size of a vector take longer to allocate than to fill. So vectors are read in parts that
-fit into cache, and the gradient is the only such array.
-"""
-
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from blockmat.torch.passes import parts, repeated
 from blockmat.torch.segments import Segments
-
-_PART = 2**16  # numbers
 
 
 def moments(segments: Segments, x: Tensor, total: bool) -> tuple[Tensor, Tensor]:
@@ -50,18 +44,12 @@ class _Moments(torch.autograd.Function):
         if x.ndim == 1:
             rows, centres = x[None], means[None]
         added = added if total else added.reshape(len(rows), -1)
-        for some, where in _parts(len(rows), segments.n):
-            labels = segments.labels[where]
-            centre = centres[some]
-            if len(centre) == 1:
-                repeated = centre[0].index_select(0, labels)[None]
-            else:
-                repeated = centre.gather(-1, labels.expand(len(centre), -1))
-            rest = rows[some, where] - repeated  # in double precision
+        for some, where in parts(len(rows), segments.n):
+            rest = rows[some, where] - repeated(segments, centres[some], where)
             if total:
                 added[some] += torch.linalg.vecdot(rest, rest)
             else:
-                added[some].scatter_add_(-1, labels.expand(rest.shape), rest.square_())
+                added[some] += segments.sums_of_part(rest.square_(), where)
         return sums, added.reshape(shape)
 
     @staticmethod
@@ -83,11 +71,3 @@ class _Moments(torch.autograd.Function):
         if torch.is_grad_enabled():
             return shift + factor * x, None, None
         return shift.addcmul_(factor, x), None, None
-
-
-def _parts(n_rows: int, n: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the rows and the columns of parts of n_rows vectors of length n."""
-    step = max(_PART // n, 1)
-    for first in range(0, n_rows, step):
-        for start in range(0, n, _PART):
-            yield slice(first, first + step), slice(start, start + _PART)

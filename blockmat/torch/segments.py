@@ -60,8 +60,12 @@ class Segments:
 
     def sums_of_batch(self, x: Tensor) -> Tensor:
         """Compute `sums` by adding each number to the sum of its block."""
+        return self.sums_of_part(x, slice(None))
+
+    def sums_of_part(self, x: Tensor, where: slice) -> Tensor:
+        """Sum x (..., p), the numbers of some variables, over each block."""
         zeros = x.new_zeros((*x.shape[:-1], self.k), dtype=torch.float64)
-        return zeros.scatter_add(-1, self.labels.expand(x.shape), x.double())
+        return zeros.scatter_add(-1, self.labels[where].expand(x.shape), x.double())
 
     def repeated_in_batch(self, numbers: Tensor) -> Tensor:
         """Compute `repeat` by looking up the number of each block."""
@@ -85,13 +89,6 @@ class Segments:
             return numbers
         return self.repeat(numbers)
 
-    def of_blocks(self, numbers: Tensor) -> Tensor:
-        """Return numbers of blocks (..., k) as numbers of variables.
-
-        They are repeated if n is k, where their number of entries would say that they are spread.
-        """
-        return self.repeat(numbers) if self.n == self.k else numbers
-
     def alike(self, *numbers: Tensor) -> list[Tensor]:
         """Return numbers that broadcast with each other, for variables if any of them are."""
         if any(map(self.is_spread, numbers)):
@@ -103,12 +100,6 @@ class Segments:
         if self.is_spread(weights):
             return self.sums(weights * x)
         return weights.double() * self.sums(x)
-
-    def own_sums(self, numbers: Tensor) -> Tensor:
-        """Sum the numbers of the variables of each block, in double precision: (..., k)."""
-        if self.is_spread(numbers):
-            return self.sums(numbers)
-        return numbers.double() * self.sizes
 
     def total(self, numbers: Tensor) -> Tensor:
         """Sum the numbers of all variables, in double precision: (...)."""
