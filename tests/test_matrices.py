@@ -70,7 +70,7 @@ class TestBlockConstant(MatrixSuite):
     def sum_with_diagonal(self, case, is_constant):
         if is_constant:
             return bm.BlockConstantMatrix
-        return bm.BlockFactorMatrix if case.is_symmetric and not self.aligned else None
+        return bm.BlockFactorMatrix if case.is_symmetric and self.kind != "aligned" else None
 
 
 class TestAligned(TestBlockConstant):
@@ -134,7 +134,7 @@ class TestScaled(MatrixSuite):
         return scale[:, None] * definition(B) * scale
 
     def sum_with_diagonal(self, case, is_constant):
-        is_aligned = case.geometry[1]
+        is_aligned = case.geometry[1] == "aligned"
         return bm.BlockFactorMatrix if case.is_symmetric and not is_aligned else None
 
     def size(self, dense, B, scale):
@@ -190,7 +190,7 @@ class TestLowRankOnScaled(TestLowRank):
         return bm.ScaledBlockMatrix(*TestScaled().arguments(rng, geometry, dtype, True))
 
     def sum_with_diagonal(self, case, is_constant):
-        return None if case.geometry[1] else bm.BlockPlusLowRank
+        return None if case.geometry[1] == "aligned" else bm.BlockPlusLowRank
 
 
 class TestLowRankOnFactor(TestLowRank):

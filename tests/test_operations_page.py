@@ -99,7 +99,7 @@ def test_sums_and_products_of_two_types(a, b):
     same = matrices(P, ONES, on)
     assert type_of(lambda: same[a] + same[b]) == without_note(total)
     assert type_of(lambda: same[a] @ same[b]) == product
-    if "(3)" in total:
+    if "(4)" in total:
         made = matrices(P, np.linspace(1, 2, N), on)
         left, right = (made, same) if b == "BlockConstantMatrix" else (same, made)
         assert type_of(lambda: left[a] + right[b]) == "LinearOperator"

@@ -392,3 +392,14 @@ def test_modules_refuse_parameters_of_which_a_matrix_is_not_found():
         bmt.LogCholesky([0, 0])(torch.tensor([400.0, 0.0], dtype=torch.float64))
     with pytest.raises(bm.exceptions.SingularMatrixError, match=r"numbers up to 1e\+10; expected"):
         bmt.LogCorrelation([0, 1, 2])(torch.full((3,), 1e10, dtype=torch.float64))
+
+
+@over_small
+def test_independent_blocks_have_the_parameters_of_the_same_matrix(p):
+    own = np.linspace(0.5, 2, p.n_blocks)
+    A, same = (
+        bm.BlockConstantMatrix(p, between, np.ones(p.n_blocks)) for between in (own, np.diag(own))
+    )
+    np.testing.assert_array_equal(log_cholesky(A), log_cholesky(same))
+    C = bm.BlockConstantMatrix.identity(p)
+    np.testing.assert_array_equal(log_correlation(C), np.zeros(n_correlation(p)))

@@ -303,7 +303,7 @@ def test_only_the_observed_part_has_to_be_positive_definite():
         negative.condition([0, 1], [1.0, 1.0])
     low = bm.BlockPlusLowRank(bm.BlockConstantMatrix.identity([0, 0]), [[1.0], [0.0]], [[-2.0]])
     assert low.condition([1], [1.0])[0] == [0]
-    with pytest.raises(IndefiniteMatrixError, match="takes away more than the base"):
+    with pytest.raises(IndefiniteMatrixError, match="observed variables is not positive definite"):
         low.condition([0], [1.0])
 
 

@@ -296,11 +296,13 @@ def test_wrong_arguments_are_refused():
     with pytest.raises(bm.exceptions.ShapeError, match=r"batch shape \(2,\); expected one that"):
         bmt.BlockMultivariateNormal(tensor(2, P.n), constant(3))
     with pytest.raises(ValueError, match="Expected parameter loc"):
-        bmt.BlockMultivariateNormal(torch.full((P.n,), torch.nan, dtype=torch.float64), A)
+        bmt.BlockMultivariateNormal(
+            torch.full((P.n,), torch.nan, dtype=torch.float64), A, validate_args=True
+        )
 
 
 def test_wrong_points_are_refused():
-    normal = bmt.BlockMultivariateNormal(tensor(P.n), constant())
+    normal = bmt.BlockMultivariateNormal(tensor(P.n), constant(), validate_args=True)
     for x in (tensor(6), tensor(3, 1), torch.full((P.n,), torch.nan)):
         with pytest.raises(ValueError, match="value"):
             normal.log_prob(x)

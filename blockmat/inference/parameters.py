@@ -10,6 +10,7 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_numeric, require_finite, require_in_range
 from blockmat.blocks.partition import Partition, as_partition
+from blockmat.cores.arrays import as_square_core
 from blockmat.cores.log_correlation import solve_log_diagonal
 from blockmat.cores.pair import compose
 from blockmat.cores.parameters import (
@@ -76,7 +77,7 @@ def log_cholesky(A: BlockConstantMatrix) -> Array:
     _check_matrix(A, "A")
     if not A.is_positive_definite():
         raise IndefiniteMatrixError("A is not positive definite; expected a covariance matrix")
-    between, within = (x.astype(np.float64) for x in (A.between, A.within))
+    between, within = (x.astype(np.float64) for x in (as_square_core(A.between), A.within))
     parameters: Array = log_cholesky_of_pair(between, within, Layout(A.partition.sizes))
     return parameters.astype(A.dtype)
 
@@ -190,7 +191,9 @@ def log_correlation(C: BlockConstantMatrix) -> Array:
         raise IndefiniteMatrixError("C is not positive definite; expected a correlation matrix")
     logarithm = C.astype(np.float64).logm()
     layout = Layout(C.partition.sizes)
-    parameters: Array = parameters_of_log(logarithm.between, logarithm.within, layout)
+    parameters: Array = parameters_of_log(
+        as_square_core(logarithm.between), logarithm.within, layout
+    )
     return parameters.astype(C.dtype)
 
 

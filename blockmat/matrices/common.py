@@ -81,7 +81,7 @@ class CommonMethods(NumpyProtocol):
         >>> path = os.path.join(tempfile.mkdtemp(), "identity.npz")
         >>> bm.BlockConstantMatrix.identity([0, 0, 1]).save(path)
         >>> bm.load(path)
-        <3x3 BlockConstantMatrix of 2 blocks, dtype=float64>
+        <3x3 BlockConstantMatrix of 2 independent blocks, dtype=float64>
         """
         write_archive(self._archive(), path)
 

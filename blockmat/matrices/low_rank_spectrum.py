@@ -12,6 +12,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.passes import block_sums
 from blockmat.cores import pair
+from blockmat.cores.arrays import as_square_core
 from blockmat.cores.core import hermitian_part
 from blockmat.matrices.block_constant import BlockConstantMatrix
 
@@ -50,7 +51,7 @@ def reduced(base: BlockConstantMatrix, factor: Array, core: Array) -> Reduced:
     F = np.concatenate([means, *parts])
     n_rows, k = np.array([len(part) for part in parts], dtype=np.intp), p.n_blocks
     matrix = F @ core @ F.T
-    matrix[:k, :k] += base.between
+    matrix[:k, :k] += as_square_core(base.between)
     own = np.arange(k, len(F))
     matrix[own, own] += np.repeat(rest, n_rows)
     left = np.bincount(group, dimensions, len(rest)).astype(np.intp) - n_rows

@@ -29,7 +29,9 @@ from tests.matrix_suite.spectra import Spectra
 __all__ = ["MatrixSuite"]
 
 # Tested where the sources are.
-ELSEWHERE = {"fit": "test_fitting.py", "fit_samples": "test_fitting.py"}
+ELSEWHERE = {
+    "fit": "test_fitting.py", "fit_samples": "test_fitting.py", "from_effects": "test_effects.py",
+}  # fmt: skip
 # What Python and SciPy need a class to have.
 NO_OPERATIONS = {
     "__annotations__", "__class_getitem__", "__dict__", "__firstlineno__", "__module__",

@@ -74,10 +74,11 @@ class Entries(MatrixType):
         for B, E in pairs:
             differences = np.abs(dense - E)
             for rtol in (0, 1e-3):
-                # the smallest tolerance that is enough, and one that is not
+                # the smallest tolerance that is enough, and one that is not, beyond rounding
                 needed = (differences - rtol * np.abs(E)).max()
+                rounding = UNITS * np.finfo(dtype).eps * max(case.size, np.abs(E).max())
                 for atol in (needed * 1.001, needed * 0.999):
-                    if needed > 1e-4:
+                    if needed > 1e3 * rounding:
                         assert A.allclose(B, rtol, atol) is bool(atol > needed), (
                             rtol,
                             atol,
