@@ -13,6 +13,7 @@ PROJECTS: dict[str, tuple[str, str, dict[str, str]]] = {
         "https://numpy.org/doc/stable/",
         GENERATED,
         {
+            "numpy.allclose": "function",
             "numpy.linalg.LinAlgError": "exception",
             "numpy.linalg.cond": "function",
             "numpy.linalg.norm": "function",

@@ -191,12 +191,6 @@ def fit_factor(
         1. The loadings of each block, divided by the standard deviations of the variables, have a
         sum that is not negative.
 
-    Warns
-    -----
-    RuntimeWarning
-        If the search did not converge, some noise is at its bound and `full_output` is False, or the
-        fitted correlations of the factors have negative eigenvalues (only for ``samples=False``).
-
     Raises
     ------
     ShapeError
@@ -210,6 +204,12 @@ def fit_factor(
     ValueError
         If there are too few samples (fewer than 3, or than k plus one for the mean), a column is
         constant, a variance of a matrix is not positive, or an option is out of range.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the search did not converge, some noise is at its bound and `full_output` is False, or the
+        fitted correlations of the factors have negative eigenvalues (only for ``samples=False``).
 
     See Also
     --------
