@@ -17,6 +17,7 @@ TYPES = [
     "BlockConstantMatrix", "BlockRectangularMatrix", "ScaledBlockMatrix", "BlockFactorMatrix",
     "BlockPlusLowRank",
 ]  # fmt: skip
+WORDS = {re.sub("Block|Matrix", "", name): name for name in TYPES} | {"lazy": "LinearOperator"}
 RNG = np.random.default_rng(0)
 P, OTHER = bm.Partition.from_sizes([3, 1, 4]), bm.Partition.from_sizes([4, 4])
 N = P.n
@@ -52,7 +53,13 @@ def tables():
     ]
 
 
-ONE, SUMS, PRODUCTS = tables()
+def in_full(cell):
+    """Return a cell with the full name of a type."""
+    word, space, note = cell.partition(" ")
+    return WORDS.get(word, word) + space + note
+
+
+ONE, SUMS, PRODUCTS = ([list(map(in_full, row)) for row in table] for table in tables())
 
 
 def type_of(f):

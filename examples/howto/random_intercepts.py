@@ -46,7 +46,7 @@ def simulate(n, n_groups, seed=0):
 
 
 def fit(groups, X, y):
-    """Return the fixed effects, the variance of the intercepts and that of the noise."""
+    """Return the fixed effects, the variances of intercepts and noise, and a count."""
     p = bm.Partition.from_labels(groups)
     X, y = torch.from_numpy(X), torch.from_numpy(y)
 
@@ -70,10 +70,10 @@ groups, X, y, intercepts = simulate(500_000, 125_066)
 begin = time.perf_counter()
 effects, variance, noise, n_evaluations = fit(groups, X, y)
 print(f"{n_evaluations} evaluations in {time.perf_counter() - begin:.1f} s")
+print(f"fixed effects {effects.round(3)}")
 print(
-    f"fixed effects {effects.round(3)}, standard deviation of the intercepts {variance**0.5:.3f}"
+    f"standard deviations {variance**0.5:.3f} of intercepts, {noise**0.5:.3f} of noise"
 )
-print(f"and of the noise {noise**0.5:.3f}")
 
 # %%
 # Compare with statsmodels
