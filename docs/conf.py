@@ -77,7 +77,14 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
 }
-WIDE = ("accuracy", "discovery", "experiments", "operations", "performance", "scaling")  # for their tables
+WIDE = (
+    "accuracy",
+    "discovery",
+    "experiments",
+    "operations",
+    "performance",
+    "scaling",
+)  # for their tables
 html_sidebars = {name: [] for name in ("index", "tour", "theory", "api", *WIDE)}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

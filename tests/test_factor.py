@@ -271,3 +271,54 @@ def test_results_are_bitwise_the_same_for_any_number_of_threads(monkeypatch, dty
         bm.set_num_threads(n_threads)
         for result, expected in zip(results(), serial, strict=True):
             np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("orders", [0, 6, 12])
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_factor_scores_are_those_of_the_joint_distribution(orders, diagonal):
+    A, rng = spread(0, orders), np.random.default_rng(1)
+    if diagonal:
+        c = np.diagonal(A.covariance)
+        A = bm.BlockFactorMatrix(A.partition, c, A.noise, A.loadings)
+    C = np.diag(A.covariance) if diagonal else A.covariance
+    L = A.loadings[:, None] * A.partition.indicator().toarray()
+    x, mean = rng.standard_normal((3, 60)) @ np.linalg.cholesky(A.toarray()).T, rng.normal(size=60)
+    W = L.T @ (L / A.noise[:, None])  # (I + C W)^-1 C and its product with the weighted sums
+    scores, covariance = A.factor_scores(x + mean, mean)
+    size = np.linalg.cond(np.eye(4) + C @ W) * EPS
+    expected = np.linalg.solve(np.eye(4) + C @ W, C)
+    np.testing.assert_allclose(
+        np.diag(covariance) if diagonal else covariance, expected, atol=100 * size * np.abs(C).max()
+    )
+    fitted = expected @ (L.T @ (x.T / A.noise[:, None]))
+    # the rounding of x + mean - mean is that of the deviations
+    np.testing.assert_allclose(scores.T, fitted, atol=1e3 * size * np.abs(fitted).max())
+    one, _ = A.factor_scores(x[0])
+    np.testing.assert_allclose(one, fitted[:, 0], atol=1e3 * size * np.abs(fitted).max())
+    assert covariance.shape == ((4,) if diagonal else (4, 4))
+
+
+def test_factor_scores_keep_float32_and_refuse_wrong_arguments():
+    A = bm.BlockFactorMatrix([0, 0, 1], np.float32([1, 2]), np.float32(1))
+    scores, covariance = A.factor_scores(np.float32([1, 2, 3]))
+    assert scores.dtype == covariance.dtype == np.float32
+    assert A.factor_scores(np.ones(3))[0].dtype == np.float64
+    for x, mean, error, message in (
+        (np.ones(2), None, ShapeError, r"x has shape \(2,\); expected \(3,\) or \(q, 3\)"),
+        (np.ones(3), [1.0], ShapeError, r"mean has shape \(1,\); expected \(3,\)"),
+        (np.ones(3) * 1j, None, DtypeError, "x has dtype complex128"),
+        ([1, 2, np.nan], None, NonFiniteError, "x contains nan"),
+    ):
+        with pytest.raises(error, match=message):
+            A.factor_scores(x, mean)
+    with pytest.raises(IndefiniteMatrixError, match="not positive definite"):
+        bm.BlockFactorMatrix([0, 0], [-1.0], 1.0).factor_scores([1.0, 2.0])
+
+
+def test_scores_of_125066_groups_make_no_dense_matrix():
+    p = bm.Partition.uniform(125_066, 4)
+    A = bm.BlockFactorMatrix(p, np.full(p.n_blocks, 0.5), 2.0)
+    x = np.random.default_rng(0).standard_normal(p.n)
+    scores, variances = A.factor_scores(x)
+    np.testing.assert_allclose(scores, 0.25 * p.block_sums(x) / 2, atol=8 * EPS)
+    np.testing.assert_allclose(variances, 0.25, atol=8 * EPS)

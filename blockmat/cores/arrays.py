@@ -19,7 +19,7 @@ def as_square_core(numbers: Array) -> Array:
     except MemoryError:
         raise MemoryError(
             f"a dense core of {len(numbers)} blocks does not fit into memory; expected operations "
-            f"that keep independent blocks, or fewer blocks"
+            f"that keep independent blocks, such as diagonal_values and within, or fewer blocks"
         ) from None
 
 

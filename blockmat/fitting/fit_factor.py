@@ -167,7 +167,7 @@ def fit_factor(
         The blocks, or a label for each variable. If `source` is a DataFrame, a Series or dict gives
         labels by column name.
     samples : bool, default True
-        Whether `source` holds samples.
+        Whether `source` holds samples. Their covariance is divided by T, as in `BlockCovariance`.
     independent : bool, default False
         Whether the factors are uncorrelated. Then no k x k array is made.
     assume_centered : bool, default False
@@ -266,7 +266,7 @@ def fit_factor(
         some = np.flatnonzero(fit.at_bound)
         more = ", ..." if len(some) > 3 else ""
         warnings.warn(
-            f"the noise is at its bound (min_noise) for {len(some)} variables: "
+            f"the noise is at its bound (min_noise) for {len(some)} of {len(fit.at_bound)} variables: "
             f"{', '.join(map(str, some[:3]))}{more}",
             RuntimeWarning,
             stacklevel=2,

@@ -136,7 +136,8 @@ class BlockFactorMatrix(FactorParts):
         effects : list of (labels, variance)
             The groupings. ``labels`` is a Partition or has a label for each variable, shape (n,).
             ``variance`` is the variance of the effects of its g groups: one number, or (g,), or
-            the covariance (g, g) of correlated groups.
+            the covariance (g, g) of correlated groups, in the order of
+            ``Partition.from_labels(labels).names``.
         noise : scalar or array_like, shape (n,) or (k,)
             The variance of the noise, positive.
 
@@ -163,7 +164,10 @@ class BlockFactorMatrix(FactorParts):
         -----
         Entry (i, j) is the sum over the groupings g of :math:`\left(V_g\right)_{g(i) g(j)}`, plus
         noise for i = j. :math:`V_g` is the covariance of the effects, and g(i) is the group of
-        variable i. With one grouping of independent groups, C is diagonal, and all work is O(n).
+        variable i. With one grouping of independent groups, C is diagonal, and all work is O(n). With
+        several, C is dense, and work is O(n + k\ :sup:`3`) for k common groups. If one grouping has
+        many groups and another has few, the effects of the few are a matrix of low rank:
+        `add_low_rank` with the indicators of the groups.
 
         Examples
         --------
@@ -594,7 +598,8 @@ class BlockFactorMatrix(FactorParts):
 
     def __repr__(self) -> str:
         n, k = self.shape[0], self._partition.n_blocks
-        return f"<{n}x{n} BlockFactorMatrix of {k} blocks, dtype={self.dtype}>"
+        kind = "" if self._covariance.ndim == 2 else "independent "
+        return f"<{n}x{n} BlockFactorMatrix of {k} {kind}blocks, dtype={self.dtype}>"
 
     def _picture(self) -> tuple[Array, ...]:
         p, c = self._partition, self._covariance

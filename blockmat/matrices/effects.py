@@ -37,7 +37,8 @@ def covariance_of_effects(effects: Any, noise: Any) -> tuple[Partition, Array]:
         if not is_diagonal and cells.n_blocks > MAX_CELLS:
             raise ValueError(
                 f"effects have {cells.n_blocks} common groups; expected at most {MAX_CELLS}, "
-                f"because their covariance is a dense matrix"
+                f"because their covariance is a dense matrix. Give the grouping with most groups, and "
+                f"add each other one, of g groups, by add_low_rank(np.eye(g)[codes], covariance)"
             )
         cells = _named(cells, groupings)
     arrays = [variance for variance in variances if variance.ndim]

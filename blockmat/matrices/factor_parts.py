@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from blockmat.cores.conditioning import (
     conditional_independent_effects,
 )
 from blockmat.cores.core import ROUNDING, Core, hermitian_part
-from blockmat.matrices.parts import Parts
+from blockmat.exceptions import IndefiniteMatrixError, ShapeError
+from blockmat.matrices.parts import Parts, real_numbers
 from blockmat.matrices.weighted_frame import are_all_zero, lengths_in_blocks
 
 
@@ -68,6 +69,81 @@ class FactorParts(Parts):
         ones = np.ones(k)
         return Core.of(values, ones.astype(np.intp), np.arange(k), "factor", ones)
 
+    def factor_scores(self, x: Any, mean: Any = None) -> tuple[Array, Array]:
+        r"""Return mean and covariance of the factors, given the values of all variables.
+
+        In a mixed model these are the predicted random effects (BLUP) and their prediction errors.
+
+        Parameters
+        ----------
+        x : array_like, shape (n,) or (q, n)
+            The values of the variables; or q samples of them, one in each row.
+        mean : float or array_like of shape (n,), optional
+            The means of the variables; by default zero.
+
+        Returns
+        -------
+        scores : ndarray, shape (k,) or (q, k)
+            The conditional means of the factors, in the order of the blocks.
+        covariance : ndarray, shape (k, k) or (k,)
+            Their conditional covariance, or its diagonal for independent factors.
+
+        Raises
+        ------
+        ShapeError
+            If `x` or `mean` does not fit.
+        DtypeError
+            If it is not real.
+        NonFiniteError
+            If it contains NaN or infinity.
+        SingularMatrixError, IndefiniteMatrixError
+            If the matrix is not positive definite.
+
+        See Also
+        --------
+        condition : mean and covariance of the other variables, given some.
+
+        Notes
+        -----
+        The scores are :math:`C Z^T S A^{-1} (x - \mu)`, the covariance is
+        :math:`(I + C W)^{-1} C` with :math:`W = Z^T S^2 \Delta^{-1} Z`: :ref:`theory-parts`.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> A = bm.BlockFactorMatrix(["a", "a", "b"], [1.0, 1.0], noise=1.0)
+        >>> A.factor_scores([3.0, 0.0, 2.0])
+        (array([1., 1.]), array([0.33333333, 0.5       ]))
+        """
+        n, p = self.shape[0], self.partition
+        values = real_numbers(x, "x", (1, 2))
+        if values.shape[-1] != n:
+            raise ShapeError(f"x has shape {values.shape}; expected ({n},) or (q, {n})")
+        means = real_numbers(0.0 if mean is None else mean, "mean", (0, 1))
+        if means.ndim and means.shape != (n,):
+            raise ShapeError(f"mean has shape {means.shape}; expected ({n},)")
+        if not self.is_positive_definite():
+            raise IndefiniteMatrixError(
+                "the matrix is not positive definite; expected a covariance matrix of full rank"
+            )
+        dtype = np.result_type(self.dtype, values, *([means] if means.ndim else []))
+        double = self.astype(np.float64)
+        deviations = np.atleast_2d(values).astype(np.float64) - means.astype(np.float64)
+        every = np.arange(p.n_blocks)
+        known = Observed(double._core.values, double._lengths, np.ones(p.n_blocks))
+        c = double.covariance
+        if c.ndim == 2:
+            effects = conditional_effects(c, c, known, (every, every))
+        else:
+            effects = conditional_independent_effects(c, known, (every, every))
+        scores = effects.mean(double._coordinates(deviations.T)).T.reshape(*values.shape[:-1], -1)
+        return scores.astype(dtype, copy=False), effects.covariance.astype(self.dtype)
+
+    def _coordinates(self, x: Array) -> Array:
+        """Return the coordinates ``Q^T x / root of delta`` of columns x (n, m)."""
+        p, root = self.partition, self._root_of_noise
+        return weighted_sums(p, x, self.loadings / root / self._lengths[p.labels] / root)
+
     def _entries(self, i: Array, j: Array) -> Array:
         c, labels = self.covariance, self.partition.labels
         a, b = labels[i], labels[j]
@@ -93,9 +169,7 @@ class FactorParts(Parts):
             effects = conditional_effects(prior, cross, known, shared)
         else:
             effects = conditional_independent_effects(c[rest.blocks], known, shared)
-        p, root = telling.partition, seen._root_of_noise
-        weights = seen.loadings / root / seen._lengths[p.labels] / root
-        means = effects.mean(weighted_sums(p, deviations[tells], weights))
+        means = effects.mean(seen._coordinates(deviations[tells]))
         shift = (rest.partition.expand(means).T * self.loadings[rest.variables]).T
         return shift, self._of_part(rest, effects.covariance)
 

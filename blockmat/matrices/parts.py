@@ -142,15 +142,17 @@ BlockRectangularMatrix or LinearOperator
         ----------
         index : array_like of int, array_like of bool of shape (n,), or slice
             The m observed variables. Negative numbers count from the end.
-        values : array_like, shape (m,) or (q, m)
-            Their values, in the order of `index`; or q samples of them, one in each row.
+        values : float or array_like, shape (m,) or (q, m)
+            Their values, in the order of `index`; or q samples of them, one in each row. One number
+            is the value of all.
         mean : float or array_like of shape (n,), optional
             The means of all n variables; by default zero.
 
         Returns
         -------
         mean : ndarray, shape (n - m,) or (q, n - m)
-            The conditional means of the other variables, in ascending order.
+            The conditional means of the other variables, in ascending order: those of
+            ``np.delete(np.arange(n), index)``.
         matrix : BlockConstantMatrix, ScaledBlockMatrix, BlockFactorMatrix or BlockPlusLowRank
             Their conditional covariance, of the type and dtype of this matrix. It does not depend on
             the values.
@@ -202,13 +204,14 @@ BlockRectangularMatrix or LinearOperator
             raise VariableIndexError(
                 f"index has all {n} variables; expected at least one that is not observed"
             )
-        values = _real_numbers(values, "values", (1, 2))
+        values = real_numbers(values, "values", (0, 1, 2))
+        values = values if values.ndim else np.full(m, values)
         if values.shape[-1] != m:
             raise ShapeError(
-                f"values has shape {values.shape}; expected ({m},) or (q, {m}) for {m} observed "
-                f"variables"
+                f"values has shape {values.shape}; expected a number, ({m},) or (q, {m}) for {m} "
+                f"observed variables"
             )
-        means = _real_numbers(0.0 if mean is None else mean, "mean", (0, 1))
+        means = real_numbers(0.0 if mean is None else mean, "mean", (0, 1))
         if means.ndim and means.shape != (n,):
             raise ShapeError(f"mean has shape {means.shape}; expected ({n},)")
         self._part(observed)._require_definite()
@@ -224,7 +227,8 @@ BlockRectangularMatrix or LinearOperator
         return conditional.astype(dtype, copy=False), matrix.astype(self.dtype)
 
 
-def _real_numbers(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
+def real_numbers(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
+    """Convert to an array of finite real numbers with one of the given numbers of axes."""
     array = as_numeric(x, name, ndims)
     require_real_dtype(array.dtype, name)
     require_finite(np.atleast_1d(array), name)

@@ -56,8 +56,9 @@ def refuse_symmetric(X: Array) -> None:
             return
     raise ValueError(
         "X is a symmetric matrix; expected samples, one per row. Fit a covariance matrix with "
-        "fit(X, partition), and find its blocks with find_partition(X). If the rows are samples "
-        "nonetheless, pass them in another order, such as X[::-1]"
+        "fit(X, partition) or fit_factor(X, partition, samples=False), and find its blocks with "
+        "find_partition(X). If the rows are samples nonetheless, pass them in another order, such as "
+        "X[::-1]"
     )
 
 

@@ -98,21 +98,20 @@ print(f"largest difference of the estimates: {difference:.0e}")
 # Predict the intercepts
 # ----------------------
 # The posterior mean of an intercept shrinks the mean residual of its group toward zero, the more the fewer samples the
-# group has. With A the covariance matrix it is :math:`\tau^2 Z^T A^{-1} (y - X \beta)`: one solve and one sum for each
-# block.
+# group has. ``factor_scores`` returns it for all groups, with its variance.
 
 p = bm.Partition.from_labels(groups)
-A = bm.BlockFactorMatrix(p, np.full(p.n_blocks, variance), noise=noise)
+A = bm.BlockFactorMatrix.from_effects([(p, variance)], noise)
 residuals = y - X @ effects
-posterior = variance * p.block_sums(A.solve(residuals))
+posterior, uncertainty = A.factor_scores(residuals)
 means = p.block_means(residuals)
 true = intercepts[np.array(p.names)]
 
 print(f"the matrix takes {A.nbytes / 1e6:.0f} MB")
+print("root mean square error:")
 for name, estimate in (("means", means), ("posterior", posterior)):
-    print(
-        f"root mean square error of the {name}: {np.sqrt(np.mean((estimate - true) ** 2)):.3f}"
-    )
+    print(f"  {name:9s} {np.sqrt(np.mean((estimate - true) ** 2)):.3f}")
+print(f"  predicted {np.sqrt(uncertainty.mean()):.3f} for the posterior")
 
 # %%
 # Draw the error by the number of samples in the group:

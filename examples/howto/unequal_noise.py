@@ -46,23 +46,11 @@ print(A.covariance.round(2))
 #
 # Compute the scores
 # ------------------
-# The expected traits of a person with answers x are :math:`C Z^T S A^{-1} (x - \mu)`, with the loadings S and the
-# indicator Z of the blocks. ``solve`` needs no 18 x 18 matrix, and ``block_sums`` multiplies by :math:`Z^T`.
+# ``factor_scores`` returns the expected traits of each person, given the answers, and the covariance matrix of their
+# errors, which is the same for all persons.
 
-
-def expected_traits(deviations):
-    solved = A.solve(deviations.T)
-    return A.covariance @ p.block_sums(A.loadings[:, None] * solved)
-
-
-scores = expected_traits(X - X.mean(axis=0)).T
-
-# %%
-# The uncertainty is the same for all persons. It is what is left of the variance 1 of each trait:
-
-loadings_of_traits = A.loadings[:, None] * p.indicator().toarray()
-explained = A.covariance @ expected_traits(loadings_of_traits.T).T
-uncertainty = np.sqrt(1 - np.diagonal(explained))
+scores, covariance = A.factor_scores(X, mean=X.mean(axis=0))
+uncertainty = np.sqrt(np.diagonal(covariance))
 
 # %%
 # Compare with averages

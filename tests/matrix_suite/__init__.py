@@ -31,6 +31,7 @@ __all__ = ["MatrixSuite"]
 # Tested where the sources are.
 ELSEWHERE = {
     "fit": "test_fitting.py", "fit_samples": "test_fitting.py", "from_effects": "test_effects.py",
+    "factor_scores": "test_factor.py",
 }  # fmt: skip
 # What Python and SciPy need a class to have.
 NO_OPERATIONS = {
