@@ -193,6 +193,8 @@ class Parts(MatrixType):
             self.structured(covariance, expected, dtype, case.size, case.condition)
             assert covariance.partition == A.partition.subset(rest)
         close(A.condition(index, values)[0], values @ gain.T, size, case.condition)
+        same = A.condition(index, dtype(2))[0]
+        np.testing.assert_array_equal(same, A.condition(index, np.full(len(index), dtype(2)))[0])
         shifted = A.condition(index - n, (values - 2).tolist(), -2)[0]
         assert shifted.dtype == np.float64
         close(shifted.astype(dtype), values @ gain.T - 2, size + n, case.condition)
@@ -229,8 +231,8 @@ class Parts(MatrixType):
             (([0, n], [1, 1]), VariableIndexError, f"index has {n} at place 1"),
             (([0, -n], [1, 1]), VariableIndexError, "index has the variable 0 more than once"),
             (([0.0], [1]), DtypeError, "index has dtype float64"),
-            (([0], [1, 2]), ShapeError, r"values has shape \(2,\); expected \(1,\) or \(q, 1\)"),
-            (([0], 1.0), ShapeError, "values is 0-d"),
+            (([0], [1, 2]), ShapeError, r"values has shape \(2,\); expected a number, \(1,\)"),
+            (([0], np.ones((1, 1, 1))), ShapeError, "values is 3-d"),
             (([0], [np.nan]), NonFiniteError, "values contains nan"),
             (([0], [1j]), DtypeError, "values has dtype complex128; expected real"),
             (([0], [1.0], np.ones(n + 1)), ShapeError, rf"mean has shape .*; expected \({n},\)"),
