@@ -107,6 +107,21 @@ def main(arguments=None):
         print(f"  {name:<28} {volatility(future @ weights):.2f}")
     print(f"  {'equal weights':<28} {volatility(future.mean(axis=1)):.2f}")
 
+    # What to expect of the others if five stocks of the largest sector fall by 10 % in a day
+    largest = max(sorted(set(sectors)), key=list(sectors).count)
+    fallen = np.flatnonzero(sectors == largest)[:5]
+    expected, rest = found.operator_.condition(fallen, -0.10)
+    others = np.delete(np.arange(n), fallen)
+    spread = np.sqrt(rest.diagonal())
+    print(
+        f"\nif five stocks of {largest} fall by 10 %, mean return and standard deviation in %:"
+    )
+    for name in sorted(set(sectors)):
+        own = sectors[others] == name
+        print(
+            f"  {name:<28} {100 * expected[own].mean():5.1f} {100 * spread[own].mean():5.1f}"
+        )
+
     draw(by_sector.operator_, found.operator_, path_of_blocks, options.picture)
 
 
