@@ -23,7 +23,7 @@ names = np.array(
     "banks insurance energy industry retail health software utilities".split()
 )
 sectors = np.repeat(names, 50)
-market = np.repeat([1.0, 0.9, 0.7, 0.9, 0.7, 0.5, 0.9, 0.4], 50)  # of each sector
+market = np.repeat([1.0, 0.9, 0.7, 0.9, 0.7, 0.5, 0.9, 0.2], 50)  # of each sector
 volatility = 0.02 * rng.lognormal(sigma=0.3, size=400)
 
 
@@ -68,8 +68,8 @@ print(f"largest difference: {difference:.0e}")
 # %%
 # Loss of the portfolio
 # ---------------------
-# The portfolio holds all other stocks with equal weights. Its return in the scenario is normal. A day without a scenario
-# has mean zero and the covariance ``submatrix``:
+# The portfolio holds all other stocks with equal weights. Its return in the scenario is normal. On a usual day the mean
+# is zero, and the covariance is that of the same stocks, ``submatrix(others)``:
 
 weights = np.full(len(others), 1 / len(others))
 usual = covariance.submatrix(others)
@@ -80,13 +80,13 @@ for name, expected, matrix in (
     deviation = np.sqrt(weights @ (matrix @ weights))
     low = expected - 1.645 * deviation
     print(
-        f"{name:10s} expected {100 * expected:5.1f} %, worst of twenty days below {100 * low:5.1f} %"
+        f"{name:10s} expected {100 * expected:5.1f} %, 5 % quantile {100 * low:5.1f} %"
     )
 
 # %%
 # Draw all stocks
 # ---------------
-# Each dot is the expected return of a stock in the scenario, and the line is the interval of 90 %. Stocks are sorted by
+# Each dot is the expected return of a stock in the scenario, and the line is its interval of 90 %. Stocks are sorted by
 # sector and by expected return. The banks fall by more than the market because they share a sector with the fallen banks.
 
 deviations = 1.645 * np.sqrt(rest.diagonal())

@@ -36,7 +36,7 @@ X = 3 + true[:, p.labels] * model.loadings + rng.normal(size=(300, 18)) * noise*
 fit = bm.fit_factor(X, labels, full_output=True)
 A = fit.matrix
 print("converged:", fit.converged, "after", fit.n_iter, "steps")
-print("traits:", *p.names)
+print("traits, sorted by name:", *p.names)
 print("estimated correlations:")
 print(A.covariance.round(2))
 
@@ -55,8 +55,8 @@ uncertainty = np.sqrt(np.diagonal(covariance))
 # %%
 # Compare with averages
 # ---------------------
-# Averages have another unit than the traits. To be fair, we multiply the average by the best factor, which is only
-# known in a simulation.
+# Averages are not in the unit of the traits. So each is multiplied by the factor that makes its error smallest, which
+# is known only in a simulation.
 
 averages = p.block_means(X - X.mean(axis=0), axis=1)
 averages *= (averages * true).sum(axis=0) / (averages**2).sum(axis=0)
@@ -74,7 +74,7 @@ for b, trait in enumerate(p.names):
 # the true traits.
 #
 # The left picture shows the estimated noise of each item, with bars of two standard errors. The right picture shows the
-# anxiety of 40 persons. Most averages are further from the true value, because three of the six items are noisy.
+# anxiety of 40 persons. Most averages are further from the true value, because two of the six items are very noisy.
 
 errors = fit.standard_errors()[1]
 figure, (left, right) = plt.subplots(
