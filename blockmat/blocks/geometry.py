@@ -94,13 +94,13 @@ class Geometry:
     """
 
     def __init__(self, sizes: Array, labels: Array | None = None) -> None:
-        self._sizes = frozen(sizes)
+        self._sizes, self._n = frozen(sizes), int(sizes.sum())
         self._given_labels = None if labels is None else frozen(labels)
 
     @property
     def n(self) -> int:
         """The number of variables."""
-        return int(self.offsets[-1])
+        return self._n
 
     @property
     def n_blocks(self) -> int:
