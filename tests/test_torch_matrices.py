@@ -506,6 +506,27 @@ def test_compiled_methods_have_no_graph_breaks(make):
 # Objects
 
 
+@pytest.mark.parametrize("make", [plain, factor])
+def test_a_matrix_of_inference_mode_leaves_no_tensors_for_training(make):
+    p = bm.Partition.from_labels([0, 1, 0, 1, 2])
+    with torch.inference_mode():
+        make(p).logdet()
+    tensors = [x.clone().requires_grad_() for x in make(p).tensors]
+    A = type(make(p))(p, *tensors)
+    x = torch.ones(p.n).double().requires_grad_()
+    (A.inv_quad_logdet(x)[0] + A.logdet() + (A @ x).sum() + A.whiten(x).sum()).backward()
+    assert torch.isfinite(x.grad).all()
+
+
+@over_kinds
+def test_no_vectors(make):
+    A = make(PARTITIONS["shuffled"])
+    x = torch.zeros(0, A.shape[-1], dtype=torch.float64)
+    assert A.inv_quad_logdet(x)[0].shape == (0,)
+    assert A.whiten(x).shape == A.colorize(x).shape == x.shape
+    assert (A @ x.mT).shape == A.solve(x.mT).shape == x.mT.shape
+
+
 @over_kinds
 def test_copies_and_conversions(make):
     p = PARTITIONS["shuffled"]

@@ -43,7 +43,7 @@ class _Moments(torch.autograd.Function):
         rows, centres, added = x.flatten(0, -2), means.flatten(0, -2), squares.flatten()
         if x.ndim == 1:
             rows, centres = x[None], means[None]
-        added = added if total else added.reshape(len(rows), -1)
+        added = added if total else added.reshape(len(rows), segments.k)
         for some, where in parts(len(rows), segments.n):
             rest = rows[some, where] - repeated(segments, centres[some], where)
             if total:

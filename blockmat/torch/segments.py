@@ -190,5 +190,6 @@ def _on_device(
     """Return an array of a partition as a tensor, made once for each partition and device."""
     devices = known.setdefault(partition, {})
     if device not in devices:
-        devices[device] = torch.tensor(array, dtype=dtype, device=device)
+        with torch.inference_mode(False):  # whose tensors cannot be used for gradients later
+            devices[device] = torch.tensor(array, dtype=dtype, device=device)
     return devices[device]
