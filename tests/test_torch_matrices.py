@@ -559,6 +559,26 @@ def test_vmap_of_roots():
     check(found, torch.stack([torch.func.grad(root)(m) for m in M]))
 
 
+COMPILED = {
+    "solve": lambda A: A.solve(torch.ones(A.shape[-1]).double()),
+    "logdet": lambda A: A.logdet(),
+    "add a number": lambda A: A.add_diagonal(0.5).logdet(),
+    "add numbers": lambda A: A.add_diagonal(torch.ones(A.shape[-1]).double()).logdet(),
+    "entropy": lambda A: bmt.BlockMultivariateNormal(
+        torch.zeros(A.shape[-1]).double(), A, validate_args=False
+    ).entropy(),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+@pytest.mark.parametrize("make", [plain, factor])
+@pytest.mark.parametrize("name", COMPILED)
+def test_matrices_from_outside_do_not_break_the_graph(make, name):
+    A = make(PARTITIONS["shuffled"])
+    compiled = torch.compile(COMPILED[name], fullgraph=True, backend="aot_eager")
+    check(compiled(A), COMPILED[name](A))
+
+
 @pytest.mark.filterwarnings("ignore")  # of the compiler
 @pytest.mark.parametrize("make", [plain, factor])
 def test_compiled_methods_have_no_graph_breaks(make):

@@ -523,20 +523,20 @@ class BlockConstantMatrix(TensorMatrix):
         >>> A.add_diagonal(torch.tensor([1.0, 2.0])).diagonal()
         tensor([2., 3.])
         """
-        p = self._partition
-        given = as_parts({"between": self.between, "within": self.within, "values": values})
-        added = as_numbers(given["values"], "values", p.n, p.n_blocks)
-        M, d = given["between"], torch.where(self._has_deviations, given["within"], 0)
         segments = self._segments
-        if segments.is_spread(added) and p.n > p.n_blocks:
+        n, k = segments.n, segments.k
+        given = as_parts({"between": self.between, "within": self.within, "values": values})
+        added = as_numbers(given["values"], "values", n, k)
+        M, d = given["between"], torch.where(self._has_deviations, given["within"], 0)
+        if segments.is_spread(added) and n > k:
             covariance = self._values(M.double(), d.double()).to(M.dtype)
             return BlockFactorMatrix(
-                p, covariance, segments.repeat(d) + added,
-                independent=self.is_independent, check=self._check,
+                self._partition, covariance, segments.repeat(d) + added,
+                independent=self.is_independent, check=self._is_checked,
             )  # fmt: skip
         if segments.is_spread(added):
             added = segments.sums(added).to(added.dtype)  # each block has one variable
-        added = added.expand(*added.shape[:-1], p.n_blocks)
+        added = added.expand(*added.shape[:-1], k)
         if self.is_independent:
             return self._of(M + added, d + added, True)
         return self._of(M + torch.diag_embed(added), d + added, False)

@@ -91,7 +91,7 @@ class BlockMultivariateNormal(Distribution):
                 f"matrix is a {type(matrix).__name__}; expected a BlockConstantMatrix or a "
                 f"BlockFactorMatrix of blockmat.torch"
             )
-        n = matrix.partition.n
+        n = matrix.shape[-1]
         if loc.ndim == 0 or loc.shape[-1] != n:
             raise ShapeError(
                 f"loc has shape {tuple(loc.shape)}; expected (..., {n}), as the matrix"

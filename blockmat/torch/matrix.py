@@ -24,7 +24,7 @@ class TensorMatrix:
     _parts: dict[str, Tensor]
     _axes: dict[str, int]
     _batch_shape: torch.Size
-    _check: bool
+    _is_checked: bool
 
     def _set(
         self, p: Partition, parts: Mapping[str, Tensor], axes: Mapping[str, int], check: bool
@@ -36,18 +36,28 @@ class TensorMatrix:
         ShapeError
             If the batch axes do not broadcast.
         """
-        self._partition, self._parts, self._axes, self._check = p, dict(parts), dict(axes), check
+        self._partition, self._parts, self._axes, self._is_checked = (
+            p,
+            dict(parts),
+            dict(axes),
+            check,
+        )
         self._batch_shape = batch_shape_of(parts, axes)
 
     def _with(self, parts: Mapping[str, Tensor], axes: Mapping[str, int] | None = None) -> Self:
         """Return a matrix with other tensors that are correct."""
         made = type(self).__new__(type(self))
         axes = self._axes if axes is None else axes
-        made._set(self._partition, {**self._parts, **parts}, axes, self._check)
+        made._set(self._partition, {**self._parts, **parts}, axes, self._is_checked)
         return made
 
     def _mapped(self, function: Callable[[Tensor, int], Tensor]) -> Self:
         return self._with({name: function(x, self._axes[name]) for name, x in self._parts.items()})
+
+    @property
+    def _check(self) -> bool:
+        """Whether to check numbers, which compiled code does not know."""
+        return self._is_checked and not torch.compiler.is_compiling()
 
     @property
     def _segments(self) -> Segments:

@@ -11,6 +11,7 @@ from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import DtypeError, NonFiniteError, ShapeError
 
 DTYPES = (torch.float32, torch.float64)
+_ARRAYS = (np.ndarray, np.generic)
 
 
 def partition_of(partition: Any) -> Partition:
@@ -39,7 +40,7 @@ def as_parts(given: Mapping[str, Any]) -> dict[str, Tensor]:
                 f"{name} is on {x.device}; expected {parts[next(iter(parts))].device}, "
                 f"as {next(iter(parts))}"
             )
-        if x.is_floating_point() and x.ndim and isinstance(given[name], Tensor | np.ndarray):
+        if x.is_floating_point() and x.ndim and isinstance(given[name], (Tensor, *_ARRAYS)):
             dtype = x.dtype if dtype is None else torch.promote_types(dtype, x.dtype)
     dtype = torch.get_default_dtype() if dtype is None else dtype
     return {name: x.to(dtype) for name, x in parts.items()}
@@ -49,7 +50,7 @@ def _as_tensor(x: Any, name: str, device: torch.device | None) -> Tensor:
     """Return a tensor, of Python numbers in double precision, or raise `TypeError`."""
     if isinstance(x, Tensor):
         return x
-    dtype = None if isinstance(x, np.ndarray | np.generic) else torch.float64
+    dtype = None if isinstance(x, _ARRAYS) else torch.float64
     try:
         return torch.as_tensor(x, dtype=dtype, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
