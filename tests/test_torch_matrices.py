@@ -232,8 +232,7 @@ def test_indefinite_and_unsymmetric_matrices_solve():
     assert (sign == expected[0]).all()
 
 
-@over_kinds
-def test_numbers_of_a_block_of_one_variable_are_not_used(make):
+def test_numbers_of_a_block_of_one_variable_are_not_used():
     p = bm.Partition.from_sizes([2, 1])
     A = bmt.BlockConstantMatrix(p, core((), 2), torch.tensor([1.0, -5.0]).double())
     B = bmt.BlockConstantMatrix(p, A.between, torch.tensor([1.0, 0.0]).double())
