@@ -13,6 +13,7 @@ import pytest
 import torch
 from linear_operator.operators import (
     AddedDiagLinearOperator,
+    BlockDiagLinearOperator,
     ConstantDiagLinearOperator,
     DenseLinearOperator,
     DiagLinearOperator,
@@ -105,9 +106,9 @@ class TestAgainstDense:
             form, logdet = operator.inv_quad_logdet(b, logdet=True, reduce_inv_quad=is_sum)
             close(form, forms.sum(-1) if is_sum else forms, 10)
             close(logdet, torch.logdet(dense), 10)
-        assert operator.inv_quad_logdet(b)[1] == 0
+        assert operator.inv_quad_logdet(b)[1] is None
         form, logdet = operator.inv_quad_logdet(logdet=True)
-        assert form == 0
+        assert form is None
         close(logdet, torch.logdet(dense), 10)
 
     def test_roots(self, operator, dense):
@@ -154,6 +155,10 @@ class TestAgainstDense:
             close(operator.sum(0).to_dense(), dense.sum(0), 10)
         repeated = operator.repeat(2, *[1] * dense.ndim)
         close(repeated.to_dense(), dense.repeat(2, *[1] * dense.ndim))
+        logdets = torch.logdet(dense)
+        close(repeated.logdet(), logdets.repeat(2, *[1] * logdets.ndim), 10)
+        if dense.ndim > 2:  # tasks of a multitask model
+            close(BlockDiagLinearOperator(operator).logdet(), logdets.sum(-1), 10)
 
     def test_representation(self, operator, dense):
         again = operator.representation_tree()(*operator.representation())
@@ -298,6 +303,32 @@ def test_both_diagonals_of_added_operators_count():
     total = A.as_linear_operator() + DiagLinearOperator(torch.ones(P.n))
     assert not isinstance(total, AddedDiagLinearOperator)
     torch.testing.assert_close(total.logdet(), P.n * torch.tensor(2.0).log())
+
+
+@over_matrices
+def test_a_difference_with_a_diagonal(make):
+    """It may be positive definite although the noise of a BlockFactorMatrix would be negative."""
+    operator = make().as_linear_operator()
+    dense, numbers = operator.matrix.to_dense(), torch.linspace(0.5, 3.0, P.n).double()
+    diagonal = DiagLinearOperator(numbers)
+    total = operator - diagonal
+    close(total.to_dense(), dense - numbers.diag())
+    close(total @ torch.ones(P.n).double(), (dense - numbers.diag()).sum(1), 10)
+    close((operator + 0.0 * diagonal).to_dense(), dense)
+
+
+def test_a_diagonal_of_numbers_of_blocks_is_refused():
+    operator = MATRICES["constant"]().as_linear_operator()
+    with pytest.raises(bm.exceptions.ShapeError, match=r"diag has shape \(4,\); expected \(\),"):
+        operator.add_diagonal(torch.ones(4).double())
+
+
+def test_the_diagonal_of_blocks_of_one_variable():
+    p = bm.Partition.from_labels([2, 0, 1])
+    operator = bmt.BlockConstantMatrix(p, torch.eye(3), torch.ones(3)).as_linear_operator()
+    numbers = torch.tensor([1.0, 2.0, 3.0])
+    expected = torch.eye(3) + numbers.diag()
+    torch.testing.assert_close((operator + DiagLinearOperator(numbers)).to_dense(), expected)
 
 
 def test_linear_operator_is_imported_only_where_it_is_used():

@@ -242,6 +242,20 @@ def test_single_precision_stays(make):
     assert {y.dtype for y in results} == {torch.float32}
 
 
+def test_a_divergence_of_long_vectors_in_single_precision():
+    """Terms of the size n cancel. The result has the rounding of single precision."""
+    p, loc = bm.Partition.from_sizes([500_000] * 2), torch.zeros(1_000_000)
+    first, second = (
+        bmt.BlockMultivariateNormal(loc, bmt.BlockConstantMatrix(p, torch.eye(2), within))
+        for within in (torch.ones(2), torch.tensor([1.001, 0.999]))
+    )
+    ratio = 1 / second.matrix.within.double()
+    expected = 499_999 * (ratio - 1 - ratio.log()).sum() / 2
+    found = kl_divergence(first, second)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=2.0**-23, atol=0)
+
+
 def test_long_vectors():
     n, k = 1_000_000, 64
     p = bm.Partition.from_sizes(np.full(k, n // k))

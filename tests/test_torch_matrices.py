@@ -142,6 +142,31 @@ def test_vectors_broadcast_with_the_batch(make, p, batch, dtype):
     assert inv_quad.dtype == logdet.dtype == white.dtype == dtype
 
 
+@pytest.mark.parametrize("independent", [False, True])
+@pytest.mark.parametrize(
+    "axes", [((), (3,)), ((), (2, 3)), ((3,), (2, 1)), ((3, 1), (2,))], ids=str
+)
+def test_all_batch_axes_broadcast(independent, axes):
+    """The cases have k = 3 blocks, so that (3, k) numbers could be taken for a matrix."""
+    p, (first, second) = GRADIENTS["shuffled"], axes
+    A = bmt.BlockConstantMatrix(
+        p, core(first, 3, independent), positive(*second, 3), independent=independent
+    )
+    batch = torch.broadcast_shapes(first, second)
+    M = A.between.expand(*batch, *A.between.shape[len(first) :])
+    B = bmt.BlockConstantMatrix(p, M, A.within.expand(*batch, 3), independent=independent)
+    x = torch.randn(p.n, dtype=torch.float64)
+    diagonal = positive(p.n)
+    check(A.to_dense(), B.to_dense())
+    check(A.to_dense() @ x, A @ x)
+    check(A.add_diagonal(diagonal).to_dense(), A.to_dense() + diagonal.diag())
+    for found, expected in [
+        (A @ x, B @ x), (A.solve(x), B.solve(x)), (A.diagonal(), B.diagonal()),
+        (A.trace(), B.trace()), (A.logdet(), B.logdet()), (A.whiten(x), B.whiten(x)),
+    ]:  # fmt: skip
+        check(found, expected)
+
+
 @over_kinds
 @over_batches
 def test_whiten_and_colorize_are_inverse_linear_maps(make, batch):
@@ -207,8 +232,7 @@ def test_indefinite_and_unsymmetric_matrices_solve():
     assert (sign == expected[0]).all()
 
 
-@over_kinds
-def test_numbers_of_a_block_of_one_variable_are_not_used(make):
+def test_numbers_of_a_block_of_one_variable_are_not_used():
     p = bm.Partition.from_sizes([2, 1])
     A = bmt.BlockConstantMatrix(p, core((), 2), torch.tensor([1.0, -5.0]).double())
     B = bmt.BlockConstantMatrix(p, A.between, torch.tensor([1.0, 0.0]).double())
@@ -284,6 +308,13 @@ def test_conversion_to_numpy_needs_one_matrix_and_makes_a_copy():
         bmt.BlockConstantMatrix.from_numpy(aligned)
     with pytest.raises(DtypeError, match="complex"):
         bmt.BlockConstantMatrix.from_numpy(bm.BlockConstantMatrix([0, 0], [[1j]], [1j]))
+
+
+def test_independent_blocks_stay_independent_in_numpy():
+    A = plain(PARTITIONS["shuffled"], independent=True)
+    N = A.numpy()
+    assert N.is_independent
+    assert bmt.BlockConstantMatrix.from_numpy(N).is_independent
 
 
 def test_from_values_are_those_of_numpy():
@@ -446,6 +477,23 @@ def test_gradients_have_the_dtype_and_shape_of_their_tensors(dtype):
         assert not B.detach().requires_grad
 
 
+@pytest.mark.parametrize("method", ["solve", "whiten"])
+@pytest.mark.parametrize("make", [plain, partial(factor, noise="blocks")])
+def test_gradients_in_single_precision_where_the_mean_is_large(make, method):
+    """The deviations are 1e-4 of the mean, so that squares around zero would have no digits left."""
+    p = bm.Partition.from_sizes([500, 300])
+    x, weights = 1e4 + torch.randn(p.n), torch.randn(p.n)
+    A = make(p, dtype=torch.float32)
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        tensors = [y.detach().to(dtype).requires_grad_() for y in A.tensors]
+        y = getattr(A.with_tensors(*tensors), method)(x.to(dtype))
+        gradients.append(torch.autograd.grad((y * weights.to(dtype)).sum(), tensors[1])[0])
+    # Rounding of the deviations: p.n numbers of the size of 1e4 eps, times a few.
+    bound = 4 * p.n**0.5 * 1e4 * EPS[torch.float32]
+    torch.testing.assert_close(gradients[0].double(), gradients[1], rtol=0, atol=bound)
+
+
 # Function transforms
 
 
@@ -467,6 +515,36 @@ def test_functional_transforms(make):
         check(found, wanted)
 
 
+VMAPPED = {
+    "solve": lambda A, x: A.solve(x),
+    "whiten": lambda A, x: A.whiten(x),
+    "colorize": lambda A, x: A.colorize(x),
+    "matmul": lambda A, x: A.matmul(x),
+    "inv_quad_logdet": lambda A, x: A.inv_quad_logdet(x)[0],
+}
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("method", VMAPPED)
+@pytest.mark.parametrize("which", ["between", "within", "covariance", "noise", "x"])
+def test_vmap_over_one_tensor_only(method, which):
+    p = PARTITIONS["shuffled"]
+    A = (plain if which in ("between", "within") else partial(factor, noise="blocks"))(p)
+    inputs = {**A._parts, "x": torch.randn(p.n, dtype=torch.float64)}
+    inputs[which] = torch.stack([inputs[which], 2 * inputs[which]], 1)  # the axis of vmap is 1
+
+    def function(*inputs):
+        *parts, x = inputs
+        return VMAPPED[method](type(A)(p, *parts, check=False), x)
+
+    found = torch.func.vmap(function, tuple(1 if x == which else None for x in inputs))(
+        *inputs.values()
+    )
+    for i in range(2):
+        single = [x.select(1, i) if name == which else x for name, x in inputs.items()]
+        check(found[i], function(*single))
+
+
 def test_vmap_of_roots():
     p = PARTITIONS["shuffled"]
     M = core((3,), 4)
@@ -478,6 +556,26 @@ def test_vmap_of_roots():
     check(torch.func.vmap(root)(M), torch.stack([root(m) for m in M]))
     found = torch.func.vmap(torch.func.grad(root))(M)
     check(found, torch.stack([torch.func.grad(root)(m) for m in M]))
+
+
+COMPILED = {
+    "solve": lambda A: A.solve(torch.ones(A.shape[-1]).double()),
+    "logdet": lambda A: A.logdet(),
+    "add a number": lambda A: A.add_diagonal(0.5).logdet(),
+    "add numbers": lambda A: A.add_diagonal(torch.ones(A.shape[-1]).double()).logdet(),
+    "entropy": lambda A: bmt.BlockMultivariateNormal(
+        torch.zeros(A.shape[-1]).double(), A, validate_args=False
+    ).entropy(),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+@pytest.mark.parametrize("make", [plain, factor])
+@pytest.mark.parametrize("name", COMPILED)
+def test_matrices_from_outside_do_not_break_the_graph(make, name):
+    A = make(PARTITIONS["shuffled"])
+    compiled = torch.compile(COMPILED[name], fullgraph=True, backend="aot_eager")
+    check(compiled(A), COMPILED[name](A))
 
 
 @pytest.mark.filterwarnings("ignore")  # of the compiler
@@ -577,6 +675,42 @@ def test_attributes():
     assert bmt.BlockConstantMatrix(labels, np.eye(2), [1, 1]).dtype == torch.float64
 
 
+def test_python_numbers_keep_all_digits():
+    p = bm.Partition.from_sizes([2, 1])
+    one = torch.eye(2, dtype=torch.float64)
+    assert bmt.BlockFactorMatrix(p, one, 0.1).noise[0].item() == 0.1
+    assert bmt.BlockConstantMatrix(p, one, [0.1, 0.2]).within.tolist() == [0.1, 0.2]
+    A = bmt.BlockConstantMatrix(p, one, torch.zeros(2).double()).add_diagonal(0.1)
+    assert A.within[0].item() == 0.1
+    assert bmt.BlockConstantMatrix(p, torch.eye(2), [0.1, 0.2]).dtype == torch.float32
+    assert bmt.BlockConstantMatrix(p, torch.eye(2), np.array([0.1, 0.2])).dtype == torch.float64
+    assert bmt.BlockFactorMatrix(p, [1.0, 2.0], 0.1).dtype == torch.float32
+
+
+def test_dtypes_are_promoted_as_those_of_tensors():
+    single = plain(PARTITIONS["shuffled"], dtype=torch.float32)
+    double = plain(PARTITIONS["shuffled"])
+    for found, expected in [
+        (single @ double, single.to_dense().double() @ double.to_dense()),
+        (double @ single, double.to_dense() @ single.to_dense().double()),
+        (single + double, single.to_dense().double() + double.to_dense()),
+    ]:
+        assert found.dtype == found.within.dtype == torch.float64
+        check(found.to_dense(), expected, scale=2.0**29)  # the rounding of single precision
+    assert (torch.tensor(2.0, dtype=torch.float64) * single).dtype == torch.float32
+    assert (torch.ones(2, dtype=torch.float64) * single).dtype == torch.float64
+
+
+@pytest.mark.parametrize("labels", [[2, 0, 1], [0, 1, 2]])
+def test_a_diagonal_for_blocks_of_one_variable_is_that_of_the_variables(labels):
+    p = bm.Partition.from_labels(labels)
+    numbers = positive(2, 3)
+    for A in (plain(p), plain(p, independent=True), factor(p)):
+        B = A.add_diagonal(numbers)
+        assert type(B) is type(A)
+        check(B.to_dense(), A.to_dense() + torch.diag_embed(numbers))
+
+
 # Bad input
 
 EYE, ONES = torch.eye(2), torch.ones(2)
@@ -651,6 +785,22 @@ EYE, ONES = torch.eye(2), torch.ones(2)
         (ShapeError, r"batch axes are left \(2,\), right \(3,\)",
          lambda: bmt.BlockConstantMatrix([0, 1], EYE, ONES.expand(2, 2))
          @ bmt.BlockConstantMatrix([0, 1], EYE, ONES.expand(3, 2))),
+        (TypeError, r"between is a NoneType; expected a tensor or real numbers",
+         lambda: bmt.BlockConstantMatrix([0, 1], None, ONES)),
+        (TypeError, r"within is a list; expected a tensor or real numbers",
+         lambda: bmt.BlockConstantMatrix([0, 1], EYE, ["a", 1.0])),
+        (TypeError, r"between has the layout torch\.sparse_coo; expected a dense tensor",
+         lambda: bmt.BlockConstantMatrix([0, 1], EYE.to_sparse(), ONES)),
+        (TypeError, r"x has the layout torch\.sparse_coo; expected a dense tensor",
+         lambda: bmt.BlockConstantMatrix([0, 1], EYE, ONES) @ EYE.to_sparse()),
+        (ShapeError, r"b has the batch axes \(2,\); expected axes that .* the matrix, \(3,\)",
+         lambda: bmt.BlockConstantMatrix([0, 1], EYE, ONES.expand(3, 2)).solve(
+             torch.ones(2, 2, 1))),
+        (ShapeError, r"x has the batch axes \(2,\); expected axes",
+         lambda: torch.ones(2, 1, 2) @ bmt.BlockConstantMatrix([0, 1], EYE, ONES.expand(3, 2))),
+        (ShapeError, r"z has the batch axes \(2,\); expected axes",
+         lambda: bmt.BlockConstantMatrix([0, 1], EYE, ONES.expand(3, 2)).colorize(
+             torch.ones(2, 2))),
         (TypeError, r"unsupported operand", lambda: plain(PARTITIONS["uniform"]) * None),
         (TypeError, r"unsupported operand", lambda: plain(PARTITIONS["uniform"]) @ [1, 2]),
         (TypeError, r"unsupported operand", lambda: plain(PARTITIONS["uniform"]) + 1),

@@ -217,8 +217,6 @@ class BlockConstantMatrix(TensorMatrix):
         """
         self._require_no_batch()
         between, within = (self._parts[x].numpy(force=True) for x in ("between", "within"))
-        if self.is_independent:
-            between = pair.as_square(between[None], between)
         return block_constant.BlockConstantMatrix(self._partition, between, within)
 
     @property
@@ -441,7 +439,7 @@ class BlockConstantMatrix(TensorMatrix):
         """
         segments, d = self._segments, self._within_or(0)
         between = torch.diag_embed(self.between) if self.is_independent else self.between
-        values = pair.values(between.double(), d, segments.sizes)
+        values = values_of(between.double(), d, segments.sizes)
         labels = segments.labels
         dense: Tensor = values[..., labels[:, None], labels].to(self.dtype)
         return dense + torch.diag_embed(segments.repeat(d.to(self.dtype)))
@@ -498,13 +496,15 @@ class BlockConstantMatrix(TensorMatrix):
         Parameters
         ----------
         values : number or Tensor, shape (..., n), (..., k) or (..., 1)
-            The diagonals: a number for each variable, for each block, or for all.
+            The diagonals: a number for each variable, for each block, or for all. If each block has
+            one variable, n numbers are those of the variables.
 
         Returns
         -------
         BlockConstantMatrix or BlockFactorMatrix
-            The second for a number for each variable. The matrix must then be symmetric, and
-            `within` plus the numbers must be positive.
+            The second for a number for each variable, if a block has several. The matrix must then be
+            symmetric, and the numbers plus `within` positive; in blocks of one variable, the numbers
+            themselves.
 
         Raises
         ------
@@ -523,18 +523,20 @@ class BlockConstantMatrix(TensorMatrix):
         >>> A.add_diagonal(torch.tensor([1.0, 2.0])).diagonal()
         tensor([2., 3.])
         """
-        p = self._partition
+        segments = self._segments
+        n, k = segments.n, segments.k
         given = as_parts({"between": self.between, "within": self.within, "values": values})
-        added = as_numbers(given["values"], "values", p.n, p.n_blocks)
+        added = as_numbers(given["values"], "values", n, k)
         M, d = given["between"], torch.where(self._has_deviations, given["within"], 0)
-        if added.shape[-1] == p.n and p.n > p.n_blocks:
-            segments = self._segments
+        if segments.is_spread(added) and n > k:
             covariance = self._values(M.double(), d.double()).to(M.dtype)
             return BlockFactorMatrix(
-                p, covariance, segments.repeat(d) + added,
-                independent=self.is_independent, check=self._check,
+                self._partition, covariance, segments.repeat(d) + added,
+                independent=self.is_independent, check=self._is_checked,
             )  # fmt: skip
-        added = added.expand(*added.shape[:-1], p.n_blocks)
+        if segments.is_spread(added):
+            added = segments.sums(added).to(added.dtype)  # each block has one variable
+        added = added.expand(*added.shape[:-1], k)
         if self.is_independent:
             return self._of(M + added, d + added, True)
         return self._of(M + torch.diag_embed(added), d + added, False)
@@ -545,8 +547,7 @@ class BlockConstantMatrix(TensorMatrix):
         if self.is_independent:
             own: Tensor = (M - d) / sizes
             return own
-        values: Tensor = pair.values(M, d[(None,) * (M.ndim - 1 - d.ndim)], sizes)
-        return values
+        return values_of(M, d, sizes)
 
     @property
     def mT(self) -> Self:
@@ -557,6 +558,8 @@ class BlockConstantMatrix(TensorMatrix):
         if not isinstance(x, BlockConstantMatrix):
             return super().__matmul__(x)
         M, N, independent = self._cores_with(x)
+        dtype = torch.promote_types(self.dtype, x.dtype)
+        M, N = M.to(dtype), N.to(dtype)
         return self._of(M * N if independent else M @ N, self.within * x.within, independent)
 
     def __add__(self, other: Any) -> Any:
@@ -602,3 +605,13 @@ class BlockConstantMatrix(TensorMatrix):
     def _of(self, between: Tensor, within: Tensor, independent: bool) -> Self:
         axes = {"between": 1 if independent else 2, "within": 1}
         return self._with({"between": between, "within": within}, axes)
+
+
+def values_of(M: Tensor, d: Tensor, sizes: Tensor) -> Tensor:
+    """Return the numbers in the blocks, off their diagonals, if the batch axes of M and d broadcast.
+
+    `pair.values` tells d from a matrix by the number of axes.
+    """
+    M, d = M[(None,) * (d.ndim + 1 - M.ndim)], d[(None,) * (M.ndim - 1 - d.ndim)]
+    values: Tensor = pair.values(M, d, sizes)
+    return values

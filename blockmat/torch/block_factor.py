@@ -454,8 +454,9 @@ class BlockFactorMatrix(TensorMatrix):
         tensor([1.5000, 1.5000])
         """
         given = as_parts({"noise": self._parts["noise"], "values": values})
-        added = as_numbers(given["values"], "values", self._partition.n, self._partition.n_blocks)
-        old, added = self._segments.alike(given["noise"], added)
+        segments = self._segments
+        added = as_numbers(given["values"], "values", segments.n, segments.k)
+        old, added = segments.alike(given["noise"], added)
         return self._of(self.covariance, old + added)
 
     def __mul__(self, scalar: Any) -> Any:
@@ -475,7 +476,7 @@ class BlockFactorMatrix(TensorMatrix):
         """Return a matrix with the same loadings, and check its numbers."""
         return BlockFactorMatrix(
             self._partition, covariance, noise, self._parts["loadings"],
-            independent=self.is_independent, check=self._check,
+            independent=self.is_independent, check=self._is_checked,
         )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ class BlockMultivariateNormal(Distribution):
                 f"matrix is a {type(matrix).__name__}; expected a BlockConstantMatrix or a "
                 f"BlockFactorMatrix of blockmat.torch"
             )
-        n = matrix.partition.n
+        n = matrix.shape[-1]
         if loc.ndim == 0 or loc.shape[-1] != n:
             raise ShapeError(
                 f"loc has shape {tuple(loc.shape)}; expected (..., {n}), as the matrix"
@@ -259,7 +259,10 @@ def _kl_divergence(p: BlockMultivariateNormal, q: BlockMultivariateNormal) -> Te
 
     It is half of ``tr(B^-1 A) - n + (a - b)^T B^-1 (a - b) + log det B - log det A``.
     """
-    inv_quad, logdet = q.matrix.inv_quad_logdet(p.loc - q.loc)
-    inverse = q.matrix.to(torch.float64).inv()
-    trace = trace_of_product(inverse, p.matrix).to(logdet.dtype)
-    return (trace - p.event_shape[0] + inv_quad + logdet - p.matrix.logdet()) / 2
+    shift = p.loc - q.loc
+    A, B = p.matrix.to(torch.float64), q.matrix.to(torch.float64)  # the terms cancel
+    inv_quad, logdet = B.inv_quad_logdet(shift)
+    trace = trace_of_product(B.inv(), A)
+    divergence = (trace - p.event_shape[0] + inv_quad + logdet - A.logdet()) / 2
+    dtype = torch.promote_types(p.matrix.dtype, q.matrix.dtype)
+    return divergence.to(torch.promote_types(dtype, shift.dtype))

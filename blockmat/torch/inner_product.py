@@ -7,7 +7,7 @@ from torch import Tensor
 
 from blockmat.cores import pair
 from blockmat.exceptions import PartitionMismatchError
-from blockmat.torch.block_constant import BlockConstantMatrix
+from blockmat.torch.block_constant import BlockConstantMatrix, values_of
 from blockmat.torch.block_factor import BlockFactorMatrix
 from blockmat.torch.segments import Segments
 
@@ -65,11 +65,7 @@ def _factors_of(A: Matrix) -> _Factors:
     if A.is_independent:
         values = (A.between - d) / segments.sizes
     else:
-        values = pair.values(
-            A.between.expand(*A.batch_shape, *A.between.shape[-2:]),
-            d.expand(*A.batch_shape, -1),
-            segments.sizes,
-        )
+        values = values_of(A.between, d, segments.sizes)
     return _Factors(noise, torch.ones_like(noise), values, A.is_independent)
 
 

@@ -17,6 +17,8 @@ from linear_operator.operators import (
 )
 from torch import Tensor
 
+from blockmat.exceptions import BlockmatError, ShapeError
+
 
 class MatrixOperator(LinearOperator):  # type: ignore[misc]
     """Base class: an operator that is made of the tensors of a matrix.
@@ -121,15 +123,14 @@ class BlockLinearOperator(MatrixOperator):
         inv_quad_rhs: Tensor | None = None,
         logdet: bool | None = False,
         reduce_inv_quad: bool | None = True,
-    ) -> tuple[Any, Tensor]:
-        """Return `inv_quad` of a tensor, and the log-determinants if wanted, otherwise zero."""
-        zero = torch.zeros((), dtype=self.dtype, device=self.device)
+    ) -> tuple[Any, Any]:
+        """Return `inv_quad` of a tensor and the log-determinants; None for what is not wanted."""
         if inv_quad_rhs is None:
-            return zero, self.logdet() if logdet else zero
+            return None, (self.logdet() if logdet else None)
         columns = inv_quad_rhs[..., None] if inv_quad_rhs.ndim == 1 else inv_quad_rhs
         inv_quad, logdets = self.matrix.inv_quad_logdet(_vectors(columns, self.batch_shape))
         inv_quad = inv_quad.sum(0) if reduce_inv_quad else inv_quad.movedim(0, -1)
-        return inv_quad, logdets.expand(self.batch_shape) if logdet else zero
+        return inv_quad, logdets.expand(self.batch_shape) if logdet else None
 
     # Roots
 
@@ -153,8 +154,21 @@ class BlockLinearOperator(MatrixOperator):
     # Sums and multiples
 
     def add_diagonal(self, diag: Tensor) -> Any:
-        """Add a number (), one for each matrix (..., 1), or one for each variable (..., n)."""
-        return self._of(self.matrix.add_diagonal(diag))
+        """Add a number (), one for each matrix (..., 1), or one for each variable (..., n).
+
+        The sum is a general operator if its noise would not be positive.
+        """
+        if diag.ndim and diag.shape[-1] not in (1, self.shape[-1]):
+            raise ShapeError(
+                f"diag has shape {tuple(diag.shape)}; expected (), (..., 1) or "
+                f"(..., {self.shape[-1]})"
+            )
+        try:
+            return self._of(self.matrix.add_diagonal(diag))
+        except BlockmatError:
+            raise
+        except ValueError:
+            return super().add_diagonal(diag)
 
     def _mul_constant(self, other: Any) -> Any:
         if bool((torch.as_tensor(other) > 0).all()):

@@ -24,7 +24,7 @@ class TensorMatrix:
     _parts: dict[str, Tensor]
     _axes: dict[str, int]
     _batch_shape: torch.Size
-    _check: bool
+    _is_checked: bool
 
     def _set(
         self, p: Partition, parts: Mapping[str, Tensor], axes: Mapping[str, int], check: bool
@@ -36,18 +36,28 @@ class TensorMatrix:
         ShapeError
             If the batch axes do not broadcast.
         """
-        self._partition, self._parts, self._axes, self._check = p, dict(parts), dict(axes), check
+        self._partition, self._parts, self._axes, self._is_checked = (
+            p,
+            dict(parts),
+            dict(axes),
+            check,
+        )
         self._batch_shape = batch_shape_of(parts, axes)
 
     def _with(self, parts: Mapping[str, Tensor], axes: Mapping[str, int] | None = None) -> Self:
         """Return a matrix with other tensors that are correct."""
         made = type(self).__new__(type(self))
         axes = self._axes if axes is None else axes
-        made._set(self._partition, {**self._parts, **parts}, axes, self._check)
+        made._set(self._partition, {**self._parts, **parts}, axes, self._is_checked)
         return made
 
     def _mapped(self, function: Callable[[Tensor, int], Tensor]) -> Self:
         return self._with({name: function(x, self._axes[name]) for name, x in self._parts.items()})
+
+    @property
+    def _check(self) -> bool:
+        """Whether to check numbers, which compiled code does not know."""
+        return self._is_checked and not torch.compiler.is_compiling()
 
     @property
     def _segments(self) -> Segments:
@@ -256,9 +266,10 @@ class TensorMatrix:
     def __rmatmul__(self, x: Any) -> Any:
         if not isinstance(x, Tensor):
             return NotImplemented
-        rows = self._vectors(x, "x")
+        rows = self._with_last_axis(x, "x")
         if rows.ndim == 1:
             return self.mT @ rows
+        self._require_broadcast(rows, "x", 2)
         return self.mT._times_rows(rows)
 
     def __mul__(self, scalar: Any) -> Any:
@@ -420,10 +431,28 @@ class TensorMatrix:
         return inv_quad[..., 0].to(dtype), logdet.to(self.dtype)
 
     def _vectors(self, x: Any, name: str) -> Tensor:
+        vectors = self._with_last_axis(x, name)
+        self._require_broadcast(vectors, name, 1)
+        return vectors
+
+    def _with_last_axis(self, x: Any, name: str) -> Tensor:
         vectors, n = as_operand(x, name), self._segments.n
         if vectors.ndim == 0 or vectors.shape[-1] != n:
             raise ShapeError(f"{name} has shape {tuple(vectors.shape)}; expected (..., {n})")
         return vectors
+
+    def _require_broadcast(self, x: Tensor, name: str, axes: int) -> None:
+        """Raise `ShapeError` unless the axes in front of the last ones broadcast with the batch."""
+        batch = x.shape[: x.ndim - axes]
+        if not (batch and self._batch_shape):
+            return
+        try:
+            torch.broadcast_shapes(batch, self._batch_shape)  # type: ignore[no-untyped-call]
+        except RuntimeError:
+            raise ShapeError(
+                f"{name} has the batch axes {tuple(batch)}; expected axes that broadcast with those "
+                f"of the matrix, {tuple(self._batch_shape)}"
+            ) from None
 
     def _on_vectors(self, function: Callable[[Tensor], Tensor], x: Any, name: str) -> Tensor:
         result: Tensor = function(self._vectors(x, name)[..., None, :])[..., 0, :]
@@ -436,6 +465,7 @@ class TensorMatrix:
         if x.ndim == 1:
             single: Tensor = function(x[None])[..., 0, :]
             return single
+        self._require_broadcast(x, name, 2)
         columns: Tensor = function(x.mT).mT
         return columns
 

@@ -48,7 +48,7 @@ class Parametrization(torch.nn.Module):
                 f"parameters has shape {tuple(given.shape)}; expected "
                 f"(..., {self._n_parameters}) for {self.partition.n_blocks} blocks"
             )
-        if self._check:
+        if self._check and not torch.compiler.is_compiling():
             check_finite({"parameters": given})
         return given
 

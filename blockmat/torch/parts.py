@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import DtypeError, NonFiniteError, ShapeError
 
 DTYPES = (torch.float32, torch.float64)
+_ARRAYS = (np.ndarray, np.generic)
 
 
 def partition_of(partition: Any) -> Partition:
@@ -22,16 +24,15 @@ def partition_of(partition: Any) -> Partition:
 def as_parts(given: Mapping[str, Any]) -> dict[str, Tensor]:
     """Convert numbers to tensors of one dtype on one device.
 
-    Python numbers take the dtype and the device of the tensors; integers become floating point.
+    Python numbers take the dtype and the device of the tensors and arrays; integers become floating
+    point.
     """
     tensors = [x for x in given.values() if isinstance(x, Tensor)]
     device = tensors[0].device if tensors else None
-    parts = {
-        name: x if isinstance(x, Tensor) else torch.as_tensor(x, device=device)
-        for name, x in given.items()
-    }
+    parts = {name: _as_tensor(x, name, device) for name, x in given.items()}
     dtype = None
     for name, x in parts.items():
+        _require_dense(x, name)
         if x.is_complex() or (x.is_floating_point() and x.dtype not in DTYPES):
             raise DtypeError(f"{name} has dtype {x.dtype}; expected torch.float32 or torch.float64")
         if x.device != parts[next(iter(parts))].device:
@@ -39,10 +40,28 @@ def as_parts(given: Mapping[str, Any]) -> dict[str, Tensor]:
                 f"{name} is on {x.device}; expected {parts[next(iter(parts))].device}, "
                 f"as {next(iter(parts))}"
             )
-        if x.is_floating_point() and x.ndim:
+        if x.is_floating_point() and x.ndim and isinstance(given[name], (Tensor, *_ARRAYS)):
             dtype = x.dtype if dtype is None else torch.promote_types(dtype, x.dtype)
     dtype = torch.get_default_dtype() if dtype is None else dtype
     return {name: x.to(dtype) for name, x in parts.items()}
+
+
+def _as_tensor(x: Any, name: str, device: torch.device | None) -> Tensor:
+    """Return a tensor, of Python numbers in double precision, or raise `TypeError`."""
+    if isinstance(x, Tensor):
+        return x
+    dtype = None if isinstance(x, _ARRAYS) else torch.float64
+    try:
+        return torch.as_tensor(x, dtype=dtype, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"{name} is a {type(x).__name__}; expected a tensor or real numbers"
+        ) from error
+
+
+def _require_dense(x: Tensor, name: str) -> None:
+    if x.layout is not torch.strided:
+        raise TypeError(f"{name} has the layout {x.layout}; expected a dense tensor")
 
 
 def check_core(core: Tensor, name: str, k: int, independent: bool) -> None:
@@ -95,6 +114,7 @@ def as_operand(x: Any, name: str) -> Tensor:
         raise TypeError(f"{name} is a {type(x).__name__}; expected a torch.Tensor")
     if x.dtype not in DTYPES:
         raise DtypeError(f"{name} has dtype {x.dtype}; expected torch.float32 or torch.float64")
+    _require_dense(x, name)
     return x
 
 
@@ -106,6 +126,8 @@ def as_factor(scalar: Any) -> Callable[[int], Any] | None:
     """
     if isinstance(scalar, Tensor):
         factor = as_operand(scalar, "the factor")
+        if factor.ndim == 0:  # which does not change the dtype of a tensor
+            return lambda axes: factor
         return lambda axes: factor[(..., *[None] * axes)]
     if isinstance(scalar, int | float):
         return lambda axes: scalar

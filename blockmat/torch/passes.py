@@ -64,10 +64,22 @@ def _rows(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
 
 
+def _vmapped(function: Any, info: Any, axes: tuple[Any, ...], inputs: tuple[Any, ...]) -> Any:
+    """Call a function of tensors and segments on tensors that all have the axis of `vmap` first.
+
+    PyTorch's own rule runs `forward` on tensors of which some have it. Then the results of those that
+    do not have it cannot be changed in place.
+    """
+    *tensors, segments = inputs
+    moved = [
+        x.expand(info.batch_size, *x.shape) if axis is None else x.movedim(axis, 0)
+        for x, axis in zip(tensors, axes[:-1], strict=True)
+    ]
+    return function.apply(*moved, segments), 0
+
+
 class _CentredSums(torch.autograd.Function):
     """Sums of ``x - centre``, with ``centre`` in double precision."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, centre: Tensor, segments: Segments) -> Tensor:
@@ -90,11 +102,13 @@ class _CentredSums(torch.autograd.Function):
         of_x = ctx.segments.repeat(gradient.to(ctx.dtype))
         return of_x, -ctx.segments.sizes * gradient, None
 
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+        return _vmapped(_CentredSums, info, in_dims, inputs)
+
 
 class _MultiplyAdd(torch.autograd.Function):
     """The multiply-add, with numbers of blocks in double precision."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(
@@ -120,6 +134,12 @@ class _MultiplyAdd(torch.autograd.Function):
         of_shift = segments.sums(gradient)
         of_scale = None
         if ctx.needs_input_grad[1]:
-            of_scale = segments.sums(gradient * x) - centre * of_shift
+            rounded = centre.to(x.dtype)
+            rest = x - segments.repeat(rounded)  # small beside x if its mean is large
+            of_scale = segments.sums(gradient * rest) - (centre - rounded) * of_shift
         of_x = segments.repeat(scale.to(x.dtype)) * gradient
         return of_x, of_scale, of_shift, -scale * of_shift, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> Any:
+        return _vmapped(_MultiplyAdd, info, in_dims, inputs)
