@@ -336,7 +336,8 @@ def test_torch_parametrizes_a_module(module, function, count):
     new = random(count(p), 1)
     model.matrix = bmt.BlockConstantMatrix.from_numpy(function(p, new))
     np.testing.assert_allclose(original.detach(), new, rtol=0, atol=1e-10)
-    assert set(model.state_dict()) == {"parametrizations.matrix.original"}
+    names = {"parametrizations.matrix.original", "parametrizations.matrix.0._extra_state"}
+    assert set(model.state_dict()) == names
     assert "n_parameters" in repr(model)
 
 
@@ -403,3 +404,15 @@ def test_independent_blocks_have_the_parameters_of_the_same_matrix(p):
     np.testing.assert_array_equal(log_cholesky(A), log_cholesky(same))
     C = bm.BlockConstantMatrix.identity(p)
     np.testing.assert_array_equal(log_correlation(C), np.zeros(n_correlation(p)))
+
+
+def test_the_state_has_the_blocks_and_other_blocks_are_refused():
+    p = PARTITIONS["mixed"]
+    for kind in (bmt.LogCholesky, bmt.LogCorrelation):
+        saved = kind(p).state_dict()
+        kind(p.labels.tolist()).load_state_dict(saved)
+        other = kind(list("aabbbbcd"))
+        with pytest.raises(
+            bm.exceptions.PartitionMismatchError, match="parameters for other blocks"
+        ):
+            other.load_state_dict(saved)

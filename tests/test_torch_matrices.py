@@ -811,3 +811,26 @@ EYE, ONES = torch.eye(2), torch.ones(2)
 def test_bad_input(error, message, call):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_elements_of_a_batch_are_matrices():
+    rng = torch.Generator().manual_seed(0)
+    root = torch.randn(2, 3, 4, 4, dtype=torch.float64, generator=rng)
+    C = (root @ root.mT).requires_grad_()
+    noise = torch.rand(3, 7, dtype=torch.float64, generator=rng) + 1
+    A = bmt.BlockFactorMatrix([0, 1, 1, 2, 3, 3, 3], C, noise, loadings=2.0)
+    D = A.to_dense()
+    for index in (0, -1, (1, 2), (slice(None), 1), torch.tensor([1, 0, 1]), ([0, 1], [2, 2])):
+        part = A[index]
+        torch.testing.assert_close(part.to_dense(), D[index], rtol=0, atol=0)
+        assert part.batch_shape == D[index].shape[:-2]
+    torch.testing.assert_close(A[..., 0].to_dense(), D[:, 0], rtol=0, atol=0)
+    A[1, 2].logdet().backward()
+    assert C.grad[1, 2].abs().sum() > 0
+    assert C.grad[0].abs().sum() == 0
+    with pytest.raises(IndexError):
+        A[2]
+    with pytest.raises(IndexError):
+        A[0, 0, 0]
+    with pytest.raises(TypeError, match="without batch axes has no elements"):
+        A[0, 0][0]

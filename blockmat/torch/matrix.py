@@ -225,6 +225,24 @@ class TensorMatrix:
         expanded = self.expand(*self._batch_shape)
         return BlockLinearOperator(*expanded.tensors, rebuild=self.detach().with_tensors)
 
+    def __getitem__(self, index: Any) -> Self:
+        """Return some matrices of the batch; `index` is a key for the batch axes.
+
+        The numbers are copied. Gradients pass through.
+        """
+        batch = self._batch_shape
+        if not batch:
+            raise TypeError(f"a {type(self).__name__} without batch axes has no elements")
+        chosen = torch.arange(batch.numel(), device=self.device).reshape(batch)[index]
+
+        def some(x: Tensor, axes: int) -> Tensor:
+            if x.ndim == axes:  # the same for all
+                return x
+            own = x.shape[x.ndim - axes :]
+            return x.expand(*batch, *own).reshape(-1, *own)[chosen]
+
+        return self._mapped(some)
+
     # Products and solutions
 
     def matmul(self, x: Tensor) -> Tensor:

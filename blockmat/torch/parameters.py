@@ -82,6 +82,47 @@ class Parametrization(torch.nn.Module):
             self.partition, M.double().expand(*batch, k, k), d.double().expand(*batch, k)
         )
 
+    def get_extra_state(self) -> Tensor:
+        """Return the block of each variable, for the ``state_dict``.
+
+        Returns
+        -------
+        Tensor, shape (n,)
+            The numbers of the blocks.
+
+        Examples
+        --------
+        >>> import blockmat.torch as bmt
+        >>> bmt.LogCholesky(["a", "b", "a"]).state_dict()["_extra_state"]
+        tensor([0, 1, 0], dtype=torch.int32)
+        """
+        return torch.tensor(self.partition.labels)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Compare the blocks of a ``state_dict`` with those of the module.
+
+        Parameters
+        ----------
+        state : Tensor, shape (n,)
+            What `get_extra_state` returned.
+
+        Raises
+        ------
+        PartitionMismatchError
+            If they differ.
+
+        Examples
+        --------
+        >>> import blockmat.torch as bmt
+        >>> saved = bmt.LogCholesky(["a", "b", "a"]).state_dict()
+        >>> bmt.LogCholesky([0, 1, 0]).load_state_dict(saved)
+        <All keys matched successfully>
+        """
+        if not torch.equal(state.cpu(), self.get_extra_state()):
+            raise PartitionMismatchError(
+                f"state_dict has parameters for other blocks; expected {self.partition!r}"
+            )
+
     def extra_repr(self) -> str:
         """Return what the representation of the module says.
 
@@ -111,7 +152,7 @@ class LogCholesky(Parametrization):
         The blocks, or a label for each variable.
     check : bool, default True
         Whether to check numbers, of parameters and in the operations of the matrices. The checks
-        wait for the device.
+        wait for the device. ``torch.func.vmap`` needs False.
 
     See Also
     --------
@@ -135,7 +176,7 @@ class LogCholesky(Parametrization):
             [0., 1., 0.],
             [0., 0., 1.]])
 
-    As the parameter of a module:
+    As the parameter of a module; ``unsafe=True`` because the result is a matrix and not a tensor:
 
     >>> from torch.nn.utils import parametrize
     >>> model = torch.nn.Module()
@@ -157,7 +198,7 @@ class LogCholesky(Parametrization):
 
         Parameters
         ----------
-        parameters : Tensor, shape (..., p)
+        parameters : Tensor, shape (..., n_parameters)
             Any real numbers.
 
         Returns
@@ -191,13 +232,13 @@ class LogCholesky(Parametrization):
 
         Parameters
         ----------
-        matrix : BlockConstantMatrix or Tensor, shape (..., p)
+        matrix : BlockConstantMatrix or Tensor, shape (..., n_parameters)
             The matrices. A tensor counts as parameters and is returned.
             ``torch.nn.utils.parametrize`` passes one when it registers the module.
 
         Returns
         -------
-        Tensor, shape (..., p)
+        Tensor, shape (..., n_parameters)
             The parameters, without gradients.
 
         Raises
@@ -247,7 +288,7 @@ class LogCorrelation(Parametrization):
     The parameters are the off-diagonal numbers of :math:`\log C` in each block (a, b), times
     :math:`\sqrt{n_a n_b}`, row by row of the lower triangle [1]_. A diagonal block of one member has
     none. First and second derivatives are exact; see :ref:`theory-parameters`. The number of
-    iterations depends on the numbers, so ``torch.func.vmap`` and ``torch.compile`` do not work with it.
+    iterations depends on the numbers, so ``torch.func.vmap`` does not work with it, and ``torch.compile`` breaks the graph there.
 
     References
     ----------
@@ -281,7 +322,7 @@ class LogCorrelation(Parametrization):
 
         Parameters
         ----------
-        parameters : Tensor, shape (..., p)
+        parameters : Tensor, shape (..., n_parameters)
             Any real numbers.
 
         Returns
@@ -330,13 +371,13 @@ class LogCorrelation(Parametrization):
 
         Parameters
         ----------
-        matrix : BlockConstantMatrix or Tensor, shape (..., p)
+        matrix : BlockConstantMatrix or Tensor, shape (..., n_parameters)
             The matrices. A tensor counts as parameters and is returned.
             ``torch.nn.utils.parametrize`` passes one when it registers the module.
 
         Returns
         -------
-        Tensor, shape (..., p)
+        Tensor, shape (..., n_parameters)
             The parameters, without gradients.
 
         Raises
