@@ -323,6 +323,13 @@ def test_operations_of_matrices(q, kind, A):
     np.testing.assert_allclose(logdet, A.slogdet()[1] + 11 * q * np.log(2), rtol=1e-12)
 
 
+@pytest.mark.parametrize("q", [-1000, 600, 1000])
+def test_right_hand_sides_of_low_rank_in_any_unit(q):
+    """Also those whose squares are out of range are refined."""
+    A = dict(kinds())["low rank"]
+    np.testing.assert_array_equal(A.solve(times(X, q)), times(A.solve(X), q))
+
+
 @pytest.mark.parametrize("q", [-1000, -600, 600, 1000])
 def test_operations_of_rectangular_matrices(q):
     core = np.random.default_rng(0).standard_normal((3, 2))
