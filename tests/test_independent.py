@@ -396,6 +396,13 @@ IN_LINEAR_MEMORY = {
     "divergence of scales": lambda A: kl_divergence(
         bm.ScaledBlockMatrix(A, 1 + np.arange(A.shape[0]) % 2), A
     ),
+    "divergence from factors": lambda A: kl_divergence(
+        A, bm.BlockFactorMatrix(A.partition, A.between, A.diagonal(), A.diagonal())
+    ),
+    "divergence from other factors": lambda A: kl_divergence(
+        bm.ScaledBlockMatrix(A, 1 + np.arange(A.shape[0]) % 2),
+        bm.BlockFactorMatrix(np.arange(A.shape[0]) // 5, 0.5 * np.ones(-(-A.shape[0] // 5)), 1.0),
+    ),
     "likelihood": lambda A: log_likelihood(A.diagonal()[None], A),
 }  # fmt: skip
 

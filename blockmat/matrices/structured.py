@@ -93,7 +93,7 @@ class Structured:
 
     def entries(self, i: Array, j: Array) -> Array:
         """Return the entries in rows i and columns j, which broadcast."""
-        found: Array = self.off_pairs(i, j) + self._on_pairs(i, j)
+        found: Array = self.off_pairs(i, j) + self.on_pairs(i, j)
         return found
 
     def off_pairs(self, i: Array, j: Array) -> Array:
@@ -106,14 +106,7 @@ class Structured:
         low_rank: Array = (self.factor @ self.core)[rows] @ self.factor[columns].T
         return self._of_blocks(rows[:, None], columns) + low_rank
 
-    def _of_blocks(self, i: Array, j: Array) -> Array:
-        """Return the numbers of the blocks in S B S."""
-        p = self.partition
-        # Scale by scale: the product of two may overflow where the entry does not.
-        found: Array = self.scale[i] * self._numbers(p.labels[i], p.labels[j]) * self.scale[j]
-        return found
-
-    def _on_pairs(self, i: Array, j: Array) -> Array:
+    def on_pairs(self, i: Array, j: Array) -> Array:
         """Return what paired entries have on top of the number of the block, and others zero."""
         p, is_diagonal = self.partition, i == j
         if self.is_aligned:
@@ -122,6 +115,13 @@ class Structured:
         else:
             within = self.within[p.labels[i]] * is_diagonal
         found: Array = self.scale[i] * within * self.scale[j] + self.noise[i] * is_diagonal
+        return found
+
+    def _of_blocks(self, i: Array, j: Array) -> Array:
+        """Return the numbers of the blocks in S B S."""
+        p = self.partition
+        # Scale by scale: the product of two may overflow where the entry does not.
+        found: Array = self.scale[i] * self._numbers(p.labels[i], p.labels[j]) * self.scale[j]
         return found
 
     def _numbers(self, a: Array, b: Array) -> Array:
