@@ -212,16 +212,25 @@ def frobenius_norm(A: SquareMatrix) -> float:
     p = S.partition
     zero = Structured(BlockConstantMatrix(p, np.zeros(p.n_blocks)))
     S = S.in_unit(unit)
-    size = _norm_of_diagonal_blocks(S) if S.is_block_diagonal else distance(S, zero)
+    size = _norm_of_independent_blocks(S) if S.values.ndim == 1 else distance(S, zero)
     return float(times_power(np.float64(size), unit))
 
 
-def _norm_of_diagonal_blocks(S: Structured) -> float:
-    """Return the Frobenius norm of a matrix whose other blocks are zero."""
+def _norm_of_independent_blocks(S: Structured) -> float:
+    """Return the Frobenius norm if the other blocks of B are zero.
+
+    It needs no core (k, k). The products with V C V^T round relative to the parts of the sum.
+    """
     p, every, squares = S.partition, np.arange(S.partition.n), S.scale**2
     off_diagonal = block_sums(p, squares) ** 2 - block_sums(p, squares**2)
     total = _squares(S.entries(every, every)).sum() + _squares(S.values) @ off_diagonal
-    return float(np.sqrt(total))
+    if S.factor.size:
+        V, C = S.factor, S.core
+        low_rank = ((V @ C) * V).sum(axis=1)  # the diagonal of V C V^T
+        sums, image = block_sums(p, S.scale[:, None] * V), C @ (V.T @ V)
+        total += 2 * S.values @ ((sums @ C) * sums).sum(axis=1) + (image * image.T).sum()
+        total -= low_rank @ (2 * S.values[p.labels] * squares + low_rank)
+    return float(np.sqrt(max(total, 0.0)))
 
 
 def pairs_of(*matrices: Structured) -> tuple[Array, Array]:
