@@ -163,6 +163,16 @@ def test_one_entry_that_differs_is_found(place):
         assert not A.allclose(A.toarray() + change)
 
 
+def test_a_finite_number_is_not_close_to_infinity():
+    A = bm.BlockConstantMatrix.identity([0, 0, 1])
+    for entry in (np.inf, -np.inf, np.nan):
+        dense = A.toarray()
+        dense[0, 1] = entry
+        assert not A.allclose(dense)
+    infinite = bm.BlockConstantMatrix([0, 1], [np.inf, 1.0], check_finite=False)
+    assert not bm.BlockConstantMatrix.identity([0, 1]).allclose(infinite)
+
+
 def test_independent_groups_are_compared_without_pairs_of_groups():
     k = 60_000
     p = bm.Partition.uniform(k, 2)
