@@ -119,8 +119,8 @@ def _trace_with_factors(P: BlockFactorMatrix, A: Any) -> float:
 
 def _trace_of_cores(C: Array, N: csr_array, B: Array) -> float:
     """Return tr(C N B N^T) for symmetric cores C and B, dense or the diagonals of diagonal ones."""
-    if C.ndim == B.ndim == 1:
-        return float(C @ (N**2 @ B))
+    if C.ndim == B.ndim == 1:  # N B first, because squares of N could leave the range
+        return float(C @ (N @ diags_array(B)).multiply(N).sum(axis=1))
     if C.ndim == 1:
         C, N, B = B, N.T, C
     image = N @ (diags_array(B) if B.ndim == 1 else B) @ N.T
