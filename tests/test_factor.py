@@ -46,6 +46,13 @@ def test_solving_is_backward_stable(orders, seed):
         assert residual <= allowed, residual / allowed
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1.0])
+def test_the_norm_if_the_largest_entries_are_off_the_diagonal(unit):
+    C = np.array([[0.0, 2e200], [2e200, 0.0]])
+    A = bm.BlockFactorMatrix([0, 1], unit * C, unit)
+    np.testing.assert_allclose(A.norm(), np.sqrt(8) * (unit * 1e200), rtol=4 * EPS)
+
+
 def large(seed, orders, shuffled=True, ones=False):
     """A matrix whose blocks are so large that `FrameMap` estimates coordinates from samples."""
     A = spread(seed, orders, n=400, k=3)

@@ -198,6 +198,17 @@ def test_inference_with_independent_blocks_is_that_with_a_dense_core():
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_norms_with_low_rank_are_those_of_the_entries():
+    rng = np.random.default_rng(0)
+    p = bm.Partition.from_labels(list("abbcaabd"))
+    A = independent(p)
+    diagonal = bm.BlockFactorMatrix(p, rng.standard_normal(4), 1.0, rng.standard_normal(8))
+    for base in (A, bm.ScaledBlockMatrix(A, rng.uniform(1, 2, 8)), diagonal):
+        for C in ([[1.0, 0.5], [0.5, -2.0]], [[1e-200, 0], [0, 1e-200]]):
+            low = base.add_low_rank(rng.standard_normal((8, 2)), C)
+            np.testing.assert_allclose(low.norm(), np.linalg.norm(low.toarray()), rtol=1e-14)
+
+
 def dense_inside(A):
     if isinstance(A, bm.ScaledBlockMatrix):
         return bm.ScaledBlockMatrix(dense_inside(A.matrix), A.scale)
@@ -386,6 +397,10 @@ IN_LINEAR_MEMORY = {
     )._repr_html_(),
     "low rank": lambda A: bm.BlockPlusLowRank(A, np.ones((A.shape[0], 2))).solve(A.diagonal()),
     "picture with low rank": lambda A: bm.BlockPlusLowRank(A, A.diagonal()[:, None])._repr_html_(),
+    "norms of sums": lambda A: [
+        bm.BlockPlusLowRank(B, np.ones((A.shape[0], 2))).norm()
+        for B in (A, bm.ScaledBlockMatrix(A, np.full(A.shape[0], 2.0)))
+    ],
     "factor": lambda A: (
         bm.BlockFactorMatrix(A.partition, A.between, noise=1.0) + A + BCM.identity(A.partition)
     ),
@@ -395,6 +410,13 @@ IN_LINEAR_MEMORY = {
     "divergence": lambda A: kl_divergence(A, 1.01 * A),
     "divergence of scales": lambda A: kl_divergence(
         bm.ScaledBlockMatrix(A, 1 + np.arange(A.shape[0]) % 2), A
+    ),
+    "divergence from factors": lambda A: kl_divergence(
+        A, bm.BlockFactorMatrix(A.partition, A.between, A.diagonal(), A.diagonal())
+    ),
+    "divergence from other factors": lambda A: kl_divergence(
+        bm.ScaledBlockMatrix(A, 1 + np.arange(A.shape[0]) % 2),
+        bm.BlockFactorMatrix(np.arange(A.shape[0]) // 5, 0.5 * np.ones(-(-A.shape[0] // 5)), 1.0),
     ),
     "likelihood": lambda A: log_likelihood(A.diagonal()[None], A),
 }  # fmt: skip

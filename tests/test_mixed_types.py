@@ -110,6 +110,16 @@ def test_an_indefinite_factor_matrix_as_base_of_full_rank_is_inverted():
     np.testing.assert_allclose(inverse.toarray(), np.linalg.inv(A.toarray()), rtol=1e-12)
 
 
+def test_an_inverse_by_eigenvectors_stays_in_single_precision():
+    base = bm.BlockConstantMatrix([0, 0, 1], [-3.0, 2.0], [1.0, 0.0]).astype(np.float32)
+    A = base.add_low_rank(np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32))
+    inverse = A.inv()
+    assert inverse.dtype == inverse.base.dtype == np.float32
+    product = A.toarray().astype(float) @ inverse.toarray()
+    allowed = 64 * np.finfo(np.float32).eps * np.linalg.cond(A.toarray().astype(float))
+    np.testing.assert_allclose(product, np.eye(3), atol=allowed)
+
+
 def families(p, rng):
     """A matrix of each square type on the blocks."""
     k, n = p.n_blocks, p.n
@@ -153,6 +163,16 @@ def test_one_entry_that_differs_is_found(place):
         assert not A.allclose(A.toarray() + change)
 
 
+def test_a_finite_number_is_not_close_to_infinity():
+    A = bm.BlockConstantMatrix.identity([0, 0, 1])
+    for entry in (np.inf, -np.inf, np.nan):
+        dense = A.toarray()
+        dense[0, 1] = entry
+        assert not A.allclose(dense)
+    infinite = bm.BlockConstantMatrix([0, 1], [np.inf, 1.0], check_finite=False)
+    assert not bm.BlockConstantMatrix.identity([0, 1]).allclose(infinite)
+
+
 def test_independent_groups_are_compared_without_pairs_of_groups():
     k = 60_000
     p = bm.Partition.uniform(k, 2)
@@ -191,6 +211,16 @@ def test_dense_arrays_of_large_matrices_are_made_only_if_asked_for():
         with pytest.raises(MemoryError, match=message):
             f()
     np.testing.assert_array_equal(A.rdot(S)[:, :3], np.eye(2, 3))
+
+
+def test_questions_about_the_shape_and_the_dtype_make_no_dense_array():
+    n = 20_000
+    p = np.zeros(n, int)
+    A, C = bm.BlockConstantMatrix.identity(p), bm.BlockConstantMatrix.identity(p, np.complex64)
+    assert (np.shape(A), np.ndim(A), np.size(A), np.size(A, 1)) == ((n, n), 2, n * n, n)
+    assert (np.isrealobj(A), np.iscomplexobj(A)) == (True, False)
+    assert (np.isrealobj(C), np.iscomplexobj(C)) == (False, True)
+    assert np.result_type(C, A, np.float32) == np.complex128
 
 
 def test_the_entry_of_a_block_of_one_is_shared_with_noise():

@@ -254,6 +254,26 @@ def test_many_independent_groups_are_conditioned_without_a_square_array():
     assert B.covariance.shape == (GROUPS,)
 
 
+def test_numbers_of_short_types_choose_entries_of_large_matrices():
+    A = bm.BlockConstantMatrix.from_values(np.arange(300) // 150, [[1, 2], [2, 5]], [4, 6])
+    D = A.toarray()
+    for key in (
+        np.array([3, 200], np.uint8), (np.int8(3), np.int8(-1)),
+        (np.array([-3, 100], np.int8), slice(0, 2)),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(A[key], D[key])
+
+
+@pytest.mark.parametrize("unit", [2.0**-700, 2.0**-1000, 2.0**700, 2.0**1000])
+@pytest.mark.parametrize("between", [[3.0, 5.0], [[3.0, 1.0], [1.0, 5.0]]])
+def test_conditions_in_any_unit(unit, between):
+    """A power of two changes the exponents only."""
+    A = bm.BlockConstantMatrix([0, 0, 0, 1, 1], between, [1.0, 2.0])
+    (mean, B), (scaled_mean, C) = (x.condition([0, 3], [1.0, 2.0]) for x in (A, unit * A))
+    np.testing.assert_allclose(scaled_mean, mean, rtol=8 * EPS)
+    np.testing.assert_allclose(C.toarray() / unit, B.toarray(), rtol=8 * EPS)
+
+
 def test_two_thousand_variables_are_those_of_the_dense_matrix():
     rng = np.random.default_rng(0)
     n, k = 2000, 20

@@ -323,6 +323,27 @@ def test_operations_of_matrices(q, kind, A):
     np.testing.assert_allclose(logdet, A.slogdet()[1] + 11 * q * np.log(2), rtol=1e-12)
 
 
+@pytest.mark.parametrize("q", [-1000, -600, 600, 900])
+def test_divergences_from_factors_in_any_unit(q):
+    matrices = dict(kinds())
+    labels = [0] * 5 + [1] * 6
+    for covariance in ([1.0, 2.0], [[1.0, 0.5], [0.5, 2.0]]):
+        B = bm.BlockFactorMatrix(labels, covariance, 1.0, np.linspace(1, 2, 11))
+        for A in (
+            matrices["scaled"],
+            matrices["factor"],
+            bm.BlockConstantMatrix([0] * 11, [4], [1]),
+        ):
+            assert kl_divergence(times(A, q), times(B, q)) == pytest.approx(kl_divergence(A, B))
+
+
+@pytest.mark.parametrize("q", [-1000, 600, 1000])
+def test_right_hand_sides_of_low_rank_in_any_unit(q):
+    """Also those whose squares are out of range are refined."""
+    A = dict(kinds())["low rank"]
+    np.testing.assert_array_equal(A.solve(times(X, q)), times(A.solve(X), q))
+
+
 @pytest.mark.parametrize("q", [-1000, -600, 600, 1000])
 def test_operations_of_rectangular_matrices(q):
     core = np.random.default_rng(0).standard_normal((3, 2))

@@ -84,9 +84,10 @@ def conditional_independent_effects(
     """
     at, seen = shared
     core, lengths, noise = (x[seen] for x in observed)
-    gain = prior[at] * lengths / core
+    ratio = prior[at] / core  # first, because products of two could leave the range
+    gain = ratio * lengths
     covariance = prior.copy()
-    covariance[at] = prior[at] * noise / core
+    covariance[at] = ratio * noise
 
     def mean(t: Array) -> Array:
         means = np.zeros((len(prior), t.shape[1]))

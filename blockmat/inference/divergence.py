@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from scipy.sparse import csr_array, diags_array
 
 from blockmat.blocks.checks import Array
-from blockmat.blocks.passes import block_sums, weighted_sums
-from blockmat.cores.arrays import diagonal_of_core
+from blockmat.blocks.passes import block_sums
+from blockmat.cores.arrays import diagonal_of_core, entries_of_core
 from blockmat.cores.core import hermitian_part
 from blockmat.exceptions import IndefiniteMatrixError, PartitionMismatchError, SingularMatrixError
 from blockmat.fitting.fit import fit
@@ -24,9 +25,8 @@ from blockmat.matrices.stored_pair import (
     cores_of_one_kind,
     square_within,
 )
-from blockmat.matrices.structured import SquareMatrix, Structured
+from blockmat.matrices.structured import SquareMatrix, Structured, pairs_of
 
-_AT_A_TIME = 2**23  # numbers in products with columns of loadings
 _N_TERMS = 18  # of the series, for y^2 up to 1/9
 
 
@@ -105,25 +105,26 @@ def _trace_of_product(P: Any, A: Any) -> float:
 
 def _trace_with_factors(P: BlockFactorMatrix, A: Any) -> float:
     """Return tr(S Z C Z^T S A) for the loadings S and the covariance C of P."""
-    p, s, C = P.partition, P.loadings, P.covariance
-    if isinstance(A, BlockFactorMatrix) and p.same_blocks(A.partition):
-        common, own = block_sums(p, s * A.loadings), block_sums(p, s * A.noise * s)
-        if C.ndim == 1 or A.covariance.ndim == 1:  # only the diagonals meet
-            C, other = (x if x.ndim == 1 else np.diagonal(x) for x in (C, A.covariance))
-            return float((C * (common * other * common + own)).sum())
-        image = common[:, None] * A.covariance * common + np.diag(own)
-        return float((C * image).sum())
-    total, width = 0.0, max(1, _AT_A_TIME // p.n)
-    for start in range(0, p.n_blocks, width):
-        blocks = np.arange(start, min(start + width, p.n_blocks))
-        columns = s[:, None] * (p.labels[:, None] == blocks)
-        image = weighted_sums(p, A.dot(columns), s)
-        total += float(
-            (C[:, blocks] * image).sum()
-            if C.ndim == 2
-            else C[blocks] @ image[blocks, blocks - start]
-        )
-    return total
+    p, s, C, T = P.partition, P.loadings, P.covariance, Structured(A)
+    i, j = pairs_of(T)
+    shared = entries_of_core(C, p.labels[i], p.labels[j])
+    total = float((shared * s[i] * T.on_pairs(i, j) * s[j]).sum())
+    low_rank = block_sums(p, s[:, None] * T.factor)
+    left = C @ low_rank if C.ndim == 2 else C[:, None] * low_rank
+    total += float((T.core * (low_rank.T @ left)).sum())
+    shape = p.n_blocks, T.partition.n_blocks
+    sums = csr_array((s * T.scale, (p.labels, T.partition.labels)), shape=shape)
+    return total + _trace_of_cores(C, sums, T.values)
+
+
+def _trace_of_cores(C: Array, N: csr_array, B: Array) -> float:
+    """Return tr(C N B N^T) for symmetric cores C and B, dense or the diagonals of diagonal ones."""
+    if C.ndim == B.ndim == 1:  # N B first, because squares of N could leave the range
+        return float(C @ (N @ diags_array(B)).multiply(N).sum(axis=1))
+    if C.ndim == 1:
+        C, N, B = B, N.T, C
+    image = N @ (diags_array(B) if B.ndim == 1 else B) @ N.T
+    return float((image * C).sum())
 
 
 def _scaled_divergence(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix) -> float | None:

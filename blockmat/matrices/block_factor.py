@@ -404,9 +404,9 @@ class BlockFactorMatrix(FactorParts):
         noise, s, c = (
             x.astype(np.float64) for x in (self._noise, self._loadings, self._covariance)
         )
-        largest = max(noise.max(), float(np.abs(self.diagonal()).max()))
         lengths = lengths_in_blocks(self._partition, s)
-        shared, own = factor_model.scaled(c, lengths), np.diagonal(c) if c.ndim == 2 else c
+        shared, own = factor_model.scaled(c, lengths), diagonal_of_core(c)
+        largest = max(noise.max(), np.abs(shared).max())
         shared, noise = shared / largest, noise / largest
         factor = s * own[self._partition.labels] * s / largest
         total = (shared * shared).sum() + (noise * (noise + 2 * factor)).sum()

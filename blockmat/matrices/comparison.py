@@ -43,7 +43,8 @@ def allclose(A: BlockOperator, other: Any, rtol: float, atol: float) -> bool:
 def _are_close(a: Array, b: Array, rtol: float, atol: float) -> bool:
     """Return `numpy.allclose`, in less time if all numbers are finite and close."""
     with np.errstate(over="ignore", invalid="ignore"):
-        is_close = bool((np.abs(a - b) <= atol + rtol * np.abs(b)).all())
+        allowed = atol + rtol * np.abs(b)
+        is_close = bool(((np.abs(a - b) <= allowed) & (allowed < np.inf)).all())
     return is_close or np.allclose(a, b, rtol=rtol, atol=atol)
 
 

@@ -64,6 +64,7 @@ def _numbers(part: Any, n: int) -> Any:
     array = np.asarray(part)
     if array.dtype.kind == "b" and array.ndim == 1:
         return np.flatnonzero(array)
-    if array.shape == (0,):
-        return array.astype(np.intp)
-    return np.where(array < 0, array + n, array) if array.dtype.kind in "iu" else None
+    if array.shape != (0,) and array.dtype.kind not in "iu":
+        return None
+    numbers = array.astype(np.intp)  # n may be out of range of a shorter type
+    return np.where(numbers < 0, numbers + n, numbers)

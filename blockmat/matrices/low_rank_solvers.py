@@ -217,7 +217,7 @@ class EigenSolver(LowRankSolver):
         """Return base, factor and core of the inverse; the base is zero."""
         vectors, values = self._eigen.invertible()
         p = self._base.partition
-        zero = BlockConstantMatrix(p, np.zeros(p.n_blocks))
+        zero = BlockConstantMatrix(p, np.zeros(p.n_blocks, dtype=self._base.dtype))
         return zero, vectors, np.diag(1 / values)
 
     def slogdet(self) -> tuple[Any, Any]:

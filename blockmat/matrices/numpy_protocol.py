@@ -1,5 +1,6 @@
 """What NumPy's functions do with matrices: products and sums keep the structure."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,8 @@ _LARGEST = 2**30  # bytes of a dense array that is made without being asked for
 class NumpyProtocol:
     """Base class with NumPy's protocols.
 
-    The ufuncs of the operators do what the operators do. Other functions take a dense array.
+    The ufuncs of the operators do what the operators do. Questions about the shape and the dtype are
+    answered by the attributes. Other functions take a dense array.
     """
 
     def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -64,6 +66,11 @@ def _dense(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, NumpyProtocol) else x
 
 
+def _dtype_of(x: Any) -> Any:
+    is_matrix = isinstance(x, NumpyProtocol)
+    return x.dtype if is_matrix else x
+
+
 def _dot(a: Any, b: Any, out: Array | None = None) -> Any:
     if hasattr(a, "rdot"):
         return a.dot(b, out=out)
@@ -79,4 +86,13 @@ def _kron(a: Any, b: Any) -> Any:
     )
 
 
-_FUNCTIONS: dict[Any, Callable[..., Any]] = {np.dot: _dot, np.kron: _kron}
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.dot: _dot,
+    np.kron: _kron,
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: len(a.shape),
+    np.size: lambda a, axis=None: math.prod(a.shape) if axis is None else a.shape[axis],
+    np.iscomplexobj: lambda x: x.dtype.kind == "c",
+    np.isrealobj: lambda x: x.dtype.kind != "c",
+    np.result_type: lambda *given: np.result_type(*map(_dtype_of, given)),
+}

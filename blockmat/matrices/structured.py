@@ -93,7 +93,7 @@ class Structured:
 
     def entries(self, i: Array, j: Array) -> Array:
         """Return the entries in rows i and columns j, which broadcast."""
-        found: Array = self.off_pairs(i, j) + self._on_pairs(i, j)
+        found: Array = self.off_pairs(i, j) + self.on_pairs(i, j)
         return found
 
     def off_pairs(self, i: Array, j: Array) -> Array:
@@ -106,14 +106,7 @@ class Structured:
         low_rank: Array = (self.factor @ self.core)[rows] @ self.factor[columns].T
         return self._of_blocks(rows[:, None], columns) + low_rank
 
-    def _of_blocks(self, i: Array, j: Array) -> Array:
-        """Return the numbers of the blocks in S B S."""
-        p = self.partition
-        # Scale by scale: the product of two may overflow where the entry does not.
-        found: Array = self.scale[i] * self._numbers(p.labels[i], p.labels[j]) * self.scale[j]
-        return found
-
-    def _on_pairs(self, i: Array, j: Array) -> Array:
+    def on_pairs(self, i: Array, j: Array) -> Array:
         """Return what paired entries have on top of the number of the block, and others zero."""
         p, is_diagonal = self.partition, i == j
         if self.is_aligned:
@@ -122,6 +115,13 @@ class Structured:
         else:
             within = self.within[p.labels[i]] * is_diagonal
         found: Array = self.scale[i] * within * self.scale[j] + self.noise[i] * is_diagonal
+        return found
+
+    def _of_blocks(self, i: Array, j: Array) -> Array:
+        """Return the numbers of the blocks in S B S."""
+        p = self.partition
+        # Scale by scale: the product of two may overflow where the entry does not.
+        found: Array = self.scale[i] * self._numbers(p.labels[i], p.labels[j]) * self.scale[j]
         return found
 
     def _numbers(self, a: Array, b: Array) -> Array:
@@ -212,16 +212,25 @@ def frobenius_norm(A: SquareMatrix) -> float:
     p = S.partition
     zero = Structured(BlockConstantMatrix(p, np.zeros(p.n_blocks)))
     S = S.in_unit(unit)
-    size = _norm_of_diagonal_blocks(S) if S.is_block_diagonal else distance(S, zero)
+    size = _norm_of_independent_blocks(S) if S.values.ndim == 1 else distance(S, zero)
     return float(times_power(np.float64(size), unit))
 
 
-def _norm_of_diagonal_blocks(S: Structured) -> float:
-    """Return the Frobenius norm of a matrix whose other blocks are zero."""
+def _norm_of_independent_blocks(S: Structured) -> float:
+    """Return the Frobenius norm if the other blocks of B are zero.
+
+    It needs no core (k, k). The products with V C V^T round relative to the parts of the sum.
+    """
     p, every, squares = S.partition, np.arange(S.partition.n), S.scale**2
     off_diagonal = block_sums(p, squares) ** 2 - block_sums(p, squares**2)
     total = _squares(S.entries(every, every)).sum() + _squares(S.values) @ off_diagonal
-    return float(np.sqrt(total))
+    if S.factor.size:
+        V, C = S.factor, S.core
+        low_rank = ((V @ C) * V).sum(axis=1)  # the diagonal of V C V^T
+        sums, image = block_sums(p, S.scale[:, None] * V), C @ (V.T @ V)
+        total += 2 * S.values @ ((sums @ C) * sums).sum(axis=1) + (image * image.T).sum()
+        total -= low_rank @ (2 * S.values[p.labels] * squares + low_rank)
+    return float(np.sqrt(max(total, 0.0)))
 
 
 def pairs_of(*matrices: Structured) -> tuple[Array, Array]:
