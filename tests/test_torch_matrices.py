@@ -585,6 +585,8 @@ def test_vmap_of_vectors_along_any_axis(make):
     for y, expected in zip(found, (A.solve(x).mT, (A @ x).mT), strict=False):
         check(y, expected)
     check(found[2], A.inv_quad_logdet(x.mT)[0])
+    sums = torch.func.vmap(Segments(p, x.device).sums, in_dims=1)(x)
+    check(sums, Segments(p, x.device).sums(x.mT))
     gradients = torch.func.vmap(torch.func.grad(total), in_dims=1)(x)
     check(gradients, torch.stack([torch.func.grad(total)(y) for y in x.mT]))
 
