@@ -141,7 +141,7 @@ def test_noise_at_its_bound_is_reported():
     with pytest.warns(RuntimeWarning, match="at its bound"):
         fit(R, [0, 0, 0])
     for k, names in ((3, "0, 3, 6$"), (4, r"0, 3, 6, \.\.\.$")):
-        with pytest.warns(RuntimeWarning, match=rf"for {k} variables: {names}"):
+        with pytest.warns(RuntimeWarning, match=rf"for {k} of {3 * k} variables: {names}"):
             fit(np.kron(np.eye(k), R), np.arange(k).repeat(3), independent=True)
     with pytest.raises(ValueError, match="fitted to correlations; expected samples"):
         found.standard_errors()
