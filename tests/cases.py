@@ -84,6 +84,7 @@ def in_small_parts(monkeypatch, n_bytes=None):
     monkeypatch.setattr(segments, "_SEGMENT", 3)
     monkeypatch.setattr(passes, "_PIECE", 7)
     monkeypatch.setattr(passes, "_PIECE_PER_BLOCK", 1)
+    monkeypatch.setattr(passes, "_SHORT_BLOCK", 0)
     monkeypatch.setattr(dense_samples, "_NARROWEST", 3)
     monkeypatch.setattr(dense_samples, "_PIECE_PER_BLOCK", 0)
     monkeypatch.setattr(segments, "_SHORT_SEGMENT", 2)

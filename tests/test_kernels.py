@@ -11,7 +11,7 @@ from numba import typeof
 from blockmat import Partition
 from blockmat.blocks import jit, kernels
 from blockmat.blocks.geometry import RowSegments
-from blockmat.blocks.passes import block_sums, multiply_add, weighted_sums
+from blockmat.blocks.passes import block_squares, block_sums, multiply_add, weighted_sums
 from blockmat.blocks.segments import segments
 from blockmat.sources import kernels as source_kernels
 from blockmat.sources.dense import DenseMatrix
@@ -262,6 +262,38 @@ def test_deviations_are_taken_before_they_are_added(length):
                 np.testing.assert_array_equal(block_sums(p, array, C)[:, -1], expected)
                 result = multiply_add(p, array, np.ones(2), np.zeros((2, columns)), centre=C)
                 np.testing.assert_array_equal(result[:, -1], x - centre[p.labels])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("total", [False, True])
+@pytest.mark.parametrize("parts", [False, True])
+@over_partitions
+def test_squares_of_deviations(dtype, total, parts, p, monkeypatch):
+    """Squares of integers and halves are exact."""
+    if parts:
+        in_small_parts(monkeypatch)
+    rng = np.random.default_rng(0)
+    x = rng.integers(-9, 9, (3, p.n)).astype(dtype)
+    centre = rng.integers(-9, 9, (3, p.n_blocks)) / 2
+    squares = (x - centre[:, p.labels]) ** 2
+    expected = squares.sum(1, keepdims=True) if total else squares @ p.indicator()
+    found = block_squares(p, x, centre, total)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+@over_partitions
+def test_multiply_add_with_other_scales(parts, p, monkeypatch):
+    if parts:
+        in_small_parts(monkeypatch)
+    rng = np.random.default_rng(0)
+    x, shift = rng.standard_normal((3, p.n)), rng.standard_normal((3, p.n_blocks))
+    scale = rng.standard_normal((3, p.n_blocks))
+    own = scale[:, p.labels] * x + shift[:, p.labels]
+    close(multiply_add(p, x.T, scale, shift.T).T, own)
+    one = np.array(0.3)
+    close(multiply_add(p, x.T, one, shift.T).T, one * x + shift[:, p.labels])
 
 
 @over_dtypes

@@ -20,9 +20,10 @@ from blockmat.exceptions import (
     ShapeError,
     SingularMatrixError,
 )
-from blockmat.torch import passes, segments
+from blockmat.torch import arrays, segments
 from blockmat.torch.segments import Segments
 from tests.cases import PARTITIONS as CASES
+from tests.cases import in_small_parts
 
 PARTITIONS = {**CASES, "permuted": bm.Partition.from_labels([2, 0, 1])}
 EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
@@ -242,6 +243,19 @@ def test_single_precision_sums_in_double_precision():
     assert blocks.sums_of_batch(ones) == 2**25
 
 
+@over_partitions
+@pytest.mark.parametrize("independent", [False, True])
+def test_single_precision_factors_need_symmetry_of_their_covariance_only(p, independent):
+    """Products in single precision are symmetric to single precision, not to double."""
+    x = torch.randn(20, p.n_blocks, p.n_blocks)
+    C = x @ x.mT / p.n_blocks + torch.eye(p.n_blocks)
+    C = C + 4 * EPS[torch.float32] * torch.ones_like(C).triu(1)
+    C = C.diagonal(dim1=-2, dim2=-1) if independent else C
+    for noise in (positive(1), positive(p.n), positive(20, p.n_blocks)):
+        A = bmt.BlockFactorMatrix(p, C, noise.float(), independent=independent)
+        check(A.logdet(), torch.logdet(A.to_dense().double()))
+
+
 # The same as NumPy's matrices
 
 
@@ -400,9 +414,18 @@ def test_gradients_of_a_batch_that_broadcasts():
     check_gradients(flat, M, positive(3), torch.randn(p.n, 3, dtype=torch.float64))
 
 
+def by_torch(monkeypatch):
+    """Compute as on devices without kernels, with a call for each block."""
+    monkeypatch.setattr(arrays, "has_kernels", lambda x: False)
+    monkeypatch.setattr(segments, "_LONG", 0)
+
+
+@pytest.mark.parametrize("way", [by_torch, in_small_parts])
 @pytest.mark.parametrize("name", ["contiguous", "shuffled"])
-@pytest.mark.parametrize("make", [plain, partial(factor, noise="blocks")])
-def test_long_vectors_are_read_in_parts_with_the_same_results(monkeypatch, name, make):
+@pytest.mark.parametrize(
+    "make", [plain, factor, partial(factor, noise="blocks"), KINDS["factor, one number"]]
+)
+def test_long_vectors_and_other_devices_have_the_same_results(monkeypatch, way, name, make):
     p = GRADIENTS[name]
     A = make(p, (2,))
     x = torch.randn(3, 2, p.n, dtype=torch.float64)
@@ -416,8 +439,7 @@ def test_long_vectors_are_read_in_parts_with_the_same_results(monkeypatch, name,
 
     inputs = [y.detach().clone().requires_grad_() for y in (x, *A._parts.values())]
     expected = function(*inputs)
-    monkeypatch.setattr(segments, "_LONG", 0)
-    monkeypatch.setattr(passes, "_PART", 4)
+    way(monkeypatch)
     for found, wanted in zip(function(*inputs), expected, strict=True):
         check(found, wanted)
     assert gradcheck(moments_only, inputs)

@@ -385,7 +385,64 @@ def weighted_add_rows(x, scale, weights, centre, terms, labels, out, first, last
             target[j] = _added(row[j], h, w, _at(c, j), term[j])
 
 
-# Multiply-add
+# Squares of deviations
+@jit
+def _sum_squares(x, c, zero):
+    """Return the sum of ``(x - c)^2``, in the dtype of `zero`."""
+    total = zero
+    for i in range(x.shape[0]):
+        rest = x[i] - c
+        total += rest * rest
+    return total
+
+
+@jit_in_order
+def sum_squares_segments(x, centre, bounds, blocks, squares, first, last):
+    """``squares[j, s] = sum of (x[j] - centre[j, b])^2`` over segment s of block b."""
+    zero = squares.dtype.type(0)
+    for s in range(first, last):
+        for j in range(x.shape[0]):
+            c, total = centre[j, blocks[s]], zero
+            for tile in range(bounds[s], bounds[s + 1], TILE):
+                total += _sum_squares(x[j, tile : min(tile + TILE, bounds[s + 1])], c, zero)
+            squares[j, s] = total
+
+
+@jit_in_order
+def sum_squares_pieces(x, centre, labels, bounds, squares, first, last):
+    """``squares[p, j] = block sums (k,) of (x[j] - centre[j, labels])^2`` over piece p.
+
+    If there is room for one number only, it is the sum over all blocks.
+    """
+    k, zero = squares.shape[2], squares.dtype.type(0)
+    size = TILE if k == 1 else max(TILE, 16 * k)
+    strip = np.empty(size, squares.dtype)
+    squares[first:last] = 0
+    for p in range(first, last):
+        for tile in range(bounds[p], bounds[p + 1], size):
+            tiled = slice(tile, min(tile + size, bounds[p + 1]))
+            where = labels[tiled]
+            for j in range(x.shape[0]):
+                some, c, terms = x[j, tiled], centre[j], strip[: where.shape[0]]
+                for i in range(some.shape[0]):
+                    rest = some[i] - c[where[i]]
+                    terms[i] = rest * rest
+                if k == 1:
+                    squares[p, j, 0] += _sum_weighted(terms, None, None, None, zero)
+                else:
+                    _sum_labelled(terms, None, None, None, where, squares[p, j])
+
+
+# Multiply-add. The scale is one number (), or a number for each block (k,), also of each vector (m, k).
+@jit_in_order
+def _scale_of(scale, j, b):
+    if scale.ndim == 2:
+        return scale[j, b]
+    if scale.ndim == 1:
+        return scale[b]
+    return scale[()]
+
+
 @jit_in_order
 def multiply_add_segments(x, centre, scale, shift, segments, out, first, last):
     """``out[j] = scale[b] * (x[j] - centre[j, b]) + shift[j, b]`` over segment s of block b."""
@@ -393,10 +450,9 @@ def multiply_add_segments(x, centre, scale, shift, segments, out, first, last):
     for s in range(first, last):
         b = blocks[s]
         segment = slice(bounds[s], bounds[s + 1])
-        factor = scale[b]
         for j in range(x.shape[0]):
             some, result, term = x[j, segment], out[j, segment], shift[j, b]
-            c = _at(_at(centre, j), b)
+            factor, c = _scale_of(scale, j, b), _at(_at(centre, j), b)
             for i in range(some.shape[0]):
                 result[i] = factor * _less(some[i], c) + term
 
@@ -432,7 +488,7 @@ def multiply_add_pieces(x, centre, scale, shift, labels, bounds, out, first, las
             some, result, c, terms = x[j, tiled], out[j, tiled], _at(centre, j), shift[j]
             for i in range(some.shape[0]):
                 b = where[i]
-                result[i] = scale[b] * _less(some[i], _at(c, b)) + terms[b]
+                result[i] = _scale_of(scale, j, b) * _less(some[i], _at(c, b)) + terms[b]
 
 
 @jit_in_order

@@ -19,6 +19,7 @@ from blockmat.blocks.threads import run
 _ONE_CALL_UP_TO = 2**14  # numbers; one kernel computes the whole product
 _PIECE = 2**17  # numbers in a piece
 _PIECE_PER_BLOCK = 16  # numbers in a piece for each of its k sums
+_SHORT_BLOCK = 16  # variables; shorter blocks on average are read by labels, also if contiguous
 
 
 @cache
@@ -82,7 +83,7 @@ def block_sums(p: Geometry, x: Array, centre: Array | None = None) -> Array:
         return np.empty((p.n_blocks, 0), dtype=dtype)
     arguments: tuple[Any, ...]
     kernels, taken = _kernels(), None if centre is None else vectors.alike(centre)
-    if p.is_contiguous:
+    if _by_segments(p):
         bounds, blocks, starts = p.segments
         sums = vectors.new(len(bounds) - 1, dtype)
         kernel = kernels.sum_segments_of_rows if vectors.interleaved else kernels.sum_segments
@@ -96,10 +97,33 @@ def block_sums(p: Geometry, x: Array, centre: Array | None = None) -> Array:
         kernel = kernels.sum_pieces_of_rows if vectors.interleaved else kernels.sum_pieces
         bounds = _pieces(p, vectors.m)
         sums = np.empty((len(bounds) - 1, *vectors.new(p.n_blocks, bool).shape), dtype=dtype)
-        arguments = (vectors.array, taken, p.codes, bounds, sums)
+        arguments = (vectors.array, taken, _codes(p), bounds, sums)
         run(kernel, arguments, shared_ranges(bounds, x.size))
         sums = sum_of_parts(sums)
     return vectors.back(sums, x.ndim)
+
+
+def block_squares(p: Geometry, x: Array, centre: Array, total: bool = False) -> Array:
+    """Sum ``(x - centre)^2`` over each block, or over all blocks, in double precision.
+
+    x has shape (m, n) and is C-contiguous, and centre (m, k). The sums have shape (m, k), or (m, 1)
+    if `total`.
+    """
+    m, dtype = len(x), accumulator_dtype(x.dtype)
+    if _by_segments(p):
+        bounds, blocks, starts = p.segments
+        squares = np.empty((m, len(bounds) - 1), dtype=dtype)
+        arguments: tuple[Any, ...] = (x, centre, bounds, blocks, squares)
+        run(_kernels().sum_squares_segments, arguments, shared_ranges(bounds, x.size))
+        if len(bounds) > len(starts):
+            partial, squares = squares, np.empty((m, p.n_blocks), dtype=dtype)
+            _kernels().sum_segments(partial, None, starts, blocks, squares, 0, p.n_blocks)
+        return squares.sum(1, keepdims=True) if total else squares
+    bounds = _pieces(p, m)
+    parts = np.empty((len(bounds) - 1, m, 1 if total else p.n_blocks), dtype=dtype)
+    arguments = (x, centre, _codes(p), bounds, parts)
+    run(_kernels().sum_squares_pieces, arguments, shared_ranges(bounds, x.size))
+    return sum_of_parts(parts)
 
 
 _SAMPLED = 9  # members of a block whose median is taken
@@ -177,8 +201,9 @@ def multiply_add(
     """Return ``scale[labels] * (x - centre[labels]) + shift[labels]`` in the dtype of `shift`.
 
     x has shape (n,) or (n, m), scale (k,), and shift and centre (k,) or (k, m). `out` has the shape
-    of x and the dtype of `shift`, and may be x. The work starts at the end of x, which is still in
-    cache after the block sums.
+    of x, by default the dtype of `shift`, and may be x. The scale may also be one number (), or,
+    for x in Fortran's order, a number for each block of each vector (m, k). The work starts at the
+    end of x, which is still in cache after the block sums.
     """
     vectors = _Vectors.of(x)
     if vectors.m == 0:
@@ -186,7 +211,7 @@ def multiply_add(
     result = vectors.new(p.n, shift.dtype) if out is None else vectors.alike(out)
     terms = vectors.alike(shift)
     taken = None if centre is None else vectors.alike(centre)
-    if p.is_contiguous:
+    if _by_segments(p):
         kernel = _kernels().multiply_add_segments
         if vectors.interleaved:
             kernel = _kernels().multiply_add_segments_of_rows
@@ -200,7 +225,7 @@ def multiply_add(
         if vectors.interleaved:
             kernel = _kernels().multiply_add_pieces_of_rows
         bounds = _pieces(p, vectors.m)
-        arguments = (vectors.array, taken, scale, terms, p.codes, bounds, result)
+        arguments = (vectors.array, taken, scale, terms, _codes(p), bounds, result)
     run(kernel, arguments, shared_ranges(bounds, x.size)[::-1])
     return _written(vectors, result, x.ndim, out)
 
@@ -283,6 +308,11 @@ def _written(vectors: _Vectors, result: Array, ndim: int, out: Array | None) -> 
     if not np.may_share_memory(out, result):
         out[...] = vectors.back(result, ndim)
     return out
+
+
+def _by_segments(p: Geometry) -> bool:
+    """Tell whether to read blocks as intervals."""
+    return p.is_contiguous and p.n >= _SHORT_BLOCK * p.n_blocks
 
 
 def _codes(p: Geometry) -> Array:

@@ -11,6 +11,8 @@ The covariance is a diagonal if it has as many axes as the lengths.
 
 from typing import Any, TypeAlias
 
+from array_api_compat import device
+
 from blockmat.cores.pair import namespace
 
 Array: TypeAlias = Any  # of any library that follows the array API standard
@@ -33,10 +35,26 @@ def core(covariance: Array, lengths: Array) -> Array:
     shared = scaled(covariance, lengths)
     if is_diagonal(covariance, lengths):
         return 1 + shared
-    xp = namespace(shared)
-    return shared + xp.tril(xp.triu(xp.ones_like(shared)))
+    return shared + _identity(shared)
+
+
+def between(covariance: Array, loadings: Array, noise: Array, sizes: Array) -> Array:
+    """Return M of the pair if loadings and noise are alike in each block, (..., k) or (..., 1).
+
+    It is ``diag(noise) + L C L`` with the lengths of the loadings, ``s_b sqrt(n_b)``, and d is the
+    noise (:ref:`theory-factor`).
+    """
+    if is_diagonal(covariance, loadings):
+        return noise + (sizes * loadings**2) * covariance
+    shared = scaled(covariance, loadings * sizes**0.5)
+    return shared + _identity(shared) * noise[..., None, :]
 
 
 def covariance_of_inverse(solved: Array, lengths: Array) -> Array:
     """Return ``-L^-1 R^-1 (L C L) L^-1``, from ``solved``, which is ``R^-1 (L C L)``."""
     return -scaled(solved, 1 / lengths)
+
+
+def _identity(a: Array) -> Array:
+    """Return one identity matrix for matrices (..., k, k)."""
+    return namespace(a).eye(a.shape[-1], dtype=a.dtype, device=device(a))

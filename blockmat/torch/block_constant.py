@@ -16,7 +16,7 @@ from blockmat.torch import cores, frame
 from blockmat.torch.block_factor import BlockFactorMatrix
 from blockmat.torch.cores import DenseCore, DiagonalCore
 from blockmat.torch.matrix import TensorMatrix
-from blockmat.torch.moments import moments
+from blockmat.torch.moments import inv_quad_logdet, logdet
 from blockmat.torch.parts import (
     as_factor,
     as_numbers,
@@ -256,7 +256,7 @@ class BlockConstantMatrix(TensorMatrix):
 
     def _positive_within(self, operation: str) -> Tensor:
         d = self._within_or(1)
-        if self._check and not bool((d > 0).all()):
+        if self._check and not cores.are_positive(d):
             raise IndefiniteMatrixError(
                 f"{operation} needs a positive definite matrix, and within"
                 f"{cores.first_of(~(d > 0))} is not positive"
@@ -276,7 +276,7 @@ class BlockConstantMatrix(TensorMatrix):
 
     def _times_rows(self, rows: Tensor) -> Tensor:
         segments, d = self._segments, self._within_or(0)[..., None, :]
-        means = pair.coordinates(segments.sums(rows), segments.sizes)
+        means = segments.coordinates(segments.sums(rows))
         means = means[(None,) * (d.ndim - means.ndim)]  # `lift` counts axes
         shift = pair.lift(self._core.times(means), d, means, segments.sizes)
         dtype = torch.promote_types(self.dtype, rows.dtype)
@@ -301,21 +301,11 @@ class BlockConstantMatrix(TensorMatrix):
 
     def _logdet(self) -> Tensor:
         d = self._positive_within("logdet")
-        return self._core.cholesky("logdet").logdet() + self._log_of_within(d)
-
-    def _log_of_within(self, d: Tensor) -> Tensor:
-        total: Tensor = pair.multiplicity_sum(d.abs().log(), self._segments.sizes)
-        return total
+        return logdet(self._segments, self._core.cholesky("logdet"), d)
 
     def _inv_quad_logdet(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        segments = self._segments
         d = self._positive_within("inv_quad_logdet")
-        root = self._core.cholesky("inv_quad_logdet")
-        sums, squares = moments(segments, rows, total=False)
-        scale = torch.where(self._has_deviations, 1 / d, 0)[..., None, :]
-        means = pair.coordinates(sums, segments.sizes)
-        inv_quad = (squares * scale).sum(-1) + root.solve(means).square().sum(-1)
-        return inv_quad, root.logdet() + self._log_of_within(d)
+        return inv_quad_logdet(self._segments, self._core.cholesky("inv_quad_logdet"), d, rows)
 
     # Determinant, inverse and roots
 
@@ -339,7 +329,7 @@ class BlockConstantMatrix(TensorMatrix):
         d, sizes = self._within_or(1), self._segments.sizes
         sign, logdet = self._core.slogdet()
         signs = torch.where(sizes % 2 == 0, d.sign(), d.sign().square())
-        total = logdet + self._log_of_within(d)
+        total = logdet + pair.multiplicity_sum(d.abs().log(), sizes)
         return (sign * signs.prod(-1)).to(self.dtype), total.to(self.dtype)
 
     def inv(self) -> Self:

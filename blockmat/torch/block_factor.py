@@ -5,12 +5,12 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from blockmat.cores import factor_model, pair
+from blockmat.cores import factor_model
 from blockmat.matrices import block_factor
 from blockmat.torch import cores, frame
 from blockmat.torch.cores import DenseCore, DiagonalCore
 from blockmat.torch.matrix import TensorMatrix
-from blockmat.torch.moments import moments
+from blockmat.torch.moments import inv_quad_logdet, logdet
 from blockmat.torch.parts import (
     as_factor,
     as_numbers,
@@ -122,7 +122,7 @@ class BlockFactorMatrix(TensorMatrix):
         if not self.is_independent:
             DenseCore(self.covariance, "covariance", True).require_symmetric("BlockFactorMatrix")
         noise, loadings = self._parts["noise"], self._parts["loadings"]
-        if not bool((noise > 0).all()):
+        if not cores.are_positive(noise):
             raise ValueError(
                 f"noise is not positive{cores.first_of(~(noise > 0))}; expected positive numbers"
             )
@@ -220,22 +220,37 @@ class BlockFactorMatrix(TensorMatrix):
     # Maps of rows
 
     @property
+    def _weights(self) -> tuple[Tensor, Tensor]:
+        """The roots of the noise, and the loadings divided by them."""
+        loadings, noise = self._segments.alike(self._parts["loadings"], self._parts["noise"])
+        root = noise.sqrt()
+        return root, loadings / root
+
+    def _lengths(self, weights: Tensor) -> Tensor:
+        """Return the lengths of the weights in each block."""
+        segments = self._segments
+        if segments.is_spread(weights):
+            return segments.sums(weights.square()).sqrt()
+        return weights.double() * segments.roots
+
+    @property
     def _scaling(self) -> "_Scaling":
         segments = self._segments
-        loadings, noise = segments.alike(self._parts["loadings"], self._parts["noise"])
-        root = noise.sqrt()
-        weights = loadings / root
+        root, weights = self._weights
+        lengths, directions = self._lengths(weights), None
         if segments.is_spread(weights):
-            lengths = segments.sums(weights.square()).sqrt()
             directions = weights / segments.repeat(lengths.to(weights.dtype))
-        else:
-            lengths, directions = weights.double() * segments.sizes.sqrt(), None
         return _Scaling(root, directions, lengths, self._core_of(lengths))
 
     def _core_of(self, lengths: Tensor) -> DenseCore | DiagonalCore:
         covariance, lengths = _with_batch_axes(self.covariance.double(), lengths, self._axes)
-        kind = DiagonalCore if self.is_independent else DenseCore
-        return kind(factor_model.core(covariance, lengths), "factor", self._check)
+        return self._core(factor_model.core(covariance, lengths))
+
+    def _core(self, values: Tensor) -> DenseCore | DiagonalCore:
+        """Return a core that is made of C, which is known to be symmetric."""
+        if self.is_independent:
+            return DiagonalCore(values, "factor", self._check)
+        return DenseCore(values, "factor", False)
 
     def _mapped_rows(
         self, rows: Tensor, function: frame.Function, scaling: "_Scaling", powers: tuple[int, int]
@@ -248,11 +263,11 @@ class BlockFactorMatrix(TensorMatrix):
         segments = self._segments
         rows = rows.to(torch.promote_types(self.dtype, rows.dtype))
         root = scaling.root[..., None, :]
-        left, right = (_power(root, power) for power in powers)
+        right = _power(root, powers[1])
+        left = right if powers[0] == powers[1] else _power(root, powers[0])
         if scaling.directions is not None:
             white = rows * segments.spread(right)
-            entries = scaling.directions[..., None, :]
-            return segments.spread(left) * frame.mapped(segments, white, entries, function)
+            return segments.spread(left) * frame.mapped(segments, white, scaling.entries, function)
         before, after = right.double(), left.double()
         scale = (left * right).double().expand(*root.shape[:-1], segments.k)
         return frame.mapped_means(segments, rows, lambda x: after * function(before * x), scale)
@@ -278,31 +293,37 @@ class BlockFactorMatrix(TensorMatrix):
         scaling = self._scaling
         return self._mapped_rows(rows, scaling.core.cholesky("colorize").times, scaling, (1, 0))
 
+    @property
+    def _pair(self) -> "_Pair | None":
+        """The matrix as a pair, if the numbers of variables are alike in each block."""
+        segments = self._segments
+        noise, loadings = (self._parts[x].double() for x in ("noise", "loadings"))
+        if segments.is_spread(noise) or segments.is_spread(loadings):
+            return None
+        covariance, loadings = _with_batch_axes(self.covariance.double(), loadings, self._axes)
+        between = factor_model.between(covariance, loadings, noise, segments.sizes)
+        return _Pair(self._core(between), noise)
+
     def _log_noise(self) -> Tensor:
         return self._segments.total(self._parts["noise"].log())
 
     def _logdet(self) -> Tensor:
-        return self._scaling.core.cholesky("logdet").logdet() + self._log_noise()
+        if alike := self._pair:
+            return logdet(self._segments, alike.core.cholesky("logdet"), alike.within)
+        lengths = self._lengths(self._weights[1])
+        return self._core_of(lengths).cholesky("logdet").logdet() + self._log_noise()
 
     def _inv_quad_logdet(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        scaling = self._scaling
-        factor = scaling.core.cholesky("inv_quad_logdet")
-        coordinates, rest = self._split(rows, scaling)
-        inv_quad = rest + factor.solve(coordinates).square().sum(-1)
-        return inv_quad, factor.logdet() + self._log_noise()
-
-    def _split(self, rows: Tensor, scaling: "_Scaling") -> tuple[Tensor, Tensor]:
-        """Return the coordinates ``Q^T y`` of ``y = rows / sqrt(noise)``, and the rest of |y|^2."""
         segments = self._segments
-        if scaling.directions is not None:
-            white = rows / segments.spread(scaling.root)[..., None, :]
-            coordinates, rest = frame.split(segments, white, scaling.directions[..., None, :])
-            return coordinates, (rest * rest).sum(-1, dtype=torch.float64)
-        root = scaling.root[..., None, :].double()
-        total = root.shape[-1] == 1
-        sums, squares = moments(segments, rows, total)
-        rest = squares / root[..., 0].square() if total else (squares / root.square()).sum(-1)
-        return pair.coordinates(sums, segments.sizes) / root, rest
+        if alike := self._pair:
+            root = alike.core.cholesky("inv_quad_logdet")
+            return inv_quad_logdet(segments, root, alike.within, rows)
+        scaling = self._scaling
+        root = scaling.core.cholesky("inv_quad_logdet")
+        white = rows / segments.spread(scaling.root)[..., None, :]
+        coordinates, rest = frame.split(segments, white, scaling.entries)
+        inv_quad = root.inv_quad(coordinates) + rest.square().sum(-1, dtype=torch.float64)
+        return inv_quad, root.logdet() + self._log_noise()
 
     def slogdet(self) -> tuple[Tensor, Tensor]:
         """Return the signs and the logarithms of the absolute determinants.
@@ -321,7 +342,7 @@ class BlockFactorMatrix(TensorMatrix):
         >>> bmt.BlockFactorMatrix([0, 0], -torch.eye(1), noise=1.0).slogdet()[0]
         tensor(-1.)
         """
-        sign, logdet = self._scaling.core.slogdet()
+        sign, logdet = self._core_of(self._lengths(self._weights[1])).slogdet()
         return sign.to(self.dtype), (logdet + self._log_noise()).to(self.dtype)
 
     def inv(self) -> Self:
@@ -500,6 +521,19 @@ class _Scaling(NamedTuple):
     directions: Tensor | None
     lengths: Tensor
     core: DenseCore | DiagonalCore
+
+    @property
+    def entries(self) -> Tensor:
+        """The directions with an axis for rows, (..., 1, n)."""
+        assert self.directions is not None
+        return self.directions[..., None, :]
+
+
+class _Pair(NamedTuple):
+    """A matrix as a pair: the core M, and d, (..., k) or (..., 1)."""
+
+    core: DenseCore | DiagonalCore
+    within: Tensor
 
 
 def _power(root: Tensor, power: int) -> Tensor:

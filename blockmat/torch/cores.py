@@ -100,6 +100,10 @@ class DenseRoot:
             lambda a, r: torch.linalg.solve_triangular(a.mT, r, upper=True, left=False),
         )
 
+    def inv_quad(self, rows: Tensor) -> Tensor:
+        """Return the squared lengths of the solutions: (..., m)."""
+        return self.solve(rows).square().sum(-1)
+
     def logdet(self) -> Tensor:
         """Return the log-determinants of the matrices."""
         return 2 * self._lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -144,7 +148,7 @@ class DiagonalCore:
 
     def cholesky(self, operation: str) -> "DiagonalRoot":
         """Return square roots, or raise `IndefiniteMatrixError`."""
-        if self._check and not bool((self.values > 0).all()):
+        if self._check and not are_positive(self.values):
             where = first_of(~(self.values > 0))
             raise IndefiniteMatrixError(
                 f"{operation} needs a positive definite matrix, and the {self._name} core{where} "
@@ -167,6 +171,10 @@ class DiagonalRoot:
         """Divide each row by the roots."""
         return rows * self._squares.rsqrt()[..., None, :]
 
+    def inv_quad(self, rows: Tensor) -> Tensor:
+        """Return the squared lengths of the solutions: (..., m)."""
+        return (rows.square() / self._squares[..., None, :]).sum(-1)
+
     def logdet(self) -> Tensor:
         """Return the log-determinants of the diagonal matrices."""
         return self._squares.log().sum(-1)
@@ -185,6 +193,11 @@ def on_rows(a: Tensor, rows: Tensor, function: Callable[[Tensor, Tensor], Tensor
     result = function(a, moved.flatten(-2 - extra, -2))
     shape = (*result.shape[:-2], *moved.shape[-2 - extra : -1], result.shape[-1])
     return result.reshape(shape).movedim(tuple(range(-2 - extra, -2)), tuple(range(extra)))
+
+
+def are_positive(x: Tensor) -> bool:
+    """Tell whether all numbers are positive. The minimum takes less time than a comparison of each."""
+    return x.numel() == 0 or bool(x.amin() > 0)
 
 
 def symmetric_part(a: Tensor) -> Tensor:

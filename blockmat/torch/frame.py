@@ -63,7 +63,7 @@ def mapped_means(segments: Segments, rows: Tensor, function: Function, scale: Te
     scale : Tensor, shape (..., 1, k)
         e, in double precision.
     """
-    root = segments.sizes.sqrt()
+    root = segments.roots
     first = segments.sums(rows)
     centre = first / segments.sizes
     second = centred_sums(segments, rows, centre)

@@ -1,12 +1,47 @@
-"""Block sums of vectors, and sums of squared deviations from block means."""
+"""Block sums of vectors, sums of squared deviations from block means, and the Gaussian terms made of them."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from blockmat.torch.passes import parts, repeated
+from blockmat.cores import pair
+from blockmat.torch import arrays
+from blockmat.torch.arrays import vmap_rule
+from blockmat.torch.cores import DenseRoot, DiagonalRoot
+from blockmat.torch.passes import multiply_add
 from blockmat.torch.segments import Segments
+
+
+def inv_quad_logdet(
+    segments: Segments, root: DenseRoot | DiagonalRoot, within: Tensor, rows: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return ``x^T A^-1 x`` for rows x, and ``log det A``, of a pair (:ref:`theory-pair`).
+
+    Parameters
+    ----------
+    segments : Segments
+        The blocks.
+    root : DenseRoot or DiagonalRoot
+        A root of M.
+    within : Tensor, shape (..., k) or (..., 1)
+        d, positive, in double precision.
+    rows : Tensor, shape (..., m, n)
+        The vectors.
+    """
+    sums, squares = moments(segments, rows, total=within.shape[-1] == 1)
+    of_deviations = (squares / within[..., None, :]).sum(-1)
+    inv_quad = of_deviations + root.inv_quad(segments.coordinates(sums))
+    return inv_quad, logdet(segments, root, within)
+
+
+def logdet(segments: Segments, root: DenseRoot | DiagonalRoot, within: Tensor) -> Tensor:
+    """Return the log-determinant of a pair, with the arguments of `inv_quad_logdet`."""
+    logs = within.log()
+    if logs.shape[-1] == 1:
+        return root.logdet() + logs[..., 0] * (segments.n - segments.k)
+    total: Tensor = root.logdet() + pair.multiplicity_sum(logs, segments.sizes)
+    return total
 
 
 def moments(segments: Segments, x: Tensor, total: bool) -> tuple[Tensor, Tensor]:
@@ -19,55 +54,35 @@ def moments(segments: Segments, x: Tensor, total: bool) -> tuple[Tensor, Tensor]
     x : Tensor, shape (..., n)
         Vectors.
     total : bool
-        Whether to sum the squares over all blocks: (...) instead of (..., k).
+        Whether to sum the squares over all blocks: (..., 1) instead of (..., k).
     """
-    if torch.compiler.is_compiling():
-        sums = segments.sums(x)
-        squares = (x - segments.repeat(sums / segments.sizes)).square()
-        return sums, squares.sum(-1) if total else segments.sums(squares)
-    results: tuple[Tensor, Tensor] = _Moments.apply(x, segments, total)  # type: ignore[no-untyped-call]
-    return results
+    if arrays.has_kernels(x):
+        results: tuple[Tensor, Tensor] = _Moments.apply(x, segments, total)  # type: ignore[no-untyped-call]
+        return results
+    sums = segments.sums(x)
+    squares = (x - segments.repeat(sums / segments.sizes)).square()
+    if total:
+        return sums, squares.sum(-1, keepdim=True, dtype=torch.float64)
+    return sums, segments.sums(squares)
 
 
+@vmap_rule
 class _Moments(torch.autograd.Function):
     """The moments, whose gradient is one multiply-add for each number."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(x: Tensor, segments: Segments, total: bool) -> tuple[Tensor, Tensor]:
-        sums = segments.sums(x)
+        sums = arrays.block_sums(segments.partition, x)
         means = sums / segments.sizes
-        shape = x.shape[:-1] if total else sums.shape
-        squares = sums.new_zeros(shape)
-        rows, centres, added = x.flatten(0, -2), means.flatten(0, -2), squares.flatten()
-        if x.ndim == 1:
-            rows, centres = x[None], means[None]
-        added = added if total else added.reshape(len(rows), -1)
-        for some, where in parts(len(rows), segments.n):
-            rest = rows[some, where] - repeated(segments, centres[some], where)
-            if total:
-                added[some] += torch.linalg.vecdot(rest, rest)
-            else:
-                added[some] += segments.sums_of_part(rest.square_(), where)
-        return sums, added.reshape(shape)
+        return sums, arrays.squared_deviations(segments.partition, x, means, total)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        x, ctx.segments, ctx.total = inputs
+        x, ctx.segments, _ = inputs
         ctx.save_for_backward(x, output[0])
 
     @staticmethod
     def backward(ctx: Any, of_sums: Tensor, of_squares: Tensor) -> tuple[Tensor, None, None]:
         (x, sums), segments = ctx.saved_tensors, ctx.segments
-        twice = 2 * of_squares
-        if ctx.total:
-            twice = twice[..., None]
-        shift = segments.repeat((of_sums - twice * (sums / segments.sizes)).to(x.dtype))
-        if ctx.total:
-            factor = twice.to(x.dtype)
-        else:
-            factor = segments.repeat(twice.to(x.dtype))
-        if torch.is_grad_enabled():
-            return shift + factor * x, None, None
-        return shift.addcmul_(factor, x), None, None
+        means = sums / segments.sizes
+        return multiply_add(segments, x, 2 * of_squares, of_sums, means), None, None

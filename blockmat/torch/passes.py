@@ -1,41 +1,18 @@
-"""Passes over vectors: centred block sums, and one multiply-add for each number.
+"""Passes over vectors: centred block sums, and one multiply-add for each number."""
 
-Tensors of the size of a vector take longer to allocate than to fill. So vectors are read in parts that
-fit into cache, and results are the only such tensors.
-"""
-
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from blockmat.torch import arrays
+from blockmat.torch.arrays import vmap_rule
 from blockmat.torch.segments import Segments
-
-_PART = 2**17  # numbers
-
-
-def parts(n_rows: int, n: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the rows and the columns of parts of n_rows vectors of length n."""
-    step = max(_PART // n, 1)
-    for first in range(0, n_rows, step):
-        for start in range(0, n, _PART):
-            yield slice(first, first + step), slice(start, start + _PART)
-
-
-def repeated(segments: Segments, numbers: Tensor, where: slice) -> Tensor:
-    """Repeat numbers of blocks (m, k) for the variables of a part."""
-    if where.stop - where.start >= segments.n:
-        return segments.repeat(numbers)
-    labels = segments.labels[where]
-    if len(numbers) == 1:
-        return numbers[0].index_select(0, labels)[None]
-    return numbers.gather(-1, labels.expand(len(numbers), -1))
 
 
 def centred_sums(segments: Segments, x: Tensor, centre: Tensor) -> Tensor:
     """Sum ``x - centre`` over each block, for x (..., n) and a centre of each block (..., k)."""
-    if torch.compiler.is_compiling():
+    if not arrays.has_kernels(x):
         return segments.sums(x - segments.repeat(centre))
     x, centre = _expanded(x, centre)
     sums: Tensor = _CentredSums.apply(x, centre, segments)  # type: ignore[no-untyped-call]
@@ -45,10 +22,13 @@ def centred_sums(segments: Segments, x: Tensor, centre: Tensor) -> Tensor:
 def multiply_add(
     segments: Segments, x: Tensor, scale: Tensor, shift: Tensor, centre: Tensor
 ) -> Tensor:
-    """Return ``scale * (x - centre) + shift`` in the dtype of x, with numbers of blocks (..., k)."""
-    if torch.compiler.is_compiling():
+    """Return ``scale * (x - centre) + shift`` in the dtype of x, with numbers of blocks (..., k).
+
+    The scale may also be one number for all blocks, (..., 1).
+    """
+    if not arrays.has_kernels(x):
         rest = x - segments.repeat(centre)
-        return (segments.repeat(scale) * rest + segments.repeat(shift)).to(x.dtype)
+        return (segments.spread(scale) * rest + segments.repeat(shift)).to(x.dtype)
     result: Tensor = _MultiplyAdd.apply(*_expanded(x, scale, shift, centre), segments)  # type: ignore[no-untyped-call]
     return result
 
@@ -60,26 +40,13 @@ def _expanded(x: Tensor, *numbers: Tensor) -> list[Tensor]:
     return [y.expand(*shape, y.shape[-1]) for y in (x, *numbers)]
 
 
-def _rows(x: Tensor) -> Tensor:
-    return x.reshape(-1, x.shape[-1])
-
-
+@vmap_rule
 class _CentredSums(torch.autograd.Function):
     """Sums of ``x - centre``, with ``centre`` in double precision."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(x: Tensor, centre: Tensor, segments: Segments) -> Tensor:
-        rows, centres = _rows(x), _rows(centre)
-        sums = torch.zeros_like(centres)
-        for some, where in parts(len(rows), segments.n):
-            rest = rows[some, where] - repeated(segments, centres[some], where)
-            if rest.shape[-1] == segments.n:
-                sums[some] = segments.sums(rest)
-            else:
-                sums[some] += segments.sums_of_part(rest, where)
-        return sums.reshape(centre.shape)
+        return arrays.centred_sums(segments.partition, x, centre)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -91,22 +58,15 @@ class _CentredSums(torch.autograd.Function):
         return of_x, -ctx.segments.sizes * gradient, None
 
 
+@vmap_rule
 class _MultiplyAdd(torch.autograd.Function):
     """The multiply-add, with numbers of blocks in double precision."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(
         x: Tensor, scale: Tensor, shift: Tensor, centre: Tensor, segments: Segments
     ) -> Tensor:
-        rows, scales, shifts, centres = map(_rows, (x, scale, shift, centre))
-        result = torch.empty_like(rows)
-        for some, where in parts(len(rows), segments.n):
-            rest = rows[some, where] - repeated(segments, centres[some], where)
-            factor, term = (repeated(segments, y[some], where) for y in (scales, shifts))
-            result[some, where] = term.addcmul_(factor, rest)
-        return result.reshape(x.shape)
+        return arrays.multiply_add(segments.partition, x, scale, shift, centre)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -121,5 +81,7 @@ class _MultiplyAdd(torch.autograd.Function):
         of_scale = None
         if ctx.needs_input_grad[1]:
             of_scale = segments.sums(gradient * x) - centre * of_shift
-        of_x = segments.repeat(scale.to(x.dtype)) * gradient
+            if scale.shape[-1] == 1:
+                of_scale = of_scale.sum(-1, keepdim=True)
+        of_x = segments.spread(scale.to(x.dtype)) * gradient
         return of_x, of_scale, of_shift, -scale * of_shift, None

@@ -1,14 +1,16 @@
 """Segments: sums of tensors over blocks, and numbers of blocks repeated for their variables."""
 
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores import pair
+from blockmat.torch import arrays
+from blockmat.torch.arrays import vmap_rule
 
 _LONG = 2048  # numbers; summing them in one call takes less time than adding each of them
 
@@ -28,20 +30,24 @@ class Segments:
 
     Attributes
     ----------
+    partition : Partition
+        The blocks.
     n, k : int
         The numbers of variables and of blocks.
     labels : Tensor, shape (n,)
         The block of each variable.
-    sizes : Tensor, shape (k,)
-        The number of variables in each block, in double precision.
+    sizes, roots : Tensor, shape (k,)
+        The number of variables in each block, and its square root, in double precision.
     """
 
     labels: Tensor
     sizes: Tensor
+    roots: Tensor
 
     def __init__(self, partition: Partition, device: torch.device) -> None:
-        self._partition = partition
+        self.partition = partition
         self.labels, self.sizes = _labels(partition, device), _sizes(partition, device)
+        self.roots = _roots(partition, device)
         self.n, self.k = len(self.labels), len(self.sizes)
 
     def sums(self, x: Tensor) -> Tensor:
@@ -60,12 +66,8 @@ class Segments:
 
     def sums_of_batch(self, x: Tensor) -> Tensor:
         """Compute `sums` by adding each number to the sum of its block."""
-        return self.sums_of_part(x, slice(None))
-
-    def sums_of_part(self, x: Tensor, where: slice) -> Tensor:
-        """Sum x (..., p), the numbers of some variables, over each block."""
         zeros = x.new_zeros((*x.shape[:-1], self.k), dtype=torch.float64)
-        return zeros.scatter_add(-1, self.labels[where].expand(x.shape), x.double())
+        return zeros.scatter_add(-1, self.labels.expand(x.shape), x.double())
 
     def repeated_in_batch(self, numbers: Tensor) -> Tensor:
         """Compute `repeat` by looking up the number of each block."""
@@ -75,7 +77,11 @@ class Segments:
         """Return the sizes of the blocks if they are long intervals, worth a call for each."""
         if self.k * _LONG > n_vectors * self.n:
             return None
-        return _lengths(self._partition)
+        return _lengths(self.partition)
+
+    def coordinates(self, sums: Tensor) -> Tensor:
+        """Return the coordinates ``U^T x`` from block sums, as `blockmat.cores.pair` does."""
+        return sums / self.roots
 
     # Numbers of variables, which may be one for all (..., 1) or one for each block (..., k)
 
@@ -108,13 +114,14 @@ class Segments:
         return (numbers.double() * self.sizes).sum(-1)
 
 
+@vmap_rule
 class _Sums(torch.autograd.Function):
     """Block sums, the adjoint of `_Repeat`."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(x: Tensor, segments: Segments) -> Tensor:
+        if arrays.has_kernels(x):
+            return arrays.block_sums(segments.partition, x)
         n_vectors = x.numel() // segments.n
         if lengths := segments.lengths_if_long(n_vectors):
             parts = x.split(lengths, -1)  # type: ignore[no-untyped-call]
@@ -132,10 +139,9 @@ class _Sums(torch.autograd.Function):
         return ctx.segments.repeat(gradient.to(ctx.dtype)), None
 
 
+@vmap_rule
 class _Repeat(torch.autograd.Function):
     """Numbers of blocks repeated for their variables, the adjoint of `_Sums`."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(numbers: Tensor, segments: Segments) -> Tensor:
@@ -172,23 +178,35 @@ def _lengths(partition: Partition) -> list[int] | None:
 _Known = WeakKeyDictionary[Partition, dict[torch.device, Tensor]]
 _known_labels: _Known = WeakKeyDictionary()
 _known_sizes: _Known = WeakKeyDictionary()
+_known_roots: _Known = WeakKeyDictionary()
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _labels(partition: Partition, device: torch.device) -> Tensor:
-    return _on_device(_known_labels, partition, device, partition.labels, torch.int64)
+    def make() -> Tensor:
+        return torch.tensor(partition.labels, dtype=torch.int64, device=device)
+
+    return _made_once(_known_labels, partition, device, make)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _sizes(partition: Partition, device: torch.device) -> Tensor:
-    return _on_device(_known_sizes, partition, device, partition.sizes, torch.float64)
+    def make() -> Tensor:
+        return torch.tensor(partition.sizes, dtype=torch.float64, device=device)
+
+    return _made_once(_known_sizes, partition, device, make)
 
 
-def _on_device(
-    known: _Known, partition: Partition, device: torch.device, array: Array, dtype: torch.dtype
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _roots(partition: Partition, device: torch.device) -> Tensor:
+    return _made_once(_known_roots, partition, device, lambda: pair.root(_sizes(partition, device)))
+
+
+def _made_once(
+    known: _Known, partition: Partition, device: torch.device, make: Callable[[], Tensor]
 ) -> Tensor:
-    """Return an array of a partition as a tensor, made once for each partition and device."""
+    """Return a tensor that is made once for each partition and device."""
     devices = known.setdefault(partition, {})
     if device not in devices:
-        devices[device] = torch.tensor(array, dtype=dtype, device=device)
+        devices[device] = make()
     return devices[device]
