@@ -489,6 +489,30 @@ def test_functional_transforms(make):
         check(found, wanted)
 
 
+@pytest.mark.parametrize("make", [*KINDS.values()], ids=list(KINDS))
+def test_vmap_of_vectors_along_any_axis(make):
+    """The parts are not mapped, and the vectors are columns."""
+    p = PARTITIONS["shuffled"]
+    A = make(p)
+    x = torch.randn(p.n, 5, dtype=torch.float64)
+
+    def function(x):
+        B = type(A)(p, *A.tensors, independent=A.is_independent, check=False)
+        return B.solve(x), B @ x, B.inv_quad_logdet(x)[0]
+
+    def total(x):
+        return sum(y.sum() for y in function(x))
+
+    found = torch.func.vmap(function, in_dims=1)(x)
+    for y, expected in zip(found, (A.solve(x).mT, (A @ x).mT), strict=False):
+        check(y, expected)
+    check(found[2], A.inv_quad_logdet(x.mT)[0])
+    sums = torch.func.vmap(Segments(p, x.device).sums, in_dims=1)(x)
+    check(sums, Segments(p, x.device).sums(x.mT))
+    gradients = torch.func.vmap(torch.func.grad(total), in_dims=1)(x)
+    check(gradients, torch.stack([torch.func.grad(total)(y) for y in x.mT]))
+
+
 def test_vmap_of_roots():
     p = PARTITIONS["shuffled"]
     M = core((3,), 4)
