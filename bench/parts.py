@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 import blockmat as bm
 from bench.harness import contest
@@ -11,7 +12,7 @@ from bench.product import shuffled
 from bench.rows import OURS, Row
 
 LARGE, SMALL = "parts of large matrices", "parts beside dense NumPy"
-DENSE = "dense NumPy"
+DENSE, ONE_THREAD = "dense NumPy", "one BLAS thread"
 MOST_MILLISECONDS = 10
 AGREEMENT = 1e-10
 
@@ -66,11 +67,23 @@ def large(n: int, k: int, m: int, quick: bool) -> list[Row]:
     rows = []
     for name, A in matrices(n, k).items():
         for work, run in works(A, index, values).items():
-            row = contest(f"{work}, {name}", run, quick=quick)
+            peers = {ONE_THREAD: _with_one_thread(run)} if work == "condition" else {}
+            row = contest(f"{work}, {name}", run, peers=peers, quick=quick)
             row.group = LARGE
             row.require("milliseconds", 1e3 * row.median(), at_most=MOST_MILLISECONDS)
             rows.append(row)
     return rows
+
+
+def _with_one_thread(run: Callable[[], Any]) -> Callable[[], Any]:
+    """Run with one thread in each BLAS library. The time includes changing the number of threads."""
+    libraries = ThreadpoolController()
+
+    def limited() -> Any:
+        with libraries.limit(limits=1):
+            return run()
+
+    return limited
 
 
 def beside_dense(n: int, k: int, m: int, quick: bool) -> list[Row]:
