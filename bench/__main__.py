@@ -13,7 +13,7 @@ import sys
 from bench import pages, rows
 
 SCENARIOS = (
-    "product", "factor", "fit", "samples", "functions", "peers", "scaling", "threads", "startup", "accuracy", "backward",
+    "product", "factor", "family", "fit", "samples", "functions", "peers", "scaling", "threads", "startup", "accuracy", "backward",
     "optimizer", "discover", "covariance", "scaleout", "demo",
 )  # fmt: skip
 
