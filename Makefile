@@ -26,7 +26,7 @@ docs: $(VENV)/docs
 	$(BIN)/python docs/check_links.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
-# Builds an sdist and a wheel, and runs the tests with the wheel in an empty environment.
+# Builds an sdist and a wheel, and runs the doctests and some tests with the wheel in an empty environment.
 package: $(VENV)/package
 	tests/installed.sh $(BIN)/python
 
