@@ -26,7 +26,7 @@ print("without extras:", A, Path(bm.__file__).parent.name, bm.__version__)'
 tar -xzf dist/*.tar.gz
 cd blockmat-*/
 rm -r blockmat # the tests see the wheel only
-some=(package storage cli fitting factor independent discovery covariance dask plot optim torch_adamw gpytorch)
+some=(package storage cli fitting factor independent dask plot gpytorch)
 tests=("${some[@]/#/tests/test_}")
 tests=("${tests[@]/%/.py}")
 "$place/venv/bin/python" -m pytest -n auto -q --pyargs blockmat "${tests[@]}" README.md docs/*.md
