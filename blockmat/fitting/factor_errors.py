@@ -4,6 +4,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from blockmat.blocks.checks import Array
+from blockmat.cores.arrays import as_square_core
 from blockmat.cores.core import EPS
 from blockmat.exceptions import SingularMatrixError
 from blockmat.matrices.block_factor import BlockFactorMatrix
@@ -57,7 +58,7 @@ def _information(A: BlockFactorMatrix, free: Array, first: Array, second: Array)
     labels, C = A.partition.labels, A.covariance
     P = A.inv().toarray()
     Q = A.loadings[:, None] * A.partition.indicator().toarray()
-    C = C if C.ndim == 2 else np.diag(C)
+    C = as_square_core(C)
     PQ = P @ Q
     inner = Q.T @ PQ  # (k, k)
     PU, UPU = (PQ @ C)[:, labels], (C @ inner @ C)[np.ix_(labels, labels)]

@@ -13,7 +13,6 @@ from blockmat.cores import factor_model, factors, functions, pair, rank
 from blockmat.cores.arrays import as_square_core, diagonal_of_core
 from blockmat.cores.core import ROUNDING, hermitian_part, is_close_to_adjoint
 from blockmat.exceptions import (
-    IndefiniteMatrixError,
     NotHermitianError,
     ShapeError,
 )
@@ -418,10 +417,7 @@ class BlockFactorMatrix(FactorParts):
 
     def _power_of_core(self, p: float) -> Callable[[Array], Array]:
         """Return what multiplies by a power of R."""
-        if not self.is_positive_definite():
-            raise IndefiniteMatrixError(
-                "the matrix is not positive definite; expected a covariance matrix of full rank"
-            )
+        self._require_full_rank()
         power = functions.power(self._core, p, "whiten")
         return (lambda x: power @ x) if power.ndim == 2 else (lambda x: (x.T * power).T)
 

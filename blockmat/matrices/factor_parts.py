@@ -18,7 +18,7 @@ from blockmat.cores.conditioning import (
 )
 from blockmat.cores.core import ROUNDING, Core, hermitian_part
 from blockmat.exceptions import IndefiniteMatrixError, ShapeError
-from blockmat.matrices.parts import Parts, real_numbers
+from blockmat.matrices.parts import Parts, as_means, real_numbers
 from blockmat.matrices.weighted_frame import are_all_zero, lengths_in_blocks
 
 
@@ -68,6 +68,13 @@ class FactorParts(Parts):
             values = own
         ones = np.ones(k)
         return Core.of(values, ones.astype(np.intp), np.arange(k), "factor", ones)
+
+    def _require_full_rank(self) -> None:
+        """Raise `IndefiniteMatrixError` unless the matrix is positive definite."""
+        if not self.is_positive_definite():
+            raise IndefiniteMatrixError(
+                "the matrix is not positive definite; expected a covariance matrix of full rank"
+            )
 
     def factor_scores(self, x: Any, mean: Any = None) -> tuple[Array, Array]:
         r"""Return mean and covariance of the factors, given the values of all variables.
@@ -119,13 +126,8 @@ class FactorParts(Parts):
         values = real_numbers(x, "x", (1, 2))
         if values.shape[-1] != n:
             raise ShapeError(f"x has shape {values.shape}; expected ({n},) or (q, {n})")
-        means = real_numbers(0.0 if mean is None else mean, "mean", (0, 1))
-        if means.ndim and means.shape != (n,):
-            raise ShapeError(f"mean has shape {means.shape}; expected ({n},)")
-        if not self.is_positive_definite():
-            raise IndefiniteMatrixError(
-                "the matrix is not positive definite; expected a covariance matrix of full rank"
-            )
+        means = as_means(mean, n)
+        self._require_full_rank()
         dtype = np.result_type(self.dtype, values, *([means] if means.ndim else []))
         double = self.astype(np.float64)
         deviations = np.atleast_2d(values).astype(np.float64) - means.astype(np.float64)

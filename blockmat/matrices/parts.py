@@ -211,9 +211,7 @@ BlockRectangularMatrix or LinearOperator
                 f"values has shape {values.shape}; expected a number, ({m},) or (q, {m}) for {m} "
                 f"observed variables"
             )
-        means = real_numbers(0.0 if mean is None else mean, "mean", (0, 1))
-        if means.ndim and means.shape != (n,):
-            raise ShapeError(f"mean has shape {means.shape}; expected ({n},)")
+        means = as_means(mean, n)
         self._part(observed)._require_definite()
         dtype = np.result_type(self.dtype, values, *([means] if means.ndim else []))
         means = np.broadcast_to(means.astype(np.float64), n)
@@ -225,6 +223,14 @@ BlockRectangularMatrix or LinearOperator
         shift, matrix = double._conditioned(observed, rest, deviations.T)
         conditional = (means[rest.variables] + shift.T).reshape(*values.shape[:-1], n - m)
         return conditional.astype(dtype, copy=False), matrix.astype(self.dtype)
+
+
+def as_means(mean: Any, n: int) -> Array:
+    """Convert the means of n variables, or one for all; by default zero."""
+    means = real_numbers(0.0 if mean is None else mean, "mean", (0, 1))
+    if means.ndim and means.shape != (n,):
+        raise ShapeError(f"mean has shape {means.shape}; expected ({n},)")
+    return means
 
 
 def real_numbers(x: Any, name: str, ndims: tuple[int, ...]) -> Array:

@@ -121,12 +121,9 @@ class Structured:
         """Return the numbers of the blocks in S B S."""
         p = self.partition
         # Scale by scale: the product of two may overflow where the entry does not.
-        found: Array = self.scale[i] * self._numbers(p.labels[i], p.labels[j]) * self.scale[j]
+        numbers = entries_of_core(self.values, p.labels[i], p.labels[j])
+        found: Array = self.scale[i] * numbers * self.scale[j]
         return found
-
-    def _numbers(self, a: Array, b: Array) -> Array:
-        """Return the numbers of blocks (a, b) of B, which broadcast."""
-        return entries_of_core(self.values, a, b)
 
     def traces(self, p: Partition, aligned: bool) -> Array:
         """Sum the paired entries over the blocks of another partition."""
@@ -173,18 +170,17 @@ def distance(S: Structured, T: Structured) -> float:
     p = S.partition.meet(T.partition)
     first = p.order[p.offsets[:-1]]  # a member of each block
     parents, others = S.partition.labels[first], T.partition.labels[first]
-    k, sizes = S.partition.n_blocks, p.sizes
+    k, sizes, K = S.partition.n_blocks, p.sizes, S.kernel
     scale_means, factor_means = p.block_means(S.scale), p.block_means(S.factor)
-    mu = np.zeros((p.n_blocks, len(S.kernel)))
+    mu = np.zeros((p.n_blocks, len(K)))
     mu[np.arange(p.n_blocks), parents] = scale_means
     mu[:, k:] = factor_means
     e, V = S.scale - p.expand(scale_means), S.factor - p.expand(factor_means)
-    gram = np.zeros((len(S.kernel),) * 2)
+    gram = np.zeros(K.shape)
     gram[:k, :k] = np.diag(block_sums(S.partition, e**2))
     gram[:k, k:] = block_sums(S.partition, e[:, None] * V)
     gram[k:, :k] = gram[:k, k:].T
     gram[k:, k:] = V.T @ V
-    K = S.kernel
     means = mu @ K @ mu.T - entries_of_core(T.values, others[:, None], others)
     i, j = pairs_of(S, T)
     rows, cols = p.labels[i], p.labels[j]
