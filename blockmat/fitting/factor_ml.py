@@ -8,22 +8,17 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.fitting.bounded_minimum import bounded_minimum
+from blockmat.fitting.factor_data import FactorData
 from blockmat.fitting.factor_estimate import FactorEstimate, FactorOptions, oriented
 from blockmat.fitting.factor_likelihood import FactorLikelihood
 from blockmat.fitting.factor_start import loadings_of_block
-from blockmat.sources.standardize import compress_rows
 
-_COMPRESSED_UP_TO = 1000  # variables; for more, their Gram matrix takes longer than the search
 _SHRINKAGE = 0.1  # of the correlations from which the search starts, so that they are definite
 
 
-def maximum_likelihood(Z: Array, p: Partition, options: FactorOptions) -> FactorEstimate:
-    """Fit standardized samples Z (T, n). The loss is that of `FactorLikelihood`."""
-    Z = Z / np.sqrt(len(Z))
-    if len(Z) > 2 * p.n and p.n <= _COMPRESSED_UP_TO:
-        Z = compress_rows(Z)
-    rows = np.ascontiguousarray(Z.T[p.order])
-    likelihood = FactorLikelihood(rows, p.offsets)
+def maximum_likelihood(data: FactorData, p: Partition, options: FactorOptions) -> FactorEstimate:
+    """Fit standardized samples, sorted by block. The loss is that of `FactorLikelihood`."""
+    rows, likelihood = data.rows, FactorLikelihood(data, p.offsets)
     n, lower = p.n, np.tril_indices(0 if options.independent else p.n_blocks)
     is_alone = (p.sizes == 1).repeat(p.sizes)
     s = _start(rows, p.offsets)
