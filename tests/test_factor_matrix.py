@@ -57,7 +57,7 @@ def test_negative_eigenvalues_become_zero():
     assert w[0] < -0.7
     clipped = V[:, 1:] * w[1:] @ V[:, 1:].T
     size = np.sqrt(np.diagonal(clipped))
-    rows = from_correlation(R).rows
+    rows = from_correlation(R, np.array([0, 1, 2])).rows
     assert rows.shape == (3, 2)
     np.testing.assert_allclose(rows @ rows.T, clipped / np.outer(size, size), atol=8 * EPS)
     fit = quiet_fit(R, [0, 0, 0], samples=False, n_samples=50)

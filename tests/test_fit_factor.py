@@ -63,7 +63,12 @@ def data_with_gaps(gaps, rng, T=30, n=7):
     observed[:, 0] |= ~observed.any(axis=1)
     observed = observed[rng.integers(0, len(observed), T)]
     weights = rng.uniform(0.5, 2, T)
-    return X, observed, weights / weights.sum(), incomplete(X * observed, observed, weights)
+    return (
+        X,
+        observed,
+        weights / weights.sum(),
+        incomplete(X * observed, observed, weights, np.arange(n)),
+    )
 
 
 def from_rows(rows):

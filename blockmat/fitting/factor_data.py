@@ -28,20 +28,20 @@ class FactorData(NamedTuple):
     counts: Array
 
 
-def complete(Z: Array) -> FactorData:
-    """Return samples Z (T, n) without gaps, for a model with the mean zero.
+def complete(Z: Array, weights: Array, order: Array) -> FactorData:
+    """Return samples Z (T, n) without gaps and their weights (T,), for a model with the mean zero.
 
-    Weighted samples are multiplied by the roots of their weights, of mean 1. Many samples are
-    replaced by n rows with the same sums of squares and products.
+    The variables are put in `order` (n,). Many samples are replaced by n rows with the same sums of
+    squares and products.
     """
     n_samples, n = Z.shape
-    Z = Z / np.sqrt(n_samples)
+    Z = Z * np.sqrt(weights / weights.sum())[:, None]
     if n_samples > 2 * n and n <= _COMPRESSED_UP_TO:
         Z = compress_rows(Z)
-    return _one_pattern(np.ascontiguousarray(Z.T))
+    return _one_pattern(np.ascontiguousarray(Z.T[order]))
 
 
-def from_correlation(R: Array) -> FactorData:
+def from_correlation(R: Array, order: Array) -> FactorData:
     """Return data with the correlations R (n, n), for a model with the mean zero.
 
     They are the columns of a root of R, ``V sqrt(w)`` with its eigenvalues w and eigenvectors V. A
@@ -50,14 +50,14 @@ def from_correlation(R: Array) -> FactorData:
     """
     values, vectors = np.linalg.eigh(R.astype(np.float64, copy=False))
     kept = values > len(R) * np.finfo(np.float64).eps * values[-1]
-    rows = vectors[:, kept] * np.sqrt(values[kept])
+    rows = vectors[order][:, kept] * np.sqrt(values[kept])
     return _one_pattern(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
-def incomplete(Z: Array, observed: Array, weights: Array) -> FactorData:
+def incomplete(Z: Array, observed: Array, weights: Array, order: Array) -> FactorData:
     """Return samples Z (T, n) with gaps, which are 0 in Z and False in `observed` (T, n).
 
-    The weights (T,) are positive.
+    The weights (T,) are positive. The variables are put in `order` (n,).
     """
     packed = np.packbits(observed, axis=1)
     _, first, pattern, counts = np.unique(
@@ -66,15 +66,13 @@ def incomplete(Z: Array, observed: Array, weights: Array) -> FactorData:
     pattern, by_count = pattern.reshape(-1), np.argsort(counts, kind="stable")
     place = np.empty_like(by_count)
     place[by_count] = np.arange(len(counts))
-    order = np.argsort(place[pattern], kind="stable")
+    sorted_rows = np.argsort(place[pattern], kind="stable")
     shares = weights / weights.sum()
-    roots = np.sqrt(shares[order])
-    rows = np.empty(Z.shape[::-1])
-    np.multiply(Z[order].T, roots, out=rows)
+    roots = np.sqrt(shares[sorted_rows])
     return FactorData(
-        rows,
+        Z.T[np.ix_(order, sorted_rows)] * roots,
         roots,
-        observed[first[by_count]].astype(np.float64),
+        observed[np.ix_(first[by_count], order)].astype(np.float64),
         np.bincount(place[pattern], shares),
         counts[by_count],
     )

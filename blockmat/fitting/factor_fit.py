@@ -28,8 +28,11 @@ class FactorFit(NamedTuple):
     at_bound : ndarray of bool, shape (n,)
         Which variables have the smallest noise that `min_noise` allows (Heywood cases). Blocks of
         one variable, whose noise is set to it, are False.
-    n_samples : int or None
-        The number of samples; None for a fit by least squares.
+    n_samples : float or None
+        The number of samples, or the sum of their frequency weights, or the effective number of
+        samples with reliability weights; None for a fit by least squares.
+    mean : ndarray of shape (n,) or None
+        The estimated mean, which is zero with ``assume_centered=True``; None for a matrix.
 
     See Also
     --------
@@ -50,7 +53,8 @@ class FactorFit(NamedTuple):
     n_iter: int
     converged: bool
     at_bound: Array
-    n_samples: int | None
+    n_samples: float | None
+    mean: Array | None
 
     def standard_errors(self) -> tuple[Array, Array, Array]:
         """Return the asymptotic standard errors of the estimates from Gaussian samples.

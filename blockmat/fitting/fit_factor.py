@@ -8,15 +8,14 @@ import numpy as np
 from blockmat.blocks.checks import Array, as_count, frozen
 from blockmat.blocks.names import check_names
 from blockmat.blocks.partition import Partition, as_partition
-from blockmat.fitting.factor_data import complete, from_correlation
+from blockmat.fitting.factor_data import complete, from_correlation, incomplete
 from blockmat.fitting.factor_estimate import FactorEstimate, FactorOptions
 from blockmat.fitting.factor_fit import FactorFit
 from blockmat.fitting.factor_ml import maximum_likelihood
+from blockmat.fitting.factor_samples import FactorSamples, as_factor_samples
 from blockmat.fitting.minres import least_squares
 from blockmat.matrices.block_factor import BlockFactorMatrix
 from blockmat.sources.correlation_matrix import as_correlation
-from blockmat.sources.samples import as_real_samples
-from blockmat.sources.standardize import standardize
 
 __all__ = ["fit_factor"]
 
@@ -30,6 +29,9 @@ def fit_factor(
     n_samples: int | None = None,
     independent: bool = False,
     assume_centered: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
     min_noise: float = 0.005,
     tol: float = 1e-6,
     max_iter: int = 1000,
@@ -46,6 +48,9 @@ def fit_factor(
     n_samples: int | None = None,
     independent: bool = False,
     assume_centered: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
     min_noise: float = 0.005,
     tol: float = 1e-6,
     max_iter: int = 1000,
@@ -61,6 +66,9 @@ def fit_factor(
     n_samples: int | None = None,
     independent: bool = False,
     assume_centered: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
     min_noise: float = 0.005,
     tol: float = 1e-6,
     max_iter: int = 1000,
@@ -179,13 +187,12 @@ def fit_factor(
         if not 0 < value < 1:
             raise ValueError(f"{name} is {value!r}; expected a number between 0 and 1")
     options = FactorOptions(bool(independent), min_noise, tol, as_count(max_iter, "max_iter", 1))
-    if samples and n_samples is not None:
-        raise ValueError(
-            f"n_samples is {n_samples!r}; expected None with samples=True, because the rows of source "
-            f"are counted"
-        )
+    if missing not in ("raise", "em"):
+        raise ValueError(f"missing is {missing!r}; expected 'raise' or 'em'")
+    _check_of_samples(samples, n_samples, missing, sample_weight)
     if samples:
-        fit = _fit_samples(source, partition, options, assume_centered)
+        given = as_factor_samples(source, missing, not assume_centered, sample_weight, weight_type)
+        fit = _fit_samples(source, given, partition, options, assume_centered)
     else:
         fit = _fit_matrix(source, partition, options, n_samples, assume_centered)
     if not fit.converged:
@@ -208,11 +215,29 @@ def fit_factor(
     return fit.matrix
 
 
+def _check_of_samples(
+    samples: bool, n_samples: int | None, missing: str, sample_weight: Any
+) -> None:
+    """Raise ValueError for arguments that are only for samples, or only for a matrix."""
+    if samples and n_samples is not None:
+        raise ValueError(
+            f"n_samples is {n_samples!r}; expected None with samples=True, because the rows of source "
+            f"are counted"
+        )
+    if not samples and (missing != "raise" or sample_weight is not None):
+        name = "sample_weight" if missing == "raise" else "missing"
+        raise ValueError(f"{name} is given for a matrix; expected it only with samples=True")
+
+
 def _fit_samples(
-    source: Any, partition: Any, options: FactorOptions, assume_centered: bool
+    source: Any,
+    given: FactorSamples,
+    partition: Any,
+    options: FactorOptions,
+    assume_centered: bool,
 ) -> FactorFit:
-    X = as_real_samples(source, 1)
-    n_samples, n = X.shape
+    Z, weights = given.deviations, given.weights
+    n_samples, n = Z.shape
     p = as_partition(partition, n, source=source)
     n_factors = 1 if options.independent else p.n_blocks
     least = _least_samples(p, options, assume_centered)
@@ -220,9 +245,21 @@ def _fit_samples(
         raise ValueError(
             f"X has {n_samples} rows; expected at least {least} samples for {n_factors} factors"
         )
-    Z, _, scale = standardize(X, not assume_centered)
-    estimate = maximum_likelihood(complete(Z[:, p.order]), p, options)
-    return _likely(p, estimate, options, scale, X.dtype, n_samples)
+    if given.observed is None:
+        data = complete(Z, weights.values, p.order)
+        estimate = maximum_likelihood(data, p, options)
+    else:
+        data = incomplete(Z, given.observed, weights.values, p.order)
+        estimate = maximum_likelihood(data, p, options, free_mean=not assume_centered)
+    observed = np.empty(n)
+    observed[p.order] = data.shares @ data.observed
+    fit = _result(p, estimate, options, given.scale, given.dtype)
+    mean = given.location
+    if estimate.mean is not None:
+        mean = mean + given.scale * estimate.mean
+    return _with_likelihood(fit, estimate, given.scale, observed, weights.n_effective)._replace(
+        mean=frozen(mean)
+    )
 
 
 def _fit_matrix(
@@ -238,9 +275,9 @@ def _fit_matrix(
     if n_samples is not None:
         least = _least_samples(p, options, assume_centered)
         n_samples = as_count(n_samples, "n_samples", least)
-        data = from_correlation(R[np.ix_(p.order, p.order)])
-        estimate = maximum_likelihood(data, p, options)
-        return _likely(p, estimate, options, scale, R.dtype, n_samples)
+        estimate = maximum_likelihood(from_correlation(R, p.order), p, options)
+        fit = _result(p, estimate, options, scale, R.dtype)
+        return _with_likelihood(fit, estimate, scale, np.ones(p.n), n_samples)
     estimate, residual = least_squares(R.astype(np.float64, copy=False), p, options)
     if estimate.covariance.ndim == 2:
         smallest = np.linalg.eigvalsh(estimate.covariance)[0]
@@ -251,7 +288,7 @@ def _fit_matrix(
                 RuntimeWarning,
                 stacklevel=3,
             )
-    return _result(p, estimate, options, scale, R.dtype, None, residual, None)
+    return _result(p, estimate, options, scale, R.dtype)._replace(residual=residual)
 
 
 def _least_samples(p: Partition, options: FactorOptions, assume_centered: bool) -> int:
@@ -260,29 +297,12 @@ def _least_samples(p: Partition, options: FactorOptions, assume_centered: bool) 
     return max(3, n_factors + (not assume_centered))
 
 
-def _likely(
-    p: Partition,
-    estimate: FactorEstimate,
-    options: FactorOptions,
-    scale: Array,
-    dtype: np.dtype[Any],
-    n_samples: int,
-) -> FactorFit:
-    """Return the result of a fit by maximum likelihood."""
-    constants = p.n * np.log(2 * np.pi) / 2 + np.log(scale).sum()
-    log_likelihood = -n_samples * float(estimate.search.value + constants)
-    return _result(p, estimate, options, scale, dtype, log_likelihood, None, n_samples)
-
-
 def _result(
     p: Partition,
     estimate: FactorEstimate,
     options: FactorOptions,
     scale: Array,
     dtype: np.dtype[Any],
-    log_likelihood: float | None,
-    residual: float | None,
-    n_samples: int | None,
 ) -> FactorFit:
     parts = (estimate.covariance, estimate.noise * scale * scale, estimate.loadings * scale)
     matrix = BlockFactorMatrix(p, *(x.astype(dtype) for x in parts))
@@ -290,11 +310,14 @@ def _result(
     at_bound = (estimate.noise <= smallest) & (p.sizes > 1)[p.labels]
     search = estimate.search
     return FactorFit(
-        matrix,
-        log_likelihood,
-        residual,
-        search.n_iter,
-        search.converged,
-        frozen(at_bound),
-        n_samples,
+        matrix, None, None, search.n_iter, search.converged, frozen(at_bound), None, None
     )
+
+
+def _with_likelihood(
+    fit: FactorFit, estimate: FactorEstimate, scale: Array, observed: Array, n_samples: float
+) -> FactorFit:
+    """Add the log-likelihood. `observed` (n,) is the share of the samples with each variable."""
+    constants = observed @ (np.log(2 * np.pi) / 2 + np.log(scale))
+    log_likelihood = -n_samples * float(estimate.search.value + constants)
+    return fit._replace(log_likelihood=log_likelihood, n_samples=n_samples)
