@@ -73,8 +73,8 @@ def _with_gaps(source: Any) -> Array:
         raise DtypeError(f"X has dtype {X.dtype}; expected real numbers")
     infinite = np.isinf(X)
     if infinite.any():
-        t, i = (int(place) for place in np.argwhere(infinite)[0])
-        raise NonFiniteError(f"X contains {X[t, i]} at index ({t}, {i}); expected finite numbers")
+        place = tuple(np.argwhere(infinite)[0].tolist())
+        raise NonFiniteError(f"X contains {X[place]} at index {place}; expected finite numbers")
     return X
 
 
