@@ -9,6 +9,7 @@ from blockmat.blocks.checks import Array, as_count, frozen
 from blockmat.blocks.names import check_names
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.fitting.factor_data import complete, from_correlation, incomplete
+from blockmat.fitting.factor_errors import Patterns
 from blockmat.fitting.factor_estimate import FactorEstimate, FactorOptions
 from blockmat.fitting.factor_fit import FactorFit
 from blockmat.fitting.factor_ml import maximum_likelihood
@@ -236,7 +237,7 @@ def _fit_samples(
     options: FactorOptions,
     assume_centered: bool,
 ) -> FactorFit:
-    Z, weights = given.deviations, given.weights
+    Z = given.deviations
     n_samples, n = Z.shape
     p = as_partition(partition, n, source=source)
     n_factors = 1 if options.independent else p.n_blocks
@@ -245,21 +246,20 @@ def _fit_samples(
         raise ValueError(
             f"X has {n_samples} rows; expected at least {least} samples for {n_factors} factors"
         )
+    mean, patterns = given.location, None
     if given.observed is None:
-        data = complete(Z, p.order)
-        estimate = maximum_likelihood(data, p, options)
+        estimate = maximum_likelihood(complete(Z, p.order), p, options)
     else:
-        data = incomplete(Z, given.observed, weights.values, p.order)
+        data = incomplete(Z, given.observed, given.weights, p.order)
         estimate = maximum_likelihood(data, p, options, free_mean=not assume_centered)
-    observed = np.empty(n)
-    observed[p.order] = data.shares @ data.observed
+        observed = np.empty(data.observed.shape, dtype=bool)
+        observed[:, p.order] = data.observed
+        patterns = Patterns(frozen(observed), frozen(data.shares))
+        if estimate.mean is not None:
+            mean = mean + given.scale * estimate.mean
     fit = _result(p, estimate, options, given.scale, given.dtype)
-    mean = given.location
-    if estimate.mean is not None:
-        mean = mean + given.scale * estimate.mean
-    return _with_likelihood(fit, estimate, given.scale, observed, weights.n_effective)._replace(
-        mean=frozen(mean)
-    )
+    fit = fit._replace(mean=frozen(mean), patterns=patterns)
+    return _with_likelihood(fit, estimate, given.scale, given.n_samples)
 
 
 def _fit_matrix(
@@ -277,7 +277,7 @@ def _fit_matrix(
         n_samples = as_count(n_samples, "n_samples", least)
         estimate = maximum_likelihood(from_correlation(R, p.order), p, options)
         fit = _result(p, estimate, options, scale, R.dtype)
-        return _with_likelihood(fit, estimate, scale, np.ones(p.n), n_samples)
+        return _with_likelihood(fit, estimate, scale, n_samples)
     estimate, residual = least_squares(R.astype(np.float64, copy=False), p, options)
     if estimate.covariance.ndim == 2:
         smallest = np.linalg.eigvalsh(estimate.covariance)[0]
@@ -310,14 +310,24 @@ def _result(
     at_bound = (estimate.noise <= smallest) & (p.sizes > 1)[p.labels]
     search = estimate.search
     return FactorFit(
-        matrix, None, None, search.n_iter, search.converged, frozen(at_bound), None, None
+        matrix=matrix,
+        log_likelihood=None,
+        residual=None,
+        n_iter=search.n_iter,
+        converged=search.converged,
+        at_bound=frozen(at_bound),
+        n_samples=None,
+        mean=None,
+        patterns=None,
     )
 
 
 def _with_likelihood(
-    fit: FactorFit, estimate: FactorEstimate, scale: Array, observed: Array, n_samples: float
+    fit: FactorFit, estimate: FactorEstimate, scale: Array, n_samples: float
 ) -> FactorFit:
-    """Add the log-likelihood. `observed` (n,) is the share of the samples with each variable."""
-    constants = observed @ (np.log(2 * np.pi) / 2 + np.log(scale))
-    log_likelihood = -n_samples * float(estimate.search.value + constants)
+    """Add the log-likelihood of the observed values, and the number of samples."""
+    constants = np.log(2 * np.pi) / 2 + np.log(scale)  # of each variable
+    if fit.patterns is not None:
+        constants = fit.patterns.shares @ fit.patterns.observed * constants
+    log_likelihood = -n_samples * float(estimate.search.value + constants.sum())
     return fit._replace(log_likelihood=log_likelihood, n_samples=n_samples)
