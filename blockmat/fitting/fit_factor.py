@@ -98,6 +98,15 @@ def fit_factor(
     assume_centered : bool, default False
         Whether the mean of the samples is known to be zero. Otherwise it is subtracted. With
         `n_samples`, whether the matrix was computed about a known mean.
+    missing : {"raise", "em"}, default "raise"
+        What NaN in the samples means: an error, or a missing value. "em" maximizes the likelihood of
+        the observed values. Samples without any value are left out.
+    sample_weight : array_like, shape (T,), optional
+        The weight of each sample.
+    weight_type : {"frequency", "reliability"}, default "frequency"
+        The meaning of the weights, as for `fit_samples`. They give the same estimates. The number of
+        samples, for the likelihood and standard errors, is :math:`\sum w` for frequencies and
+        :math:`(\sum w)^2 / \sum w^2` for reliabilities.
     min_noise : float, default 0.005
         The smallest noise, as a fraction of the variance of the variable. Without it some noise can
         go to zero (a Heywood case).
@@ -122,17 +131,18 @@ def fit_factor(
     ShapeError
         If `source` is not 2-d, not square with ``samples=False``, or does not fit the partition.
     DtypeError
-        If it is not real.
+        If it or `sample_weight` is not real.
     TypeError
         If `n_samples` or `max_iter` is not an integer.
     NonFiniteError
-        If it contains NaN or infinity.
+        If it contains infinity, or NaN with ``missing="raise"``.
     NotHermitianError
         If a matrix is not symmetric.
     ValueError
-        If there are too few samples (fewer than 3, or than k plus one for the mean), a column is
-        constant, a variance of a matrix is not positive, a correlation is not between -1 and 1,
-        `n_samples` is given for samples, or an option is out of range.
+        If there are too few samples (fewer than 3, or than k plus one for the mean); if a column is
+        constant or has no value; if a variance of a matrix is not positive, or a correlation is not
+        between -1 and 1; if `n_samples` is given for samples, or gaps or weights for a matrix; or if
+        a weight is negative or an option is out of range.
 
     Warns
     -----
@@ -158,6 +168,11 @@ def fit_factor(
     The covariance of the samples is divided by T, and not by T - 1, because the likelihood is highest
     there.
 
+    With gaps, the mean is estimated too, and :math:`k \times k` matrices are solved once for each
+    pattern of gaps. The estimate is consistent if whether a value is missing depends only on observed
+    values. Two variables may never be observed together; two blocks may not, because their correlation
+    is then not identified.
+
     The search ends at a local optimum. There can be several, mostly if the variables of a block hardly
     correlate.
 
@@ -179,10 +194,13 @@ def fit_factor(
     >>> A.covariance.round(1)
     array([[1. , 0.5],
            [0.5, 1. ]])
-    >>> R = np.corrcoef(X, rowvar=False)
-    >>> bm.fit_factor(R, labels, samples=False, n_samples=2000).covariance.round(1)
+    >>> X[rng.random(X.shape) < 0.1] = np.nan
+    >>> bm.fit_factor(X, labels, missing="em").covariance.round(1)
     array([[1. , 0.5],
            [0.5, 1. ]])
+    >>> R = A.toarray()
+    >>> bm.fit_factor(R, labels, samples=False, n_samples=2000).allclose(A, rtol=1e-4)
+    True
     """
     for name, value in (("min_noise", min_noise), ("tol", tol)):
         if not 0 < value < 1:
