@@ -1,7 +1,7 @@
 """Standardized samples: columns with mean zero and variance one."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg.lapack import dpstrf
@@ -35,12 +35,7 @@ def standardize(
         low, high = np.minimum(low, 0), np.maximum(high, 0)
     size = np.maximum(-low, high)
     if unit_variance:
-        rounding = 2 * float(np.finfo(X.dtype).eps) * size
-        constant = np.flatnonzero(high - low <= rounding)
-        if len(constant):
-            raise ValueError(
-                f"column {constant[0]} of X is constant; expected variables that vary{hint}"
-            )
+        refuse_constant(low, high, X.dtype, hint)
     exponents = exponents_of(size)
     unit = np.ldexp(1.0, np.clip(exponents, -1000, 1000))
     deviations = X.astype(np.float64)
@@ -59,6 +54,16 @@ def standardize(
     if exponents.any():
         deviations *= unit
     return Standardized(deviations, location * unit, scale)
+
+
+def refuse_constant(low: Array, high: Array, dtype: Any, hint: str) -> None:
+    """Raise ValueError for columns whose smallest and largest numbers (n,) are equal to rounding."""
+    rounding = 2 * float(np.finfo(dtype).eps) * np.maximum(-low, high)
+    constant = np.flatnonzero(high - low <= rounding)
+    if len(constant):
+        raise ValueError(
+            f"column {constant[0]} of X is constant; expected variables that vary{hint}"
+        )
 
 
 def sum_of_squares(x: Array) -> float:
