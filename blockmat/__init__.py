@@ -26,6 +26,7 @@ if (
     from blockmat.finding.coclusters import Coclusters, cocluster
     from blockmat.finding.find_partition import find_partition
     from blockmat.finding.partition_path import PartitionPath, partition_path
+    from blockmat.finding.stability import PartitionStability, partition_stability
     from blockmat.inference.shrinkage import optimal_shrinkage
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ __all__ = [
     "FitResult",
     "Partition",
     "PartitionPath",
+    "PartitionStability",
     "ScaledBlockMatrix",
     "approximation_error",
     "cocluster",
@@ -55,16 +57,19 @@ __all__ = [
     "optim",
     "optimal_shrinkage",
     "partition_path",
+    "partition_stability",
     "set_num_threads",
 ]
 
 _MODULES = {
     "Coclusters": "blockmat.finding.coclusters",
     "PartitionPath": "blockmat.finding.partition_path",
+    "PartitionStability": "blockmat.finding.stability",
     "cocluster": "blockmat.finding.coclusters",
     "find_partition": "blockmat.finding.find_partition",
     "optimal_shrinkage": "blockmat.inference.shrinkage",
     "partition_path": "blockmat.finding.partition_path",
+    "partition_stability": "blockmat.finding.stability",
 }
 
 _SUBMODULES = ("covariance", "exceptions", "inference", "optim", "plot", "testing", "torch")

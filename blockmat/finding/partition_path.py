@@ -64,6 +64,11 @@ class PartitionPath(NamedTuple):
         """The partition with the lowest criterion."""
         return self.partitions[int(np.argmin(self.criterion))]
 
+    @property
+    def best_signs(self) -> Array | None:
+        """The signs of the best partition, 1 or -1, or None if they were not asked for."""
+        return None if self.signs is None else self.signs[int(np.argmin(self.criterion))]
+
 
 def partition_path(
     source: Any,
