@@ -53,7 +53,21 @@ class Coassignment(Entries):
         self._member = self._membership(np.ones(self.labels.shape))
 
     def toarray(self) -> Array:
-        """Return the entries as a new array (n, n)."""
+        """Return Monti's consensus matrix as a dense array.
+
+        Returns
+        -------
+        ndarray, shape (n, n)
+            All entries, as a new array.
+
+        Examples
+        --------
+        >>> from blockmat import Coassignment
+        >>> Coassignment([[0, 0, 1], [0, 1, 1]]).toarray()
+        array([[1. , 0.5, 0. ],
+               [0.5, 1. , 0.5],
+               [0. , 0.5, 1. ]])
+        """
         counts: Array = (self._member @ self._member.T).toarray()
         return counts / len(self.labels)
 
@@ -72,6 +86,15 @@ class Coassignment(Entries):
         -------
         ndarray, shape (n, k)
             Monti's item consensus; NaN for a variable that is alone in its block, with this block.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> C = bm.Coassignment([[0, 0, 1], [0, 1, 1]])
+        >>> C.with_blocks(bm.Partition.from_labels([0, 0, 1]))
+        array([[0.5 , 0.  ],
+               [0.5 , 0.5 ],
+               [0.25,  nan]])
         """
         member = self._member if signs is None else self._membership(signs)
         sums = member @ (member.T @ p.indicator().toarray()) / len(self.labels)
@@ -84,10 +107,28 @@ class Coassignment(Entries):
         return result
 
     def overlaps(self, p: Partition) -> Array:
-        """Return the largest Jaccard index of each block with a block of each partition, (m, k).
+        """Return the largest Jaccard index of each block with a block of each partition.
 
         The Jaccard index of two sets is the size of their intersection divided by that of their
         union.
+
+        Parameters
+        ----------
+        p : Partition
+            A partition of the n variables into k blocks.
+
+        Returns
+        -------
+        ndarray, shape (m, k)
+            The mean over the m partitions is Hennig's stability of the blocks.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> C = bm.Coassignment([[0, 0, 1], [0, 1, 1]])
+        >>> C.overlaps(bm.Partition.from_labels([0, 0, 1]))
+        array([[1. , 1. ],
+               [0.5, 0.5]])
         """
         both = (self._member.T @ p.indicator().toarray()).T  # (k, blocks of all partitions)
         sizes = self._member.sum(axis=0)

@@ -160,7 +160,8 @@ def partition_stability(
     A bootstrap sample has the errors of the samples twice, once from the samples and once from the
     draw, and rows that repeat. If there are fewer samples than variables, criteria then choose too
     many blocks; use "subsample". With half of the rows, errors are as large as in a bootstrap
-    sample, but criteria see the smaller number of samples, and choose fewer blocks.
+    sample, but criteria see the smaller number of samples, and choose fewer blocks. See
+    :ref:`theory-blocks`.
 
     References
     ----------
