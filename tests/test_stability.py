@@ -326,3 +326,12 @@ def test_cross_validation_and_a_largest_number_work_with_subsamples():
     )
     assert few.n_blocks[-1] == 17  # of all the samples; ten of them allow 8 blocks
     assert np.isnan(few.agreement[-1])
+
+
+def test_blocks_of_resamples_are_intervals_if_they_have_to_be():
+    pytest.importorskip("ruptures")
+    X, labels, _ = planted(40, noise=2.0)
+    X = X[:, np.argsort(labels)]
+    result = bm.partition_stability(X, 3, True, True, 0, n_resamples=5)
+    assert (np.diff(result.coassignment.labels, axis=1) >= 0).all()
+    assert (np.diff(result.partition.labels) >= 0).all()

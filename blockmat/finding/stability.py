@@ -53,7 +53,8 @@ class PartitionStability(NamedTuple):
         The share of resamples in which each number was chosen.
     agreement : ndarray, shape (m,)
         The adjusted Rand index of the partitions of all the data and of a resample into each
-        number of blocks, on average; NaN if a number was not tried for both.
+        number of blocks, on average; NaN if a number was not tried for both. It is 1 for one block
+        and for n blocks.
     names : None or tuple
         The names of the variables, if the source is a DataFrame.
 
@@ -117,8 +118,12 @@ def partition_stability(
         Draws the resamples. The same state gives the same result for any `n_jobs`.
     n_samples : int, optional
         The number of samples of a correlation matrix.
-    signs, criterion, max_blocks
-        As for `find_partition`.
+    signs : bool, default False
+        Whether variables may first be multiplied by 1 or -1.
+    criterion : {"icl", "bic", "cv"}, default "icl"
+        How to choose the number of blocks; see `partition_path`. "cv" needs subsamples.
+    max_blocks : int, optional
+        The largest number of blocks to try, as for `find_partition`.
     n_resamples : int, default 100
         How often to resample, at least 2.
     method : {"bootstrap", "subsample"}, default "bootstrap"

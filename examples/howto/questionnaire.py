@@ -86,15 +86,16 @@ plot.stability(sure)
 plt.show()
 
 # %%
-# The bars on the right answer how many groups there are: the number that was chosen most often. The line shows how
-# similar the groups of two draws are if their number is given.
+# The bars on the right show how often each number of groups was chosen. The line shows how similar the groups of a draw
+# and of all people are (adjusted Rand index) if the number is given.
 #
 # Larger groups
 # -------------
-# The tree merges the two groups whose items are most correlated first. :meth:`~blockmat.PartitionTree.cut` returns
-# the groups at any height.
+# The tree first merges the two groups whose merging lowers the likelihood least.
+# :meth:`~blockmat.PartitionTree.cut` returns the partition into any smaller number of groups.
 
-plot.tree(path, names=items)
+figure, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
+plot.tree(path, ax=ax, names=items)
 plt.show()
 
 # %%
