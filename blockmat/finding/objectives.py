@@ -127,15 +127,16 @@ class FrobeniusLoss:
 class GaussianLoss:
     """Minus twice the Gaussian log-likelihood of standardized samples, per sample."""
 
-    def __init__(self, n_samples: int) -> None:
+    def __init__(self, n_samples: float, min_variance: float = _MIN_VARIANCE) -> None:
         self.n_observations = float(n_samples)
+        self.min_variance = min_variance
 
     def loss(self, blocks: BlockStatistics) -> float:
         """Return ``logdet M + sum (n_b - 1) log d_b`` of the fit on these blocks."""
         n = blocks.sizes
-        within = np.maximum(blocks.diagonal_values - np.diag(blocks.values), _MIN_VARIANCE)
+        within = np.maximum(blocks.diagonal_values - np.diag(blocks.values), self.min_variance)
         between = np.sqrt(np.outer(n, n)) * blocks.values + np.diag(within)
-        variances = np.maximum(np.linalg.eigvalsh(between), _MIN_VARIANCE)
+        variances = np.maximum(np.linalg.eigvalsh(between), self.min_variance)
         return float(np.log(variances).sum() + ((n - 1) * np.log(within)).sum())
 
     def costs(self, blocks: BlockStatistics) -> Array:

@@ -11,7 +11,12 @@ from blockmat.cores.scale import times_power
 from blockmat.finding.criteria import Criterion, HeldOutDeviance, InformationCriterion
 from blockmat.finding.kmeans import Solution, in_order
 from blockmat.finding.objectives import FrobeniusLoss, Objective
-from blockmat.finding.problem import check_criterion, check_n_blocks, read_problem
+from blockmat.finding.problem import (
+    SearchOptions,
+    check_criterion,
+    check_n_blocks,
+    read_problem,
+)
 from blockmat.finding.search import PartitionSearch, signs_in_blocks
 from blockmat.finding.similarity import Similarity
 from blockmat.finding.tree import PartitionTree, merge_all
@@ -20,7 +25,6 @@ from blockmat.sources.samples import as_samples
 
 __all__ = ["PartitionPath", "partition_path"]
 
-_MAX_BLOCKS = 50  # that are tried by default
 _RATIO = 1.15  # of consecutive numbers of blocks that are tried first
 
 
@@ -84,6 +88,7 @@ def partition_path(
     criterion: str = "icl",
     max_blocks: int | None = None,
     n_jobs: int | None = None,
+    n_samples: int | None = None,
 ) -> PartitionPath:
     r"""Find partitions into 1, 2 and more blocks, and compute a criterion for each.
 
@@ -149,24 +154,29 @@ def partition_path(
     ([1, 2, 3, 4, 5], 3)
     """
     check_criterion(criterion, samples)
-    similarity, objective, possible = read_problem(source, samples)
+    problem = read_problem(source, samples, n_samples)
+    options = SearchOptions(contiguous, signs, random_state)
     X = as_samples(source) if criterion == "cv" else None
+    possible, usual = problem.max_blocks, problem.usual_blocks
     if X is not None:
         possible = min(possible, _max_blocks_of_folds(len(X)))
     if max_blocks is None:
-        k_max = min(_MAX_BLOCKS, possible if samples else (possible + 1) // 2)
+        k_max = min(usual, possible)
     else:
-        k_max = check_n_blocks(max_blocks, "max_blocks", possible, samples)
+        is_of_samples = samples or n_samples is not None
+        k_max = check_n_blocks(max_blocks, "max_blocks", possible, is_of_samples)
+    search = problem.search(k_max, options)
+    measure: Criterion
+    if X is None:
+        measure = InformationCriterion(problem.measure(search), criterion == "icl", contiguous)
+    else:
 
-    def make_search(similarity: Similarity, objective: Objective) -> PartitionSearch:
-        return PartitionSearch(similarity, objective, k_max, contiguous, signs, random_state)
+        def make_search(similarity: Similarity, objective: Objective) -> PartitionSearch:
+            return PartitionSearch(similarity, objective, k_max, *options)
 
-    search = make_search(similarity, objective)
-    measure: Criterion = InformationCriterion(objective, criterion == "icl", contiguous)
-    if X is not None:
         measure = HeldOutDeviance(X, make_search, n_jobs)
     solutions, values = _search_numbers(search.find, measure, k_max)
-    return _path(solutions, values, objective, signs, contiguous)
+    return _path(solutions, values, problem.objective, signs, contiguous)
 
 
 def _max_blocks_of_folds(n_samples: int) -> int:
