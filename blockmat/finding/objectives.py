@@ -1,6 +1,6 @@
 """What block k-means minimizes: the Frobenius loss of a matrix, or the Gaussian one of samples."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.linalg import pinvh
@@ -86,6 +86,11 @@ class Objective(Protocol):
     def deviance(self, blocks: BlockStatistics) -> float:
         """Return minus twice the log-likelihood, up to a constant."""
 
+
+@runtime_checkable
+class MergingObjective(Protocol):
+    """An objective that is a function of sums over blocks, so that blocks can be merged."""
+
     def merges(self, blocks: BlockStatistics) -> Merges:
         """Return the loss as a function of merged blocks, in the order of their first variables."""
 
@@ -165,4 +170,4 @@ class GaussianLoss:
 
     def merges(self, blocks: BlockStatistics) -> GaussianMerges:
         """Return the loss as a function of merged blocks."""
-        return GaussianMerges(blocks.sums, _MIN_VARIANCE)
+        return GaussianMerges(blocks.sums, self.min_variance)

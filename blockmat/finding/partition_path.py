@@ -10,7 +10,7 @@ from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import times_power
 from blockmat.finding.criteria import Criterion, HeldOutDeviance, InformationCriterion
 from blockmat.finding.kmeans import Solution, in_order
-from blockmat.finding.objectives import FrobeniusLoss, Objective
+from blockmat.finding.objectives import FrobeniusLoss, MergingObjective, Objective
 from blockmat.finding.problem import (
     SearchOptions,
     check_criterion,
@@ -45,7 +45,8 @@ class PartitionPath(NamedTuple):
     signs : None or tuple of ndarray of int, length m
         The signs of the variables, 1 or -1, if they were asked for.
     tree : None or PartitionTree
-        Coarser partitions that are nested in the best one.
+        Coarser partitions that are nested in the best one; None if the loss depends on more than
+        sums over blocks.
 
     See Also
     --------
@@ -232,10 +233,11 @@ def _path(
     losses = np.array([solution.loss for solution in solutions])
     found = tuple(map(signs_in_blocks, partitions, solutions)) if signs else None
     exponent = 2 * objective.exponent if isinstance(objective, FrobeniusLoss) else 0
-    best = int(np.argmin(values))
-    of_best = None if found is None else found[best]
-    merges = objective.merges(solutions[best].blocks)
-    tree = merge_all(merges, partitions[best], of_best, contiguous, exponent)
+    best, tree = int(np.argmin(values)), None
+    if isinstance(objective, MergingObjective):
+        of_best = None if found is None else found[best]
+        merges = objective.merges(solutions[best].blocks)
+        tree = merge_all(merges, partitions[best], of_best, contiguous, exponent)
     return PartitionPath(
         np.array([p.n_blocks for p in partitions]),
         times_power(losses, exponent),
