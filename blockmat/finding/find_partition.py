@@ -8,8 +8,13 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.kmeans import in_order
 from blockmat.finding.partition_path import partition_path
-from blockmat.finding.problem import check_criterion, check_n_blocks, read_problem
-from blockmat.finding.search import PartitionSearch, signs_in_blocks
+from blockmat.finding.problem import (
+    SearchOptions,
+    check_criterion,
+    check_n_blocks,
+    read_problem,
+)
+from blockmat.finding.search import signs_in_blocks
 
 __all__ = ["find_partition"]
 
@@ -26,6 +31,7 @@ def find_partition(
     criterion: str = "icl",
     max_blocks: int | None = None,
     n_jobs: int | None = None,
+    n_samples: int | None = None,
 ) -> Partition: ...
 
 
@@ -41,6 +47,7 @@ def find_partition(
     criterion: str = "icl",
     max_blocks: int | None = None,
     n_jobs: int | None = None,
+    n_samples: int | None = None,
 ) -> tuple[Partition, Array]: ...
 
 
@@ -55,6 +62,7 @@ def find_partition(
     criterion: str = "icl",
     max_blocks: int | None = None,
     n_jobs: int | None = None,
+    n_samples: int | None = None,
 ) -> Partition | tuple[Partition, Array]:
     r"""Find blocks of variables that a block-constant matrix describes well.
 
@@ -143,13 +151,15 @@ def find_partition(
             criterion=criterion,
             max_blocks=max_blocks,
             n_jobs=n_jobs,
+            n_samples=n_samples,
         )
         best = int(np.argmin(path.criterion))
         return path.best if path.signs is None else (path.best, path.signs[best])
     check_criterion(criterion, samples)
-    similarity, objective, possible = read_problem(source, samples)
-    k = check_n_blocks(n_blocks, "n_blocks", possible, samples)
-    search = PartitionSearch(similarity, objective, k, contiguous, signs, random_state)
+    problem = read_problem(source, samples, n_samples)
+    is_of_samples = samples or n_samples is not None
+    k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, is_of_samples)
+    search = problem.search(k, SearchOptions(contiguous, signs, random_state))
     solution = search.find(k)
     p = in_order(solution.blocks.labels)
     return (p, signs_in_blocks(p, solution)) if signs else p

@@ -1,6 +1,6 @@
 """Find the best partition into a given number of blocks."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +12,13 @@ from blockmat.finding.similarity import Similarity
 from blockmat.finding.starts import ChangePoints, Start, WardTree, leading_signs, sign_free_points
 
 _MIN_RANK = 20  # coordinates of the points to start from; more if there are more blocks
+
+
+class Search(Protocol):
+    """Finds partitions of the same variables into any number of blocks."""
+
+    def find(self, k: int) -> Solution:
+        """Return the best partition into k blocks that was found."""
 
 
 class PartitionSearch:
