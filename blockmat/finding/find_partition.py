@@ -32,6 +32,7 @@ def find_partition(
     max_blocks: int | None = None,
     n_jobs: int | None = None,
     n_samples: int | None = None,
+    degrees: bool = False,
 ) -> Partition: ...
 
 
@@ -48,6 +49,7 @@ def find_partition(
     max_blocks: int | None = None,
     n_jobs: int | None = None,
     n_samples: int | None = None,
+    degrees: bool = False,
 ) -> tuple[Partition, Array]: ...
 
 
@@ -63,6 +65,7 @@ def find_partition(
     max_blocks: int | None = None,
     n_jobs: int | None = None,
     n_samples: int | None = None,
+    degrees: bool = False,
 ) -> Partition | tuple[Partition, Array]:
     r"""Find blocks of variables that a block-constant matrix describes well.
 
@@ -152,11 +155,12 @@ def find_partition(
             max_blocks=max_blocks,
             n_jobs=n_jobs,
             n_samples=n_samples,
+            degrees=degrees,
         )
         best = int(np.argmin(path.criterion))
         return path.best if path.signs is None else (path.best, path.signs[best])
     check_criterion(criterion, samples)
-    problem = read_problem(source, samples, n_samples)
+    problem = read_problem(source, samples, n_samples, degrees)
     is_of_samples = samples or n_samples is not None
     k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, is_of_samples)
     search = problem.search(k, SearchOptions(contiguous, signs, random_state))

@@ -8,7 +8,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import times_power
-from blockmat.finding.criteria import Criterion, HeldOutDeviance, InformationCriterion
+from blockmat.finding.criteria import Criterion, HeldOutDeviance
 from blockmat.finding.kmeans import Solution, in_order
 from blockmat.finding.objectives import FrobeniusLoss, Objective
 from blockmat.finding.problem import (
@@ -80,6 +80,7 @@ def partition_path(
     max_blocks: int | None = None,
     n_jobs: int | None = None,
     n_samples: int | None = None,
+    degrees: bool = False,
 ) -> PartitionPath:
     r"""Find partitions into 1, 2 and more blocks, and compute a criterion for each.
 
@@ -145,7 +146,7 @@ def partition_path(
     ([1, 2, 3, 4, 5], 3)
     """
     check_criterion(criterion, samples)
-    problem = read_problem(source, samples, n_samples)
+    problem = read_problem(source, samples, n_samples, degrees)
     options = SearchOptions(contiguous, signs, random_state)
     X = as_samples(source) if criterion == "cv" else None
     possible, usual = problem.max_blocks, problem.usual_blocks
@@ -159,7 +160,7 @@ def partition_path(
     search = problem.search(k_max, options)
     measure: Criterion
     if X is None:
-        measure = InformationCriterion(problem.measure(search), criterion == "icl", contiguous)
+        measure = problem.criterion(search, criterion == "icl", contiguous)
     else:
 
         def make_search(similarity: Similarity, objective: Objective) -> PartitionSearch:

@@ -6,9 +6,13 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_count
 from blockmat.blocks.names import check_names
+from blockmat.finding.criteria import Criterion, InformationCriterion
+from blockmat.finding.degree_likelihood import DegreeLikelihood, IntegratedLikelihood
 from blockmat.finding.effective_samples import effective_samples
 from blockmat.finding.given_correlation import GivenCorrelation
 from blockmat.finding.leading_spectrum import leading_spectrum
+from blockmat.finding.network import Network
+from blockmat.finding.network_search import NetworkSearch
 from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, Objective
 from blockmat.finding.search import PartitionSearch, Search
 from blockmat.finding.similarity import Correlation, Similarity, SymmetricMatrix
@@ -45,8 +49,8 @@ class Problem(Protocol):
     def search(self, k_max: int, options: SearchOptions) -> Search:
         """Return the search for partitions into up to `k_max` blocks."""
 
-    def measure(self, search: Search) -> Objective:
-        """Return the objective whose deviance compares numbers of blocks."""
+    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
+        """Return the criterion that compares numbers of blocks."""
 
 
 class KnownProblem:
@@ -68,9 +72,9 @@ class KnownProblem:
         """Return the search for partitions into up to `k_max` blocks."""
         return PartitionSearch(self.similarity, self.objective, k_max, *options)
 
-    def measure(self, search: Search) -> Objective:
-        """Return the objective, which compares numbers of blocks too."""
-        return self.objective
+    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
+        """Return the criterion that compares numbers of blocks."""
+        return InformationCriterion(self.objective, with_labels, contiguous)
 
 
 class CorrelationProblem:
@@ -99,15 +103,44 @@ class CorrelationProblem:
             self.similarity.n_components - 1,
         )
 
-    def measure(self, search: Search) -> Objective:
-        """Return the likelihood of the effective number of samples."""
+    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
+        """Return the criterion of the effective number of samples."""
         solution = search.find(self.usual_blocks)
         n_samples = effective_samples(solution.blocks, sum_of_squares(self.similarity.matrix))
-        return GaussianLoss(max(min(n_samples, self.most_samples), _FEWEST), self.floor)
+        objective = GaussianLoss(max(min(n_samples, self.most_samples), _FEWEST), self.floor)
+        return InformationCriterion(objective, with_labels, contiguous)
 
 
-def read_problem(source: Any, samples: bool, n_samples: int | None) -> Problem:
-    """Read a symmetric matrix, samples (T, n), or the correlation matrix of T samples."""
+class NetworkProblem:
+    """A search for blocks of nodes, whatever their degrees."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.objective: Objective = DegreeLikelihood(network.degrees)
+        self.max_blocks = network.n
+        self.usual_blocks = min(_MAX_BLOCKS, (network.n + 1) // 2)
+
+    def search(self, k_max: int, options: SearchOptions) -> Search:
+        """Return the search for partitions into up to `k_max` blocks."""
+        if options.signs:
+            raise ValueError("degrees=True with signs=True; expected one of them")
+        return NetworkSearch(self.network, k_max, options.contiguous, options.random_state)
+
+    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
+        """Return the criterion that compares numbers of blocks."""
+        return IntegratedLikelihood(with_labels, contiguous)
+
+
+def read_problem(
+    source: Any, samples: bool, n_samples: int | None, degrees: bool = False
+) -> Problem:
+    """Read a symmetric matrix, samples (T, n), the correlation matrix of T samples, or a network."""
+    if degrees:
+        if samples or n_samples is not None:
+            other = "samples=True" if samples else f"n_samples={n_samples}"
+            raise ValueError(f"degrees=True with {other}; expected a network, which has no samples")
+        check_names(source)
+        return NetworkProblem(Network(source))
     if samples:
         if n_samples is not None:
             raise ValueError(
