@@ -179,7 +179,7 @@ NAMED = pd.DataFrame(NEVER, columns=list("abcd"))
         (NEVER, {}, ValueError, "X has no value in 1 of its columns: 2; expected"),
         (NAMED, {}, ValueError, "X has no value in 1 of its columns: 'c'; expected"),
         (X * np.nan, {}, ValueError, "X has no value in a sample of positive weight"),
-        (INFINITE, {}, NonFiniteError, r"X contains -inf at index \(3, 1\)"),
+        (INFINITE, {}, NonFiniteError, "X contains infinity in row 3 and column 1"),
         (CONSTANT, {}, ValueError, "column 2 of X is constant"),
         (X + 1j, {}, TypeError, "X has dtype complex128; expected real"),
         (GAPS, {"missing": "raise"}, NonFiniteError, r"X contains nan at index \(3, 1\)"),

@@ -7,6 +7,7 @@ from scipy.linalg import pinvh
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.finding.merging import BlockSums, FrobeniusMerges, GaussianMerges, Merges
 from blockmat.finding.similarity import Similarity
 
 _MIN_VARIANCE = 1e-10  # of a correlation matrix; what is smaller is rounding
@@ -39,6 +40,15 @@ class BlockStatistics(NamedTuple):
         counts = np.tile(self.sizes, (len(self.labels), 1))
         counts[np.arange(len(self.labels)), self.labels] -= 1
         return counts
+
+    @property
+    def sums(self) -> BlockSums:
+        """The sums over the blocks, in the order of their first variables."""
+        first = np.unique(self.labels, return_index=True)[1]
+        order = np.argsort(first)
+        off = self.values * n_off_diagonal(self.sizes)
+        on = self.sizes * self.diagonal_values
+        return BlockSums(self.sizes[order], on[order], off[np.ix_(order, order)])
 
 
 def block_statistics(similarity: Similarity, labels: Array, k: int) -> BlockStatistics:
@@ -76,6 +86,9 @@ class Objective(Protocol):
     def deviance(self, blocks: BlockStatistics) -> float:
         """Return minus twice the log-likelihood, up to a constant."""
 
+    def merges(self, blocks: BlockStatistics) -> Merges:
+        """Return the loss as a function of merged blocks, in the order of their first variables."""
+
 
 class FrobeniusLoss:
     """The squared distance of a matrix (n, n), in units of ``2**exponent``, to its fit."""
@@ -105,6 +118,10 @@ class FrobeniusLoss:
         mean_square = max(self.loss(blocks), floor) / self.n_observations
         log = np.log(mean_square) + 2 * self.exponent * np.log(2)
         return float(self.n_observations * log)
+
+    def merges(self, blocks: BlockStatistics) -> FrobeniusMerges:
+        """Return the loss as a function of merged blocks."""
+        return FrobeniusMerges(blocks.sums)
 
 
 class GaussianLoss:
@@ -144,3 +161,7 @@ class GaussianLoss:
     def deviance(self, blocks: BlockStatistics) -> float:
         """Return the loss of all samples together."""
         return self.n_observations * self.loss(blocks)
+
+    def merges(self, blocks: BlockStatistics) -> GaussianMerges:
+        """Return the loss as a function of merged blocks."""
+        return GaussianMerges(blocks.sums, _MIN_VARIANCE)

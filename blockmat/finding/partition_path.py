@@ -14,6 +14,7 @@ from blockmat.finding.objectives import FrobeniusLoss, Objective
 from blockmat.finding.problem import check_criterion, check_n_blocks, read_problem
 from blockmat.finding.search import PartitionSearch, signs_in_blocks
 from blockmat.finding.similarity import Similarity
+from blockmat.finding.tree import PartitionTree, merge_all
 from blockmat.fitting.held_out import min_training_size
 from blockmat.sources.samples import as_samples
 
@@ -39,6 +40,8 @@ class PartitionPath(NamedTuple):
         The partitions.
     signs : None or tuple of ndarray of int, length m
         The signs of the variables, 1 or -1, if they were asked for.
+    tree : None or PartitionTree
+        Coarser partitions that are nested in the best one.
 
     See Also
     --------
@@ -58,11 +61,17 @@ class PartitionPath(NamedTuple):
     criterion: Array
     partitions: tuple[Partition, ...]
     signs: tuple[Array, ...] | None = None
+    tree: PartitionTree | None = None
 
     @property
     def best(self) -> Partition:
         """The partition with the lowest criterion."""
         return self.partitions[int(np.argmin(self.criterion))]
+
+    @property
+    def best_signs(self) -> Array | None:
+        """The signs of the best partition, 1 or -1, or None if they were not asked for."""
+        return None if self.signs is None else self.signs[int(np.argmin(self.criterion))]
 
 
 def partition_path(
@@ -157,7 +166,7 @@ def partition_path(
     if X is not None:
         measure = HeldOutDeviance(X, make_search, n_jobs)
     solutions, values = _search_numbers(search.find, measure, k_max)
-    return _path(solutions, values, objective, signs)
+    return _path(solutions, values, objective, signs, contiguous)
 
 
 def _max_blocks_of_folds(n_samples: int) -> int:
@@ -202,17 +211,26 @@ def _search_numbers(
 
 
 def _path(
-    solutions: list[Solution], values: list[float], objective: Objective, signs: bool
+    solutions: list[Solution],
+    values: list[float],
+    objective: Objective,
+    signs: bool,
+    contiguous: bool,
 ) -> PartitionPath:
     """Return what was found, with losses in the units of the source."""
     partitions = tuple(in_order(solution.blocks.labels) for solution in solutions)
     losses = np.array([solution.loss for solution in solutions])
-    if isinstance(objective, FrobeniusLoss):
-        losses = times_power(losses, 2 * objective.exponent)
+    found = tuple(map(signs_in_blocks, partitions, solutions)) if signs else None
+    exponent = 2 * objective.exponent if isinstance(objective, FrobeniusLoss) else 0
+    best = int(np.argmin(values))
+    of_best = None if found is None else found[best]
+    merges = objective.merges(solutions[best].blocks)
+    tree = merge_all(merges, partitions[best], of_best, contiguous, exponent)
     return PartitionPath(
         np.array([p.n_blocks for p in partitions]),
-        losses,
+        times_power(losses, exponent),
         np.array(values),
         partitions,
-        tuple(map(signs_in_blocks, partitions, solutions)) if signs else None,
+        found,
+        tree,
     )

@@ -246,7 +246,7 @@ def _fit_samples(
             f"X has {n_samples} rows; expected at least {least} samples for {n_factors} factors"
         )
     if given.observed is None:
-        data = complete(Z, weights.values, p.order)
+        data = complete(Z, p.order)
         estimate = maximum_likelihood(data, p, options)
     else:
         data = incomplete(Z, given.observed, weights.values, p.order)

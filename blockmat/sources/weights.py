@@ -28,12 +28,19 @@ class Weights:
     lost : float
         What each degree of freedom subtracts from the divisor of a covariance matrix: 1 for
         frequency weights, and ``sum(w**2) / total`` for reliability weights.
+    weight_type : str
+        "frequency" or "reliability".
     """
 
     values: Array
     total: float
     n_effective: float
     lost: float
+    weight_type: str
+
+    def where(self, kept: Array) -> "Weights":
+        """Return the weights of the samples that a mask (T,) keeps, and zero for the others."""
+        return self if kept.all() else _of(np.where(kept, self.values, 0), self.weight_type)
 
     def divisor(self, ddof: int) -> float:
         """Return the divisor of weighted sums of products: ``total - ddof * lost``.
@@ -98,6 +105,6 @@ def _of(values: Array, weight_type: str) -> Weights:
     total, squares = float(small.sum()), float((small**2).sum())
     scaled_total = float(times_power(total, exponent))
     if weight_type == "frequency":
-        return Weights(frozen(values), scaled_total, scaled_total, 1.0)
+        return Weights(frozen(values), scaled_total, scaled_total, 1.0, weight_type)
     lost = float(times_power(squares / total, exponent))
-    return Weights(frozen(values), scaled_total, total**2 / squares, lost)
+    return Weights(frozen(values), scaled_total, total**2 / squares, lost, weight_type)
