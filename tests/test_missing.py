@@ -355,6 +355,20 @@ def test_bad_samples_are_refused(missing):
         bm.fit_samples(X, P, aligned=True, missing=missing)
 
 
+@pytest.mark.parametrize("missing", ["pairwise", "em"])
+def test_nullable_columns_of_pandas_have_missing_values(missing):
+    pd = pytest.importorskip("pandas")
+    X = np.rint(3 * with_gaps(np.random.default_rng(0), (30, P.n)))
+    frame = pd.DataFrame(X, columns=list("abcdefgh")).convert_dtypes()
+    assert any(str(dtype) == "Int64" for dtype in frame.dtypes)
+    A = bm.fit_samples(frame, P, missing=missing)
+    assert_matches_dense(A, bm.fit_samples(X, P, missing=missing).toarray())
+    with pytest.raises(NonFiniteError, match="X contains NaN or infinity"):
+        bm.fit_samples(frame, P)
+    with pytest.raises(DtypeError):
+        bm.fit_samples(frame.assign(a="x"), P)
+
+
 def test_unknown_and_impossible_treatments_are_refused():
     with pytest.raises(ValueError, match="missing is 'drop'; expected 'raise', 'pairwise' or 'em'"):
         bm.fit_samples(np.ones((3, 2)), [0, 1], missing="drop")
