@@ -162,13 +162,16 @@ class ObservedSamples:
             refuse_infinity(self._X, self.weights)
 
 
-def refuse_infinity(X: Array, weights: Weights) -> NoReturn:
-    """Raise `NonFiniteError` for the first infinity of X, or for sums that overflow."""
+def refuse_infinity(X: Array, weights: Weights, first_row: int = 0) -> NoReturn:
+    """Raise `NonFiniteError` for the first infinity of X, or for sums that overflow.
+
+    X has the samples from `first_row` on.
+    """
     for row in np.flatnonzero(weights.values):
         infinite = np.flatnonzero(np.isinf(X[row]))
         if len(infinite):
             raise NonFiniteError(
-                f"X contains infinity in row {row} and column {infinite[0]}; expected finite "
+                f"X contains infinity in row {first_row + row} and column {infinite[0]}; expected finite "
                 f"numbers, or NaN for missing values"
             )
     raise NonFiniteError("the sums of X overflow; expected smaller numbers")
