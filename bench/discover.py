@@ -108,14 +108,19 @@ def from_correlations(R, labels, n_samples: int, seed: int) -> dict[str, float]:
              "KMeans": KMeans(k, n_init=10, random_state=seed).fit(R).labels_,
              "Ward": ward(R, k), "SpectralClustering": spectral(R, k, seed)}  # fmt: skip
     with_samples, alone = bm.find_partition(R, n_samples=n_samples), bm.find_partition(R)
-    found |= {"n_samples, number chosen": with_samples.labels, "R only, number chosen": alone.labels}
+    found |= {
+        "n_samples, number chosen": with_samples.labels,
+        "R only, number chosen": alone.labels,
+    }
     numbers = {"blocks, n_samples": with_samples.n_blocks, "blocks, R only": alone.n_blocks}
     return {name: adjusted_rand_score(labels, each) for name, each in found.items()} | numbers
 
 
 def mean_row(work: str, results: list[dict[str, float]], group: str) -> Row:
     """Return the means of the columns; correlations alone must be as good as KMeans and Ward."""
-    row = Row(work, notes={name: fmean(r[name] for r in results) for name in results[0]}, group=group)
+    row = Row(
+        work, notes={name: fmean(r[name] for r in results) for name in results[0]}, group=group
+    )
     best = max(row.notes["KMeans"], row.notes["Ward"])
     row.require("R only minus best of KMeans and Ward", row.notes["R only"] - best, at_least=0)
     return row
