@@ -234,10 +234,12 @@ def test_only_correlations_are_taken_for_correlations():
     R = correlations(planted(60)[0])
     signs = np.where(np.random.default_rng(0).random(R.shape) < 0.5, -0.9, 0.9)
     indefinite = np.triu(signs, 1) + np.triu(signs, 1).T + np.eye(len(R))
-    assert isinstance(read_problem(R, False, None), CorrelationProblem)
-    assert isinstance(read_problem(R.astype(np.float32), False, None), CorrelationProblem)
+    assert isinstance(read_problem(R, False, None, False, False), CorrelationProblem)
+    assert isinstance(
+        read_problem(R.astype(np.float32), False, None, False, False), CorrelationProblem
+    )
     for other in (2 * R, R - 2 * np.eye(len(R)), 3 * R - 2 * np.eye(len(R)), indefinite):
-        assert isinstance(read_problem(other, False, None), KnownProblem)
+        assert isinstance(read_problem(other, False, None, False, False), KnownProblem)
 
 
 @pytest.mark.parametrize("known", [False, True])

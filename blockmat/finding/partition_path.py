@@ -8,7 +8,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import times_power
-from blockmat.finding.criteria import Criterion, HeldOutDeviance, InformationCriterion
+from blockmat.finding.criteria import Criterion, HeldOutDeviance
 from blockmat.finding.kmeans import Solution, in_order
 from blockmat.finding.objectives import FrobeniusLoss, MergingObjective, Objective
 from blockmat.finding.problem import (
@@ -36,8 +36,8 @@ class PartitionPath(NamedTuple):
     n_blocks : ndarray of int, shape (m,)
         The numbers of blocks that were tried, ascending.
     loss : ndarray, shape (m,)
-        The squared Frobenius distance of the matrix to its fit; for samples, minus twice the
-        Gaussian log-likelihood per sample, up to a constant.
+        The squared Frobenius distance of the matrix to its fit; for samples and correlation
+        matrices, minus twice the Gaussian log-likelihood per sample, up to a constant.
     criterion : ndarray, shape (m,)
         The criterion; the best number of blocks has the lowest.
     partitions : tuple of Partition, length m
@@ -90,6 +90,7 @@ def partition_path(
     max_blocks: int | None = None,
     n_jobs: int | None = None,
     n_samples: int | None = None,
+    degrees: bool = False,
 ) -> PartitionPath:
     r"""Find partitions into 1, 2 and more blocks, and compute a criterion for each.
 
@@ -114,6 +115,8 @@ def partition_path(
     n_jobs : int, optional
         How many threads share the folds of "cv", as for `joblib.Parallel` (extra ``sklearn``);
         -1 is one for each processor. By default no threads are started.
+    n_samples, degrees : int, optional, and bool, default False
+        As for `find_partition`.
 
     Returns
     -------
@@ -135,7 +138,10 @@ def partition_path(
     The integrated completed likelihood [1]_ is the Bayesian information criterion plus the cost
     of the labels, twice their entropy :math:`\sum_b n_b \log (n / n_b)`; for intervals it is
     :math:`2 \log \binom{n - 1}{k - 1}`. A matrix counts as :math:`n (n + 1) / 2` observations
-    with independent Gaussian errors. With samples both criteria have a small-sample correction,
+    with independent Gaussian errors. A correlation matrix without `n_samples` counts as the
+    number of samples whose errors would be as large as its distance to the default largest
+    number of blocks. With `degrees` the criteria are minus twice the integrated log-likelihood
+    of the numbers of edges, plus the cost of the labels for "icl". With samples both criteria have a small-sample correction,
     as in AICc, which is infinite for T - 2 blocks; "cv" holds out a fifth of the samples at a
     time. See :ref:`theory-blocks`.
 
@@ -155,7 +161,7 @@ def partition_path(
     ([1, 2, 3, 4, 5], 3)
     """
     check_criterion(criterion, samples)
-    problem = read_problem(source, samples, n_samples)
+    problem = read_problem(source, samples, n_samples, degrees, signs)
     options = SearchOptions(contiguous, signs, random_state)
     X = as_samples(source) if criterion == "cv" else None
     possible, usual = problem.max_blocks, problem.usual_blocks
@@ -164,12 +170,11 @@ def partition_path(
     if max_blocks is None:
         k_max = min(usual, possible)
     else:
-        is_of_samples = samples or n_samples is not None
-        k_max = check_n_blocks(max_blocks, "max_blocks", possible, is_of_samples)
+        k_max = check_n_blocks(max_blocks, "max_blocks", possible, problem.bound)
     search = problem.search(k_max, options)
     measure: Criterion
     if X is None:
-        measure = InformationCriterion(problem.measure(search), criterion == "icl", contiguous)
+        measure = problem.criterion(search, criterion == "icl", contiguous)
     else:
 
         def make_search(similarity: Similarity, objective: Objective) -> PartitionSearch:

@@ -6,9 +6,13 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_count
 from blockmat.blocks.names import check_names
+from blockmat.finding.criteria import Criterion, InformationCriterion
+from blockmat.finding.degree_loss import DegreeLoss, IntegratedLikelihood
 from blockmat.finding.effective_samples import effective_samples
 from blockmat.finding.given_correlation import GivenCorrelation
 from blockmat.finding.leading_spectrum import leading_spectrum
+from blockmat.finding.network import Network
+from blockmat.finding.network_search import NetworkSearch
 from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, Objective
 from blockmat.finding.search import PartitionSearch, Search
 from blockmat.finding.similarity import Correlation, Similarity, SymmetricMatrix
@@ -16,6 +20,8 @@ from blockmat.finding.tighter_search import TighterSearch
 from blockmat.sources.correlation_matrix import as_correlation, first_beyond_one, has_unit_diagonal
 from blockmat.sources.standardize import sum_of_squares
 
+_N_VARIABLES = "the number of variables"
+_OF_SAMPLES = "the smaller of the number of variables and T - 2, for T samples"
 _CRITERIA = ("icl", "bic", "cv")
 _MAX_BLOCKS = 50  # that are tried by default
 _MIN_VARIANCE = 1e-10  # of a correlation matrix in double precision
@@ -35,9 +41,10 @@ class Problem(Protocol):
     """What to partition, and what to minimize.
 
     ``max_blocks`` is the largest number of blocks that is possible, and ``usual_blocks`` the
-    largest that is tried by default.
+    largest that is tried by default; `bound` is what limits `max_blocks`, in words.
     """
 
+    bound: str
     max_blocks: int
     usual_blocks: int
     objective: Objective
@@ -45,8 +52,8 @@ class Problem(Protocol):
     def search(self, k_max: int, options: SearchOptions) -> Search:
         """Return the search for partitions into up to `k_max` blocks."""
 
-    def measure(self, search: Search) -> Objective:
-        """Return the objective whose deviance compares numbers of blocks."""
+    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
+        """Return the criterion that compares numbers of blocks."""
 
 
 class KnownProblem:
@@ -60,6 +67,7 @@ class KnownProblem:
     ) -> None:
         self.similarity, self.objective = similarity, objective
         n = similarity.n
+        self.bound = _N_VARIABLES if n_samples is None else _OF_SAMPLES
         self.max_blocks = n if n_samples is None else min(n, n_samples - 2)
         usual = (n + 1) // 2 if n_samples is None else self.max_blocks
         self.usual_blocks = min(_MAX_BLOCKS, usual)
@@ -68,9 +76,9 @@ class KnownProblem:
         """Return the search for partitions into up to `k_max` blocks."""
         return PartitionSearch(self.similarity, self.objective, k_max, *options)
 
-    def measure(self, search: Search) -> Objective:
-        """Return the objective, which compares numbers of blocks too."""
-        return self.objective
+    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
+        """Return the criterion that compares numbers of blocks."""
+        return InformationCriterion(self.objective, with_labels, contiguous)
 
 
 class CorrelationProblem:
@@ -78,6 +86,8 @@ class CorrelationProblem:
 
     Blocks of a correlation matrix of rank r have a likelihood if there are fewer than r.
     """
+
+    bound = _N_VARIABLES
 
     def __init__(self, similarity: GivenCorrelation) -> None:
         self.similarity = similarity
@@ -99,15 +109,49 @@ class CorrelationProblem:
             self.similarity.n_components - 1,
         )
 
-    def measure(self, search: Search) -> Objective:
-        """Return the likelihood of the effective number of samples."""
+    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
+        """Return the criterion of the effective number of samples."""
         solution = search.find(self.usual_blocks)
         n_samples = effective_samples(solution.blocks, sum_of_squares(self.similarity.matrix))
-        return GaussianLoss(max(min(n_samples, self.most_samples), _FEWEST), self.floor)
+        objective = GaussianLoss(max(min(n_samples, self.most_samples), _FEWEST), self.floor)
+        return InformationCriterion(objective, with_labels, contiguous)
 
 
-def read_problem(source: Any, samples: bool, n_samples: int | None) -> Problem:
-    """Read a symmetric matrix, samples (T, n), or the correlation matrix of T samples."""
+class NetworkProblem:
+    """A search for blocks of nodes, whatever their degrees."""
+
+    bound = "the number of nodes with edges"
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.degree_loss = DegreeLoss(network.degrees, network.squared_norm)
+        self.objective: Objective = self.degree_loss
+        self.max_blocks = int(network.is_connected.sum())
+        self.usual_blocks = min(_MAX_BLOCKS, (self.max_blocks + 1) // 2)
+
+    def search(self, k_max: int, options: SearchOptions) -> Search:
+        """Return the search for partitions into up to `k_max` blocks."""
+        contiguous, _, random_state = options
+        return NetworkSearch(self.network, self.degree_loss, k_max, contiguous, random_state)
+
+    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
+        """Return the criterion that compares numbers of blocks."""
+        return IntegratedLikelihood(self.degree_loss, with_labels, contiguous)
+
+
+def read_problem(
+    source: Any, samples: bool, n_samples: int | None, degrees: bool, signs: bool
+) -> Problem:
+    """Read a symmetric matrix, samples (T, n), the correlation matrix of T samples, or a network."""
+    if degrees:
+        for name, value in (("samples", samples), ("n_samples", n_samples), ("signs", signs)):
+            if value:
+                raise ValueError(
+                    f"{name} is {value} with degrees=True; expected a network, without samples and "
+                    f"signs"
+                )
+        check_names(source)
+        return NetworkProblem(Network(source))
     if samples:
         if n_samples is not None:
             raise ValueError(
@@ -160,14 +204,9 @@ def check_criterion(criterion: str, samples: bool) -> None:
         raise ValueError("criterion is 'cv' with samples=False; only samples can be held out")
 
 
-def check_n_blocks(value: int, name: str, max_blocks: int, of_samples: bool) -> int:
-    """Return a number of blocks as an int, from 1 to `max_blocks`."""
+def check_n_blocks(value: int, name: str, max_blocks: int, bound: str) -> int:
+    """Return a number of blocks as an int, from 1 to `max_blocks`, which is `bound` in words."""
     k = as_count(value, name, 1)
     if k > max_blocks:
-        bound = (
-            "the smaller of the number of variables and T - 2, for T samples"
-            if of_samples
-            else "the number of variables"
-        )
         raise ValueError(f"{name} is {k}; expected at most {max_blocks}: {bound}")
     return k
