@@ -8,8 +8,9 @@ from blockmat.blocks.threads import get_num_threads, set_num_threads
 from blockmat.exceptions import BlockmatError
 from blockmat.fitting.accumulator import BlockAccumulator
 from blockmat.fitting.approximation import approximation_error
+from blockmat.fitting.factor_fit import FactorFit
 from blockmat.fitting.fit import FitResult, fit
-from blockmat.fitting.fit_factor import FactorFit, fit_factor
+from blockmat.fitting.fit_factor import fit_factor
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.block_factor import BlockFactorMatrix

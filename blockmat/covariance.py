@@ -11,24 +11,14 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_count, require_finite
 from blockmat.blocks.extras import missing_extra
-from blockmat.blocks.partition import Partition, as_partition
+from blockmat.blocks.partition import as_partition
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import ShapeError
-from blockmat.finding.find_partition import find_partition
-from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import squared_distances
-from blockmat.inference.likelihood import check_enough_samples, log_likelihood
-from blockmat.inference.shrinkage import (
-    cross_fitted_shrinkage,
-    is_exact,
-    likelihood_shrinkage,
-    optimal_shrinkage,
-)
-from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.matrices.low_rank import BlockPlusLowRank
-from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.inference.block_covariance import Estimate, Model, estimate
+from blockmat.inference.likelihood import log_likelihood
 from blockmat.sources.samples import refuse_symmetric
-from blockmat.sources.standardize import Standardized, compress_rows, standardize
+from blockmat.sources.weighted_samples import WeightedSamples
 
 try:
     from sklearn.covariance import EmpiricalCovariance
@@ -190,21 +180,32 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         named = X
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         refuse_symmetric(X)
-        standardized = self._standardize(X)
-        given = self._given_partition(X, named)
-        n_blocks = self._check_n_blocks(X) if given is None else None
-
-        partition = self._find_partition(X, n_blocks) if given is None else given
-        check_enough_samples(len(X), partition.n_blocks, self.assume_centered)
-        shrinkage = self._weight(X, standardized.deviations, partition, is_given=given is not None)
-        operator = self._operator(standardized, partition, shrinkage)
-
-        self.location_ = standardized.location
-        self.partition_ = partition
-        self.labels_ = np.array(partition.labels)
-        self.shrinkage_ = shrinkage
-        self.operator_ = operator
+        rows = WeightedSamples(X)
+        model = self._model(rows, named)
+        self._set(estimate(rows, model, X.dtype))
         return self
+
+    def _model(self, rows: WeightedSamples, named: Any) -> Model:
+        """Return the parameters, checked. `named` is X with the column names of the user."""
+        n = rows.X.shape[1]
+        given = None if self.labels is None else as_partition(self.labels, n, "labels", named)
+        return Model(
+            partition=given,
+            n_blocks=self._check_n_blocks(n) if given is None else None,
+            scaled=self.scaled,
+            shrinkage=self.shrinkage,
+            signs=False,
+            assume_centered=self.assume_centered,
+            random_state=self.random_state,
+            n_jobs=self.n_jobs,
+        )
+
+    def _set(self, found: Estimate) -> None:
+        self.location_ = found.location
+        self.partition_ = found.partition
+        self.labels_ = np.array(found.partition.labels)
+        self.shrinkage_ = found.shrinkage
+        self.operator_ = found.operator
 
     def _check_shrinkage(self) -> None:
         value = self.shrinkage
@@ -218,70 +219,16 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if not 0 < value <= 1:
             raise ValueError(f"shrinkage is {value!r}; expected {known}")
 
-    def _check_n_blocks(self, X: Array) -> int | None:
+    def _check_n_blocks(self, n: int) -> int | None:
         """Return the number of blocks to find, or None for "auto"."""
         if self.n_blocks == "auto":
             return None
         if isinstance(self.n_blocks, str):
             raise ValueError(f"n_blocks is {self.n_blocks!r}; expected an integer or 'auto'")
         n_blocks = as_count(self.n_blocks, "n_blocks", 1)
-        if n_blocks > X.shape[1]:
-            raise ValueError(
-                f"X has {X.shape[1]} feature(s); n_blocks={n_blocks} expects at least as many"
-            )
+        if n_blocks > n:
+            raise ValueError(f"X has {n} feature(s); n_blocks={n_blocks} expects at least as many")
         return n_blocks
-
-    def _given_partition(self, X: Array, named: Any) -> Partition | None:
-        """Return the blocks given by `labels`. `named` is X with the column names of the user."""
-        if self.labels is None:
-            return None
-        return as_partition(self.labels, X.shape[1], "labels", named)
-
-    def _find_partition(self, X: Array, n_blocks: int | None) -> Partition:
-        return find_partition(X, n_blocks, samples=True, random_state=self.random_state)
-
-    def _standardize(self, X: Array) -> Standardized:
-        """Subtract the mean unless `assume_centered`, divide by the deviations if `scaled`."""
-        double = standardize(X, not self.assume_centered, self.scaled, ", or scaled=False")
-        return Standardized(*(part.astype(X.dtype, copy=False) for part in double))
-
-    def _weight(self, X: Array, deviations: Array, partition: Partition, is_given: bool) -> float:
-        """Return the shrinkage, estimated if it is "optimal" or "cv"."""
-        if self.shrinkage is None:
-            return 1.0
-        if not isinstance(self.shrinkage, str):
-            return float(self.shrinkage)
-        if self.shrinkage == "optimal" and is_given:
-            return optimal_shrinkage(deviations, partition, assume_centered=True)
-        least = 4 if is_given else 6
-        if len(X) < least:
-            raise ValueError(
-                f"X has {len(X)} rows; shrinkage={self.shrinkage!r} expects at least {least} samples"
-            )
-        if is_exact(deviations, partition):
-            return 1.0
-
-        def blocks_of(train: Array) -> Partition:
-            if is_given:
-                return partition
-            return self._find_partition(train, min(partition.n_blocks, len(train) - 2))
-
-        if self.shrinkage == "optimal":
-            return cross_fitted_shrinkage(X, deviations, blocks_of, self.n_jobs)
-        return likelihood_shrinkage(X, self._standardize, blocks_of, self.n_jobs)
-
-    def _operator(
-        self, standardized: Standardized, partition: Partition, shrinkage: float
-    ) -> BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank:
-        """Return ``shrinkage * P S + (1 - shrinkage) * S``, times the scales on both sides."""
-        Z, _, scale = standardized
-        matrix = fit_samples(Z, partition, ddof=0, assume_centered=True)
-        matrix = matrix * shrinkage
-        model = ScaledBlockMatrix(matrix, scale) if self.scaled else matrix
-        if shrinkage == 1:
-            return model
-        root = float(np.sqrt((1 - shrinkage) / len(Z)))
-        return BlockPlusLowRank(model, root * (compress_rows(Z) * scale).T)
 
     @property
     def covariance_(self) -> Array:

@@ -18,6 +18,7 @@ from blockmat.covariance import BlockCovariance
 from blockmat.inference import shrinkage
 from blockmat.inference.shrinkage import cross_fitted_shrinkage
 from blockmat.sources.standardize import Standardized
+from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.testing import partitions, project_dense
 
 LABELS = np.repeat([0, 1, 2], [5, 7, 4])
@@ -103,7 +104,12 @@ def test_blocks_found_in_the_same_samples_do_not_count_as_free_of_error():
     Z = (X - X.mean(0)) / X.std(0)
     p = bm.find_partition(X, 20, samples=True)
     naive = bm.optimal_shrinkage(Z, p)
-    fitted = cross_fitted_shrinkage(X, Z, lambda rest: bm.find_partition(rest, 20, samples=True))
+    standardized = Standardized(Z, X.mean(0), X.std(0))
+
+    def fit(rest):
+        return standardized, bm.find_partition(rest.X, 20, samples=True)
+
+    fitted = cross_fitted_shrinkage(WeightedSamples(X), standardized, fit)
     model = BlockCovariance(n_blocks=20, shrinkage="optimal").fit(X)
     assert model.shrinkage_ == pytest.approx(fitted)
     covariance = own @ own.T + 4 * np.eye(80)

@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 
 import blockmat as bm
 from blockmat.finding import criteria, partition_path, search, similarity, starts
-from blockmat.finding.kmeans import cheapest_intervals, in_order, refine
+from blockmat.finding.kmeans import cheapest_intervals, refine
 from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, block_statistics
 from blockmat.finding.similarity import Correlation, SymmetricMatrix
 from blockmat.finding.starts import ChangePoints, WardTree
@@ -744,13 +744,3 @@ def test_few_samples_more_than_blocks_have_a_finite_criterion():
 def test_equal_variables_are_one_block(n_samples):
     X = np.repeat(np.random.default_rng(0).standard_normal((n_samples, 2)), 5, axis=1)
     assert bm.find_partition(X, samples=True).labels.tolist() == [0] * 5 + [1] * 5
-
-
-@pytest.mark.parametrize("n", [2, 3, 40])
-def test_clusters_of_a_tree_are_those_of_scipy(n):
-    from scipy.cluster.hierarchy import cut_tree
-
-    points = np.random.default_rng(n).standard_normal((n, 3))
-    tree = WardTree(points, n, None)
-    for k in range(1, n + 1):
-        assert in_order(tree.cut(k)) == in_order(cut_tree(tree.links, k)[:, 0])

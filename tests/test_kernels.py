@@ -396,18 +396,21 @@ def test_sparse_sums(dtype, aligned):
 @over_dtypes
 @over_partitions
 @pytest.mark.parametrize("centre", [True, False])
-def test_samples(dtype, p, centre):
+@pytest.mark.parametrize("w", [np.empty(0), np.arange(7.0)], ids=["plain", "weighted"])
+def test_samples(dtype, p, centre, w):
     x = random_array(np.random.default_rng(0), (7, p.n), dtype) + dtype(3)
     mean, squares = np.full(p.n, 9, double(dtype)), np.full(p.n, 9.0)
     parts = np.full((3, 7, 4), 9, double(dtype))
     results = (mean, parts, squares)
-    source_kernels.sum_samples(x, centre, p.offsets, p.codes, BOUNDS, results, 1, 3)
+    source_kernels.sum_samples(x, w, centre, p.offsets, p.codes, BOUNDS, results, 1, 3)
+    weights = w if len(w) else np.ones(7)
+    expected = np.average(x, axis=0, weights=weights)
     assert (mean[:5] == 9).all()
     assert (squares[:5] == 9).all()
     assert (parts[0] == 9).all()
-    close(mean[5:], x.mean(0)[5:] if centre else 0)
-    deviations = x - (x.mean(0) if centre else 0)
-    close(squares[5:], (np.abs(deviations) ** 2).sum(0)[5:])
+    close(mean[5:], expected[5:] if centre else 0)
+    deviations = x - (expected if centre else 0)
+    close(squares[5:], (weights @ np.abs(deviations) ** 2)[5:])
     close(parts[1], deviations[:, 5:6] @ indicator(p)[5:6])
     close(parts[2], deviations[:, 6:] @ indicator(p)[6:])
 
@@ -421,7 +424,7 @@ def test_samples_in_many_strips():
         mean, squares, parts = np.empty(p.n), np.empty(p.n), np.empty((1, 3, 5))
         whole = np.array([0, p.n])
         results = (mean, parts, squares)
-        source_kernels.sum_samples(x, True, q.offsets, q.codes, whole, results, 0, 1)
+        source_kernels.sum_samples(x, np.empty(0), True, q.offsets, q.codes, whole, results, 0, 1)
         deviations = x - x.mean(0)
         np.testing.assert_allclose(parts[0], deviations @ q.indicator(), atol=1e-10)
         np.testing.assert_allclose(squares, (deviations**2).sum(0))

@@ -26,6 +26,7 @@ def example(kind, dtype, partition="shuffled", seed=0):
     dense = B.astype(np.float64).toarray()
     scale = (0.5 + rng.random(p.n)).astype(dtype)
     if "scaled" in kind:
+        scale *= rng.choice([-1, 1], p.n)
         B = bm.ScaledBlockMatrix(B, scale)
         dense = dense * scale[:, None].astype(float) * scale.astype(float)
     if "factor" in kind:

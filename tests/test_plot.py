@@ -153,7 +153,7 @@ def test_labels_do_not_overlap(k):
 
 def test_long_names_are_cut():
     A = correlation(names=("x" * 80, "y", "z"))
-    assert len(plot.matrix(A).get_yticklabels()[0].get_text()) == plot._MAX_NAME
+    assert len(plot.matrix(A).get_yticklabels()[0].get_text()) == 28
 
 
 @pytest.mark.parametrize("kind", [np.array, sp.csr_array])

@@ -13,7 +13,7 @@ from blockmat.cores.scale import exponent_of, in_range, times_power
 from blockmat.exceptions import NotHermitianError
 from blockmat.sources.recognise import as_real_matrix
 from blockmat.sources.samples import as_real_samples
-from blockmat.sources.standardize import compress_rows, standardize, sum_of_squares
+from blockmat.sources.standardize import StandardRows, compress_rows, standardize, sum_of_squares
 
 _EXACT_UP_TO = 500  # columns; longer rows are projected
 _N_PROJECTIONS = 64  # coordinates of a projected row, at least
@@ -119,11 +119,18 @@ class Correlation:
     F has at most as many rows as columns, and columns of length 1.
     """
 
+    location: Array | float
+    scale: Array | float
+
     def __init__(self, X: Any) -> None:
-        Z, self.location, self.scale = standardize(as_real_samples(X, 3))
-        Z /= np.sqrt(len(Z))
-        self.n_samples, self.n = Z.shape
-        self.factor = compress_rows(Z)
+        if isinstance(X, StandardRows):
+            Z, self.location, self.scale = X.deviations, 0.0, 1.0
+            self.n_samples = X.n_samples
+        else:
+            Z, self.location, self.scale = standardize(as_real_samples(X, 3))
+            self.n_samples = len(Z)
+        self.n = Z.shape[1]
+        self.factor = compress_rows(Z) / np.sqrt(len(Z))
         self.diagonal = np.ones(self.n)
 
     def row_sums(self, p: Partition) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.extras import import_extra
+from blockmat.finding.links import cut_links
 
 _MAX_LEAVES = 2000  # points; more of them are grouped first
 _N_GROUPS = 500  # groups of many points, at least
@@ -50,23 +51,8 @@ class WardTree:
         """Return labels of k clusters."""
         if self.links is None:
             return _fill_missing(np.zeros(len(self.groups), dtype=np.intp), k)
-        return _fill_missing(_leaf_clusters(self.links, k)[self.groups], k)
-
-
-def _leaf_clusters(links: Array, k: int) -> Array:
-    """Return the cluster of each leaf after all merges but the last k - 1.
-
-    `links` (m - 1, 4) is a tree of m leaves in the format of SciPy; node m + i is merge i.
-    """
-    n_leaves = len(links) + 1
-    n_merges = max(n_leaves - k, 0)
-    above = np.arange(n_leaves + n_merges)
-    merged = links[:n_merges, :2].astype(np.intp)
-    above[merged] = n_leaves + np.arange(n_merges)[:, None]
-    while (above[above] != above).any():  # each pass doubles how far up the tree a node points
-        above = above[above]
-    _, clusters = np.unique(above[:n_leaves], return_inverse=True)
-    return np.asarray(clusters, dtype=np.intp).ravel()
+        leaves = cut_links(self.links, min(k, len(self.links) + 1))
+        return _fill_missing(leaves[self.groups], k)
 
 
 def _equal_points(points: Array) -> Array:

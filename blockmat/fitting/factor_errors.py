@@ -13,7 +13,7 @@ MAX_PARAMETERS = 4096  # an information matrix of 128 MiB, inverted in seconds
 
 
 def standard_errors(
-    A: BlockFactorMatrix, at_bound: Array, n_samples: int
+    A: BlockFactorMatrix, at_bound: Array, n_samples: float
 ) -> tuple[Array, Array, Array]:
     """Return the standard errors of the loadings (n,), the noise (n,) and the covariance.
 

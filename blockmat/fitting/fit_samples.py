@@ -20,6 +20,8 @@ def fit_samples(
     assume_centered: bool = False,
     aligned: bool = False,
     *,
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
     check_finite: bool = True,
     compute: bool = True,
 ) -> BlockConstantMatrix:
@@ -33,11 +35,16 @@ def fit_samples(
         The blocks, or a label for each variable. If `X` is a DataFrame, a Series or dict gives
         labels by column name.
     ddof : int, default 1
-        The sums of products are divided by ``T - ddof``.
+        The sums of products are divided by ``T - ddof``; see Notes for weights.
     assume_centered : bool, default False
         Whether the mean is known to be zero. Otherwise the sample mean is subtracted.
     aligned : bool, default False
         Whether every square block has two values, as for `fit`.
+    sample_weight : array_like, shape (T,), optional
+        A non-negative weight for each sample. A sample of weight zero is left out.
+    weight_type : {"frequency", "reliability"}, default "frequency"
+        Whether weights count samples, so that integers give the fit of repeated rows, or are
+        inverse variances up to a common factor.
     check_finite : bool, default True
         Whether to refuse NaN and infinity.
     compute : bool, default True
@@ -52,14 +59,16 @@ def fit_samples(
     Raises
     ------
     ShapeError
-        If `X` is not 2-d, or has another number of columns than the partition has variables.
+        If `X` is not 2-d, has another number of columns than the partition has variables, or
+        another number of rows than `sample_weight` has weights.
     DtypeError
-        If `X` is not numeric.
+        If `X` or `sample_weight` is not numeric.
     NonFiniteError
-        If it contains NaN or infinity.
+        If one of them contains NaN or infinity.
     ValueError
-        If `ddof` is negative or not below T, or `X` is a symmetric matrix, such as a covariance
-        matrix.
+        If `ddof` is negative or not below the number of samples; if a weight is negative, all
+        are zero or `weight_type` is unknown; or if `X` is a symmetric matrix, such as a
+        covariance matrix.
 
     See Also
     --------
@@ -73,6 +82,11 @@ def fit_samples(
     estimate: :ref:`theory-projection`. The covariance of complex variables i and j is the mean of
     :math:`x_i \bar x_j`.
 
+    Weights w multiply the products of deviations from the weighted mean. The divisor is
+    :math:`\sum w - \mathrm{ddof}` for frequencies, and
+    :math:`\sum w - \mathrm{ddof} \sum w^2 / \sum w` for reliabilities, as for ``fweights`` and
+    ``aweights`` of `numpy.cov`.
+
     Examples
     --------
     >>> import numpy as np
@@ -82,12 +96,10 @@ def fit_samples(
     >>> bool(np.allclose(A.toarray(), bm.fit(np.cov(X, rowvar=False), [0, 0, 1, 1])))
     True
     """
-    samples = as_sample_source(X, compute)
-    n_samples, n = samples.shape
-    p = as_partition(partition, n, source=X)
+    samples, weights = as_sample_source(X, compute, sample_weight, weight_type)
+    p = as_partition(partition, samples.shape[1], source=X)
     ddof = as_count(ddof, "ddof", 0)
-    if ddof >= n_samples:
-        raise ValueError(f"ddof is {ddof}; expected less than the number of samples, {n_samples}")
+    weights.divisor(ddof)  # raises an error if it is not positive
     options = Options(
         aligned=aligned, check_finite=check_finite, ddof=ddof, assume_centered=assume_centered
     )

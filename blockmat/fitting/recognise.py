@@ -9,6 +9,7 @@ from blockmat.sources.dense_samples import DenseSamples
 from blockmat.sources.recognise import as_source
 from blockmat.sources.samples import as_samples
 from blockmat.sources.source import LocalSource, Source
+from blockmat.sources.weights import Weights, as_weights
 
 
 def as_local_source(source: Any) -> LocalSource:
@@ -32,8 +33,10 @@ def as_fit_source(source: Any, compute: bool) -> Source:
     return as_local_source(source)
 
 
-def as_sample_source(X: Any, compute: bool) -> Source:
-    """Convert samples to a source, and check their dtype and dimension.
+def as_sample_source(
+    X: Any, compute: bool, sample_weight: Any = None, weight_type: str = "frequency"
+) -> tuple[Source, Weights]:
+    """Convert samples to a source, and return it with their weights.
 
     Raises
     ------
@@ -43,9 +46,13 @@ def as_sample_source(X: Any, compute: bool) -> Source:
     if is_dask_array(X):
         from blockmat.sources.dask_samples import DaskSamples
 
-        return DaskSamples(X, compute)
+        lazy = DaskSamples(X, compute)
+        weights = as_weights(sample_weight, lazy.shape[0], weight_type)
+        return (lazy if sample_weight is None else DaskSamples(X, compute, weights)), weights
     _require_compute(compute)
-    return DenseSamples(as_samples(X))
+    samples = as_samples(X)
+    weights = as_weights(sample_weight, len(samples), weight_type)
+    return DenseSamples(samples, None if sample_weight is None else weights), weights
 
 
 def _require_compute(compute: bool) -> None:

@@ -1,6 +1,7 @@
 """Shrinkage of a sample covariance matrix toward a block-constant one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,17 +11,17 @@ from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores import pair
 from blockmat.cores.scale import in_range
 from blockmat.fitting.fit_samples import fit_samples
-from blockmat.fitting.held_out import map_in_threads, squared_distances, train_test_folds
+from blockmat.fitting.held_out import map_in_threads, squared_distances, test_rows
 from blockmat.sources.samples import as_real_samples
 from blockmat.sources.standardize import Standardized, compress_rows, standardize
+from blockmat.sources.weighted_samples import WeightedSamples
 
 __all__ = ["optimal_shrinkage"]
 
 
 _MIN_SHRINKAGE = 1e-3  # that is tried
 _ROUNDING = 1e-12  # of a likelihood, relative
-Standardize = Callable[[Array], Standardized]
-FindBlocks = Callable[[Array], Partition]
+FitFold = Callable[[WeightedSamples], tuple[Standardized, Partition]]  # signs are in the scales
 
 
 def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = False) -> float:
@@ -86,11 +87,19 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     named = X
     X = as_real_samples(X, 2)
     p = None if partition is None else as_partition(partition, X.shape[1], source=named)
-    deviations, _ = in_range(standardize(X, not assume_centered, unit_variance=False).deviations)
-    spread = spread_of(deviations, p)
+    deviations = standardize(X, not assume_centered, unit_variance=False).deviations
+    return shrinkage_toward(deviations, p, len(X))
+
+
+def shrinkage_toward(
+    deviations: Array, p: Partition | None, n_samples: float, weights: Array | None = None
+) -> float:
+    """Return the optimal shrinkage for deviations from the mean; `weights` as for `spread_of`."""
+    deviations, _ = in_range(deviations.astype(np.float64, copy=False))
+    spread = spread_of(deviations, p, weights)
     if spread.distance <= 0:
         return 0.0 if p is None else 1.0
-    return float(min(spread.noise / len(X) / spread.distance, 1.0))
+    return float(min(spread.noise / n_samples / spread.distance, 1.0))
 
 
 class Spread(NamedTuple):
@@ -104,14 +113,17 @@ class Spread(NamedTuple):
     distance: float
 
 
-def spread_of(deviations: Array, p: Partition | None) -> Spread:
-    """Return the spread of samples (T, n) with mean zero; the target is the identity without p."""
+def spread_of(deviations: Array, p: Partition | None, weights: Array | None = None) -> Spread:
+    """Return the spread of samples (T, n) with mean zero; the target is the identity without p.
+
+    With `weights` (T,), whose mean is 1, the rows are samples times the roots of their weights.
+    """
     n_samples, n = deviations.shape
     few = deviations if n_samples <= n else deviations.T
     gram = few @ few.T  # the smaller of the two Gram matrices, which have the same norm
     lengths = (deviations**2).sum(axis=1)
     squares = float((gram**2).sum()) / n_samples**2  # of S
-    single = float((lengths**2).mean())  # of x x^T
+    single = _mean(lengths**2, weights)  # of x x^T
     if p is None:
         return Spread(
             single - squares, _beyond_rounding(squares - lengths.mean() ** 2 / n, squares)
@@ -122,7 +134,12 @@ def spread_of(deviations: Array, p: Partition | None) -> Spread:
     between = means.T @ means / n_samples
     target = float(pair.squared_norm(between, within.mean(axis=0), p.sizes))
     distance = _beyond_rounding(squares - target, squares)
-    return Spread(max(single - float(projected.mean()) - distance, 0.0), distance)
+    return Spread(max(single - _mean(projected, weights) - distance, 0.0), distance)
+
+
+def _mean(fourth_powers: Array, weights: Array | None) -> float:
+    """Return the weighted mean over samples, of rows that are multiplied by roots of weights."""
+    return float((fourth_powers if weights is None else fourth_powers / weights).mean())
 
 
 def is_exact(deviations: Array, p: Partition) -> bool:
@@ -136,45 +153,54 @@ def _beyond_rounding(difference: float, of: float) -> float:
     return difference if difference > 1e-12 * of else 0.0
 
 
+def folds_of(samples: WeightedSamples) -> Iterator[tuple[WeightedSamples, Array]]:
+    """Yield the training samples of each fold, and the rows of its test samples."""
+    for rows in test_rows(samples.n_rows):
+        yield samples.rows(np.delete(np.arange(samples.n_rows), rows)), rows
+
+
 def cross_fitted_shrinkage(
-    X: Array, deviations: Array, find: FindBlocks, n_jobs: int | None = None
+    samples: WeightedSamples, standardized: Standardized, fit: FitFold, n_jobs: int | None = None
 ) -> float:
     """Estimate the optimal shrinkage toward blocks that are found in the same samples.
 
-    The spread is measured on the test samples of each fold, with blocks found in its training
-    samples.
+    The spread is measured on the test samples of each fold, with blocks and signs found in its
+    training samples.
     """
+    deviations, _ = in_range(standardized.deviations)
+    weights = samples.relative_weights
 
-    def measure(fold: tuple[Array, Array]) -> tuple[float, float]:
-        train, test = fold
-        spread = spread_of(test, find(train))
-        return spread.noise, spread.distance - spread.noise / len(test)
+    def measure(fold: tuple[WeightedSamples, Array]) -> tuple[float, float]:
+        train, rows = fold
+        test, test_weights = deviations[rows], None
+        if weights is not None:
+            mean = weights[rows].mean()
+            test, test_weights = test / np.sqrt(mean), weights[rows] / mean
+        trained, p = fit(train)
+        spread = spread_of(test * np.sign(trained.scale), p, test_weights)
+        return spread.noise, spread.distance - spread.noise / samples.rows(rows).n_effective
 
-    deviations, _ = in_range(deviations.astype(np.float64, copy=False))
-    pairs = (
-        (train, test)
-        for (train, _), (_, test) in zip(
-            train_test_folds(X), train_test_folds(deviations), strict=True
-        )
-    )
-    noise, signal = np.mean(map_in_threads(measure, pairs, n_jobs), axis=0)
-    noise /= len(X)
+    noise, signal = np.mean(map_in_threads(measure, folds_of(samples), n_jobs), axis=0)
+    noise /= samples.n_effective
     total = noise + max(signal, 0.0)
     return float(noise / total) if total > 0 else 1.0
 
 
 def likelihood_shrinkage(
-    X: Array, standardize: Standardize, find: FindBlocks, n_jobs: int | None = None
+    samples: WeightedSamples, fit: FitFold, n_jobs: int | None = None
 ) -> float:
     """Return the shrinkage with the highest Gaussian likelihood of held-out samples."""
     from scipy.optimize import minimize_scalar
 
-    def hold_out(fold: tuple[Array, Array]) -> DevianceByShrinkage:
-        train, test = fold
-        return DevianceByShrinkage(standardize(train), find(train), test)
+    X, _ = in_range(samples.X)
+    samples = replace(samples, X=X)
 
-    X, _ = in_range(X)
-    folds: list[DevianceByShrinkage] = map_in_threads(hold_out, train_test_folds(X), n_jobs)
+    def hold_out(fold: tuple[WeightedSamples, Array]) -> DevianceByShrinkage:
+        train, rows = fold
+        test = samples.rows(rows)
+        return DevianceByShrinkage(*fit(train), test.X, test.weights)
+
+    folds: list[DevianceByShrinkage] = map_in_threads(hold_out, folds_of(samples), n_jobs)
 
     def deviance(shrinkage: float) -> float:
         return sum(fold.at(shrinkage) for fold in folds)
@@ -189,13 +215,18 @@ class DevianceByShrinkage:
 
     With F the fit and Z the training samples, ``(1 - s) Z^T Z / T + s F = s (F + c Z^T Z)``. One
     eigendecomposition of ``Z F^-1 Z^T`` gives the inverse and the determinant for every c.
+    Samples count by their `weights` (T,).
     """
 
-    def __init__(self, train: Standardized, p: Partition, test: Array) -> None:
+    def __init__(
+        self, train: Standardized, p: Partition, test: Array, weights: Array | None = None
+    ) -> None:
         Z = train.deviations
         self.n_train, self.n = Z.shape
-        self.n_test = len(test)
+        self.n_test = len(test) if weights is None else float(weights.sum())
         test = (test - train.location) / train.scale
+        if weights is not None:
+            test *= np.sqrt(weights)[:, None]
         fit = fit_samples(Z, p, ddof=0, assume_centered=True)
         Z = compress_rows(Z)
         solved = fit.solve(Z.T)

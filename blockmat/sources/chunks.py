@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array
+from blockmat.blocks.checks import Array, frozen
 from blockmat.sources.progress import track
+from blockmat.sources.weights import Weights
 
 _CONVERTED_BYTES = 2**26  # of a chunk that is copied
 _VIEWED_BYTES = 2**31  # of a chunk that is a view
+_NO_WEIGHTS = frozen(np.empty(0))
 
 
 def row_chunks(
@@ -22,6 +24,24 @@ def row_chunks(
     height = _height(a, dtype, max_rows)
     for first in range(0, len(a), height):
         yield first, np.ascontiguousarray(a[first : first + height], dtype=dtype)
+
+
+def weighted_chunks(
+    a: Array, dtype: np.dtype[Any], weights: Weights | None, max_rows: int
+) -> Iterator[tuple[Array, Array]]:
+    """Yield chunks of rows and their weights (T,), without rows of weight zero.
+
+    The array of weights is empty if all weights are 1.
+    """
+    for first, rows in row_chunks(a, dtype, max_rows):
+        if weights is None:
+            yield rows, _NO_WEIGHTS
+            continue
+        w = weights.values[first : first + len(rows)]
+        if w.all():
+            yield rows, w
+        elif w.any():
+            yield rows[w > 0], w[w > 0]
 
 
 def tracked_chunks(

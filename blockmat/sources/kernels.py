@@ -111,16 +111,19 @@ def add_sparse(entries, row_labels, col_labels, positions, pairing, sums, traces
 
 
 @jit
-def sum_samples(x, centre, offsets, labels, bounds, results, first, last):
+def sum_samples(x, weights, centre, offsets, labels, bounds, results, first, last):
     """Compute block sums of samples x (T, n) and the squares of their columns, piece by piece.
 
     With ``deviations = x - mean(x)`` if `centre`, else x, and ``results = (mean, sums, squares)``:
     ``mean`` (n,) is set to the mean, ``sums[p, t]`` to the block sums of row t of the deviations
     over piece p of the columns, and ``squares[i]`` to the sum of squared magnitudes of their
-    column i. Columns are processed in strips that fit into cache, so x is read from memory once.
+    column i. The mean and the squares are weighted by ``weights`` (T,); length 0 means that all
+    are 1. Columns are processed in strips that fit into cache, so x is read from memory once.
     """
     mean, sums, squares = results
     n_samples = x.shape[0]
+    is_weighted = weights.shape[0] > 0
+    total = weights.sum() if is_weighted else float(n_samples)
     width = max(16, min(2 * TILE, 16 * TILE // n_samples))
     strip = np.empty(width, sums.dtype)
     sums[first:last] = 0
@@ -137,21 +140,22 @@ def sum_samples(x, centre, offsets, labels, bounds, results, first, last):
                 for leaf in range(0, n_samples, _MEANS):
                     strip[:] = 0
                     for t in range(leaf, min(leaf + _MEANS, n_samples)):
-                        row = x[t, start:stop]
+                        row, w = x[t, start:stop], weights[t] if is_weighted else 1.0
                         for i in range(row.shape[0]):
-                            strip[i] += row[i]
+                            strip[i] += w * row[i]
                     for i in range(some.shape[0]):
                         some[i] += strip[i]
                 for i in range(some.shape[0]):
-                    some[i] /= n_samples
+                    some[i] /= total
             while labels.shape[0] == 0 and offsets[b + 1] <= start:
                 b += 1
             for t in range(n_samples):
-                row, target = x[t, start:stop], sums[p, t]
+                row, target, w = x[t, start:stop], sums[p, t], weights[t] if is_weighted else 1.0
                 for i in range(row.shape[0]):
                     deviation = row[i] - some[i]
                     strip[i] = deviation
-                    square[i] += deviation.real * deviation.real + deviation.imag * deviation.imag
+                    magnitude = deviation.real * deviation.real + deviation.imag * deviation.imag
+                    square[i] += w * magnitude
                 if labels.shape[0] > 0:
                     for i in range(where.shape[0]):
                         target[where[i]] += strip[i]
