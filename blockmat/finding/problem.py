@@ -22,7 +22,8 @@ def read_problem(source: Any, samples: bool) -> Problem:
     """Read a symmetric matrix, or samples (T, n), which allow T - 2 blocks."""
     if samples:
         correlation = Correlation(source)
-        max_blocks = min(correlation.n, correlation.n_samples - 2)
+        n_samples = min(correlation.n_samples, correlation.n_rows)
+        max_blocks = min(correlation.n, n_samples - 2)
         return Problem(correlation, GaussianLoss(correlation.n_samples), max_blocks)
     check_names(source)
     matrix = SymmetricMatrix(source)

@@ -125,10 +125,10 @@ class Correlation:
     def __init__(self, X: Any) -> None:
         if isinstance(X, StandardRows):
             Z, self.location, self.scale = X.deviations, 0.0, 1.0
-            self.n_samples = X.n_samples
+            self.n_rows, self.n_samples = X.n_rows, X.n_samples
         else:
             Z, self.location, self.scale = standardize(as_real_samples(X, 3))
-            self.n_samples = len(Z)
+            self.n_rows = self.n_samples = len(Z)
         self.n = Z.shape[1]
         self.factor = compress_rows(Z) / np.sqrt(len(Z))
         self.diagonal = np.ones(self.n)

@@ -5,7 +5,7 @@ belongs into `Model` and `covariance`.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -70,24 +70,31 @@ class Model:
 
 
 class Estimate(NamedTuple):
-    """A covariance matrix with its mean (n,), blocks, signs (n,) and shrinkage."""
+    """A covariance matrix with its mean, blocks, signs and shrinkage.
+
+    `constant` (n,) tells which variables are constant.
+    """
 
     location: Array
     partition: Partition
     signs: Array
+    constant: Array
     shrinkage: float
     operator: Operator
 
 
 def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
     """Estimate the covariance matrix in a precision."""
+    check_n_rows(rows, 2)
     standardized = standardize(rows, model)
     partition, signs = find_blocks(rows, standardized, model)
     check_enough_samples(rows.n_rows, partition.n_blocks, model.assume_centered)
     signed = standardized.times(signs)
     shrinkage = choose_shrinkage(rows, signed, partition, model)
     operator = covariance(signed.astype(dtype), partition, shrinkage, model.scaled)
-    return Estimate(standardized.location.astype(dtype), partition, signs, shrinkage, operator)
+    location = standardized.location.astype(dtype)
+    constant = np.zeros(len(location), dtype=bool)
+    return Estimate(location, partition, signs, constant, shrinkage, operator)
 
 
 def standardize(rows: Rows, model: Model) -> Standardized:
@@ -99,10 +106,14 @@ def find_blocks(rows: Rows, standardized: Standardized, model: Model) -> tuple[P
     """Return the blocks and the signs of the variables."""
     if model.partition is not None and not model.signs:
         return model.partition, np.ones(model.partition.n, dtype=np.intp)
-    check_n_samples(rows, 3)
+    check_n_rows(rows, 3)
+    if rows.n_effective < 3:
+        raise ValueError(
+            f"the weights of X count as {rows.n_effective:.3g} samples; expected at least 3"
+        )
     if not model.scaled or model.assume_centered:
         standardized = rows.standardize(True, True)
-    source = StandardRows(standardized.deviations, int(rows.n_effective + 1e-9))
+    source = StandardRows(standardized.deviations, rows.n_rows, whole(rows.n_effective))
     if model.partition is not None:
         return model.partition, block_signs(source, model.partition)
     k, random_state = model.n_blocks, model.random_state
@@ -112,14 +123,15 @@ def find_blocks(rows: Rows, standardized: Standardized, model: Model) -> tuple[P
     return found, np.ones(found.n, dtype=np.intp)
 
 
-def check_n_samples(rows: Rows, least: int) -> None:
-    """Raise ValueError for fewer samples, or for weights that make them count less."""
+def whole(n_effective: float) -> int:
+    """Return the number of samples without its fraction, which may be rounding."""
+    return int(n_effective * (1 + 1e-9))
+
+
+def check_n_rows(rows: Rows, least: int) -> None:
+    """Raise ValueError for fewer samples of positive weight."""
     if rows.n_rows < least:
         raise ValueError(f"X has {rows.n_rows} rows; expected at least {least} samples")
-    if rows.n_effective < least:
-        raise ValueError(
-            f"the weights of X count as {rows.n_effective:.3g} samples; expected at least {least}"
-        )
 
 
 def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, model: Model) -> float:
@@ -131,8 +143,7 @@ def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, mod
         return 1.0
     if not isinstance(model.shrinkage, str):
         return float(model.shrinkage)
-    if not isinstance(rows, WeightedSamples):
-        raise TypeError(f"shrinkage={model.shrinkage!r} needs all samples at once")
+    rows = cast(WeightedSamples, rows)  # a stream has no estimated shrinkage
     if model.shrinkage == "optimal" and not model.is_searched:
         weights = rows.relative_weights
         return shrinkage_toward(signed.deviations, partition, rows.n_effective, weights)
@@ -146,7 +157,7 @@ def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, mod
 
     def fit_fold(train: WeightedSamples) -> tuple[Standardized, Partition]:
         standardized = standardize(train, model)
-        at_most = min(partition.n_blocks, int(train.n_effective) - 2)
+        at_most = min(partition.n_blocks, whole(train.n_effective) - 2, train.n_rows - 2)
         p, signs = find_blocks(train, standardized, replace(model, n_blocks=at_most))
         return standardized.times(signs), p
 
