@@ -11,7 +11,7 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.fitting.eigenvalue_shrinkage import quadratic_inverse_shrinkage
 from blockmat.fitting.fit_samples import fit_samples
-from blockmat.fitting.principal_components import principal_components
+from blockmat.fitting.principal_components import PrincipalComponents, principal_components
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
@@ -52,10 +52,12 @@ def factors_and_blocks(Z: Array, p: Partition, n_factors: int) -> BlocksAndDirec
     For samples Z (m, n) with mean zero and ``S = Z.T @ Z / m`` it is ``P(S - L) + L``, where L is
     the part of S of its `n_factors` leading eigenvectors.
     """
-    values, vectors = np.empty(0), np.empty((p.n, 0))
-    if n_factors:
-        values, vectors = principal_components(Z)
-    return _model(Z, p, values[:n_factors], vectors[:, :n_factors])
+    return _model(Z, p, _leading(Z, n_factors))
+
+
+def without_factors(Z: Array, n_factors: int) -> Array:
+    """Return samples (m, n) minus their leading principal components; their covariance is S - L."""
+    return _rest(Z, _leading(Z, n_factors))
 
 
 def mix_with_samples(Z: Array, p: Partition, n_factors: int, weight: float) -> BlocksAndDirections:
@@ -81,7 +83,7 @@ def mix_with_shrunk_samples(
     """
     values, vectors = principal_components(Z)
     shrunk = quadratic_inverse_shrinkage(values, Z.shape[1], n_samples)
-    model = _model(Z, p, values[:n_factors], vectors[:, :n_factors])
+    model = _model(Z, p, PrincipalComponents(values[:n_factors], vectors[:, :n_factors]))
     identity = BlockConstantMatrix.identity(p)
     weights = (1 - weight) * (shrunk.values - shrunk.rest)
     weights[:n_factors] += weight * values[:n_factors]
@@ -90,9 +92,18 @@ def mix_with_shrunk_samples(
     )
 
 
-def _model(Z: Array, p: Partition, values: Array, vectors: Array) -> BlocksAndDirections:
-    """Return the given part of S plus the projection of the rest."""
-    rest = Z - (Z @ vectors) @ vectors.T if len(values) else Z
-    return BlocksAndDirections(
-        fit_samples(rest, p, ddof=0, assume_centered=True), vectors, values.copy()
-    )
+def _leading(Z: Array, n_factors: int) -> PrincipalComponents:
+    if not n_factors:
+        return PrincipalComponents(np.empty(0), np.empty((Z.shape[1], 0)))
+    values, vectors = principal_components(Z)
+    return PrincipalComponents(values[:n_factors], vectors[:, :n_factors])
+
+
+def _rest(Z: Array, factors: PrincipalComponents) -> Array:
+    return Z - (Z @ factors.vectors) @ factors.vectors.T if len(factors.values) else Z
+
+
+def _model(Z: Array, p: Partition, factors: PrincipalComponents) -> BlocksAndDirections:
+    """Return the part of S of some eigenvectors plus the projection of the rest."""
+    blocks = fit_samples(_rest(Z, factors), p, ddof=0, assume_centered=True)
+    return BlocksAndDirections(blocks, factors.vectors, factors.values)
