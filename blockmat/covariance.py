@@ -167,7 +167,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     >>> model.labels_.tolist()
     [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
     >>> model.operator_
-    <10x10 BlockPlusLowRank of 3 blocks, dtype=float64>
+    <10x10 BlockPlusLowRank of 3 blocks and rank 10, dtype=float64>
     >>> weights = model.operator_.solve(np.ones(10))
 
     The block-constant model alone:
