@@ -33,6 +33,14 @@ PROJECTS: dict[str, tuple[str, str, dict[str, str]]] = {
         },
     ),
     "sklearn": ("https://scikit-learn.org/stable/", "modules/generated/{}.html", {}),
+    "skfolio": (
+        "https://skfolio.org/",
+        "generated/{}.html",
+        {
+            "skfolio.moments.BaseCovariance": "class",
+            "skfolio.optimization.NestedClustersOptimization": "class",
+        },
+    ),
     "torch": (
         "https://docs.pytorch.org/docs/stable/",
         "generated/{}.html",

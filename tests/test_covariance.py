@@ -436,7 +436,7 @@ def test_the_estimate_exists_if_there_is_a_sample_for_each_block_and_one_for_the
     X = samples(4)
     model = BlockCovariance(LABELS, shrinkage=None).fit(X)
     assert np.isfinite(model.score(X))
-    with pytest.raises(ValueError, match="X has 3 rows, too few for 3 blocks: the maximum-lik"):
+    with pytest.raises(ValueError, match="X has 3 samples, too few for 3 blocks: the maximum-lik"):
         BlockCovariance(LABELS, shrinkage=None).fit(X[:3])
     centered = BlockCovariance(LABELS, shrinkage=None, assume_centered=True).fit(X[:3])
     assert np.isfinite(centered.score(X))

@@ -28,14 +28,14 @@ class FactorData(NamedTuple):
     counts: Array
 
 
-def complete(Z: Array, weights: Array, order: Array) -> FactorData:
-    """Return samples Z (T, n) without gaps and their weights (T,), for a model with the mean zero.
+def complete(Z: Array, order: Array) -> FactorData:
+    """Return samples Z (T, n) without gaps, for a model with the mean zero.
 
-    The variables are put in `order` (n,). Many samples are replaced by n rows with the same sums of
-    squares and products.
+    Weighted samples are multiplied by the roots of their weights, of mean 1. The variables are put in
+    `order` (n,). Many samples are replaced by n rows with the same sums of squares and products.
     """
     n_samples, n = Z.shape
-    Z = Z * np.sqrt(weights / weights.sum())[:, None]
+    Z = Z / np.sqrt(n_samples)
     if n_samples > 2 * n and n <= _COMPRESSED_UP_TO:
         Z = compress_rows(Z)
     return _one_pattern(np.ascontiguousarray(Z.T[order]))

@@ -22,6 +22,7 @@ def fit_samples(
     *,
     sample_weight: Any = None,
     weight_type: str = "frequency",
+    missing: str = "raise",
     check_finite: bool = True,
     compute: bool = True,
 ) -> BlockConstantMatrix:
@@ -45,8 +46,12 @@ def fit_samples(
     weight_type : {"frequency", "reliability"}, default "frequency"
         Whether weights count samples, so that integers give the fit of repeated rows, or are
         inverse variances up to a common factor.
+    missing : {"raise", "pairwise", "em"}, default "raise"
+        What to do with NaN: raise an error, pool the products of observed values
+        ("pairwise"), or find the most likely parameters of a normal distribution by
+        expectation-maximization ("em"). Infinity is always an error.
     check_finite : bool, default True
-        Whether to refuse NaN and infinity.
+        Whether to refuse NaN and infinity. Ignored unless `missing` is "raise".
     compute : bool, default True
         Whether to compute the fit of a Dask array. Otherwise it is returned as a Dask Delayed.
 
@@ -67,8 +72,12 @@ def fit_samples(
         If one of them contains NaN or infinity.
     ValueError
         If `ddof` is negative or not below the number of samples; if a weight is negative, all
-        are zero or `weight_type` is unknown; or if `X` is a symmetric matrix, such as a
-        covariance matrix.
+        are zero or `weight_type` is unknown; if `X` is a symmetric matrix, such as a
+        covariance matrix; if `missing` is unknown, or not "raise" for a Dask array; or if values
+        are missing and a column has none, two blocks have too few in the same samples, or
+        `aligned` is True.
+    SingularMatrixError
+        If `missing` is "em" and there are too few samples for the number of blocks.
 
     See Also
     --------
@@ -87,6 +96,12 @@ def fit_samples(
     :math:`\sum w - \mathrm{ddof} \sum w^2 / \sum w` for reliabilities, as for ``fweights`` and
     ``aweights`` of `numpy.cov`.
 
+    Without missing values the three ways of `missing` give the same fit. The result of "pairwise"
+    is positive definite: eigenvalues that are negative or tiny are raised (:ref:`theory-missing`).
+    The estimate of "em" is multiplied by ``T / (T - ddof)``; it must exist, which takes more
+    samples than blocks. Both take O(T n) time, for each of the iterations of "em", and no n x n
+    array.
+
     Examples
     --------
     >>> import numpy as np
@@ -96,7 +111,7 @@ def fit_samples(
     >>> bool(np.allclose(A.toarray(), bm.fit(np.cov(X, rowvar=False), [0, 0, 1, 1])))
     True
     """
-    samples, weights = as_sample_source(X, compute, sample_weight, weight_type)
+    samples, weights = as_sample_source(X, compute, sample_weight, weight_type, missing)
     p = as_partition(partition, samples.shape[1], source=X)
     ddof = as_count(ddof, "ddof", 0)
     weights.divisor(ddof)  # raises an error if it is not positive

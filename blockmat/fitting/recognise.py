@@ -3,9 +3,11 @@
 from typing import Any
 
 from blockmat.blocks.checks import is_dask_array
+from blockmat.blocks.names import names_of
 from blockmat.fitting.structured import StructuredMatrix
 from blockmat.matrices.structured import SquareMatrix
 from blockmat.sources.dense_samples import DenseSamples
+from blockmat.sources.gaps import SamplesWithGaps, require_missing
 from blockmat.sources.recognise import as_source
 from blockmat.sources.samples import as_samples
 from blockmat.sources.source import LocalSource, Source
@@ -34,24 +36,36 @@ def as_fit_source(source: Any, compute: bool) -> Source:
 
 
 def as_sample_source(
-    X: Any, compute: bool, sample_weight: Any = None, weight_type: str = "frequency"
+    X: Any,
+    compute: bool,
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
+    missing: str = "raise",
 ) -> tuple[Source, Weights]:
     """Convert samples to a source, and return it with their weights.
 
     Raises
     ------
     ValueError
-        If `compute` is False and the samples are not a Dask array.
+        If `missing` is unknown, or is not "raise" for a Dask array; or if `compute` is False and
+        the samples are not a Dask array.
     """
+    require_missing(missing)
     if is_dask_array(X):
         from blockmat.sources.dask_samples import DaskSamples
 
+        if missing != "raise":
+            raise ValueError(
+                f"missing is {missing!r} and X is a Dask array; expected 'raise', or X.compute()"
+            )
         lazy = DaskSamples(X, compute)
         weights = as_weights(sample_weight, lazy.shape[0], weight_type)
         return (lazy if sample_weight is None else DaskSamples(X, compute, weights)), weights
     _require_compute(compute)
     samples = as_samples(X)
     weights = as_weights(sample_weight, len(samples), weight_type)
+    if missing != "raise":
+        return SamplesWithGaps(samples, weights, missing, names_of(X, 1)), weights
     return DenseSamples(samples, None if sample_weight is None else weights), weights
 
 

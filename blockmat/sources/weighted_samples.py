@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from blockmat.blocks.checks import Array
 from blockmat.sources.standardize import ColumnRange, Standardized, standardize
@@ -26,6 +27,12 @@ class WeightedSamples:
             return cls(X)
         counts = weights.values > 0
         return cls(X if counts.all() else X[counts], weights.values[counts], weight_type)
+
+    @classmethod
+    def checked(cls, X: Array, sample_weight: Any, weight_type: str) -> "WeightedSamples":
+        """Return samples with weights as a user gives them; see `as_weights`."""
+        weights = as_weights(sample_weight, len(X), weight_type)
+        return cls.of(X, None if sample_weight is None else weights, weight_type)
 
     @property
     def n_rows(self) -> int:
