@@ -205,6 +205,11 @@ def test_arguments_that_do_not_go_together_are_refused():
         likelihood_ratio_test(S, COARSE, FINE, n_samples=4)
     with pytest.raises(ValueError, match="X has 4 samples, too few for 4 blocks"):
         likelihood_ratio_test(X, COARSE, FINE, sample_weight=np.arange(40) < 4)
+    with pytest.raises(ValueError, match="X has 4 samples, too few for 4 blocks"):  # distinct ones
+        likelihood_ratio_test(X, COARSE, FINE, sample_weight=10 * (np.arange(40) < 4))
+    uneven = 10.0 ** -np.arange(40)  # worth 1.2 samples
+    with pytest.raises(ValueError, match="X has 1 samples, too few for 4 blocks"):
+        likelihood_ratio_test(X, COARSE, FINE, sample_weight=uneven, weight_type="reliability")
     with pytest.raises(ValueError, match="column 0 of X is constant"):
         likelihood_ratio_test(X * (np.arange(8) > 0), COARSE, FINE, scaled=True)
     with pytest.raises(ValueError, match="mean is 1; expected 0 with n_samples"):
