@@ -262,6 +262,24 @@ def test_many_variables_need_only_the_largest_eigenvalues(monkeypatch, known):
     values = np.linalg.eigvalsh(full)
     np.testing.assert_allclose(spectrum.values[-5:], values[-5:], rtol=1e-6)
     assert values[60] < spectrum.noise(260) < values[200]
+    assert values[200] < spectrum.noise(100) < values[240]
+
+
+def test_large_negative_eigenvalues_of_many_variables_are_found(monkeypatch):
+    X, _ = planted(400, (60, 50, 40, 50, 60), noise=1.5)
+    R = correlations(X)
+    values, vectors = np.linalg.eigh(R)
+    values[0] = -4
+    R = (vectors * values) @ vectors.T
+    monkeypatch.setattr(spectra, "_EXACT_UP_TO", 100)
+    spectrum = leading_spectrum(R)
+    assert not spectrum.is_complete
+    assert spectrum.rank == 260
+    np.testing.assert_allclose(spectrum.negative_share, 4 / R.trace(), rtol=1e-6)
+    assert values[60] < spectrum.noise(259) < values[200]
+    fixed = GivenCorrelation(R, spectrum).matrix
+    np.testing.assert_allclose(fixed.diagonal(), 1, rtol=1e-12)
+    assert np.linalg.eigvalsh(fixed)[0] > -1e-4  # of 1 to 4: four iterations are approximate
 
 
 def test_single_precision_is_enough():

@@ -429,6 +429,8 @@ class BlockAccumulator:
 
 def _require_values(samples: Array, weights: Weights) -> None:
     """Refuse NaN and infinity in samples whose weight is not zero."""
+    if first_non_finite(samples) is None:
+        return
     rows = np.flatnonzero(weights.values)
     entry = first_non_finite(samples[rows])
     if entry is not None:

@@ -265,7 +265,7 @@ def _fit_samples(
             f"X has {n_samples} rows; expected at least {least} samples for {n_factors} factors"
         )
     mean, patterns = given.location, None
-    if given.observed is None:
+    if given.observed is None or given.weights is None:
         estimate = maximum_likelihood(complete(Z, p.order), p, options)
     else:
         data = incomplete(Z, given.observed, given.weights, p.order)

@@ -73,7 +73,7 @@ def fit_samples(
     ValueError
         If `ddof` is negative or not below the number of samples; if a weight is negative, all
         are zero or `weight_type` is unknown; if `X` is a symmetric matrix, such as a
-        covariance matrix; if `missing` is unknown, or not "raise" for a Dask array; or if values
+        covariance matrix; if `missing` is unknown, or "em" for a Dask array; or if values
         are missing and a column has none, two blocks have too few in the same samples, or
         `aligned` is True.
     SingularMatrixError
