@@ -187,7 +187,7 @@ def partition_stability(
     >>> result.partition.n_blocks, result.of_block.min() > 0.9
     (3, np.True_)
     >>> R = np.corrcoef(returns, rowvar=False)
-    >>> result = bm.partition_stability(R, n_samples=200, n_resamples=20, random_state=0)
+    >>> result = bm.partition_stability(R, 3, n_samples=200, n_resamples=20, random_state=0)
     >>> result.of_variable.min() > 0.9
     np.True_
     """
