@@ -160,6 +160,14 @@ def test_the_shrinkage_of_a_covariance_is_near_that_of_gaussian_samples():
     assert bm.optimal_shrinkage(np.eye(4), n_samples=9) == 0
 
 
+@pytest.mark.parametrize("assume_centered", [False, True])
+def test_the_shrinkage_counts_the_mean_as_a_degree_of_freedom(assume_centered):
+    spread = spread_of_covariance(S, bm.Partition.from_labels(FINE), 40 - (not assume_centered))
+    result = bm.optimal_shrinkage(S, FINE, n_samples=40, assume_centered=assume_centered)
+    assert result == pytest.approx(spread.noise / 40 / spread.distance, rel=1e-12)
+    assert result < 1
+
+
 def test_names_of_a_matrix():
     names = list("abcdefgh")
     frame = pd.DataFrame(S, names, names)
