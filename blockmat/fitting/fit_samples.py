@@ -110,6 +110,9 @@ def fit_samples(
     >>> A = bm.fit_samples(X, [0, 0, 1, 1])
     >>> bool(np.allclose(A.toarray(), bm.fit(np.cov(X, rowvar=False), [0, 0, 1, 1])))
     True
+    >>> X[3, 1] = np.nan
+    >>> bm.fit_samples(X, [0, 0, 1, 1], missing="pairwise")
+    <4x4 BlockConstantMatrix of 2 blocks, dtype=float64>
     """
     samples, weights = as_sample_source(X, compute, sample_weight, weight_type, missing)
     p = as_partition(partition, samples.shape[1], source=X)
