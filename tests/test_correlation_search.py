@@ -290,6 +290,14 @@ def test_single_precision_is_enough():
         assert adjusted_rand_score(labels, found.labels) == 1
 
 
+def test_rounding_of_single_precision_is_no_variance():
+    R = np.kron(np.eye(2), np.ones((4, 4))).astype(np.float32)  # of equal variables, or nearly so
+    eps = np.finfo(np.float32).eps
+    for n_samples in (None, 30):
+        loss = bm.partition_path(R, n_samples=n_samples, max_blocks=2).loss[1]
+        np.testing.assert_allclose(loss, 6 * np.log(eps) + 2 * np.log(4), rtol=1e-6)
+
+
 BAD = {
     "samples": ({"samples": True, "n_samples": 45}, ValueError, "n_samples is 45 with samples=True"),
     "few": ({"n_samples": 2}, ValueError, "n_samples is 2; expected at least 3"),
