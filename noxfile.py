@@ -22,7 +22,7 @@ def oldest(session: nox.Session) -> None:
         "-e",
         ".[test]",
         "numpy==1.26.4",
-        "scipy==1.15.0",
+        "scipy==1.15.2",
         "numba==0.60.0",
         "array-api-compat==1.11",
     )

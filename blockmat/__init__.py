@@ -8,8 +8,9 @@ from blockmat.blocks.threads import get_num_threads, set_num_threads
 from blockmat.exceptions import BlockmatError
 from blockmat.fitting.accumulator import BlockAccumulator
 from blockmat.fitting.approximation import approximation_error
+from blockmat.fitting.factor_fit import FactorFit
 from blockmat.fitting.fit import FitResult, fit
-from blockmat.fitting.fit_factor import FactorFit, fit_factor
+from blockmat.fitting.fit_factor import fit_factor
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.block_factor import BlockFactorMatrix
@@ -23,9 +24,12 @@ if (
     TYPE_CHECKING
 ):  # these names are imported on first use, so that importing blockmat takes less time
     from blockmat import optim
+    from blockmat.finding.coassignment import Coassignment
     from blockmat.finding.coclusters import Coclusters, cocluster
     from blockmat.finding.find_partition import find_partition
     from blockmat.finding.partition_path import PartitionPath, partition_path
+    from blockmat.finding.stability import PartitionStability, partition_stability
+    from blockmat.finding.tree import PartitionTree
     from blockmat.inference.shrinkage import optimal_shrinkage
 
 __version__ = "0.1.0"
@@ -38,11 +42,14 @@ __all__ = [
     "BlockPlusLowRank",
     "BlockRectangularMatrix",
     "BlockmatError",
+    "Coassignment",
     "Coclusters",
     "FactorFit",
     "FitResult",
     "Partition",
     "PartitionPath",
+    "PartitionStability",
+    "PartitionTree",
     "ScaledBlockMatrix",
     "approximation_error",
     "cocluster",
@@ -55,16 +62,21 @@ __all__ = [
     "optim",
     "optimal_shrinkage",
     "partition_path",
+    "partition_stability",
     "set_num_threads",
 ]
 
 _MODULES = {
+    "Coassignment": "blockmat.finding.coassignment",
     "Coclusters": "blockmat.finding.coclusters",
     "PartitionPath": "blockmat.finding.partition_path",
+    "PartitionStability": "blockmat.finding.stability",
+    "PartitionTree": "blockmat.finding.tree",
     "cocluster": "blockmat.finding.coclusters",
     "find_partition": "blockmat.finding.find_partition",
     "optimal_shrinkage": "blockmat.inference.shrinkage",
     "partition_path": "blockmat.finding.partition_path",
+    "partition_stability": "blockmat.finding.stability",
 }
 
 _SUBMODULES = ("covariance", "exceptions", "inference", "optim", "plot", "testing", "torch")

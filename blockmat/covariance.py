@@ -4,6 +4,7 @@ Needs the ``sklearn`` extra.
 """
 
 import numbers
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,41 +12,50 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_count, require_finite
 from blockmat.blocks.extras import missing_extra
-from blockmat.blocks.partition import Partition, as_partition
+from blockmat.blocks.names import names_of, weights_by_name
+from blockmat.blocks.partition import as_partition
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import ShapeError
-from blockmat.finding.find_partition import find_partition
-from blockmat.fitting.fit_samples import fit_samples
+from blockmat.fitting.factors_and_blocks import Operator
 from blockmat.fitting.held_out import squared_distances
-from blockmat.inference.likelihood import check_enough_samples, log_likelihood
-from blockmat.inference.shrinkage import (
-    cross_fitted_shrinkage,
-    is_exact,
-    likelihood_shrinkage,
-    optimal_shrinkage,
-)
-from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.matrices.low_rank import BlockPlusLowRank
-from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.inference.block_covariance import NONLINEAR, Estimate, Model, estimate
+from blockmat.inference.constant_variables import with_constants
+from blockmat.inference.likelihood import log_likelihood
+from blockmat.sources.running_samples import RunningSamples
 from blockmat.sources.samples import refuse_symmetric
-from blockmat.sources.standardize import Standardized, compress_rows, standardize
+from blockmat.sources.weighted_samples import WeightedSamples
+from blockmat.sources.weights import as_weights
 
 try:
     from sklearn.covariance import EmpiricalCovariance
+    from sklearn.utils.metaestimators import available_if
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
     raise missing_extra("sklearn", "sklearn", "blockmat.covariance") from error
 
 __all__ = ["BlockCovariance"]
 
-_SHRINKAGES = ("optimal", "cv")
+_ESTIMATED = ("optimal", "cv")
+_SHRINKAGES = (NONLINEAR, *_ESTIMATED)
+
+
+def _can_stream(model: Any) -> bool:
+    """Raise AttributeError if an option needs all samples at once."""
+    if isinstance(model.shrinkage, str) and model.shrinkage in _ESTIMATED:
+        raise AttributeError(
+            f"shrinkage is {model.shrinkage!r}; partial_fit expects 'nonlinear', None or a "
+            f"number, because it keeps no samples"
+        )
+    return True
 
 
 class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     r"""Estimate a covariance matrix of variables in groups, as a scikit-learn estimator.
 
-    The correlation of two variables depends only on their groups. No n x n array is formed, except
-    by ``covariance_``, ``precision_``, `get_precision` and `error_norm`.
+    By default it is the mean of two estimates: one in which the correlations that a common factor
+    does not explain depend only on the groups, and nonlinear shrinkage of the sample covariance.
+    With ``shrinkage=None`` all correlations depend only on the groups. No n x n array is formed,
+    except by ``covariance_``, ``precision_``, `get_precision` and `error_norm`.
 
     Parameters
     ----------
@@ -57,10 +67,25 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     scaled : bool, default True
         Whether each variable keeps its own variance, so that the correlations are
         block-constant. Otherwise the covariances are.
-    shrinkage : None, float, "optimal" or "cv", default None
-        The weight of the block-constant model, above 0 and at most 1; the rest is the weight of
-        the sample covariance. None means 1. "optimal" estimates the weight with the smallest
-        expected squared error, "cv" the weight with the highest likelihood of held-out samples.
+    n_factors : int or "auto", default "auto"
+        The number of factors whose loadings differ between the variables of a block, such as the
+        market for stocks. They are the leading principal components, and only the rest of the
+        covariance is block-constant. "auto" means 1 for ``shrinkage="nonlinear"``, and otherwise 0.
+    shrinkage : "nonlinear", "cv", "optimal", float or None, default "nonlinear"
+        The weight of the model, above 0 and at most 1; the rest is the weight of the sample
+        covariance. "nonlinear" means 1/2, and shrinks the eigenvalues of the sample covariance.
+        "cv" estimates the weight with the highest likelihood of held-out samples, "optimal" the
+        one with the smallest expected squared error. None means 1.
+    signs : bool, default False
+        Whether variables may first be multiplied by 1 or -1, such as reversed items of a
+        questionnaire. The signs are found with the blocks, or inside the given blocks.
+    half_life : float, optional
+        The number of samples after which the weight of a sample is halved; the last row is the
+        newest. By default all samples have the same weight.
+    constant : {"raise", "keep"}, default "raise"
+        Whether a constant column is an error. Otherwise it gets variance and covariances of zero
+        and belongs to a last block of constant variables. The matrix is singular then, and
+        precisions, distances and likelihoods are those of the other variables.
     assume_centered : bool, default False
         Whether the mean is known to be zero. Otherwise the sample mean is subtracted.
     random_state : None, int or numpy.random.Generator, default None
@@ -72,14 +97,27 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     Attributes
     ----------
     operator_ : BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank
-        The covariance: a BlockPlusLowRank if the shrinkage is below 1, and otherwise a
-        ScaledBlockMatrix, or a BlockConstantMatrix if not `scaled`.
+        The covariance: a BlockPlusLowRank if there are factors or the shrinkage is below 1, and
+        otherwise a ScaledBlockMatrix, or a BlockConstantMatrix if neither `scaled` nor `signs`. Variables
+        with the sign -1 have negative scales.
     partition_ : Partition
         The blocks.
     labels_ : ndarray of int, shape (n_features,)
         The block of each variable.
+    groups_ : dict of list
+        The names of the variables in each block; their numbers if X is not a DataFrame.
+    signs_ : ndarray of int, shape (n_features,)
+        1 or -1 for each variable, and 1 for the first of each block.
+    constant_ : ndarray of bool, shape (n_features,)
+        Whether each variable is constant.
+    n_factors_ : int
+        The number of factors.
+    n_effective_ : float
+        The number of samples by which blocks and shrinkage are chosen: the sum of
+        `sample_weight`, or with `half_life` the squared sum of the weights over the sum of their
+        squares.
     shrinkage_ : float
-        The weight of the block-constant model.
+        The weight of the model.
     location_ : ndarray, shape (n_features,)
         The mean.
     covariance_, precision_ : ndarray, shape (n_features, n_features)
@@ -96,19 +134,27 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
 
     Notes
     -----
-    The estimate is :math:`(1 - \delta) S + \delta P S`, with :math:`\delta` the shrinkage, S the
-    sample covariance (or correlation, if `scaled`) and P the projection onto block-constant
-    matrices [1]_. For :math:`\delta = 1` without scaling it is the maximum-likelihood estimate,
-    which exists if there is one sample for each block and one for the mean. If the blocks are
-    found and the shrinkage is estimated, the search is repeated for each of five folds of the
-    samples. Scores and distances of T samples take O(T n), or O(m T n) with shrinkage, where m is
-    the smaller of n and the number of samples of the fit. See :ref:`theory-scaled` and
-    :ref:`theory-shrinkage`.
+    The estimate is :math:`(1 - \delta) S + \delta (L + P(S - L))`, with :math:`\delta` the
+    shrinkage, S the sample covariance (or correlation, if `scaled`), L its part in the leading
+    `n_factors` principal components, and P the projection onto block-constant matrices [1]_. For
+    "nonlinear" the eigenvalues of the first S are shrunk [2]_, :math:`\delta = 1/2`, and the
+    matrix is positive definite for any number of samples and blocks. If variables are scaled, the
+    variances of the result are those of the samples.
+    For :math:`\delta = 1` without scaling and factors it is the maximum-likelihood estimate,
+    which exists if there is one sample for each block and one for the mean.
+
+    If the blocks are found and the shrinkage is estimated, the search is repeated for each of five
+    folds of the samples. Sums over samples are weighted means: they are divided by the sum of the
+    weights. Scores and distances of T samples take O(T n), or O(m T n) for a BlockPlusLowRank,
+    where m is the smaller of n and the number of samples of the fit. See :ref:`theory-market`,
+    :ref:`theory-scaled` and :ref:`theory-shrinkage`.
 
     References
     ----------
     .. [1] I. Archakov, P. R. Hansen, "A Canonical Representation of Block Matrices with
        Applications to Covariance and Correlation Matrices", arXiv:2012.02698.
+    .. [2] O. Ledoit, M. Wolf, "Quadratic shrinkage for large covariance matrices", Bernoulli 28,
+       2022.
 
     Examples
     --------
@@ -121,9 +167,16 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     >>> model.labels_.tolist()
     [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
     >>> model.operator_
-    <10x10 ScaledBlockMatrix of 3 blocks, dtype=float64>
+    <10x10 BlockPlusLowRank of 3 blocks and rank 10, dtype=float64>
     >>> weights = model.operator_.solve(np.ones(10))
+
+    The block-constant model alone:
+
+    >>> BlockCovariance(shrinkage=None).fit(returns).operator_
+    <10x10 ScaledBlockMatrix of 3 blocks, dtype=float64>
     """
+
+    _stream: RunningSamples | None
 
     def __init__(
         self,
@@ -131,7 +184,11 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         *,
         n_blocks: int | str = "auto",
         scaled: bool = True,
-        shrinkage: float | str | None = None,
+        n_factors: int | str = "auto",
+        shrinkage: float | str | None = NONLINEAR,
+        signs: bool = False,
+        half_life: float | None = None,
+        constant: str = "raise",
         assume_centered: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -139,7 +196,11 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.labels = labels
         self.n_blocks = n_blocks
         self.scaled = scaled
+        self.n_factors = n_factors
         self.shrinkage = shrinkage
+        self.signs = signs
+        self.half_life = half_life
+        self.constant = constant
         self.assume_centered = assume_centered
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -159,7 +220,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         """Return the fitted matrix as HTML, or nothing before the fit."""
         return self.operator_._repr_html_() if hasattr(self, "operator_") else ""
 
-    def fit(self, X: Any, y: Any = None) -> "BlockCovariance":
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "BlockCovariance":
         """Estimate the covariance of samples.
 
         Parameters
@@ -168,6 +229,10 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             One sample per row.
         y : None
             Ignored.
+        sample_weight : array_like or Series, shape (n_samples,), optional
+            How often each sample counts: integers give the result of repeated rows. If X is a
+            DataFrame, a Series gives weights by row name. They are multiplied by the weights of
+            `half_life`.
 
         Returns
         -------
@@ -180,37 +245,148 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             If a parameter is out of range; or if `X` is not a 2-d array of finite numbers, is a
             symmetric matrix, has too few rows for the number of blocks, or fewer than 2 (3 to
             find blocks, 4 for an estimated shrinkage, 6 for both); or if a column is constant
-            although `scaled` (for an estimated shrinkage, in four fifths of the rows).
+            although `scaled` (for an estimated shrinkage, in four fifths of the rows); or if
+            `sample_weight` is negative, zero for all rows, or has other names than `X`.
         TypeError
             If a parameter is of another type.
         SingularMatrixError
             If the shrinkage is "cv" and variables of one block are perfectly collinear.
         """
-        self._check_shrinkage()
+        self._check_parameters()
         named = X
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        refuse_symmetric(X)
-        standardized = self._standardize(X)
-        given = self._given_partition(X, named)
-        n_blocks = self._check_n_blocks(X) if given is None else None
-
-        partition = self._find_partition(X, n_blocks) if given is None else given
-        check_enough_samples(len(X), partition.n_blocks, self.assume_centered)
-        shrinkage = self._weight(X, standardized.deviations, partition, is_given=given is not None)
-        operator = self._operator(standardized, partition, shrinkage)
-
-        self.location_ = standardized.location
-        self.partition_ = partition
-        self.labels_ = np.array(partition.labels)
-        self.shrinkage_ = shrinkage
-        self.operator_ = operator
+        samples = self._weighted(X, sample_weight, named)
+        self._set(self._estimate(samples, named, X.dtype), samples.n_effective, named)
+        self._stream = None
         return self
+
+    @available_if(_can_stream)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "BlockCovariance":
+        """Estimate the covariance of these and all earlier samples.
+
+        The result is that of `fit` on all rows together, to rounding: blocks, signs and constant
+        columns are found again each time. At most n_features rows are stored. The shrinkage must
+        be None or a number. `fit` stores no rows, so a call after `fit` starts anew.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+            One sample per row, newer than those of earlier calls. The first call takes at least 2
+            (3 to find blocks).
+        y : None
+            Ignored.
+        sample_weight : array_like or Series, shape (n_samples,), optional
+            As for `fit`.
+
+        Returns
+        -------
+        BlockCovariance
+            This estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `fit`. Nothing is changed before an error.
+
+        Warns
+        -----
+        UserWarning
+            If the estimator was fitted by `fit`.
+        """
+        self._check_parameters()
+        stream = self._stream if hasattr(self, "operator_") else None
+        if stream is None and hasattr(self, "operator_"):
+            warnings.warn(
+                "partial_fit starts anew, because fit stored no samples; expected an estimator "
+                "that was not fitted by fit (see sklearn.base.clone)",
+                stacklevel=2,
+            )
+        named = X
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=stream is None)
+        batch = RunningSamples.of(self._weighted(X, sample_weight, named))
+        if stream is not None:
+            if self.half_life is not None:
+                stream = stream.decay(0.5 ** (len(X) / self.half_life))
+            batch = stream.join(batch)
+        self._set(self._estimate(batch, named, batch.dtype), batch.n_effective, named)
+        self._stream = batch
+        return self
+
+    def _weighted(self, X: Array, sample_weight: Any, named: Any) -> WeightedSamples:
+        """Return the samples with their weights. `named` is X with the names of the user."""
+        refuse_symmetric(X)
+        given = weights_by_name(sample_weight, named, "sample_weight")
+        if self.half_life is None:
+            weights = None if given is None else as_weights(given, len(X))
+            return WeightedSamples.of(X, weights, "frequency")
+        values = as_weights(given, len(X)).values
+        ages = np.arange(len(X))[::-1]
+        weights = as_weights(values * 0.5 ** (ages / self.half_life), len(X), "reliability")
+        return WeightedSamples.of(X, weights, "reliability")
+
+    def _estimate(self, rows: WeightedSamples | RunningSamples, named: Any, dtype: Any) -> Estimate:
+        centre = not self.assume_centered
+        columns = rows.range(centre)
+        varying = np.ones(len(columns.low), dtype=bool)
+        if self.constant == "keep":
+            varying = ~columns.is_constant(dtype)
+        if not varying.any():
+            raise ValueError("all columns of X are constant; expected at least one that varies")
+        model = self._model(varying, named)
+        if varying.all():
+            return estimate(rows, model, dtype)
+        found = estimate(rows.columns(varying), model, dtype)
+        return with_constants(found, varying, columns.low / 2 + columns.high / 2)
+
+    def _model(self, varying: Array, named: Any) -> Model:
+        """Return the parameters, for the variables that vary. `named` is X with its names."""
+        given = self.labels
+        if given is not None:
+            given = as_partition(given, len(varying), "labels", named)
+            given = given if varying.all() else given.subset(varying)
+        return Model(
+            partition=given,
+            n_blocks=self._check_n_blocks(int(varying.sum())) if given is None else None,
+            scaled=self.scaled,
+            n_factors=self._check_n_factors(),
+            shrinkage=self.shrinkage,
+            signs=self.signs,
+            assume_centered=self.assume_centered,
+            random_state=self.random_state,
+            n_jobs=self.n_jobs,
+        )
+
+    def _set(self, found: Estimate, n_effective: float, named: Any) -> None:
+        p = found.partition
+        self.location_ = found.location
+        self.partition_ = p
+        self.labels_ = np.array(p.labels)
+        self.groups_ = p.groups(names_of(named, 1))
+        self.signs_ = np.array(found.signs)
+        self.constant_ = found.constant
+        self.n_effective_ = n_effective
+        self.n_factors_ = self._check_n_factors()
+        self.shrinkage_ = found.shrinkage
+        self.operator_ = found.operator
+
+    def _check_parameters(self) -> None:
+        self._check_shrinkage()
+        self._check_n_factors()
+        if not isinstance(self.constant, str) or self.constant not in ("raise", "keep"):
+            raise ValueError(f"constant is {self.constant!r}; expected 'raise' or 'keep'")
+        half_life = self.half_life
+        if half_life is None:
+            return
+        if not isinstance(half_life, numbers.Real) or isinstance(half_life, bool):
+            raise TypeError(f"half_life is {half_life!r}; expected None or a positive number")
+        if not 0 < half_life < np.inf:
+            raise ValueError(f"half_life is {half_life!r}; expected None or a positive number")
 
     def _check_shrinkage(self) -> None:
         value = self.shrinkage
         if value is None or (isinstance(value, str) and value in _SHRINKAGES):
             return
-        known = "None, a number above 0 and at most 1, 'optimal' or 'cv'"
+        known = "None, a number above 0 and at most 1, 'nonlinear', 'optimal' or 'cv'"
         if isinstance(value, str):
             raise ValueError(f"shrinkage is {value!r}; expected {known}")
         if not isinstance(value, numbers.Real):
@@ -218,70 +394,23 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if not 0 < value <= 1:
             raise ValueError(f"shrinkage is {value!r}; expected {known}")
 
-    def _check_n_blocks(self, X: Array) -> int | None:
+    def _check_n_factors(self) -> int:
+        if isinstance(self.n_factors, str):
+            if self.n_factors != "auto":
+                raise ValueError(f"n_factors is {self.n_factors!r}; expected an integer or 'auto'")
+            return 1 if self.shrinkage == NONLINEAR else 0
+        return as_count(self.n_factors, "n_factors", 0)
+
+    def _check_n_blocks(self, n: int) -> int | None:
         """Return the number of blocks to find, or None for "auto"."""
         if self.n_blocks == "auto":
             return None
         if isinstance(self.n_blocks, str):
             raise ValueError(f"n_blocks is {self.n_blocks!r}; expected an integer or 'auto'")
         n_blocks = as_count(self.n_blocks, "n_blocks", 1)
-        if n_blocks > X.shape[1]:
-            raise ValueError(
-                f"X has {X.shape[1]} feature(s); n_blocks={n_blocks} expects at least as many"
-            )
+        if n_blocks > n:
+            raise ValueError(f"X has {n} feature(s); n_blocks={n_blocks} expects at least as many")
         return n_blocks
-
-    def _given_partition(self, X: Array, named: Any) -> Partition | None:
-        """Return the blocks given by `labels`. `named` is X with the column names of the user."""
-        if self.labels is None:
-            return None
-        return as_partition(self.labels, X.shape[1], "labels", named)
-
-    def _find_partition(self, X: Array, n_blocks: int | None) -> Partition:
-        return find_partition(X, n_blocks, samples=True, random_state=self.random_state)
-
-    def _standardize(self, X: Array) -> Standardized:
-        """Subtract the mean unless `assume_centered`, divide by the deviations if `scaled`."""
-        double = standardize(X, not self.assume_centered, self.scaled, ", or scaled=False")
-        return Standardized(*(part.astype(X.dtype, copy=False) for part in double))
-
-    def _weight(self, X: Array, deviations: Array, partition: Partition, is_given: bool) -> float:
-        """Return the shrinkage, estimated if it is "optimal" or "cv"."""
-        if self.shrinkage is None:
-            return 1.0
-        if not isinstance(self.shrinkage, str):
-            return float(self.shrinkage)
-        if self.shrinkage == "optimal" and is_given:
-            return optimal_shrinkage(deviations, partition, assume_centered=True)
-        least = 4 if is_given else 6
-        if len(X) < least:
-            raise ValueError(
-                f"X has {len(X)} rows; shrinkage={self.shrinkage!r} expects at least {least} samples"
-            )
-        if is_exact(deviations, partition):
-            return 1.0
-
-        def blocks_of(train: Array) -> Partition:
-            if is_given:
-                return partition
-            return self._find_partition(train, min(partition.n_blocks, len(train) - 2))
-
-        if self.shrinkage == "optimal":
-            return cross_fitted_shrinkage(X, deviations, blocks_of, self.n_jobs)
-        return likelihood_shrinkage(X, self._standardize, blocks_of, self.n_jobs)
-
-    def _operator(
-        self, standardized: Standardized, partition: Partition, shrinkage: float
-    ) -> BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank:
-        """Return ``shrinkage * P S + (1 - shrinkage) * S``, times the scales on both sides."""
-        Z, _, scale = standardized
-        matrix = fit_samples(Z, partition, ddof=0, assume_centered=True)
-        matrix = matrix * shrinkage
-        model = ScaledBlockMatrix(matrix, scale) if self.scaled else matrix
-        if shrinkage == 1:
-            return model
-        root = float(np.sqrt((1 - shrinkage) / len(Z)))
-        return BlockPlusLowRank(model, root * (compress_rows(Z) * scale).T)
 
     @property
     def covariance_(self) -> Array:
@@ -308,9 +437,21 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             If the covariance is singular.
         """
         check_is_fitted(self, "operator_")
-        return self.operator_.inv().toarray()
+        if not self.constant_.any():
+            return self.operator_.inv().toarray()
+        precision = np.zeros(self.operator_.shape, self.operator_.dtype)
+        varying = np.flatnonzero(~self.constant_)
+        precision[np.ix_(varying, varying)] = self._varying[0].inv().toarray()
+        return precision
 
-    def score(self, X_test: Any, y: Any = None) -> float:
+    @property
+    def _varying(self) -> tuple[Operator, Array]:
+        """The covariance and the mean of the variables that vary."""
+        if not self.constant_.any():
+            return self.operator_, self.location_
+        return self.operator_.submatrix(~self.constant_), self.location_[~self.constant_]
+
+    def score(self, X_test: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean Gaussian log-likelihood of samples.
 
         Parameters
@@ -319,11 +460,14 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             The samples.
         y : None
             Ignored.
+        sample_weight : array_like or Series, shape (n_samples,), optional
+            The weight of each sample in the mean, as for `fit`.
 
         Returns
         -------
         float
-            The mean over the samples, in natural logarithms.
+            The mean over the samples, in natural logarithms. It is the density of the variables
+            that are not constant.
 
         Raises
         ------
@@ -331,7 +475,13 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             If the covariance is singular.
         """
         X = self._validated(X_test)
-        return log_likelihood(X, self.operator_, self.location_) / len(X)
+        given = weights_by_name(sample_weight, X_test, "sample_weight")
+        covariance, location = self._varying
+        if given is None:
+            return log_likelihood(X, covariance, location) / len(X)
+        weights = as_weights(given, len(X)).values
+        deviations = (X - location) * np.sqrt(weights / weights.mean())[:, None]
+        return log_likelihood(deviations, covariance) / len(X)
 
     def mahalanobis(self, X: Any) -> Array:
         """Return squared Mahalanobis distances to the mean.
@@ -351,13 +501,15 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         SingularMatrixError
             If the covariance is singular.
         """
-        deviations = self._validated(X) - self.location_
-        return squared_distances(self.operator_, deviations)
+        X = self._validated(X)
+        covariance, location = self._varying
+        return squared_distances(covariance, X - location)
 
     def _validated(self, X: Any) -> Array:
+        """Return samples of the variables that vary, checked."""
         check_is_fitted(self, "operator_")
         validated: Array = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return validated
+        return validated[:, ~self.constant_] if self.constant_.any() else validated
 
     def error_norm(
         self, comp_cov: Any, norm: str = "frobenius", scaling: bool = True, squared: bool = True

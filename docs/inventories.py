@@ -24,6 +24,8 @@ PROJECTS: dict[str, tuple[str, str, dict[str, str]]] = {
         "https://docs.scipy.org/doc/scipy/",
         GENERATED,
         {
+            "scipy.cluster.hierarchy.cut_tree": "function",
+            "scipy.cluster.hierarchy.linkage": "function",
             "scipy.optimize.minimize": "function",
             "scipy.sparse.linalg.LinearOperator": "class",
             "scipy.sparse.linalg.cg": "function",
@@ -33,6 +35,14 @@ PROJECTS: dict[str, tuple[str, str, dict[str, str]]] = {
         },
     ),
     "sklearn": ("https://scikit-learn.org/stable/", "modules/generated/{}.html", {}),
+    "skfolio": (
+        "https://skfolio.org/",
+        "generated/{}.html",
+        {
+            "skfolio.moments.BaseCovariance": "class",
+            "skfolio.optimization.NestedClustersOptimization": "class",
+        },
+    ),
     "torch": (
         "https://docs.pytorch.org/docs/stable/",
         "generated/{}.html",

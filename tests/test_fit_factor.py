@@ -11,7 +11,8 @@ from sklearn.decomposition import FactorAnalysis
 
 import blockmat as bm
 from blockmat.exceptions import DtypeError, NonFiniteError, ShapeError, SingularMatrixError
-from blockmat.fitting import factor_errors, factor_ml
+from blockmat.fitting import factor_data, factor_errors, factor_likelihood
+from blockmat.fitting.factor_data import FactorData, incomplete
 from blockmat.fitting.factor_likelihood import FactorLikelihood
 from blockmat.inference import log_likelihood
 
@@ -49,38 +50,90 @@ def quiet_fit(*arguments, **options):
         return bm.fit_factor(*arguments, full_output=True, **options)
 
 
+GAPS = ["none", "few patterns", "each its own"]
+
+
+def data_with_gaps(gaps, rng, T=30, n=7):
+    """Samples of unit squares, which values are observed, weights, and the data of the likelihood."""
+    X = rng.standard_normal((T, n))
+    X /= np.sqrt((X * X).mean(axis=0))
+    if gaps == "none":
+        return X, np.ones((T, n), bool), np.full(T, 1 / T), from_rows(X.T / np.sqrt(T))
+    observed = rng.random((T if gaps == "each its own" else 4, n)) < 0.7
+    observed[:, 0] |= ~observed.any(axis=1)
+    observed = observed[rng.integers(0, len(observed), T)]
+    weights = rng.uniform(0.5, 2, T)
+    return (
+        X,
+        observed,
+        weights / weights.sum(),
+        incomplete(X * observed, observed, weights, np.arange(n)),
+    )
+
+
+def from_rows(rows):
+    """The data of a likelihood without gaps and weights."""
+    n, T = rows.shape
+    ones = np.ones((1, n))
+    return FactorData(
+        np.ascontiguousarray(rows), np.full(T, T**-0.5), ones, np.ones(1), np.array([T])
+    )
+
+
+@pytest.mark.parametrize("gaps", GAPS)
 @pytest.mark.parametrize("correlated", [True, False])
-def test_gradient_of_the_likelihood(correlated):
-    """Central differences of step h have errors of h^2 and eps / h, relative to the loss."""
+@pytest.mark.parametrize("free_mean", [True, False])
+def test_gradient_of_the_likelihood(gaps, correlated, free_mean):
+    """Of the observed values. Central differences of step h have errors of h^2 and eps / h."""
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((30, 7))
-    X /= np.sqrt((X * X).sum(axis=0))
+    X, observed, weights, data = data_with_gaps(gaps, rng)
     offsets = np.array([0, 3, 4, 7])
-    loss = FactorLikelihood(np.ascontiguousarray(X.T), offsets)
+    loss = FactorLikelihood(data, offsets)
     s, noise = rng.uniform(-1, 1, 7), rng.uniform(0.2, 2, 7)
     root = np.tril(rng.standard_normal((3, 3))) if correlated else None
-    value, gradient = loss(s, noise, root)
+    mean = rng.uniform(-1, 1, 7) if free_mean else None
+    value, gradient = loss(s, noise, root, mean)
     C = np.eye(3) if root is None else root @ root.T
     labels = np.repeat([0, 1, 2], np.diff(offsets))
     dense = np.diag(noise) + np.outer(s, s) * C[np.ix_(labels, labels)]
-    expected = np.linalg.slogdet(dense)[1] + np.trace(np.linalg.solve(dense, X.T @ X))
+    expected = 0.0
+    for x, o, w in zip(X - (mean if free_mean else 0), observed, weights, strict=True):
+        own = dense[np.ix_(o, o)]
+        expected += w * (np.linalg.slogdet(own)[1] + x[o] @ np.linalg.solve(own, x[o]))
     assert value == pytest.approx(expected / 2, rel=100 * EPS)
     h = 1e-5
+
+    def slope(up, down):
+        return pytest.approx((loss(*up)[0] - loss(*down)[0]) / (2 * h), abs=1e-8)
+
     for i in range(7):
         e = h * (np.arange(7) == i)
-        by_loading = (loss(s + e, noise, root)[0] - loss(s - e, noise, root)[0]) / (2 * h)
-        assert gradient.loadings[i] == pytest.approx(by_loading, abs=1e-8)
-        up, down = noise * np.exp(e), noise * np.exp(-e)
-        by_noise = (loss(s, up, root)[0] - loss(s, down, root)[0]) / (2 * h)
-        assert gradient.log_noise[i] == pytest.approx(by_noise, abs=1e-8)
+        assert gradient.loadings[i] == slope((s + e, noise, root, mean), (s - e, noise, root, mean))
+        ups = (s, noise * np.exp(e), root, mean), (s, noise * np.exp(-e), root, mean)
+        assert gradient.log_noise[i] == slope(*ups)
+        if free_mean:
+            ups = (s, noise, root, mean + e), (s, noise, root, mean - e)
+            assert gradient.mean[i] == slope(*ups)
+    assert (gradient.mean is None) == (not free_mean)
     if root is None:
         assert gradient.root is None
         return
     for i, j in zip(*np.tril_indices(3), strict=True):
         e = np.zeros((3, 3))
         e[i, j] = h
-        by_root = (loss(s, noise, root + e)[0] - loss(s, noise, root - e)[0]) / (2 * h)
-        assert gradient.root[i, j] == pytest.approx(by_root, abs=1e-8)
+        assert gradient.root[i, j] == slope((s, noise, root + e, mean), (s, noise, root - e, mean))
+
+
+def test_batches_of_patterns_change_nothing(monkeypatch):
+    rng = np.random.default_rng(1)
+    data = data_with_gaps("each its own", rng)[-1]
+    arguments = np.ones(7), np.ones(7), np.eye(3), np.zeros(7)
+    value, gradient = FactorLikelihood(data, np.array([0, 3, 4, 7]))(*arguments)
+    monkeypatch.setattr(factor_likelihood, "_AT_A_TIME", 2 * 9)
+    other, one_by_one = FactorLikelihood(data, np.array([0, 3, 4, 7]))(*arguments)
+    assert other == pytest.approx(value, rel=100 * EPS)
+    for x, y in zip(gradient, one_by_one, strict=True):
+        np.testing.assert_allclose(x, y, atol=1e3 * EPS)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -312,7 +365,7 @@ def test_many_samples_are_compressed(monkeypatch):
     A = planted(0, [4, 4])
     X = samples(A, 500)
     compressed = bm.fit_factor(X, A.partition)
-    monkeypatch.setattr(factor_ml, "_COMPRESSED_UP_TO", 0)
+    monkeypatch.setattr(factor_data, "_COMPRESSED_UP_TO", 0)
     np.testing.assert_allclose(bm.fit_factor(X, A.partition), compressed, rtol=1e-5)
 
 

@@ -291,7 +291,7 @@ BAD = [
     (lambda: log_likelihood(np.ones((2, 3)), np.eye(3)), TypeError, "covariance is a ndarray"),
     (lambda: likelihood_ratio_test(X5, FINE, COARSE), ValueError, "not a refinement"),
     (lambda: likelihood_ratio_test(X5, FINE, FINE), ValueError, "not a refinement"),
-    (lambda: likelihood_ratio_test(X5[:4], COARSE, FINE), ValueError, "X has 4 rows, too few for 4"),
+    (lambda: likelihood_ratio_test(X5[:4], COARSE, FINE), ValueError, "X has 4 samples, too few for 4"),
     (lambda: likelihood_ratio_test(X5, [0], FINE), ValueError, "coarse has 1 labels"),
     (lambda: confidence_intervals(np.eye(2), 9), TypeError, "A is a ndarray"),
     (lambda: confidence_intervals(1j * I3, 9), TypeError, "A has dtype complex128"),

@@ -396,20 +396,60 @@ def test_sparse_sums(dtype, aligned):
 @over_dtypes
 @over_partitions
 @pytest.mark.parametrize("centre", [True, False])
-def test_samples(dtype, p, centre):
+@pytest.mark.parametrize("w", [np.empty(0), np.arange(7.0)], ids=["plain", "weighted"])
+def test_samples(dtype, p, centre, w):
     x = random_array(np.random.default_rng(0), (7, p.n), dtype) + dtype(3)
     mean, squares = np.full(p.n, 9, double(dtype)), np.full(p.n, 9.0)
     parts = np.full((3, 7, 4), 9, double(dtype))
     results = (mean, parts, squares)
-    source_kernels.sum_samples(x, centre, p.offsets, p.codes, BOUNDS, results, 1, 3)
+    source_kernels.sum_samples(x, w, centre, p.offsets, p.codes, BOUNDS, results, 1, 3)
+    weights = w if len(w) else np.ones(7)
+    expected = np.average(x, axis=0, weights=weights)
     assert (mean[:5] == 9).all()
     assert (squares[:5] == 9).all()
     assert (parts[0] == 9).all()
-    close(mean[5:], x.mean(0)[5:] if centre else 0)
-    deviations = x - (x.mean(0) if centre else 0)
-    close(squares[5:], (np.abs(deviations) ** 2).sum(0)[5:])
+    close(mean[5:], expected[5:] if centre else 0)
+    deviations = x - (expected if centre else 0)
+    close(squares[5:], (weights @ np.abs(deviations) ** 2)[5:])
     close(parts[1], deviations[:, 5:6] @ indicator(p)[5:6])
     close(parts[2], deviations[:, 6:] @ indicator(p)[6:])
+
+
+@over_dtypes
+@over_partitions
+def test_samples_with_gaps(dtype, p):
+    rng = np.random.default_rng(0)
+    x = random_array(rng, (7, p.n), dtype) + dtype(3)
+    gaps = rng.random(x.shape) < 0.3
+    x[gaps] = np.nan
+    w, filled, seen = np.arange(7.0), np.where(gaps, 0, x), ~gaps
+    E = indicator(p)
+
+    totals, counts, n_gaps = np.full(p.n, 9, double(dtype)), np.full(p.n, 9.0), np.full(p.n, 9)
+    source_kernels.sum_observed_columns(x, w, BOUNDS, (totals, counts, n_gaps), 1, 3)
+    for result, expected in ((totals, w @ filled), (counts, w @ seen), (n_gaps, gaps.sum(0))):
+        assert (result[:5] == 9).all()
+        close(result[5:], 9 + expected[5:])
+
+    location = random_array(rng, p.n, double(dtype))
+    deviations = np.where(gaps, 0, x - location)
+    sums, missing = np.full((3, 7, 4), 9, double(dtype)), np.full((3, 7, 4), 9.0)
+    squares = np.full(p.n, 9.0)
+    results = (sums, missing, squares)
+    source_kernels.sum_observed(x, w, location, p.offsets, p.codes, BOUNDS, results, 1, 3)
+    assert (sums[0] == 9).all()
+    assert (missing[0] == 9).all()
+    for i, piece in ((1, slice(5, 6)), (2, slice(6, None))):
+        close(sums[i], deviations[:, piece] @ E[piece])
+        close(missing[i], gaps[:, piece] @ E[piece])
+    close(squares[5:], 9 + (w @ np.abs(deviations) ** 2)[5:])
+    assert (squares[:5] == 9).all()
+
+    fills = random_array(rng, (7, 4), double(dtype))
+    labels, totals = p.labels.view(np.uint32), np.full(p.n, 9, double(dtype))
+    source_kernels.sum_filled_columns(x, w, location, fills, labels, BOUNDS, totals, 1, 3)
+    assert (totals[:5] == 9).all()
+    close(totals[5:], 9 + (w @ np.where(gaps, fills[:, p.labels], x - location))[5:])
 
 
 def test_samples_in_many_strips():
@@ -421,7 +461,7 @@ def test_samples_in_many_strips():
         mean, squares, parts = np.empty(p.n), np.empty(p.n), np.empty((1, 3, 5))
         whole = np.array([0, p.n])
         results = (mean, parts, squares)
-        source_kernels.sum_samples(x, True, q.offsets, q.codes, whole, results, 0, 1)
+        source_kernels.sum_samples(x, np.empty(0), True, q.offsets, q.codes, whole, results, 0, 1)
         deviations = x - x.mean(0)
         np.testing.assert_allclose(parts[0], deviations @ q.indicator(), atol=1e-10)
         np.testing.assert_allclose(squares, (deviations**2).sum(0))

@@ -127,7 +127,8 @@ class TestScaled(MatrixSuite):
     def arguments(self, rng, geometry, dtype, definite):
         p, kind = geometry
         B = bm.BlockConstantMatrix(p, *pair_of_kind(rng, p, dtype, kind, definite))
-        return B, rng.uniform(0.5, 2, p.n).astype(np.zeros(0, dtype).real.dtype)
+        scale = rng.uniform(0.5, 2, p.n) * rng.choice([-1, 1], p.n)
+        return B, scale.astype(np.zeros(0, dtype).real.dtype)
 
     def dense(self, B, scale):
         scale = scale.astype(np.float64)
@@ -138,7 +139,7 @@ class TestScaled(MatrixSuite):
         return bm.BlockFactorMatrix if case.is_symmetric and not is_aligned else None
 
     def size(self, dense, B, scale):
-        return scale.max() ** 2 * np.linalg.norm(dense / scale / scale[:, None])
+        return np.abs(scale).max() ** 2 * np.linalg.norm(dense / scale / scale[:, None])
 
     def blocks(self, geometry):
         return geometry[0], geometry[0]

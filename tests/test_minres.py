@@ -143,7 +143,7 @@ def test_noise_at_its_bound_is_reported():
     for k, names in ((3, "0, 3, 6$"), (4, r"0, 3, 6, \.\.\.$")):
         with pytest.warns(RuntimeWarning, match=rf"for {k} of {3 * k} variables: {names}"):
             fit(np.kron(np.eye(k), R), np.arange(k).repeat(3), independent=True)
-    with pytest.raises(ValueError, match="fitted to correlations; expected samples"):
+    with pytest.raises(ValueError, match="without a number of samples; expected n_samples"):
         found.standard_errors()
 
 
@@ -168,7 +168,7 @@ def test_names_of_rows_and_columns():
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        (np.ones((3, 2)), ShapeError, r"square matrix \(for samples use samples=True\)"),
+        (np.ones((3, 2)), ShapeError, r"square matrix \(for samples give samples=True\)"),
         ([[1, 0.5], [0.4, 1]], NotHermitianError, "source is not symmetric; expected a symmetric"),
         ([[1, 0.5], [0.5, 0]], ValueError, "source has the variance 0.0 at index 1; expected pos"),
         ([[1, np.nan], [np.nan, 1]], NonFiniteError, r"source contains nan at index \(0, 1\)"),

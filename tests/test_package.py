@@ -13,7 +13,7 @@ import blockmat as bm
 import blockmat.optim.torch
 import blockmat.torch
 
-EXTRAS = ("matplotlib", "sklearn", "tqdm", "hypothesis", "torch", "dask", "pandas")
+EXTRAS = ("matplotlib", "sklearn", "skfolio", "tqdm", "hypothesis", "torch", "dask", "pandas")
 
 
 def run(code):
@@ -39,6 +39,7 @@ def test_import_loads_no_extra_and_no_kernel():
             "plot",
             "from blockmat.plot import plot_fit; plot_fit(np.eye(2), bm.fit(np.eye(2), [0, 0]))",
         ),
+        ("skfolio", "skfolio", "import blockmat.skfolio"),
         ("torch", "torch", "import blockmat.optim.torch"),
         ("torch", "torch", "import blockmat.torch"),
     ],

@@ -54,6 +54,27 @@ def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
     return labels.reindex(names) if has_index else [labels[x] for x in names]
 
 
+def weights_by_name(weights: Any, source: Any, name: str) -> Any:
+    """Return weights of the rows of a DataFrame in their order; a Series is matched by name.
+
+    Other weights are returned unchanged, and so is a Series for an array, one with the same index,
+    and one with the default index 0 to T - 1, unless the names of the rows are integers too.
+    """
+    rows = names_of(source, 0)
+    if not is_series(weights) or rows is None:
+        return weights
+    given = list(weights.index)
+    is_default = given == list(range(len(given)))
+    if given == rows or (is_default and not all(isinstance(x, Integral) for x in rows)):
+        return weights
+    if len(set(rows)) < len(rows) or Counter(given) != Counter(rows):
+        raise ValueError(
+            f"{name} has another index than the rows of X; expected a weight for each row name, or "
+            f"{name}.to_numpy()"
+        )
+    return weights.reindex(rows)
+
+
 def is_series(labels: Any) -> bool:
     """Whether labels are a pandas Series."""
     return hasattr(labels, "iloc") and labels.ndim == 1

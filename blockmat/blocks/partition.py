@@ -399,6 +399,38 @@ class Partition(ArrayMethods):
 
     # Python protocols
 
+    def groups(self, variables: Iterable[Any] | None = None) -> dict[Hashable, list[Any]]:
+        """Return the variables of each block, by the name of the block.
+
+        Parameters
+        ----------
+        variables : sequence, shape (n,), optional
+            The names of the variables, such as the columns of a DataFrame; by default their
+            numbers.
+
+        Returns
+        -------
+        dict of list
+            For each block its variables, in ascending order of their numbers.
+
+        Raises
+        ------
+        ShapeError
+            If there is not one name for each variable.
+
+        Examples
+        --------
+        >>> import blockmat as bm
+        >>> bm.Partition.from_labels(["b", "a", "b"]).groups(["x", "y", "z"])
+        {'a': ['y'], 'b': ['x', 'z']}
+        """
+        every = list(range(self.n) if variables is None else variables)
+        if len(every) != self.n:
+            raise ShapeError(f"variables has length {len(every)}; expected {self.n}")
+        return {
+            name: [every[i] for i in block] for name, block in zip(self.names, self, strict=True)
+        }
+
     def __len__(self) -> int:
         return self.n_blocks
 

@@ -1,12 +1,13 @@
 """What block k-means minimizes: the Frobenius loss of a matrix, or the Gaussian one of samples."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.linalg import pinvh
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.finding.merging import BlockSums, FrobeniusMerges, GaussianMerges, Merges
 from blockmat.finding.similarity import Similarity
 
 _MIN_VARIANCE = 1e-10  # of a correlation matrix; what is smaller is rounding
@@ -39,6 +40,19 @@ class BlockStatistics(NamedTuple):
         counts = np.tile(self.sizes, (len(self.labels), 1))
         counts[np.arange(len(self.labels)), self.labels] -= 1
         return counts
+
+    @property
+    def sums(self) -> BlockSums:
+        """The sums over the blocks, in the order of their first variables."""
+        off = self.values * n_off_diagonal(self.sizes)
+        on = self.sizes * self.diagonal_values
+        return self.in_order(BlockSums(self.sizes, self.sizes, on, off))
+
+    def in_order(self, sums: BlockSums) -> BlockSums:
+        """Return sums over these blocks in the order of their first variables."""
+        order = np.argsort(np.unique(self.labels, return_index=True)[1])
+        sizes, squares, on = (x[order] for x in (sums.sizes, sums.squares, sums.on))
+        return BlockSums(sizes, squares, on, sums.off[np.ix_(order, order)])
 
 
 def block_statistics(similarity: Similarity, labels: Array, k: int) -> BlockStatistics:
@@ -77,6 +91,14 @@ class Objective(Protocol):
         """Return minus twice the log-likelihood, up to a constant."""
 
 
+@runtime_checkable
+class MergingObjective(Protocol):
+    """An objective that is a function of sums over blocks, so that blocks can be merged."""
+
+    def merges(self, blocks: BlockStatistics) -> Merges:
+        """Return the loss as a function of merged blocks, in the order of their first variables."""
+
+
 class FrobeniusLoss:
     """The squared distance of a matrix (n, n), in units of ``2**exponent``, to its fit."""
 
@@ -106,19 +128,24 @@ class FrobeniusLoss:
         log = np.log(mean_square) + 2 * self.exponent * np.log(2)
         return float(self.n_observations * log)
 
+    def merges(self, blocks: BlockStatistics) -> FrobeniusMerges:
+        """Return the loss as a function of merged blocks."""
+        return FrobeniusMerges(blocks.sums)
+
 
 class GaussianLoss:
     """Minus twice the Gaussian log-likelihood of standardized samples, per sample."""
 
-    def __init__(self, n_samples: int) -> None:
+    def __init__(self, n_samples: float, min_variance: float = _MIN_VARIANCE) -> None:
         self.n_observations = float(n_samples)
+        self.min_variance = min_variance
 
     def loss(self, blocks: BlockStatistics) -> float:
         """Return ``logdet M + sum (n_b - 1) log d_b`` of the fit on these blocks."""
         n = blocks.sizes
-        within = np.maximum(blocks.diagonal_values - np.diag(blocks.values), _MIN_VARIANCE)
+        within = np.maximum(blocks.diagonal_values - np.diag(blocks.values), self.min_variance)
         between = np.sqrt(np.outer(n, n)) * blocks.values + np.diag(within)
-        variances = np.maximum(np.linalg.eigvalsh(between), _MIN_VARIANCE)
+        variances = np.maximum(np.linalg.eigvalsh(between), self.min_variance)
         return float(np.log(variances).sum() + ((n - 1) * np.log(within)).sum())
 
     def costs(self, blocks: BlockStatistics) -> Array:
@@ -144,3 +171,7 @@ class GaussianLoss:
     def deviance(self, blocks: BlockStatistics) -> float:
         """Return the loss of all samples together."""
         return self.n_observations * self.loss(blocks)
+
+    def merges(self, blocks: BlockStatistics) -> GaussianMerges:
+        """Return the loss as a function of merged blocks."""
+        return GaussianMerges(blocks.sums, self.min_variance)

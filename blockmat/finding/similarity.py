@@ -13,7 +13,7 @@ from blockmat.cores.scale import exponent_of, in_range, times_power
 from blockmat.exceptions import NotHermitianError
 from blockmat.sources.recognise import as_real_matrix
 from blockmat.sources.samples import as_real_samples
-from blockmat.sources.standardize import compress_rows, standardize, sum_of_squares
+from blockmat.sources.standardize import StandardRows, compress_rows, standardize, sum_of_squares
 
 _EXACT_UP_TO = 500  # columns; longer rows are projected
 _N_PROJECTIONS = 64  # coordinates of a projected row, at least
@@ -119,11 +119,18 @@ class Correlation:
     F has at most as many rows as columns, and columns of length 1.
     """
 
+    location: Array | float
+    scale: Array | float
+
     def __init__(self, X: Any) -> None:
-        Z, self.location, self.scale = standardize(as_real_samples(X, 3))
-        Z /= np.sqrt(len(Z))
-        self.n_samples, self.n = Z.shape
-        self.factor = compress_rows(Z)
+        if isinstance(X, StandardRows):
+            Z, self.location, self.scale = X.deviations, 0.0, 1.0
+            self.n_rows, self.n_samples = X.n_rows, X.n_samples
+        else:
+            Z, self.location, self.scale = standardize(as_real_samples(X, 3))
+            self.n_rows = self.n_samples = len(Z)
+        self.n = Z.shape[1]
+        self.factor = compress_rows(Z) / np.sqrt(len(Z))
         self.diagonal = np.ones(self.n)
 
     def row_sums(self, p: Partition) -> Array:
@@ -132,20 +139,25 @@ class Correlation:
         return sums
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
-        """Return the coordinates of the variables along the leading principal components.
-
-        The median of their variances estimates that of noise, and is subtracted from each.
-        """
-        values, vectors = np.linalg.eigh(self.factor @ self.factor.T)
-        tiny = np.finfo(np.float64).tiny
-        noise = max(np.median(values[-min(self.n_samples - 1, self.n) :]), tiny)
-        values, vectors = values[-rank:], vectors[:, -rank:]
-        shrinkage = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
-        points: Array = (self.factor.T @ vectors) * shrinkage
-        return points
+        """Return the coordinates of the variables along the leading principal components."""
+        return principal_points(self.factor, min(self.n_samples - 1, self.n), rank)
 
     def with_signs(self, signs: Array) -> "Correlation":
         """Return the correlation matrix of the samples times signs."""
         result = copy(self)
         result.factor = self.factor * signs
         return result
+
+
+def principal_points(factor: Array, n_components: int, rank: int) -> Array:
+    """Return the coordinates of the variables along the leading principal components of a factor.
+
+    The median of the `n_components` largest variances estimates that of noise, and is subtracted
+    from each.
+    """
+    values, vectors = np.linalg.eigh(factor @ factor.T)
+    noise = max(np.median(values[-n_components:]), np.finfo(np.float64).tiny)
+    values, vectors = values[-rank:], vectors[:, -rank:]
+    shrinkage = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
+    points: Array = (factor.T @ vectors) * shrinkage
+    return points

@@ -9,6 +9,7 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.extras import import_extra
+from blockmat.finding.links import cut_links
 
 _MAX_LEAVES = 2000  # points; more of them are grouped first
 _N_GROUPS = 500  # groups of many points, at least
@@ -24,6 +25,11 @@ class Start(Protocol):
 
     def cut(self, k: int) -> Array:
         """Return labels (n,) of k blocks, none of them empty."""
+
+
+def make_start(points: Array, k_max: int, contiguous: bool, rng: np.random.Generator) -> Start:
+    """Return the clusters of points from which block k-means starts."""
+    return ChangePoints(points) if contiguous else WardTree(points, k_max, rng)
 
 
 class WardTree:
@@ -48,12 +54,10 @@ class WardTree:
 
     def cut(self, k: int) -> Array:
         """Return labels of k clusters."""
-        from scipy.cluster.hierarchy import cut_tree
-
         if self.links is None:
             return _fill_missing(np.zeros(len(self.groups), dtype=np.intp), k)
-        leaves = cut_tree(self.links, min(k, len(self.links) + 1))[:, 0]
-        return _fill_missing(leaves[self.groups].astype(np.intp), k)
+        leaves = cut_links(self.links, min(k, len(self.links) + 1))
+        return _fill_missing(leaves[self.groups], k)
 
 
 def _equal_points(points: Array) -> Array:

@@ -24,13 +24,14 @@ class FactorOptions(NamedTuple):
 class FactorEstimate(NamedTuple):
     """Estimates for standardized variables. The factors have variance 1.
 
-    The covariance is (k, k), or (k,) for independent factors.
+    The covariance is (k, k), or (k,) for independent factors. The mean (n,) is None if it is zero.
     """
 
     loadings: Array
     noise: Array
     covariance: Array
     search: BoundedMinimum
+    mean: Array | None = None
 
 
 def oriented(p: Partition, estimate: FactorEstimate) -> FactorEstimate:
@@ -51,6 +52,9 @@ def oriented(p: Partition, estimate: FactorEstimate) -> FactorEstimate:
     if C.ndim == 2:
         C = C * signs * signs[:, None]
         np.fill_diagonal(C, 1)
-    loadings, noise = np.empty((2, p.n))
+    loadings, noise, mean = np.zeros((3, p.n))
     loadings[p.order], noise[p.order] = s * signs.repeat(p.sizes), estimate.noise
-    return estimate._replace(loadings=loadings, noise=noise, covariance=C)
+    if estimate.mean is None:
+        return estimate._replace(loadings=loadings, noise=noise, covariance=C)
+    mean[p.order] = estimate.mean
+    return estimate._replace(loadings=loadings, noise=noise, covariance=C, mean=mean)

@@ -1,115 +1,24 @@
 """fit_factor: a factor model with one factor for each block, from samples or from correlations."""
 
 import warnings
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
-from blockmat.blocks.checks import (
-    Array,
-    as_count,
-    as_numeric,
-    check_square,
-    frozen,
-    require_finite,
-)
+from blockmat.blocks.checks import Array, as_count, frozen
 from blockmat.blocks.names import check_names
 from blockmat.blocks.partition import Partition, as_partition
-from blockmat.cores.core import is_close_to_adjoint
-from blockmat.exceptions import NotHermitianError
-from blockmat.fitting.factor_errors import standard_errors
+from blockmat.fitting.factor_data import complete, from_correlation, incomplete
+from blockmat.fitting.factor_errors import Patterns
 from blockmat.fitting.factor_estimate import FactorEstimate, FactorOptions
+from blockmat.fitting.factor_fit import FactorFit
 from blockmat.fitting.factor_ml import maximum_likelihood
+from blockmat.fitting.factor_samples import FactorSamples, as_factor_samples
 from blockmat.fitting.minres import least_squares
 from blockmat.matrices.block_factor import BlockFactorMatrix
-from blockmat.matrices.checks import require_real_dtype
-from blockmat.sources.samples import as_real_samples
-from blockmat.sources.standardize import standardize
+from blockmat.sources.correlation_matrix import as_correlation
 
-__all__ = ["FactorFit", "fit_factor"]
-
-
-class FactorFit(NamedTuple):
-    """A fitted factor model, and how it was found.
-
-    Parameters
-    ----------
-    matrix : BlockFactorMatrix
-        The fit.
-    log_likelihood : float or None
-        That of the samples at the fit, in natural logarithms; None for a correlation matrix.
-    residual : float or None
-        The root mean square of the errors of the correlations off the diagonal; None for samples.
-    n_iter : int
-        The number of steps of the search.
-    converged : bool
-        Whether the search converged.
-    at_bound : ndarray of bool, shape (n,)
-        Which variables have the smallest noise that `min_noise` allows (Heywood cases). Blocks of
-        one variable, whose noise is set to it, are False.
-    n_samples : int or None
-        The number of samples; None for a correlation matrix.
-
-    See Also
-    --------
-    fit_factor : returns it with ``full_output=True``.
-
-    Examples
-    --------
-    >>> import blockmat as bm
-    >>> A = bm.BlockFactorMatrix([0, 0, 0], [1.0], noise=1.0, loadings=[1.0, 2.0, 3.0])
-    >>> fit = bm.fit_factor(A.toarray(), [0, 0, 0], samples=False, full_output=True)
-    >>> fit.matrix.loadings.round(3), fit.converged
-    (array([1., 2., 3.]), True)
-    """
-
-    matrix: BlockFactorMatrix
-    log_likelihood: float | None
-    residual: float | None
-    n_iter: int
-    converged: bool
-    at_bound: Array
-    n_samples: int | None
-
-    def standard_errors(self) -> tuple[Array, Array, Array]:
-        """Return the asymptotic standard errors of the estimates from Gaussian samples.
-
-        Returns
-        -------
-        loadings, noise : ndarray, shape (n,)
-            The standard errors. Noise at its bound counts as known, and has the standard error 0.
-        covariance : ndarray, shape (k, k) or (k,)
-            Those of the correlations of the factors.
-
-        Raises
-        ------
-        ValueError
-            If the matrix was not fitted to samples, or has more than 4096 parameters.
-        SingularMatrixError
-            If some parameters are not identified, such as two loadings in a block of two whose
-            factor correlates with no other.
-
-        Notes
-        -----
-        They are the roots of the diagonal of the inverse of the expected information, a dense matrix
-        of the size of the number of parameters: :ref:`theory-factorfit`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import blockmat as bm
-        >>> X = np.random.default_rng(0).normal(size=(400, 2))[:, [0, 0, 0, 1, 1, 1]]
-        >>> X += np.random.default_rng(1).normal(size=X.shape)
-        >>> fit = bm.fit_factor(X, [0, 0, 0, 1, 1, 1], full_output=True)
-        >>> loadings, noise, covariance = fit.standard_errors()
-        >>> loadings.round(2)
-        array([0.08, 0.07, 0.07, 0.07, 0.08, 0.08])
-        """
-        if self.n_samples is None:
-            raise ValueError(
-                "the matrix was fitted to correlations; expected samples for standard errors"
-            )
-        return standard_errors(self.matrix, self.at_bound, self.n_samples)
+__all__ = ["fit_factor"]
 
 
 @overload
@@ -118,8 +27,12 @@ def fit_factor(
     partition: Any,
     *,
     samples: bool = True,
+    n_samples: int | None = None,
     independent: bool = False,
     assume_centered: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
     min_noise: float = 0.005,
     tol: float = 1e-6,
     max_iter: int = 1000,
@@ -133,8 +46,12 @@ def fit_factor(
     partition: Any,
     *,
     samples: bool = True,
+    n_samples: int | None = None,
     independent: bool = False,
     assume_centered: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
     min_noise: float = 0.005,
     tol: float = 1e-6,
     max_iter: int = 1000,
@@ -147,8 +64,12 @@ def fit_factor(
     partition: Any,
     *,
     samples: bool = True,
+    n_samples: int | None = None,
     independent: bool = False,
     assume_centered: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
     min_noise: float = 0.005,
     tol: float = 1e-6,
     max_iter: int = 1000,
@@ -156,8 +77,9 @@ def fit_factor(
 ) -> BlockFactorMatrix | FactorFit:
     r"""Fit a factor model in which each variable depends on the factor of its block.
 
-    It fits samples by maximum likelihood, or a correlation or covariance matrix by least squares
-    off the diagonal (minres).
+    Samples, or a correlation or covariance matrix and its number of samples, are fitted by maximum
+    likelihood. A matrix without a number of samples is fitted by least squares off the diagonal
+    (minres).
 
     Parameters
     ----------
@@ -167,18 +89,31 @@ def fit_factor(
         The blocks, or a label for each variable. If `source` is a DataFrame, a Series or dict gives
         labels by column name.
     samples : bool, default True
-        Whether `source` holds samples. Their covariance is divided by T, as in `BlockCovariance`.
+        Whether `source` holds samples. Their covariance is divided by T.
+    n_samples : int, optional
+        The number of samples T of a matrix, only for ``samples=False``. A covariance matrix that is
+        divided by T, such as ``numpy.cov(X, rowvar=False, ddof=0)``, gives the fit of the samples.
     independent : bool, default False
         Whether the factors are uncorrelated. Then no k x k array is made.
     assume_centered : bool, default False
-        Whether the mean of the samples is known to be zero. Otherwise it is subtracted.
+        Whether the mean of the samples is known to be zero. Otherwise it is subtracted. With
+        `n_samples`, whether the matrix was computed about a known mean.
+    missing : {"raise", "em"}, default "raise"
+        What NaN in the samples means: an error, or a missing value. "em" maximizes the likelihood of
+        the observed values. Samples without any value are left out.
+    sample_weight : array_like, shape (T,), optional
+        The weight of each sample.
+    weight_type : {"frequency", "reliability"}, default "frequency"
+        The meaning of the weights, as for `fit_samples`. They give the same estimates. The number of
+        samples, for the likelihood and standard errors, is :math:`\sum w` for frequencies and
+        :math:`(\sum w)^2 / \sum w^2` for reliabilities.
     min_noise : float, default 0.005
         The smallest noise, as a fraction of the variance of the variable. Without it some noise can
         go to zero (a Heywood case).
     tol : float, default 1e-6
-        The search ends if no entry of the gradient is larger. For samples it is the gradient of the
-        log-likelihood per sample, by the loadings in units of the noise and by the logarithm of the
-        noise.
+        The search ends if no entry of the gradient is larger. For maximum likelihood it is the
+        gradient of the log-likelihood per sample, by the loadings in units of the noise and by the
+        logarithm of the noise.
     max_iter : int, default 1000
         The largest number of steps.
     full_output : bool, default False
@@ -196,20 +131,24 @@ def fit_factor(
     ShapeError
         If `source` is not 2-d, not square with ``samples=False``, or does not fit the partition.
     DtypeError
-        If it is not real.
+        If it or `sample_weight` is not real.
+    TypeError
+        If `n_samples` or `max_iter` is not an integer.
     NonFiniteError
-        If it contains NaN or infinity.
+        If it contains infinity, or NaN with ``missing="raise"``.
     NotHermitianError
         If a matrix is not symmetric.
     ValueError
-        If there are too few samples (fewer than 3, or than k plus one for the mean), a column is
-        constant, a variance of a matrix is not positive, or an option is out of range.
+        If there are too few samples (fewer than 3, or than k plus one for the mean); if a column is
+        constant or has no value; if a variance of a matrix is not positive, or a correlation is not
+        between -1 and 1; if `n_samples` is given for samples, or gaps or weights for a matrix; or if
+        a weight is negative or an option is out of range.
 
     Warns
     -----
     RuntimeWarning
         If the search did not converge, some noise is at its bound and `full_output` is False, or the
-        fitted correlations of the factors have negative eigenvalues (only for ``samples=False``).
+        fitted correlations of the factors have negative eigenvalues (only for least squares).
 
     See Also
     --------
@@ -221,8 +160,18 @@ def fit_factor(
     The model is :math:`x_i = \mu_i + s_i f_{b(i)} + e_i` with correlated factors f of variance 1 and
     independent noise e. It is confirmatory factor analysis with simple structure. One evaluation of
     the likelihood takes O(T n + k\ :sup:`2` T + k\ :sup:`3`), and no n x n array is formed. If there
-    are more than 2n samples of up to 1000 variables, they are first reduced to n rows. One evaluation of the squared error
-    takes O(n\ :sup:`2`).
+    are more than 2n samples of up to 1000 variables, they are first reduced to n rows. A matrix with
+    `n_samples` is replaced by its root with at most n rows, in O(n\ :sup:`3`). Negative eigenvalues,
+    which a matrix of pairwise or polychoric correlations can have, become zero. One evaluation of the
+    squared error takes O(n\ :sup:`2`).
+
+    The covariance of the samples is divided by T, and not by T - 1, because the likelihood is highest
+    there.
+
+    With gaps, the mean is estimated too, and :math:`k \times k` matrices are solved once for each
+    pattern of gaps. The estimate is consistent if whether a value is missing depends only on observed
+    values. Some pairs of variables may never be observed together. If this holds for all pairs between
+    two blocks, the correlation of their factors is not identified.
 
     The search ends at a local optimum. There can be several, mostly if the variables of a block hardly
     correlate.
@@ -245,15 +194,26 @@ def fit_factor(
     >>> A.covariance.round(1)
     array([[1. , 0.5],
            [0.5, 1. ]])
+    >>> X[rng.random(X.shape) < 0.1] = np.nan
+    >>> bm.fit_factor(X, labels, missing="em").covariance.round(1)
+    array([[1. , 0.5],
+           [0.5, 1. ]])
+    >>> R = A.toarray()
+    >>> bm.fit_factor(R, labels, samples=False, n_samples=2000).allclose(A, rtol=1e-4)
+    True
     """
     for name, value in (("min_noise", min_noise), ("tol", tol)):
         if not 0 < value < 1:
             raise ValueError(f"{name} is {value!r}; expected a number between 0 and 1")
     options = FactorOptions(bool(independent), min_noise, tol, as_count(max_iter, "max_iter", 1))
+    if missing not in ("raise", "em"):
+        raise ValueError(f"missing is {missing!r}; expected 'raise' or 'em'")
+    _check_of_samples(samples, n_samples, missing, sample_weight)
     if samples:
-        fit = _fit_samples(source, partition, options, assume_centered)
+        given = as_factor_samples(source, missing, not assume_centered, sample_weight, weight_type)
+        fit = _fit_samples(source, given, partition, options, assume_centered)
     else:
-        fit = _fit_matrix(source, partition, options)
+        fit = _fit_matrix(source, partition, options, n_samples, assume_centered)
     if not fit.converged:
         warnings.warn(
             f"the search did not converge in {fit.n_iter} steps; expected more of them (max_iter)",
@@ -274,42 +234,69 @@ def fit_factor(
     return fit.matrix
 
 
+def _check_of_samples(
+    samples: bool, n_samples: int | None, missing: str, sample_weight: Any
+) -> None:
+    """Raise ValueError for arguments that are only for samples, or only for a matrix."""
+    if samples and n_samples is not None:
+        raise ValueError(
+            f"n_samples is {n_samples!r}; expected None with samples=True, because the rows of source "
+            f"are counted"
+        )
+    if not samples and (missing != "raise" or sample_weight is not None):
+        name = "sample_weight" if missing == "raise" else "missing"
+        raise ValueError(f"{name} is given for a matrix; expected it only with samples=True")
+
+
 def _fit_samples(
-    source: Any, partition: Any, options: FactorOptions, assume_centered: bool
+    source: Any,
+    given: FactorSamples,
+    partition: Any,
+    options: FactorOptions,
+    assume_centered: bool,
 ) -> FactorFit:
-    X = as_real_samples(source, 1)
-    n_samples, n = X.shape
+    Z = given.deviations
+    n_samples, n = Z.shape
     p = as_partition(partition, n, source=source)
     n_factors = 1 if options.independent else p.n_blocks
-    least = max(3, n_factors + (not assume_centered))
+    least = _least_samples(p, options, assume_centered)
     if n_samples < least:
         raise ValueError(
             f"X has {n_samples} rows; expected at least {least} samples for {n_factors} factors"
         )
-    Z, _, scale = standardize(X, not assume_centered)
-    estimate = maximum_likelihood(Z, p, options)
-    constants = n * np.log(2 * np.pi) / 2 + np.log(scale).sum()
-    log_likelihood = -n_samples * float(estimate.search.value + constants)
-    return _result(p, estimate, options, scale, X.dtype, log_likelihood, None, n_samples)
+    mean, patterns = given.location, None
+    if given.observed is None or given.weights is None:
+        estimate = maximum_likelihood(complete(Z, p.order), p, options)
+    else:
+        data = incomplete(Z, given.observed, given.weights, p.order)
+        estimate = maximum_likelihood(data, p, options, free_mean=not assume_centered)
+        observed = np.empty(data.observed.shape, dtype=bool)
+        observed[:, p.order] = data.observed
+        patterns = Patterns(frozen(observed), frozen(data.shares))
+        if estimate.mean is not None:
+            mean = mean + given.scale * estimate.mean
+    fit = _result(p, estimate, options, given.scale, given.dtype)
+    fit = fit._replace(mean=frozen(mean), patterns=patterns)
+    return _with_likelihood(fit, estimate, given.scale, given.n_samples)
 
 
-def _fit_matrix(source: Any, partition: Any, options: FactorOptions) -> FactorFit:
+def _fit_matrix(
+    source: Any,
+    partition: Any,
+    options: FactorOptions,
+    n_samples: int | None,
+    assume_centered: bool,
+) -> FactorFit:
     check_names(source)
-    S = as_numeric(source, "source", (2,))
-    check_square(S.shape, "source", "for samples use samples=True")
-    require_real_dtype(S.dtype, "source")
-    require_finite(S, "source")
-    p = as_partition(partition, len(S), source=source)
-    if not is_close_to_adjoint(S, np.sqrt(np.finfo(S.dtype).eps)):
-        raise NotHermitianError("source is not symmetric; expected a symmetric matrix")
-    variances = np.diagonal(S).astype(np.float64)
-    if not (variances > 0).all():
-        i = int(np.argmin(variances > 0))
-        raise ValueError(
-            f"source has the variance {variances[i]} at index {i}; expected positive variances"
-        )
-    scale = np.sqrt(variances)
-    estimate, residual = least_squares(S / scale / scale[:, None], p, options)
+    R, scale = as_correlation(source, "source")
+    p = as_partition(partition, len(R), source=source)
+    if n_samples is not None:
+        least = _least_samples(p, options, assume_centered)
+        n_samples = as_count(n_samples, "n_samples", least)
+        estimate = maximum_likelihood(from_correlation(R, p.order), p, options)
+        fit = _result(p, estimate, options, scale, R.dtype)
+        return _with_likelihood(fit, estimate, scale, n_samples)
+    estimate, residual = least_squares(R.astype(np.float64, copy=False), p, options)
     if estimate.covariance.ndim == 2:
         smallest = np.linalg.eigvalsh(estimate.covariance)[0]
         if smallest < -np.sqrt(np.finfo(np.float64).eps):
@@ -319,7 +306,13 @@ def _fit_matrix(source: Any, partition: Any, options: FactorOptions) -> FactorFi
                 RuntimeWarning,
                 stacklevel=3,
             )
-    return _result(p, estimate, options, scale, S.dtype, None, residual, None)
+    return _result(p, estimate, options, scale, R.dtype)._replace(residual=residual)
+
+
+def _least_samples(p: Partition, options: FactorOptions, assume_centered: bool) -> int:
+    """Return the smallest number of samples: more than 2, and one for each factor and the mean."""
+    n_factors = 1 if options.independent else p.n_blocks
+    return max(3, n_factors + (not assume_centered))
 
 
 def _result(
@@ -328,9 +321,6 @@ def _result(
     options: FactorOptions,
     scale: Array,
     dtype: np.dtype[Any],
-    log_likelihood: float | None,
-    residual: float | None,
-    n_samples: int | None,
 ) -> FactorFit:
     parts = (estimate.covariance, estimate.noise * scale * scale, estimate.loadings * scale)
     matrix = BlockFactorMatrix(p, *(x.astype(dtype) for x in parts))
@@ -338,11 +328,24 @@ def _result(
     at_bound = (estimate.noise <= smallest) & (p.sizes > 1)[p.labels]
     search = estimate.search
     return FactorFit(
-        matrix,
-        log_likelihood,
-        residual,
-        search.n_iter,
-        search.converged,
-        frozen(at_bound),
-        n_samples,
+        matrix=matrix,
+        log_likelihood=None,
+        residual=None,
+        n_iter=search.n_iter,
+        converged=search.converged,
+        at_bound=frozen(at_bound),
+        n_samples=None,
+        mean=None,
+        patterns=None,
     )
+
+
+def _with_likelihood(
+    fit: FactorFit, estimate: FactorEstimate, scale: Array, n_samples: float
+) -> FactorFit:
+    """Add the log-likelihood of the observed values, and the number of samples."""
+    constants = np.log(2 * np.pi) / 2 + np.log(scale)  # of each variable
+    if fit.patterns is not None:
+        constants = fit.patterns.shares @ fit.patterns.observed * constants
+    log_likelihood = -n_samples * float(estimate.search.value + constants.sum())
+    return fit._replace(log_likelihood=log_likelihood, n_samples=n_samples)

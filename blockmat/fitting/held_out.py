@@ -16,16 +16,17 @@ def train_test_folds(X: Array) -> Iterator[tuple[Array, Array]]:
 
     The test samples are consecutive rows, because neighbouring samples may be dependent.
     """
-    for rows in _test_rows(len(X)):
+    for rows in test_rows(len(X)):
         yield np.delete(X, rows, axis=0), X[rows]
 
 
 def min_training_size(n_samples: int) -> int:
     """Return the number of training samples in the smallest of the folds."""
-    return n_samples - max(map(len, _test_rows(n_samples)))
+    return n_samples - max(map(len, test_rows(n_samples)))
 
 
-def _test_rows(n_samples: int) -> list[Array]:
+def test_rows(n_samples: int) -> list[Array]:
+    """Return the row numbers of the test samples of each fold."""
     return np.array_split(np.arange(n_samples), min(_N_FOLDS, n_samples // 2))
 
 

@@ -3,12 +3,15 @@
 from typing import Any
 
 from blockmat.blocks.checks import is_dask_array
+from blockmat.blocks.names import names_of
 from blockmat.fitting.structured import StructuredMatrix
 from blockmat.matrices.structured import SquareMatrix
 from blockmat.sources.dense_samples import DenseSamples
+from blockmat.sources.gaps import SamplesWithGaps, require_missing
 from blockmat.sources.recognise import as_source
 from blockmat.sources.samples import as_samples
 from blockmat.sources.source import LocalSource, Source
+from blockmat.sources.weights import Weights, as_weights
 
 
 def as_local_source(source: Any) -> LocalSource:
@@ -32,20 +35,42 @@ def as_fit_source(source: Any, compute: bool) -> Source:
     return as_local_source(source)
 
 
-def as_sample_source(X: Any, compute: bool) -> Source:
-    """Convert samples to a source, and check their dtype and dimension.
+def as_sample_source(
+    X: Any,
+    compute: bool,
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
+    missing: str = "raise",
+) -> tuple[Source, Weights]:
+    """Convert samples to a source, and return it with their weights.
 
     Raises
     ------
     ValueError
-        If `compute` is False and the samples are not a Dask array.
+        If `missing` is unknown, or is "em" for a Dask array; or if `compute` is False and
+        the samples are not a Dask array.
     """
+    require_missing(missing)
     if is_dask_array(X):
         from blockmat.sources.dask_samples import DaskSamples
 
-        return DaskSamples(X, compute)
+        if missing == "em":
+            raise ValueError(
+                "missing is 'em' and X is a Dask array; expected 'raise' or 'pairwise', or X.compute()"
+            )
+        lazy = DaskSamples(X, compute)
+        weights = as_weights(sample_weight, lazy.shape[0], weight_type)
+        if missing == "pairwise":
+            from blockmat.sources.dask_observed import DaskObserved
+
+            return DaskObserved(X, compute, weights), weights
+        return (lazy if sample_weight is None else DaskSamples(X, compute, weights)), weights
     _require_compute(compute)
-    return DenseSamples(as_samples(X))
+    samples = as_samples(X)
+    weights = as_weights(sample_weight, len(samples), weight_type)
+    if missing != "raise":
+        return SamplesWithGaps(samples, weights, missing, names_of(X, 1)), weights
+    return DenseSamples(samples, None if sample_weight is None else weights), weights
 
 
 def _require_compute(compute: bool) -> None:

@@ -5,12 +5,8 @@ May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.cores`, `blockma
 """
 
 from blockmat.inference.intervals import ConfidenceIntervals, confidence_intervals
-from blockmat.inference.likelihood import (
-    LikelihoodRatioResult,
-    kl_divergence,
-    likelihood_ratio_test,
-    log_likelihood,
-)
+from blockmat.inference.likelihood import kl_divergence, log_likelihood
+from blockmat.inference.likelihood_ratio import LikelihoodRatioResult, likelihood_ratio_test
 from blockmat.inference.parameters import (
     from_log_cholesky,
     from_log_correlation,

@@ -128,12 +128,14 @@ def _trace_of_cores(C: Array, N: csr_array, B: Array) -> float:
 
 
 def _scaled_divergence(A: BlockConstantMatrix, r: Array, B: BlockConstantMatrix) -> float | None:
-    """Return the divergence of ``R A R`` from B, for the diagonal matrix R of r > 0.
+    """Return the divergence of ``R A R`` from B, for the diagonal matrix R of r.
 
     On the common refinement of the blocks, the projection P of ``R A R`` has the same trace with
     B^-1 as ``R A R``. So the divergences of ``R A R`` from P and of P from B add up. Return None
-    if aligned pairs do not allow that.
+    if aligned pairs do not allow that, or if a number in r is negative.
     """
+    if (r < 0).any():
+        return None
     p = A.partition
     if not p.same_blocks(B.partition):
         p = p.meet(B.partition)

@@ -1,40 +1,58 @@
 """Shrinkage of a sample covariance matrix toward a block-constant one."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition, as_partition
-from blockmat.cores import pair
 from blockmat.cores.scale import in_range
-from blockmat.fitting.fit_samples import fit_samples
-from blockmat.fitting.held_out import map_in_threads, squared_distances, train_test_folds
+from blockmat.fitting.factors_and_blocks import factors_and_blocks
+from blockmat.fitting.held_out import map_in_threads, squared_distances, test_rows
+from blockmat.inference.given_covariance import GivenCovariance
+from blockmat.inference.spread import Spread, spread_of, spread_of_covariance
 from blockmat.sources.samples import as_real_samples
-from blockmat.sources.standardize import Standardized, compress_rows, standardize
+from blockmat.sources.standardize import Standardized, compress_rows
+from blockmat.sources.weighted_samples import WeightedSamples
 
 __all__ = ["optimal_shrinkage"]
 
 
 _MIN_SHRINKAGE = 1e-3  # that is tried
 _ROUNDING = 1e-12  # of a likelihood, relative
-Standardize = Callable[[Array], Standardized]
-FindBlocks = Callable[[Array], Partition]
+FitFold = Callable[[WeightedSamples], tuple[Standardized, Partition]]  # signs are in the scales
 
 
-def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = False) -> float:
+def optimal_shrinkage(
+    X: Any,
+    partition: Any = None,
+    *,
+    assume_centered: bool = False,
+    n_samples: int | None = None,
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
+) -> float:
     r"""Estimate the best shrinkage of a sample covariance matrix toward a block-constant one.
 
     Parameters
     ----------
-    X : array_like, shape (T, n)
-        One sample per row, at least 2 of them.
+    X : array_like, shape (T, n) or (n, n)
+        One sample per row, at least 2 of them; or with `n_samples` their covariance matrix.
     partition : Partition or sequence of hashable, shape (n,), optional
         The blocks of the target; by default the target is the identity times the mean variance.
         For blocks that were found in `X` the estimate is too high; use `BlockCovariance`.
     assume_centered : bool, default False
         Whether the mean is known to be zero. Otherwise the sample mean is subtracted.
+    n_samples : int, optional
+        The number of samples T of a covariance matrix, with any divisor. The samples are then
+        taken to be Gaussian.
+    sample_weight : array_like, shape (T,), optional
+        The weight of each sample.
+    weight_type : {"frequency", "reliability"}, default "frequency"
+        The meaning of the weights, as for `fit_samples`. With reliabilities T is the effective number
+        of samples, :math:`(\sum w)^2 / \sum w^2`.
 
     Returns
     -------
@@ -48,8 +66,11 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
         If `X` is not 2-d, or the partition has another number of variables.
     DtypeError, NonFiniteError
         If `X` is not real and finite.
+    NotHermitianError
+        If a covariance matrix is not symmetric.
     ValueError
-        If there are fewer than 2 samples, or `X` is a symmetric matrix.
+        If there are fewer than 2 samples, `X` is a symmetric matrix and `n_samples` is None, the
+        diagonal of a covariance matrix is not positive, or a weight is negative.
 
     See Also
     --------
@@ -64,12 +85,15 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
 
     The numerator is estimated by :math:`T^{-2} \sum_t \| (x_t x_t^T - S)_\perp \|^2`, or for the
     identity by :math:`T^{-2} \sum_t \| x_t x_t^T - S \|^2` [1]_. It takes O(m T n), with m the
-    smaller of T and n. See :ref:`theory-shrinkage`.
+    smaller of T and n. From S and T alone, it is the expectation of this estimate given S for
+    Gaussian samples [2]_, in O(n\ :sup:`2`). See :ref:`theory-shrinkage`.
 
     References
     ----------
     .. [1] O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance
        matrices", Journal of Multivariate Analysis 88, 2004.
+    .. [2] Y. Chen, A. Wiesel, Y. C. Eldar, A. O. Hero, "Shrinkage algorithms for MMSE covariance
+       estimation", IEEE Transactions on Signal Processing 58, 2010; for the identity as target.
 
     Examples
     --------
@@ -82,47 +106,35 @@ def optimal_shrinkage(X: Any, partition: Any = None, *, assume_centered: bool = 
     0.95
     >>> round(bm.optimal_shrinkage(X), 2)
     0.22
+    >>> S = np.cov(X, rowvar=False)
+    >>> round(bm.optimal_shrinkage(S, [0] * 20 + [1] * 20 + [2] * 20, n_samples=50), 2)
+    0.94
     """
-    named = X
-    X = as_real_samples(X, 2)
-    p = None if partition is None else as_partition(partition, X.shape[1], source=named)
-    deviations, _ = in_range(standardize(X, not assume_centered, unit_variance=False).deviations)
-    spread = spread_of(deviations, p)
+    if n_samples is not None:
+        given = GivenCovariance.of(X, n_samples, 2, sample_weight)
+        p = None if partition is None else as_partition(partition, len(given.matrix), source=X)
+        S, _ = in_range(given.matrix)
+        spread = spread_of_covariance(S, p, given.n_samples - (not assume_centered))
+        return _weight_of_target(spread, p, given.n_samples)
+    samples = as_real_samples(X, 2)
+    p = None if partition is None else as_partition(partition, samples.shape[1], source=X)
+    weighted = WeightedSamples.checked(samples, sample_weight, weight_type)
+    deviations = weighted.standardize(not assume_centered, unit_variance=False).deviations
+    return shrinkage_toward(deviations, p, weighted.n_effective, weighted.relative_weights)
+
+
+def shrinkage_toward(
+    deviations: Array, p: Partition | None, n_samples: float, weights: Array | None = None
+) -> float:
+    """Return the optimal shrinkage for deviations from the mean; `weights` as for `spread_of`."""
+    deviations, _ = in_range(deviations.astype(np.float64, copy=False))
+    return _weight_of_target(spread_of(deviations, p, weights), p, n_samples)
+
+
+def _weight_of_target(spread: Spread, p: Partition | None, n_samples: float) -> float:
     if spread.distance <= 0:
         return 0.0 if p is None else 1.0
-    return float(min(spread.noise / len(X) / spread.distance, 1.0))
-
-
-class Spread(NamedTuple):
-    """How far samples and their covariance S are from block-constant, as squared norms.
-
-    ``noise`` is the mean of ``|(x x^T - S)_perp|^2`` over samples, and ``distance`` is
-    ``|S_perp|^2``.
-    """
-
-    noise: float
-    distance: float
-
-
-def spread_of(deviations: Array, p: Partition | None) -> Spread:
-    """Return the spread of samples (T, n) with mean zero; the target is the identity without p."""
-    n_samples, n = deviations.shape
-    few = deviations if n_samples <= n else deviations.T
-    gram = few @ few.T  # the smaller of the two Gram matrices, which have the same norm
-    lengths = (deviations**2).sum(axis=1)
-    squares = float((gram**2).sum()) / n_samples**2  # of S
-    single = float((lengths**2).mean())  # of x x^T
-    if p is None:
-        return Spread(
-            single - squares, _beyond_rounding(squares - lengths.mean() ** 2 / n, squares)
-        )
-    means = pair.coordinates(p.block_sums(deviations, axis=1), p.sizes)
-    within = pair.within_of_rest(p.block_sums(deviations**2, axis=1) - means**2, p.sizes)
-    projected = (means**2).sum(axis=1) ** 2 + pair.multiplicity_sum(within**2, p.sizes)
-    between = means.T @ means / n_samples
-    target = float(pair.squared_norm(between, within.mean(axis=0), p.sizes))
-    distance = _beyond_rounding(squares - target, squares)
-    return Spread(max(single - float(projected.mean()) - distance, 0.0), distance)
+    return float(min(spread.noise / n_samples / spread.distance, 1.0))
 
 
 def is_exact(deviations: Array, p: Partition) -> bool:
@@ -131,50 +143,57 @@ def is_exact(deviations: Array, p: Partition) -> bool:
     return spread_of(deviations, p).distance <= 0
 
 
-def _beyond_rounding(difference: float, of: float) -> float:
-    """Return a difference of numbers of the size `of`, or 0 if it is rounding."""
-    return difference if difference > 1e-12 * of else 0.0
+def folds_of(samples: WeightedSamples) -> Iterator[tuple[WeightedSamples, Array]]:
+    """Yield the training samples of each fold, and the rows of its test samples."""
+    for rows in test_rows(samples.n_rows):
+        yield samples.rows(np.delete(np.arange(samples.n_rows), rows)), rows
 
 
 def cross_fitted_shrinkage(
-    X: Array, deviations: Array, find: FindBlocks, n_jobs: int | None = None
+    samples: WeightedSamples, standardized: Standardized, fit: FitFold, n_jobs: int | None = None
 ) -> float:
     """Estimate the optimal shrinkage toward blocks that are found in the same samples.
 
-    The spread is measured on the test samples of each fold, with blocks found in its training
-    samples.
+    The spread is measured on the test samples of each fold, with blocks and signs found in its
+    training samples.
     """
+    deviations, _ = in_range(standardized.deviations)
+    weights = samples.relative_weights
 
-    def measure(fold: tuple[Array, Array]) -> tuple[float, float]:
-        train, test = fold
-        spread = spread_of(test, find(train))
-        return spread.noise, spread.distance - spread.noise / len(test)
+    def measure(fold: tuple[WeightedSamples, Array]) -> tuple[float, float]:
+        train, rows = fold
+        test, test_weights = deviations[rows], None
+        if weights is not None:
+            mean = weights[rows].mean()
+            test, test_weights = test / np.sqrt(mean), weights[rows] / mean
+        trained, p = fit(train)
+        spread = spread_of(test * np.sign(trained.scale), p, test_weights)
+        return spread.noise, spread.distance - spread.noise / samples.rows(rows).n_effective
 
-    deviations, _ = in_range(deviations.astype(np.float64, copy=False))
-    pairs = (
-        (train, test)
-        for (train, _), (_, test) in zip(
-            train_test_folds(X), train_test_folds(deviations), strict=True
-        )
-    )
-    noise, signal = np.mean(map_in_threads(measure, pairs, n_jobs), axis=0)
-    noise /= len(X)
+    noise, signal = np.mean(map_in_threads(measure, folds_of(samples), n_jobs), axis=0)
+    noise /= samples.n_effective
     total = noise + max(signal, 0.0)
     return float(noise / total) if total > 0 else 1.0
 
 
 def likelihood_shrinkage(
-    X: Array, standardize: Standardize, find: FindBlocks, n_jobs: int | None = None
+    samples: WeightedSamples, fit: FitFold, n_factors: int = 0, n_jobs: int | None = None
 ) -> float:
-    """Return the shrinkage with the highest Gaussian likelihood of held-out samples."""
+    """Return the shrinkage with the highest Gaussian likelihood of held-out samples.
+
+    The model has `n_factors` factors, and blocks of the rest.
+    """
     from scipy.optimize import minimize_scalar
 
-    def hold_out(fold: tuple[Array, Array]) -> DevianceByShrinkage:
-        train, test = fold
-        return DevianceByShrinkage(standardize(train), find(train), test)
+    X, _ = in_range(samples.X)
+    samples = replace(samples, X=X)
 
-    X, _ = in_range(X)
-    folds: list[DevianceByShrinkage] = map_in_threads(hold_out, train_test_folds(X), n_jobs)
+    def hold_out(fold: tuple[WeightedSamples, Array]) -> DevianceByShrinkage:
+        train, rows = fold
+        test = samples.rows(rows)
+        return DevianceByShrinkage(*fit(train), test.X, test.weights, n_factors)
+
+    folds: list[DevianceByShrinkage] = map_in_threads(hold_out, folds_of(samples), n_jobs)
 
     def deviance(shrinkage: float) -> float:
         return sum(fold.at(shrinkage) for fold in folds)
@@ -189,14 +208,24 @@ class DevianceByShrinkage:
 
     With F the fit and Z the training samples, ``(1 - s) Z^T Z / T + s F = s (F + c Z^T Z)``. One
     eigendecomposition of ``Z F^-1 Z^T`` gives the inverse and the determinant for every c.
+    Samples count by their `weights` (T,).
     """
 
-    def __init__(self, train: Standardized, p: Partition, test: Array) -> None:
+    def __init__(
+        self,
+        train: Standardized,
+        p: Partition,
+        test: Array,
+        weights: Array | None = None,
+        n_factors: int = 0,
+    ) -> None:
         Z = train.deviations
         self.n_train, self.n = Z.shape
-        self.n_test = len(test)
+        self.n_test = len(test) if weights is None else float(weights.sum())
         test = (test - train.location) / train.scale
-        fit = fit_samples(Z, p, ddof=0, assume_centered=True)
+        if weights is not None:
+            test *= np.sqrt(weights)[:, None]
+        fit = factors_and_blocks(Z, p, n_factors).matrix()
         Z = compress_rows(Z)
         solved = fit.solve(Z.T)
         values, vectors = np.linalg.eigh(Z @ solved)

@@ -1,4 +1,4 @@
-"""ScaledBlockMatrix: S B S, a block-constant matrix between two positive diagonals."""
+"""ScaledBlockMatrix: S B S, a block-constant matrix between two diagonal ones."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +39,8 @@ class ScaledBlockMatrix(Parts):
     matrix : BlockConstantMatrix
         B in :math:`A = S B S`.
     scale : array_like, shape (n,)
-        The diagonal of S, positive, in the unit of a standard deviation.
+        The diagonal of S, not zero, in the unit of a standard deviation. A negative number
+        reverses a variable: its correlations are minus those of its block.
 
     Attributes
     ----------
@@ -59,7 +60,7 @@ class ScaledBlockMatrix(Parts):
     NonFiniteError
         If it contains NaN or infinity.
     ValueError
-        If it contains a number that is not positive.
+        If it contains a zero.
 
     See Also
     --------
@@ -69,7 +70,7 @@ class ScaledBlockMatrix(Parts):
     Notes
     -----
     :math:`A^{-1} = S^{-1} B^{-1} S^{-1}` is of the same kind, and
-    :math:`\log\det A = \log\det B + 2 \sum_i \log s_i`. Products with other matrices and
+    :math:`\log\det A = \log\det B + 2 \sum_i \log |s_i|`. Products with other matrices and
     sums of different scales are not, and become SciPy's lazy operators. Vectors are whitened by
     :math:`B^{-1/2} S^{-1}`, which is not symmetric.
 
@@ -101,9 +102,9 @@ class ScaledBlockMatrix(Parts):
         if len(scale) != matrix.shape[0]:
             raise ShapeError(f"scale has length {len(scale)}; expected {matrix.shape[0]}")
         require_finite(scale, "scale")
-        if not (scale > 0).all():
-            i = int(np.argmin(scale > 0))
-            raise ValueError(f"scale is {scale[i]} at index {i}; expected positive numbers")
+        if not scale.all():
+            i = int(np.argmin(scale != 0))
+            raise ValueError(f"scale is 0 at index {i}; expected other numbers")
         dtype = np.result_type(matrix.dtype, scale)
         super().__init__(dtype, matrix.shape)
         self._matrix = matrix.astype(dtype)
@@ -287,7 +288,7 @@ class ScaledBlockMatrix(Parts):
         (-1.0, 1.3863)
         """
         sign, logdet = self._matrix.slogdet()
-        scales = np.log(self._scale.astype(np.float64)).sum()
+        scales = np.log(np.abs(self._scale.astype(np.float64))).sum()
         return sign, self._scale.dtype.type(logdet + 2 * scales)
 
     def _whitened(self, x: Array) -> Array:

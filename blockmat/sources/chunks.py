@@ -7,6 +7,7 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.sources.progress import track
+from blockmat.sources.weights import Weights
 
 _CONVERTED_BYTES = 2**26  # of a chunk that is copied
 _VIEWED_BYTES = 2**31  # of a chunk that is a view
@@ -22,6 +23,19 @@ def row_chunks(
     height = _height(a, dtype, max_rows)
     for first in range(0, len(a), height):
         yield first, np.ascontiguousarray(a[first : first + height], dtype=dtype)
+
+
+def weighted_chunks(
+    a: Array, dtype: np.dtype[Any], weights: Weights | None, max_rows: int
+) -> Iterator[tuple[Array, Array]]:
+    """Yield chunks of rows, and the places (T,) of their weights, without rows of weight zero."""
+    for first, rows in row_chunks(a, dtype, max_rows):
+        places = np.arange(first, first + len(rows))
+        kept = None if weights is None else weights.values[places] > 0
+        if kept is None or kept.all():
+            yield rows, places
+        elif kept.any():
+            yield rows[kept], places[kept]
 
 
 def tracked_chunks(

@@ -111,16 +111,19 @@ def add_sparse(entries, row_labels, col_labels, positions, pairing, sums, traces
 
 
 @jit
-def sum_samples(x, centre, offsets, labels, bounds, results, first, last):
+def sum_samples(x, weights, centre, offsets, labels, bounds, results, first, last):
     """Compute block sums of samples x (T, n) and the squares of their columns, piece by piece.
 
     With ``deviations = x - mean(x)`` if `centre`, else x, and ``results = (mean, sums, squares)``:
     ``mean`` (n,) is set to the mean, ``sums[p, t]`` to the block sums of row t of the deviations
     over piece p of the columns, and ``squares[i]`` to the sum of squared magnitudes of their
-    column i. Columns are processed in strips that fit into cache, so x is read from memory once.
+    column i. The mean and the squares are weighted by ``weights`` (T,); length 0 means that all
+    are 1. Columns are processed in strips that fit into cache, so x is read from memory once.
     """
     mean, sums, squares = results
     n_samples = x.shape[0]
+    is_weighted = weights.shape[0] > 0
+    total = weights.sum() if is_weighted else float(n_samples)
     width = max(16, min(2 * TILE, 16 * TILE // n_samples))
     strip = np.empty(width, sums.dtype)
     sums[first:last] = 0
@@ -137,21 +140,22 @@ def sum_samples(x, centre, offsets, labels, bounds, results, first, last):
                 for leaf in range(0, n_samples, _MEANS):
                     strip[:] = 0
                     for t in range(leaf, min(leaf + _MEANS, n_samples)):
-                        row = x[t, start:stop]
+                        row, w = x[t, start:stop], weights[t] if is_weighted else 1.0
                         for i in range(row.shape[0]):
-                            strip[i] += row[i]
+                            strip[i] += w * row[i]
                     for i in range(some.shape[0]):
                         some[i] += strip[i]
                 for i in range(some.shape[0]):
-                    some[i] /= n_samples
+                    some[i] /= total
             while labels.shape[0] == 0 and offsets[b + 1] <= start:
                 b += 1
             for t in range(n_samples):
-                row, target = x[t, start:stop], sums[p, t]
+                row, target, w = x[t, start:stop], sums[p, t], weights[t] if is_weighted else 1.0
                 for i in range(row.shape[0]):
                     deviation = row[i] - some[i]
                     strip[i] = deviation
-                    square[i] += deviation.real * deviation.real + deviation.imag * deviation.imag
+                    magnitude = deviation.real * deviation.real + deviation.imag * deviation.imag
+                    square[i] += w * magnitude
                 if labels.shape[0] > 0:
                     for i in range(where.shape[0]):
                         target[where[i]] += strip[i]
@@ -161,6 +165,93 @@ def sum_samples(x, centre, offsets, labels, bounds, results, first, last):
                         end = min(offsets[c + 1], stop)
                         target[c] += sum_run(strip, i - start, end - start, strip.dtype.type(0))
                         c, i = c + 1, end
+
+
+@jit
+def sum_observed_columns(x, weights, bounds, results, first, last):
+    """Add weighted column sums of samples x (T, n) without their NaN, piece by piece.
+
+    With ``results = (totals, counts, gaps)``, all (n,): the sum of ``weights[t] * x[t]`` over the
+    values of a column is added to ``totals``, that of ``weights[t]`` to ``counts``, and the number
+    of NaN to ``gaps``.
+    """
+    totals, counts, gaps = results
+    zero = x.dtype.type(0)
+    for p in range(first, last):
+        for start in range(bounds[p], bounds[p + 1], TILE):
+            stop = min(start + TILE, bounds[p + 1])
+            total, count, gap = totals[start:stop], counts[start:stop], gaps[start:stop]
+            for t in range(x.shape[0]):
+                row, w = x[t, start:stop], weights[t]
+                for i in range(row.shape[0]):
+                    value = row[i]
+                    is_value = value == value
+                    total[i] += w * (value if is_value else zero)
+                    count[i] += w if is_value else 0.0
+                    gap[i] += 0 if is_value else 1
+
+
+@jit
+def sum_observed(x, weights, location, offsets, labels, bounds, results, first, last):
+    """Compute block sums and numbers of NaN of samples x (T, n), piece by piece.
+
+    With ``deviations = x - location`` and 0 for NaN, and ``results = (sums, gaps, squares)``:
+    ``sums[p, t]`` (k,) is set to the block sums of row t of the deviations over piece p of the
+    columns, ``gaps[p, t]`` to the numbers of NaN there, and the sums of ``weights[t]`` times their
+    squared magnitudes are added to ``squares`` (n,).
+    """
+    sums, gaps, squares = results
+    zero = sums.dtype.type(0)
+    strip, missing = np.empty(TILE, sums.dtype), np.empty(TILE)
+    sums[first:last] = 0
+    gaps[first:last] = 0
+    for p in range(first, last):
+        b = 0
+        if labels.shape[0] == 0:
+            b = np.searchsorted(offsets, bounds[p], side="right") - 1
+        for start in range(bounds[p], bounds[p + 1], TILE):
+            stop = min(start + TILE, bounds[p + 1])
+            centre, square, where = location[start:stop], squares[start:stop], labels[start:stop]
+            while labels.shape[0] == 0 and offsets[b + 1] <= start:
+                b += 1
+            for t in range(x.shape[0]):
+                row, w, target, gap = x[t, start:stop], weights[t], sums[p, t], gaps[p, t]
+                for i in range(row.shape[0]):
+                    deviation = row[i] - centre[i]
+                    is_value = deviation == deviation
+                    deviation = deviation if is_value else zero
+                    strip[i] = deviation
+                    missing[i] = 0.0 if is_value else 1.0
+                    magnitude = deviation.real * deviation.real + deviation.imag * deviation.imag
+                    square[i] += w * magnitude
+                if labels.shape[0] > 0:
+                    for i in range(where.shape[0]):
+                        target[where[i]] += strip[i]
+                        gap[where[i]] += missing[i]
+                else:
+                    c, i = b, start
+                    while i < stop:
+                        end = min(offsets[c + 1], stop)
+                        target[c] += sum_run(strip, i - start, end - start, zero)
+                        gap[c] += sum_run(missing, i - start, end - start, 0.0)
+                        c, i = c + 1, end
+
+
+@jit
+def sum_filled_columns(x, weights, location, fills, labels, bounds, totals, first, last):
+    """Add weighted column sums of ``x - location`` to ``totals`` (n,), piece by piece.
+
+    A NaN of row t in block b counts as ``fills[t, b]``.
+    """
+    for p in range(first, last):
+        for start in range(bounds[p], bounds[p + 1], TILE):
+            stop = min(start + TILE, bounds[p + 1])
+            total, centre, where = totals[start:stop], location[start:stop], labels[start:stop]
+            for t in range(x.shape[0]):
+                row, w, fill = x[t, start:stop], weights[t], fills[t]
+                for i in range(row.shape[0]):
+                    deviation = row[i] - centre[i]
+                    total[i] += w * (deviation if deviation == deviation else fill[where[i]])
 
 
 @jit

@@ -100,7 +100,7 @@ def outer_moments(x: Array, p: Partition, aligned: bool, size: Array | None = No
     means = pair.coordinates(block_sums(p, x), p.sizes)
     between = np.multiply.outer(means, means.conj())
     squares = block_sums(p, squared(double))
-    rest = rest_of_rows(double[None], None, p, aligned, squares, between)
+    rest = rest_of_rows(double[None], np.empty(0), None, p, aligned, squares, between)
     raw = squares if size is None else block_sums(p, size**2)
     return Moments(p, between, without_rounding(rest, raw))
 
@@ -112,9 +112,15 @@ def squared(x: Array) -> Array:
 
 
 def rest_of_rows(
-    rows: Array, mean: Array | None, p: Partition, aligned: bool, squares: Array, between: Array
+    rows: Array,
+    w: Array,
+    mean: Array | None,
+    p: Partition,
+    aligned: bool,
+    squares: Array,
+    between: Array,
 ) -> Array:
-    """Return `Moments.rest` of ``rows - mean``.
+    """Return `Moments.rest` of ``rows - mean`` with weights w (T,), or (0,) if all are 1.
 
     It is ``squares - diag(between)``, where squares (k,) are the sums of the squares of
     ``rows - mean`` over blocks. In blocks where this difference cancels, it is computed from the
@@ -127,6 +133,8 @@ def rest_of_rows(
     doubtful = np.flatnonzero(several & (rest < _DOUBTFUL * squares))
     if aligned:
         deviations = rows.astype(between.dtype, copy=False) if mean is None else rows - mean
+        if len(w):
+            deviations = deviations * np.sqrt(w)[:, None]
         if len(doubtful):
             return _paired_products(without_block_means(deviations, p), p)
         paired = _paired_products(deviations, p)
@@ -141,9 +149,10 @@ def rest_of_rows(
             some = rows[first : first + height, members].astype(between.dtype)
             if mean is not None:
                 some -= mean[members]
-            rest[doubtful] += block_sums(
-                blocks, squared(without_block_means(some, blocks)).sum(axis=0)
-            )
+            squares_of_some = squared(without_block_means(some, blocks))
+            if len(w):
+                squares_of_some *= w[first : first + height, None]
+            rest[doubtful] += block_sums(blocks, squares_of_some.sum(axis=0))
     return rest
 
 

@@ -1,7 +1,7 @@
 """Standardized samples: columns with mean zero and variance one."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg.lapack import dpstrf
@@ -22,35 +22,89 @@ class Standardized(NamedTuple):
     location: Array
     scale: Array
 
+    def times(self, signs: Array) -> "Standardized":
+        """Return the same samples, with signs (n,) in both the deviations and the scales."""
+        if (signs > 0).all():
+            return self
+        return Standardized(self.deviations * signs, self.location, self.scale * signs)
+
+    def astype(self, dtype: Any) -> "Standardized":
+        """Return them in another precision."""
+        return Standardized(*(part.astype(dtype, copy=False) for part in self))
+
+
+class StandardRows(NamedTuple):
+    """Samples reduced to rows Z (m, n) with the correlation matrix ``Z.T @ Z / m``.
+
+    `n_rows` is the number of samples, and `n_samples` the number that they count as by their
+    weights.
+    """
+
+    deviations: Array
+    n_rows: int
+    n_samples: int
+
+
+class ColumnRange(NamedTuple):
+    """The smallest and the largest number of each column, (n,), and zero if the mean is known."""
+
+    low: Array
+    high: Array
+
+    @classmethod
+    def of(cls, X: Array, centre: bool = True) -> "ColumnRange":
+        """Return the range of samples (T, n)."""
+        low, high = (np.asarray(f(X, axis=0), dtype=np.float64) for f in (np.min, np.max))
+        return cls(low, high) if centre else cls(low, high).with_zero()
+
+    def with_zero(self) -> "ColumnRange":
+        """Return the range of the same numbers and zero."""
+        return ColumnRange(np.minimum(self.low, 0), np.maximum(self.high, 0))
+
+    def join(self, other: "ColumnRange") -> "ColumnRange":
+        """Return the range of these and other samples."""
+        return ColumnRange(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+
+    @property
+    def size(self) -> Array:
+        """The largest absolute value of each column."""
+        return np.maximum(-self.low, self.high)
+
+    def is_constant(self, dtype: Any) -> Array:
+        """Whether the numbers of each column are equal to rounding, (n,)."""
+        constant: Array = self.high - self.low <= 2 * float(np.finfo(dtype).eps) * self.size
+        return constant
+
 
 def standardize(
-    X: Array, centre: bool = True, unit_variance: bool = True, hint: str = ""
+    X: Array,
+    centre: bool = True,
+    unit_variance: bool = True,
+    hint: str = "",
+    weights: Array | None = None,
 ) -> Standardized:
     """Subtract the mean of each column and divide by its standard deviation, in double precision.
 
-    With `unit_variance` a constant column is an error, whose message ends in `hint`.
+    With `unit_variance` a constant column is an error, whose message ends in `hint`. With
+    `weights` (T,), whose mean is 1, means and variances are weighted, and each row of the
+    deviations D is multiplied by the root of its weight: ``D.T @ D / T`` is the weighted
+    covariance.
     """
-    low, high = (np.asarray(f(X, axis=0), dtype=np.float64) for f in (np.min, np.max))
-    if not centre:
-        low, high = np.minimum(low, 0), np.maximum(high, 0)
-    size = np.maximum(-low, high)
+    columns = ColumnRange.of(X, centre)
     if unit_variance:
-        rounding = 2 * float(np.finfo(X.dtype).eps) * size
-        constant = np.flatnonzero(high - low <= rounding)
-        if len(constant):
-            raise ValueError(
-                f"column {constant[0]} of X is constant; expected variables that vary{hint}"
-            )
-    exponents = exponents_of(size)
+        require_varying(columns.is_constant(X.dtype), hint)
+    exponents = exponents_of(columns.size)
     unit = np.ldexp(1.0, np.clip(exponents, -1000, 1000))
     deviations = X.astype(np.float64)
     if exponents.any():
         deviations /= unit
     location = np.zeros(X.shape[1])
     for _ in range(2 if centre else 0):  # the second pass subtracts the rounding of the first mean
-        mean = deviations.mean(axis=0)
+        mean = deviations.mean(axis=0) if weights is None else weights @ deviations / len(weights)
         deviations -= mean
         location += mean
+    if weights is not None:
+        deviations *= np.sqrt(weights)[:, None]
     scale = np.ones(X.shape[1])
     if unit_variance:
         scale = np.sqrt(np.mean(deviations**2, axis=0))
@@ -59,6 +113,13 @@ def standardize(
     if exponents.any():
         deviations *= unit
     return Standardized(deviations, location * unit, scale)
+
+
+def require_varying(constant: Array, hint: str = "") -> None:
+    """Raise ValueError for the first constant column, with a message that ends in `hint`."""
+    where = np.flatnonzero(constant)
+    if len(where):
+        raise ValueError(f"column {where[0]} of X is constant; expected variables that vary{hint}")
 
 
 def sum_of_squares(x: Array) -> float:

@@ -1,0 +1,209 @@
+"""The steps from samples to a covariance matrix: blocks and signs, shrinkage, the matrix.
+
+`estimate` runs them in this order.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.partition import Partition
+from blockmat.cores.scale import in_range, times_power
+from blockmat.finding.block_signs import block_signs
+from blockmat.finding.find_partition import find_partition
+from blockmat.fitting.factors_and_blocks import (
+    Operator,
+    mix_with_samples,
+    mix_with_shrunk_samples,
+    without_factors,
+)
+from blockmat.inference.likelihood import check_enough_samples
+from blockmat.inference.shrinkage import (
+    cross_fitted_shrinkage,
+    is_exact,
+    likelihood_shrinkage,
+    shrinkage_toward,
+)
+from blockmat.sources.standardize import Standardized, StandardRows
+from blockmat.sources.weighted_samples import WeightedSamples
+
+NONLINEAR = "nonlinear"  # the shrinkage that mixes two models equally
+_EQUAL = 0.5
+_HINT = ", or scaled=False"  # of the error for a constant column
+
+
+class Rows(Protocol):
+    """Samples, or a summary of them, that a covariance matrix can be estimated from."""
+
+    @property
+    def n_rows(self) -> int:
+        """The number of samples of positive weight."""
+
+    @property
+    def n_effective(self) -> float:
+        """The number of samples for criteria."""
+
+    def standardize(self, centre: bool, unit_variance: bool, hint: str = "") -> Standardized:
+        """Return the mean, the deviations D (m, n), and scales; ``D.T @ D / m`` is the covariance."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is to be estimated: the checked parameters of `BlockCovariance`.
+
+    `partition` holds the blocks that are given, or None to find `n_blocks` blocks, and their number
+    too if that is None.
+    """
+
+    partition: Partition | None
+    n_blocks: int | None
+    scaled: bool
+    n_factors: int
+    shrinkage: float | str | None
+    signs: bool
+    assume_centered: bool
+    random_state: Any
+    n_jobs: int | None
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether the blocks or the signs are found in the samples."""
+        return self.partition is None or self.signs
+
+
+class Estimate(NamedTuple):
+    """A covariance matrix with its mean, blocks, signs and shrinkage.
+
+    `constant` (n,) tells which variables are constant.
+    """
+
+    location: Array
+    partition: Partition
+    signs: Array
+    constant: Array
+    shrinkage: float
+    operator: Operator
+
+
+def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
+    """Estimate the covariance matrix in a precision."""
+    check_n_rows(rows, 2)
+    standardized = standardize(rows, model)
+    partition, signs = find_blocks(rows, standardized, model)
+    if model.shrinkage != NONLINEAR:
+        check_enough_samples(rows.n_rows, partition.n_blocks, model.assume_centered)
+    _check_n_factors(rows, partition.n, model)
+    signed = standardized.times(signs)
+    shrinkage = choose_shrinkage(rows, signed, partition, model)
+    operator = covariance(rows, signed, partition, shrinkage, model).astype(dtype)
+    location = standardized.location.astype(dtype)
+    constant = np.zeros(len(location), dtype=bool)
+    return Estimate(location, partition, signs, constant, shrinkage, operator)
+
+
+def standardize(rows: Rows, model: Model) -> Standardized:
+    """Subtract the mean if it is not known, and divide by the deviations if scaled."""
+    return rows.standardize(not model.assume_centered, model.scaled, _HINT)
+
+
+def find_blocks(rows: Rows, standardized: Standardized, model: Model) -> tuple[Partition, Array]:
+    """Return the blocks and the signs of the variables."""
+    if model.partition is not None and not model.signs:
+        return model.partition, np.ones(model.partition.n, dtype=np.intp)
+    check_n_rows(rows, 3)
+    if rows.n_effective < 3:
+        raise ValueError(
+            f"the weights of X count as {rows.n_effective:.3g} samples; expected at least 3"
+        )
+    if not model.scaled or model.assume_centered:
+        standardized = rows.standardize(True, True)
+    source = StandardRows(standardized.deviations, rows.n_rows, whole(rows.n_effective))
+    if model.partition is not None:
+        return model.partition, block_signs(source, model.partition)
+    k, random_state = model.n_blocks, model.random_state
+    if model.signs:
+        return find_partition(source, k, samples=True, random_state=random_state, signs=True)
+    found = find_partition(source, k, samples=True, random_state=random_state)
+    return found, np.ones(found.n, dtype=np.intp)
+
+
+def whole(n_effective: float) -> int:
+    """Return the number of samples without its fraction, which may be rounding."""
+    return int(n_effective * (1 + 1e-9))
+
+
+def check_n_rows(rows: Rows, least: int) -> None:
+    """Raise ValueError for fewer samples of positive weight."""
+    if rows.n_rows < least:
+        raise ValueError(f"X has {rows.n_rows} rows; expected at least {least} samples")
+
+
+def _check_n_factors(rows: Rows, n: int, model: Model) -> None:
+    most = min(n, rows.n_rows - (not model.assume_centered))
+    if model.n_factors > most:
+        raise ValueError(
+            f"n_factors is {model.n_factors}; expected at most {most}: the smaller of the number of "
+            f"variables and the rank of the samples"
+        )
+
+
+def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, model: Model) -> float:
+    """Return the shrinkage, estimated if it is "optimal" or "cv".
+
+    `signed` holds the standardized samples times their signs.
+    """
+    if model.shrinkage is None:
+        return 1.0
+    if not isinstance(model.shrinkage, str):
+        return float(model.shrinkage)
+    if model.shrinkage == NONLINEAR:
+        return _EQUAL
+    rows = cast(WeightedSamples, rows)  # a stream has no estimated shrinkage
+    rest = signed._replace(deviations=without_factors(signed.deviations, model.n_factors))
+    if model.shrinkage == "optimal" and not model.is_searched:
+        weights = rows.relative_weights
+        return shrinkage_toward(rest.deviations, partition, rows.n_effective, weights)
+    least = 6 if model.is_searched else 4
+    if rows.n_rows < least:
+        raise ValueError(
+            f"X has {rows.n_rows} rows; shrinkage={model.shrinkage!r} expects at least {least} samples"
+        )
+    if is_exact(rest.deviations, partition):
+        return 1.0
+
+    def fit_fold(train: WeightedSamples) -> tuple[Standardized, Partition]:
+        standardized = standardize(train, model)
+        at_most = min(partition.n_blocks, whole(train.n_effective) - 2, train.n_rows - 2)
+        p, signs = find_blocks(train, standardized, replace(model, n_blocks=at_most))
+        return standardized.times(signs), p
+
+    if model.shrinkage == "optimal":
+        unsigned = rest.times(np.sign(rest.scale))
+        return cross_fitted_shrinkage(rows, unsigned, fit_fold, model.n_jobs)
+    return likelihood_shrinkage(rows, fit_fold, model.n_factors, model.n_jobs)
+
+
+def covariance(
+    rows: Rows, signed: Standardized, p: Partition, shrinkage: float, model: Model
+) -> Operator:
+    """Return the model times its weight plus the rest, with scales on both sides.
+
+    `signed` holds the standardized samples times their signs. If variables are scaled, the
+    variances are those of the samples.
+    """
+    Z, exponent = in_range(signed.deviations)
+    if model.shrinkage == NONLINEAR:
+        n_samples = max(rows.n_effective - (not model.assume_centered), 1.0)
+        mixed = mix_with_shrunk_samples(Z, p, model.n_factors, shrinkage, n_samples)
+    else:
+        mixed = mix_with_samples(Z, p, model.n_factors, shrinkage)
+    unit = times_power(1.0, exponent)
+    scale = signed.scale * unit
+    if model.scaled and (model.n_factors or model.shrinkage == NONLINEAR):
+        scale = scale / np.sqrt(mixed.diagonal())
+    if model.scaled or (signed.scale != 1).any():
+        return mixed.scaled(scale)
+    matrix = mixed.matrix()
+    return matrix * unit * unit if exponent else matrix

@@ -1,0 +1,132 @@
+"""The values of the blocks of a matrix."""
+
+from typing import Any
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.partition import Partition
+from blockmat.fitting.fit import fit
+from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.rectangular import BlockRectangularMatrix
+from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.matrices.structured import SquareMatrix
+from blockmat.plot.figures import (
+    COLOURS,
+    MAX_NAMES,
+    as_signs,
+    mark_reversed,
+    name_blocks,
+    name_variables,
+    names_of_variables,
+    new_axes,
+    require_matrix,
+)
+
+_MAX_BLOCKS_WITH_LINES = 60
+_MAX_BLOCKS_WITH_VALUES = 12
+_FONT_SIZE = 7  # of the values in blocks, in points
+
+
+def matrix(
+    A: SquareMatrix | BlockRectangularMatrix,
+    ax: Any = None,
+    *,
+    signs: Any = None,
+    names: Any = None,
+) -> Any:
+    """Plot the values of the blocks, drawn to scale, with the names of the blocks.
+
+    Parameters
+    ----------
+    A : matrix of this package, shape (m, n)
+        The matrix. For a ScaledBlockMatrix the inner matrix is drawn; for a covariance matrix
+        these are the correlations. For a BlockFactorMatrix and a BlockPlusLowRank the means of
+        the blocks are drawn. The diagonals of the blocks are not drawn, and complex numbers are
+        drawn as their real parts.
+    ax : matplotlib.axes.Axes, optional
+        The axes to draw into; by default those of a new figure.
+    signs : array_like, shape (n,), optional
+        Signs of the variables, 1 or -1, as `find_partition` finds them. Those that are reversed
+        get a mark at the edge, or a minus before their names. For square matrices.
+    names : sequence, shape (n,), optional
+        Names of the variables, such as the columns of a DataFrame. Up to 50 are written instead of
+        those of the blocks. For square matrices.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes, with one unit per variable. Variables are sorted by block.
+
+    Raises
+    ------
+    TypeError
+        If `A` is of another class.
+    ShapeError, ValueError
+        If there is not one name or one sign for each variable, or a sign is not 1 or -1.
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import blockmat as bm
+    >>> from blockmat import plot
+    >>> A = bm.BlockConstantMatrix.from_values(["x", "x", "y"], [[1, -0.5], [-0.5, 1]])
+    >>> [label.get_text() for label in plot.matrix(A).get_yticklabels()]
+    ['x', 'y']
+    """
+    rows, columns, values = _numbers_of_blocks(A)
+    if rows is not columns and not (signs is None and names is None):
+        raise ValueError("signs and names are for square matrices; expected None for this one")
+    reversed_or_not = as_signs(signs, rows.n)
+    texts = None if names is None else names_of_variables(names, reversed_or_not)
+    axes = new_axes(ax)
+    x, y = (np.append(p.offsets[:-1], p.n) for p in (columns, rows))
+    is_variance = np.zeros(values.shape, dtype=bool)
+    if rows is columns and rows.n_blocks > 1:
+        is_variance = np.diag(rows.sizes == 1)  # a block of one variable
+    bound = float(np.abs(values[~is_variance]).max()) or 1.0
+    n_blocks = max(values.shape)
+    lines = {"edgecolors": "white", "linewidth": 0.6} if n_blocks <= _MAX_BLOCKS_WITH_LINES else {}
+    drawn = axes.pcolormesh(x, y, values, cmap=COLOURS, vmin=-bound, vmax=bound, **lines)
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.8)
+    axes.set(aspect="equal", ylim=(rows.n, 0))
+    if texts is not None and rows.n <= MAX_NAMES:
+        name_variables(axes, [texts[i] for i in rows.order])
+    else:
+        name_blocks(axes, rows, columns)
+        mark_reversed(axes, reversed_or_not[rows.order])
+    if n_blocks <= _MAX_BLOCKS_WITH_VALUES:
+        _write_values(axes, rows, columns, values, bound)
+    return axes
+
+
+def _numbers_of_blocks(A: Any) -> tuple[Partition, Partition, Array]:
+    """Return the blocks of rows and of columns, and the real numbers in them off their diagonals."""
+    if isinstance(A, BlockRectangularMatrix):
+        return A.row_partition, A.col_partition, np.real(A.values)
+    require_matrix(A)
+    if isinstance(A, ScaledBlockMatrix):
+        A = A.matrix
+    if not isinstance(A, BlockConstantMatrix):
+        A = fit(A, A.partition)
+    return A.partition, A.partition, np.real(A.values)
+
+
+def _write_values(
+    axes: Any, rows: Partition, columns: Partition, values: Array, bound: float
+) -> None:
+    """Write the values into the blocks that are large enough."""
+    side = 72 * min(axes.figure.get_size_inches() * axes.get_position().size)  # in points
+    x, y = (p.offsets[:-1] + p.sizes / 2 for p in (columns, rows))
+    widths, heights = (side * p.sizes / max(rows.n, columns.n) for p in (columns, rows))
+    for a in np.flatnonzero(heights >= 1.4 * _FONT_SIZE):
+        for b in np.flatnonzero(widths >= 1.4 * _FONT_SIZE):
+            text = f"{values[a, b]:.2g}"
+            if 0.55 * _FONT_SIZE * len(text) > min(heights[a], widths[b]):
+                continue
+            is_dark = abs(values[a, b]) > 0.6 * bound
+            axes.text(
+                x[b], y[a], text, ha="center", va="center",
+                fontsize=_FONT_SIZE, color="white" if is_dark else "black",
+            )  # fmt: skip

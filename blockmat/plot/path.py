@@ -1,0 +1,50 @@
+"""The criterion for each number of blocks."""
+
+from typing import Any
+
+import numpy as np
+
+from blockmat.finding.partition_path import PartitionPath
+from blockmat.plot.figures import MODEL_COLOUR, SOURCE_COLOUR, new_axes
+
+
+def path(result: PartitionPath, ax: Any = None) -> Any:
+    """Plot the criterion against the number of blocks, and mark its minimum.
+
+    Parameters
+    ----------
+    result : PartitionPath
+        The result of `blockmat.partition_path`.
+    ax : matplotlib.axes.Axes, optional
+        The axes to draw into; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import blockmat as bm
+    >>> from blockmat import plot
+    >>> A = np.kron(np.eye(3), np.ones((4, 4))) + 0.1 * np.eye(12)
+    >>> plot.path(bm.partition_path(A)).get_title()
+    'best: 3 blocks'
+    """
+    axes = new_axes(ax)
+    known = np.isfinite(result.criterion)
+    axes.plot(result.n_blocks[known], result.criterion[known], "o-", color=SOURCE_COLOUR, ms=4)
+    best = int(np.argmin(result.criterion))
+    k = int(result.n_blocks[best])
+    axes.plot(k, result.criterion[best], "o", color=MODEL_COLOUR, ms=9)
+    axes.axvline(k, color=MODEL_COLOUR, lw=1, ls="--")
+    axes.set(xlabel="blocks", ylabel="criterion", title=f"best: {k} block{'s' if k > 1 else ''}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    return axes
