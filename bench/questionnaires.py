@@ -70,6 +70,8 @@ def answers(design: Design, n_samples: int, seed: int):
     R, labels = correlation(design, rng)
     X = rng.standard_normal((n_samples, len(R))) @ np.linalg.cholesky(R).T
     if design.n_answers is not None:
-        thresholds = np.linspace(-1.5, 1.5, design.n_answers - 1) + rng.uniform(-0.5, 0.5, (len(R), 1))
+        thresholds = np.linspace(-1.5, 1.5, design.n_answers - 1) + rng.uniform(
+            -0.5, 0.5, (len(R), 1)
+        )
         X = (X[:, :, None] > thresholds).sum(axis=2).astype(float)
     return X, labels

@@ -238,7 +238,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         return as_partition(self.labels, X.shape[1], "labels", named)
 
     def _find_partition(self, X: Array, n_blocks: int | None) -> Partition:
-        return find_partition(X, n_blocks, samples=True, random_state=self.random_state)
+        return find_partition(
+            X, n_blocks, samples=True, random_state=self.random_state, loadings=False
+        )
 
     def _standardize(self, X: Array) -> Standardized:
         """Subtract the mean unless `assume_centered`, divide by the deviations if `scaled`."""

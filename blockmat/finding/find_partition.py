@@ -8,8 +8,8 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.kmeans import in_order
 from blockmat.finding.partition_path import partition_path
-from blockmat.finding.problem import check_criterion, check_n_blocks, read_problem
-from blockmat.finding.search import PartitionSearch, signs_in_blocks
+from blockmat.finding.problem import as_model, check_n_blocks, read_problem
+from blockmat.finding.search import SearchOptions, signs_in_blocks
 
 __all__ = ["find_partition"]
 
@@ -23,7 +23,8 @@ def find_partition(
     random_state: Any = None,
     *,
     signs: Literal[False] = False,
-    criterion: str = "icl",
+    loadings: bool | None = None,
+    criterion: str | None = None,
     max_blocks: int | None = None,
     n_jobs: int | None = None,
 ) -> Partition: ...
@@ -38,7 +39,8 @@ def find_partition(
     random_state: Any = None,
     *,
     signs: Literal[True],
-    criterion: str = "icl",
+    loadings: bool | None = None,
+    criterion: str | None = None,
     max_blocks: int | None = None,
     n_jobs: int | None = None,
 ) -> tuple[Partition, Array]: ...
@@ -52,7 +54,8 @@ def find_partition(
     random_state: Any = None,
     *,
     signs: bool = False,
-    criterion: str = "icl",
+    loadings: bool | None = None,
+    criterion: str | None = None,
     max_blocks: int | None = None,
     n_jobs: int | None = None,
 ) -> Partition | tuple[Partition, Array]:
@@ -140,16 +143,16 @@ def find_partition(
             contiguous,
             random_state,
             signs=signs,
+            loadings=loadings,
             criterion=criterion,
             max_blocks=max_blocks,
             n_jobs=n_jobs,
         )
         best = int(np.argmin(path.criterion))
         return path.best if path.signs is None else (path.best, path.signs[best])
-    check_criterion(criterion, samples)
-    similarity, objective, possible = read_problem(source, samples)
-    k = check_n_blocks(n_blocks, "n_blocks", possible, samples)
-    search = PartitionSearch(similarity, objective, k, contiguous, signs, random_state)
-    solution = search.find(k)
-    p = in_order(solution.blocks.labels)
-    return (p, signs_in_blocks(p, solution)) if signs else p
+    model = as_model(loadings, criterion, samples)
+    problem = read_problem(source, samples, model.loadings)
+    k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, samples)
+    found = problem.search(k, SearchOptions(contiguous, signs, random_state)).find(k)
+    p = in_order(found.labels)
+    return (p, signs_in_blocks(p, found)) if signs else p

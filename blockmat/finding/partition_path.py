@@ -1,6 +1,5 @@
 """partition_path: partitions into each number of blocks, and a criterion that compares them."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,12 +7,10 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import times_power
-from blockmat.finding.criteria import Criterion, HeldOutDeviance, InformationCriterion
-from blockmat.finding.kmeans import Solution, in_order
-from blockmat.finding.objectives import FrobeniusLoss, Objective
-from blockmat.finding.problem import check_criterion, check_n_blocks, read_problem
-from blockmat.finding.search import PartitionSearch, signs_in_blocks
-from blockmat.finding.similarity import Similarity
+from blockmat.finding.criteria import Criterion
+from blockmat.finding.kmeans import in_order
+from blockmat.finding.problem import as_model, check_n_blocks, read_problem
+from blockmat.finding.search import Found, Search, SearchOptions, signs_in_blocks
 from blockmat.fitting.held_out import min_training_size
 from blockmat.sources.samples import as_samples
 
@@ -72,7 +69,8 @@ def partition_path(
     random_state: Any = None,
     *,
     signs: bool = False,
-    criterion: str = "icl",
+    loadings: bool | None = None,
+    criterion: str | None = None,
     max_blocks: int | None = None,
     n_jobs: int | None = None,
 ) -> PartitionPath:
@@ -139,25 +137,25 @@ def partition_path(
     >>> path.n_blocks.tolist(), path.best.n_blocks
     ([1, 2, 3, 4, 5], 3)
     """
-    check_criterion(criterion, samples)
-    similarity, objective, possible = read_problem(source, samples)
-    X = as_samples(source) if criterion == "cv" else None
+    model = as_model(loadings, criterion, samples)
+    problem = read_problem(source, samples, model.loadings)
+    options = SearchOptions(contiguous, signs, random_state)
+    X = as_samples(source) if model.criterion == "cv" else None
+    possible = problem.max_blocks
     if X is not None:
         possible = min(possible, _max_blocks_of_folds(len(X)))
     if max_blocks is None:
         k_max = min(_MAX_BLOCKS, possible if samples else (possible + 1) // 2)
     else:
         k_max = check_n_blocks(max_blocks, "max_blocks", possible, samples)
-
-    def make_search(similarity: Similarity, objective: Objective) -> PartitionSearch:
-        return PartitionSearch(similarity, objective, k_max, contiguous, signs, random_state)
-
-    search = make_search(similarity, objective)
-    measure: Criterion = InformationCriterion(objective, criterion == "icl", contiguous)
-    if X is not None:
-        measure = HeldOutDeviance(X, make_search, n_jobs)
-    solutions, values = _search_numbers(search.find, measure, k_max)
-    return _path(solutions, values, objective, signs)
+    search = problem.search(k_max, options)
+    measure = (
+        problem.criterion(model.criterion, contiguous)
+        if X is None
+        else problem.held_out(X, k_max, options, n_jobs)
+    )
+    found, values = _search_numbers(search, measure, k_max)
+    return _path(found, values, problem.exponent, signs)
 
 
 def _max_blocks_of_folds(n_samples: int) -> int:
@@ -180,39 +178,34 @@ def spaced_numbers(k_max: int) -> list[int]:
 
 
 def _search_numbers(
-    find: Callable[[int], Solution], criterion: Criterion, k_max: int
-) -> tuple[list[Solution], list[float]]:
+    search: Search, criterion: Criterion, k_max: int
+) -> tuple[list[Found], list[float]]:
     """Return partitions into spaced numbers of blocks and all numbers around the best of these.
 
     They are in the order of their numbers of blocks, with the criterion of each.
     """
-    solutions, values = {}, {}
     spaced = spaced_numbers(k_max)
-    for k in spaced:
-        solutions[k] = find(k)
-        values[k] = criterion.value(solutions[k])
-    place = spaced.index(min(spaced, key=values.__getitem__))
-    first, last = spaced[max(place - 1, 0)], spaced[min(place + 1, len(spaced) - 1)]
-    for k in range(first, last + 1):
-        if k not in solutions:
-            solutions[k] = find(k)
-            values[k] = criterion.value(solutions[k])
-    numbers = sorted(solutions)
-    return [solutions[k] for k in numbers], [values[k] for k in numbers]
+    found: dict[int, Found] = {k: search.find(k) for k in spaced}
+    while True:
+        numbers = sorted(found)
+        values = criterion.values([found[k] for k in numbers])
+        best = numbers[int(np.argmin(values))]
+        place = spaced.index(max(k for k in spaced if k <= best))
+        first, last = spaced[max(place - 1, 0)], spaced[min(place + 1, len(spaced) - 1)]
+        missing = [k for k in range(first, last + 1) if k not in found]
+        if not missing:
+            return [found[k] for k in numbers], values
+        found |= {k: search.find(k) for k in missing}
 
 
-def _path(
-    solutions: list[Solution], values: list[float], objective: Objective, signs: bool
-) -> PartitionPath:
+def _path(found: list[Found], values: list[float], exponent: int, signs: bool) -> PartitionPath:
     """Return what was found, with losses in the units of the source."""
-    partitions = tuple(in_order(solution.blocks.labels) for solution in solutions)
-    losses = np.array([solution.loss for solution in solutions])
-    if isinstance(objective, FrobeniusLoss):
-        losses = times_power(losses, 2 * objective.exponent)
+    partitions = tuple(in_order(each.labels) for each in found)
+    losses = times_power(np.array([each.loss for each in found]), 2 * exponent)
     return PartitionPath(
         np.array([p.n_blocks for p in partitions]),
         losses,
         np.array(values),
         partitions,
-        tuple(map(signs_in_blocks, partitions, solutions)) if signs else None,
+        tuple(map(signs_in_blocks, partitions, found)) if signs else None,
     )

@@ -1,6 +1,6 @@
 """Find the best partition into a given number of blocks."""
 
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,6 +12,41 @@ from blockmat.finding.similarity import Similarity
 from blockmat.finding.starts import ChangePoints, Start, WardTree, leading_signs, sign_free_points
 
 _MIN_RANK = 20  # coordinates of the points to start from; more if there are more blocks
+
+
+class Found(Protocol):
+    """A partition that was found, and what it costs.
+
+    ``labels`` (n,) are the blocks and ``signs`` (n,) those of the variables, or None. ``loss`` is
+    what the search minimizes.
+    """
+
+    @property
+    def labels(self) -> Array:
+        """The block of each variable, (n,)."""
+
+    @property
+    def signs(self) -> Array | None:
+        """The signs of the variables (n,), or None."""
+
+    @property
+    def loss(self) -> float:
+        """What the search minimizes."""
+
+
+class Search(Protocol):
+    """Finds partitions of the same variables into any number of blocks."""
+
+    def find(self, k: int) -> Any:
+        """Return the best partition into k blocks that was found, a `Found`."""
+
+
+class SearchOptions(NamedTuple):
+    """Options of a search, as for `blockmat.find_partition`."""
+
+    contiguous: bool
+    signs: bool
+    random_state: Any
 
 
 class PartitionSearch:
@@ -26,10 +61,9 @@ class PartitionSearch:
         similarity: Similarity,
         objective: Objective,
         k_max: int,
-        contiguous: bool,
-        signs: bool,
-        random_state: Any,
+        options: SearchOptions,
     ) -> None:
+        contiguous, signs, random_state = options
         rng = np.random.default_rng(random_state)
         self.similarity, self.objective = similarity, objective
         self.points = similarity.points(max(k_max, _MIN_RANK), rng)
@@ -53,7 +87,7 @@ class PartitionSearch:
         return refine(self.similarity, labels, k, self.objective, self.assign, signs)
 
 
-def signs_in_blocks(p: Partition, solution: Solution) -> Array:
+def signs_in_blocks(p: Partition, solution: Found) -> Array:
     """Return the signs relative to the first variable of each block, read-only integers (n,)."""
     signs = np.ones(p.n) if solution.signs is None else solution.signs
     first = signs[p.order[p.offsets[:-1]]]

@@ -1,0 +1,74 @@
+"""Split one block and merge two others: moves that leave a poor local optimum of the labels."""
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.partition import Partition
+from blockmat.finding.one_factor import OneFactorModel
+from blockmat.finding.similarity import Correlations
+
+_POWER_STEPS = 12
+
+
+def residual_directions(R: Correlations, model: OneFactorModel) -> tuple[Array, Array]:
+    """Return the leading residual direction of each block, and what a factor along it gains.
+
+    The directions (n,) are leading eigenvectors of the residual correlations within each block,
+    off their diagonals, found by power iteration. An eigenvalue of w gains ``w - log(1 + w)``.
+    """
+    p = Partition(model.sizes, model.labels)
+    root, own = np.sqrt(model.noise), np.arange(p.n)
+    u = model.loadings / root
+    v = np.random.default_rng(0).standard_normal(p.n)
+    values = np.zeros(p.n_blocks)
+    for step in range(_POWER_STEPS + 1):
+        lengths = np.sqrt(p.block_sums(v * v))
+        v = v / p.expand(np.maximum(lengths, np.finfo(np.float64).tiny))
+        if step == _POWER_STEPS:
+            break
+        w = v / root
+        products = (R.row_sums(p, w)[own, model.labels] - w) / root
+        products -= u * p.expand(p.block_sums(u * v)) - u * u * v
+        values = p.block_sums(v * products)
+        v = products + v  # the shift by one favours positive eigenvalues
+    values = np.maximum(values, 0)
+    return v, np.where(model.sizes > 1, values - np.log1p(values), -1)
+
+
+def split(labels: Array, block: int, direction: Array, new: int) -> Array:
+    """Return labels with the part of a block that lies on the positive side as a block of its own."""
+    members = np.flatnonzero(labels == block)
+    positive = direction[members] > 0
+    if positive.all() or not positive.any():
+        positive = direction[members] >= np.median(direction[members])
+        positive[np.argmin(direction[members])] = False
+        positive[np.argmax(direction[members])] = True
+    result = labels.copy()
+    result[members[positive]] = new
+    return result
+
+
+def merge_costs(model: OneFactorModel, signs: bool) -> Array:
+    """Return about how much the loss rises if two blocks share one factor, (k, k).
+
+    It is the divergence of the weighted sums of both blocks under the model from those with equal
+    factors. The diagonal is infinite.
+    """
+    x, y = model.precision[:, None], model.precision
+    r = np.abs(model.factors) if signs else np.maximum(model.factors, 0)
+    trace = 2 + x + y - (x * (1 + x) + y * (1 + y) + 2 * x * y * r) / (1 + x + y)
+    costs: Array = np.log1p(x + y) + trace - 2 - np.log((1 + x) * (1 + y) - r * r * x * y)
+    np.fill_diagonal(costs, np.inf)
+    return costs
+
+
+def merge(model: OneFactorModel, signs: bool) -> tuple[Array, Array]:
+    """Return labels and signs after merging the two blocks for which this costs least."""
+    costs = merge_costs(model, signs)
+    a, b = np.unravel_index(np.argmin(costs), costs.shape)
+    new_signs = model.signs
+    if model.factors[a, b] < 0:
+        new_signs = np.where(model.labels == a, -new_signs, new_signs)
+    labels = np.where(model.labels == a, b, model.labels)
+    labels = labels - (labels > a)
+    return labels, new_signs if signs else np.ones(len(labels))
