@@ -16,55 +16,70 @@ _LEAST = 1e-6  # loading, because a factor cannot have loadings of zero only
 
 
 class FactorCriterion:
-    """The integrated completed likelihood, or the Bayesian information criterion.
+    """The integrated completed likelihood, or the Bayesian information criterion."""
 
-    With `misfit` the number of samples T becomes ``1 / (1 / T + v)``, where v is the variance of
-    the errors of the model, in units of correlations. It is estimated from the best partition.
-    """
-
-    def __init__(self, R: Correlations, misfit: bool, with_labels: bool, contiguous: bool) -> None:
-        self.R, self.misfit = R, misfit
-        self.with_labels, self.contiguous = with_labels, contiguous
+    def __init__(self, R: Correlations, with_labels: bool, contiguous: bool) -> None:
+        self.R, self.with_labels, self.contiguous = R, with_labels, contiguous
 
     def values(self, found: Sequence[OneFactorModel]) -> list[float]:
-        """Return the values of partitions into increasing numbers of blocks.
+        """Return the values of partitions."""
+        T = self.R.n_samples
+        return [T * model.loss + self.penalty(model, T) for model in found]
 
-        With `misfit`, the estimate of v and the best of the partitions are the end of a sequence:
-        the best partition without misfit, its v, the best partition with this v, and so on. The
-        number of blocks falls and v rises, until both stay.
-        """
-        values = self._values(found, 0.0)
-        best = int(np.argmin(values))
-        while self.misfit:
-            values = self._values(found, misfit_variance(self.R, found[best]))
-            before, best = best, int(np.argmin(values[: best + 1]))
-            if best == before:
-                break
-        return values
-
-    def _values(self, found: Sequence[OneFactorModel], variance: float) -> list[float]:
-        n_samples = 1 / (1 / self.R.n_samples + variance)
-        values = []
-        for model in found:
-            k = len(model.factors)
-            value = n_samples * model.loss + np.log(n_samples) * k * (k - 1) / 2
-            if self.with_labels:
-                value += label_deviance(model.labels, self.contiguous)
-            values.append(float(value))
-        return values
+    def penalty(self, model: OneFactorModel, n_samples: float) -> float:
+        """Return what a criterion adds to the deviance of so many samples."""
+        k = len(model.factors)
+        penalty = np.log(n_samples) * k * (k - 1) / 2
+        penalty += n_samples * excess_optimism(k, self.R.n_samples)
+        if self.with_labels:
+            penalty += label_deviance(model.labels, self.contiguous)
+        return float(penalty)
 
 
-def misfit_variance(R: Correlations, model: OneFactorModel) -> float:
-    """Return the mean squared error of the model's correlations, without that of the samples.
+class MisfitCriterion:
+    """The integrated completed likelihood of models that are only nearly true.
 
-    The errors are those of whitened variables. The estimate is zero if they are no larger than
-    those of samples of a true model.
+    Each of the correlations of whitened variables has an error of its own with variance v, beside
+    that of the samples, 1 / T. The criterion maximizes over v.
     """
+
+    def __init__(self, R: Correlations, contiguous: bool) -> None:
+        self.R, self.likelihood = R, FactorCriterion(R, True, contiguous)
+
+    def values(self, found: Sequence[OneFactorModel]) -> list[float]:
+        """Return the values of partitions.
+
+        The discrepancy of the model that fits best is measured, and the others exceed it by the
+        difference of their losses. Unlike the loss it has a known mean, also for T < n.
+        """
+        T, n = self.R.n_samples, self.R.n
+        free = np.array([degrees_of_freedom(model) for model in found])
+        discrepancies = np.array([discrepancy(self.R, model) for model in found])
+        losses = np.array([model.loss for model in found])
+        best = int(np.argmin(np.where(free > 0, discrepancies / np.maximum(free, 1), np.inf)))
+        excess = np.maximum(discrepancies[best] + losses - losses[best], 0)
+        variances = np.maximum(np.where(free > 0, excess / np.maximum(free, 1), 0), 1 / T)
+        deviances = n * (n - 1) / 2 * np.log(variances) + excess / variances
+        penalties = [
+            self.likelihood.penalty(m, 1 / v) for m, v in zip(found, variances, strict=True)
+        ]
+        return [float(value) for value in deviances + penalties]
+
+
+def degrees_of_freedom(model: OneFactorModel) -> float:
+    """Return the number of correlations minus that of free parameters, which can be negative."""
     n, k = len(model.labels), len(model.factors)
-    free = n * (n - 1) / 2 - n - k * (k - 1) / 2  # degrees of freedom
-    if free < 1:
-        return 0.0
-    return max(discrepancy(R, model) / free - 1 / R.n_samples, 0.0)
+    return n * (n - 1) / 2 - n - k * (k - 1) / 2
+
+
+def excess_optimism(k: int, n_samples: float) -> float:
+    """Return the small-sample correction of the loss, which is infinite for T - 2 or more blocks.
+
+    It is the excess over ``k (k + 1) / T`` of the expected difference between new samples and those
+    of the fit, if the k factors are observed.
+    """
+    T = n_samples
+    return np.inf if T - k - 2 <= 0 else k * T / (T - k - 2) - k - k * (k + 1) / T
 
 
 def one_factor_model(train: Correlation, found: OneFactorModel) -> tuple[Any, Array]:

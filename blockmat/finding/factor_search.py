@@ -1,5 +1,7 @@
 """Find the best partition into a given number of blocks of one factor each."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from blockmat.blocks.checks import Array
@@ -32,19 +34,34 @@ class FactorSearch:
         rng = np.random.default_rng(random_state)
         self.R, self.signs, self.contiguous = R, signs, contiguous
         self.points = R.points(max(k_max, _MIN_RANK), rng)
-        points = sign_free_points(self.points) if signs else self.points
-        self.start: Start = ChangePoints(points) if contiguous else WardTree(points, k_max, rng)
+        points = [self.points, sign_free_points(self.points)] if signs else [self.points]
+        self.starts: list[Start] = [
+            ChangePoints(x) if contiguous else WardTree(x, k_max, rng) for x in points
+        ]
         self.assign = cheapest_intervals if contiguous else cheapest
         self.tol = _TOL / R.n_samples
 
     def find(self, k: int) -> OneFactorModel:
         """Return the best model found."""
-        labels = self.start.cut(k)
-        signs = leading_signs(self.points, labels) if self.signs else np.ones(self.R.n)
-        best = self._refine(labels, signs)
-        if k > 1 and not self.contiguous:
-            best = self._split_and_merge(best)
-        return em(self.R, best, self.signs, _STEPS_AFTER, self.tol)
+        return self.improve(self.sketch(k))
+
+    def sketch(self, k: int) -> OneFactorModel:
+        """Return the best model near those from which the search starts."""
+        return min(
+            (self._refine(*start) for start in self._starts(k)), key=lambda model: model.loss
+        )
+
+    def improve(self, found: OneFactorModel) -> OneFactorModel:
+        """Return the model after all splits and merges that lower the loss."""
+        if len(found.factors) > 1 and not self.contiguous:
+            found = self._split_and_merge(found)
+        return em(self.R, found, self.signs, _STEPS_AFTER, self.tol)
+
+    def _starts(self, k: int) -> Iterator[tuple[Array, Array]]:
+        """Yield labels and signs to start from."""
+        for start in self.starts:
+            labels = start.cut(k)
+            yield labels, leading_signs(self.points, labels) if self.signs else np.ones(self.R.n)
 
     def _refine(self, labels: Array, signs: Array) -> OneFactorModel:
         """Move variables to their cheapest blocks as long as the loss falls."""

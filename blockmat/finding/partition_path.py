@@ -184,18 +184,20 @@ def _search_numbers(
 
     They are in the order of their numbers of blocks, with the criterion of each.
     """
-    spaced = spaced_numbers(k_max)
-    found: dict[int, Found] = {k: search.find(k) for k in spaced}
+    spaced, improved = spaced_numbers(k_max), set[int]()
+    found: dict[int, Found] = {k: search.sketch(k) for k in spaced}
     while True:
         numbers = sorted(found)
         values = criterion.values([found[k] for k in numbers])
         best = numbers[int(np.argmin(values))]
         place = spaced.index(max(k for k in spaced if k <= best))
         first, last = spaced[max(place - 1, 0)], spaced[min(place + 1, len(spaced) - 1)]
-        missing = [k for k in range(first, last + 1) if k not in found]
-        if not missing:
+        around = set(range(first, last + 1)) - improved
+        if not around:
             return [found[k] for k in numbers], values
-        found |= {k: search.find(k) for k in missing}
+        for k in around:
+            found[k] = search.improve(found[k] if k in found else search.sketch(k))
+        improved |= around
 
 
 def _path(found: list[Found], values: list[float], exponent: int, signs: bool) -> PartitionPath:

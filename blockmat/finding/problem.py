@@ -10,7 +10,7 @@ from blockmat.finding.criteria import (
     InformationCriterion,
     block_constant_model,
 )
-from blockmat.finding.factor_criteria import FactorCriterion, one_factor_model
+from blockmat.finding.factor_criteria import FactorCriterion, MisfitCriterion, one_factor_model
 from blockmat.finding.factor_search import FactorSearch
 from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, Objective
 from blockmat.finding.search import PartitionSearch, Search, SearchOptions
@@ -66,7 +66,9 @@ class OneFactorProblem:
 
     def criterion(self, name: str, contiguous: bool) -> Criterion:
         """Return a criterion that needs no samples."""
-        return FactorCriterion(self.similarity, name == "misfit", name != "bic", contiguous)
+        if name == "misfit":
+            return MisfitCriterion(self.similarity, contiguous)
+        return FactorCriterion(self.similarity, name == "icl", contiguous)
 
     def held_out(
         self, X: Array, k_max: int, options: SearchOptions, n_jobs: int | None

@@ -37,8 +37,14 @@ class Found(Protocol):
 class Search(Protocol):
     """Finds partitions of the same variables into any number of blocks."""
 
+    def sketch(self, k: int) -> Any:
+        """Return a partition into k blocks that is quickly found, a `Found`."""
+
+    def improve(self, found: Any) -> Any:
+        """Return the partition, or a better one into as many blocks."""
+
     def find(self, k: int) -> Any:
-        """Return the best partition into k blocks that was found, a `Found`."""
+        """Return the best partition into k blocks that was found."""
 
 
 class SearchOptions(NamedTuple):
@@ -82,6 +88,14 @@ class PartitionSearch:
         from_signs = self._refine(k, labels, leading_signs(self.points, labels))
         from_ones = self._refine(k, without_signs.blocks.labels, np.ones(len(labels)))
         return from_signs if from_signs.loss < from_ones.loss else from_ones
+
+    def sketch(self, k: int) -> Solution:
+        """Return the same."""
+        return self.find(k)
+
+    def improve(self, found: Solution) -> Solution:
+        """Return the same partition."""
+        return found
 
     def _refine(self, k: int, labels: Array, signs: Array | None = None) -> Solution:
         return refine(self.similarity, labels, k, self.objective, self.assign, signs)

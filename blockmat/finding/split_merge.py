@@ -14,12 +14,13 @@ def residual_directions(R: Correlations, model: OneFactorModel) -> tuple[Array, 
     """Return the leading residual direction of each block, and what a factor along it gains.
 
     The directions (n,) are leading eigenvectors of the residual correlations within each block,
-    off their diagonals, found by power iteration. An eigenvalue of w gains ``w - log(1 + w)``.
+    off their diagonals, found by power iteration from the variable with the most noise. An eigenvalue
+    of w gains ``w - log(1 + w)``.
     """
     p = Partition(model.sizes, model.labels)
     root, own = np.sqrt(model.noise), np.arange(p.n)
     u = model.loadings / root
-    v = np.random.default_rng(0).standard_normal(p.n)
+    v = _one_of_each_block(p, model.noise)
     values = np.zeros(p.n_blocks)
     for step in range(_POWER_STEPS + 1):
         lengths = np.sqrt(p.block_sums(v * v))
@@ -33,6 +34,14 @@ def residual_directions(R: Correlations, model: OneFactorModel) -> tuple[Array, 
         v = products + v  # the shift by one favours positive eigenvalues
     values = np.maximum(values, 0)
     return v, np.where(model.sizes > 1, values - np.log1p(values), -1)
+
+
+def _one_of_each_block(p: Partition, values: Array) -> Array:
+    """Return one for the variable of each block with the largest value, and zero for others (n,)."""
+    order = np.lexsort((values, p.labels))
+    chosen = np.zeros(p.n)
+    chosen[order[np.cumsum(p.sizes) - 1]] = 1
+    return chosen
 
 
 def split(labels: Array, block: int, direction: Array, new: int) -> Array:
