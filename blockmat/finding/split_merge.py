@@ -49,9 +49,8 @@ def split(labels: Array, block: int, direction: Array, new: int) -> Array:
     members = np.flatnonzero(labels == block)
     positive = direction[members] > 0
     if positive.all() or not positive.any():
-        positive = direction[members] >= np.median(direction[members])
-        positive[np.argmin(direction[members])] = False
-        positive[np.argmax(direction[members])] = True
+        half = np.argsort(direction[members], kind="stable")[len(members) // 2 :]
+        positive = np.isin(np.arange(len(members)), half)
     result = labels.copy()
     result[members[positive]] = new
     return result
