@@ -270,7 +270,7 @@ def test_criteria_are_their_formulas():
 
     def penalty(m, effective):
         k, share = len(m.factors), m.sizes / n
-        few = T * k / (T - k - 2) - k - k * (k + 1) / T
+        few = T * k / (T - k - 2) - k - k * (k + 2) / T
         return np.log(effective) * k * (k - 1) / 2 - 2 * n * share @ np.log(share) + effective * few
 
     icl = [d + penalty(m, T) for d, m in zip(deviances, found, strict=True)]
@@ -311,7 +311,7 @@ def test_the_small_sample_correction_vanishes_for_many_samples_and_forbids_many_
         fitted = np.cov(rng.standard_normal((T, k)), rowvar=False, ddof=0)
         lacks.append(np.trace(np.linalg.inv(fitted)) - k)
     error = np.std(lacks) / len(lacks) ** 0.5
-    assert abs(np.mean(lacks) - excess_optimism(k, T) - k * (k + 1) / T) < 4 * error
+    assert abs(np.mean(lacks) - excess_optimism(k, T) - k * (k + 2) / T) < 4 * error
 
 
 def test_held_out_samples_have_the_likelihood_of_the_factor_model():

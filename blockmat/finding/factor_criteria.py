@@ -75,11 +75,11 @@ def degrees_of_freedom(model: OneFactorModel) -> float:
 def excess_optimism(k: int, n_samples: float) -> float:
     """Return the small-sample correction of the loss, which is infinite for T - 2 or more blocks.
 
-    It is the excess over ``k (k + 1) / T`` of the expected difference between new samples and those
-    of the fit, if the k factors are observed.
+    If k factors are observed in T samples, the loss of new samples is expected to be higher by
+    ``k (k + 2) / (T - k - 2)``. The correction is the excess over the value for many samples.
     """
     T = n_samples
-    return np.inf if T - k - 2 <= 0 else k * T / (T - k - 2) - k - k * (k + 1) / T
+    return k * (k + 2) ** 2 / (T * (T - k - 2)) if T - k - 2 > 0 else np.inf
 
 
 def one_factor_model(train: Correlation, found: OneFactorModel) -> tuple[Any, Array]:

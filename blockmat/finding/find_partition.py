@@ -59,7 +59,7 @@ def find_partition(
     max_blocks: int | None = None,
     n_jobs: int | None = None,
 ) -> Partition | tuple[Partition, Array]:
-    r"""Find blocks of variables that a block-constant matrix describes well.
+    r"""Find blocks of similar variables, and how many there are.
 
     Parameters
     ----------
@@ -77,7 +77,11 @@ def find_partition(
         rows, or for more than 2000 variables.
     signs : bool, default False
         Whether variables may first be multiplied by 1 or -1. The signs are returned too.
-    criterion : {"icl", "bic", "cv"}, default "icl"
+    loadings : bool, optional
+        Whether the variables of a block may have different loadings on its factor, as the items
+        of a scale have. With False all correlations within a block, and between two blocks, are
+        equal. By default True for samples and False for a matrix.
+    criterion : {"misfit", "icl", "bic", "cv"}, optional
         How to choose the number of blocks; see `partition_path`.
     max_blocks : int, optional
         The largest number of blocks to try, at most n, or T - 2 for T samples. By default 50,
@@ -103,7 +107,10 @@ def find_partition(
     ValueError
         If there are fewer than 3 samples (6 for "cv"), samples are a symmetric matrix or have a
         constant column, a DataFrame has its rows in another order than its columns, a number
-        of blocks is below 1 or too large, or the criterion is unknown or needs samples.
+        of blocks is below 1 or too large, or the criterion is unknown, or it or `loadings`
+        needs samples.
+    TypeError
+        If `loadings` is not a bool or None.
     MissingExtraError
         If ruptures is not installed, for contiguous blocks.
 
@@ -113,13 +120,15 @@ def find_partition(
 
     Notes
     -----
-    Block k-means starts from Ward's clusters, or for contiguous blocks from change points [1]_.
-    Each sweep moves every variable to its cheapest block. For a matrix A the cost of variable i
-    in block b is :math:`\sum_c n_c C_{bc}^2 - 2 C_{bc} R_{ic}` plus a term of the diagonal, with
+    The search starts from Ward's clusters, or for contiguous blocks from change points [1]_. Each
+    sweep moves every variable to its cheapest block. For a matrix A the cost of variable i in
+    block b is :math:`\sum_c n_c C_{bc}^2 - 2 C_{bc} R_{ic}` plus a term of the diagonal, with
     :math:`C` the values of the blocks and :math:`R_{ic}` the sum of row i over block c. For
-    samples it is minus twice the log-likelihood of the variable given the block means.
-    A sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(m n k) for samples with m the smaller
-    of T and n, after O(m T n) once. See :ref:`theory-blocks`.
+    samples it is minus twice the log-likelihood of the variable given the others. With
+    `loadings`, EM estimates one factor for each block between the sweeps, and splits and merges
+    of blocks follow. A sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(m n k) for samples with
+    m the smaller of T and n, after O(m T n) once. See :ref:`theory-blocks` and
+    :ref:`theory-factor-blocks`.
 
     References
     ----------
@@ -135,6 +144,14 @@ def find_partition(
     >>> returns = rng.normal(size=(200, 3))[:, sector] + rng.normal(size=(200, 10))
     >>> bm.find_partition(returns, samples=True).labels.tolist()
     [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
+
+    Variables with different loadings, some of them reversed:
+
+    >>> loadings = np.array([0.9, 0.5, -0.8, 0.7, -0.6, 0.4, 0.8, 0.9, 0.6, 0.5])
+    >>> answers = loadings * rng.normal(size=(500, 3))[:, sector] + 0.7 * rng.normal(size=(500, 10))
+    >>> p, signs = bm.find_partition(answers, samples=True, signs=True)
+    >>> p.labels.tolist(), signs.tolist()
+    ([0, 1, 2, 1, 0, 2, 0, 1, 2, 0], [1, 1, 1, 1, -1, -1, 1, 1, -1, 1])
     """
     if n_blocks is None or n_blocks == "auto":
         path = partition_path(

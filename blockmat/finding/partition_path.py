@@ -88,10 +88,13 @@ def partition_path(
         As for `find_partition`.
     signs : bool, default False
         Whether variables may first be multiplied by 1 or -1.
-    criterion : {"icl", "bic", "cv"}, default "icl"
-        The integrated completed likelihood, the Bayesian information criterion, or the deviance
-        of held-out samples. "bic" tends to find more blocks. "cv" needs samples and takes six
-        times as long.
+    loadings : bool, optional
+        Whether the variables of a block may have different loadings, as for `find_partition`.
+    criterion : {"misfit", "icl", "bic", "cv"}, optional
+        The integrated completed likelihood ("icl"), the same for a model that is only nearly true
+        ("misfit"), the Bayesian information criterion, or the deviance of held-out samples.
+        By default "misfit" with `loadings`, which it needs, and "icl" without. "bic" tends to find
+        more blocks. "cv" needs samples and takes six times as long.
     max_blocks : int, optional
         The largest number of blocks to try, as for `find_partition`.
     n_jobs : int, optional
@@ -102,11 +105,12 @@ def partition_path(
     -------
     PartitionPath
         It holds the numbers of blocks that were tried. Above 10 these are at first some 15 %
-        apart, and then all numbers next to the best.
+        apart, and then all numbers next to the best. With `loadings` the best number and its
+        neighbours are searched more thoroughly than the others.
 
     Raises
     ------
-    ShapeError, DtypeError, NonFiniteError, NotHermitianError, ValueError, MissingExtraError
+    ShapeError, DtypeError, NonFiniteError, NotHermitianError, ValueError, TypeError
         As for `find_partition`.
 
     See Also
@@ -118,9 +122,14 @@ def partition_path(
     The integrated completed likelihood [1]_ is the Bayesian information criterion plus the cost
     of the labels, twice their entropy :math:`\sum_b n_b \log (n / n_b)`; for intervals it is
     :math:`2 \log \binom{n - 1}{k - 1}`. A matrix counts as :math:`n (n + 1) / 2` observations
-    with independent Gaussian errors. With samples both criteria have a small-sample correction,
+    with independent Gaussian errors. With samples these criteria have a small-sample correction,
     as in AICc, which is infinite for T - 2 blocks; "cv" holds out a fifth of the samples at a
     time. See :ref:`theory-blocks`.
+
+    Both "icl" and "bic" find every small error of the model once T is large, and then the number
+    of blocks grows with T. "misfit" replaces T by :math:`1 / (1/T + v)`. The variance v of the
+    model's errors is estimated for each partition, and is zero if the model is true. See
+    :ref:`theory-misfit`.
 
     References
     ----------
@@ -182,7 +191,8 @@ def _search_numbers(
 ) -> tuple[list[Found], list[float]]:
     """Return partitions into spaced numbers of blocks and all numbers around the best of these.
 
-    They are in the order of their numbers of blocks, with the criterion of each.
+    They are in the order of their numbers of blocks, with the criterion of each. The best and the
+    numbers next to it are searched thoroughly.
     """
     spaced, improved = spaced_numbers(k_max), set[int]()
     found: dict[int, Found] = {k: search.sketch(k) for k in spaced}
@@ -192,12 +202,15 @@ def _search_numbers(
         best = numbers[int(np.argmin(values))]
         place = spaced.index(max(k for k in spaced if k <= best))
         first, last = spaced[max(place - 1, 0)], spaced[min(place + 1, len(spaced) - 1)]
-        around = set(range(first, last + 1)) - improved
-        if not around:
+        missing = set(range(first, last + 1)) - found.keys()
+        poor = {k for k in (best - 1, best, best + 1) if 1 <= k <= k_max} - improved
+        if not missing and not poor:
             return [found[k] for k in numbers], values
-        for k in around:
-            found[k] = search.improve(found[k] if k in found else search.sketch(k))
-        improved |= around
+        if missing:
+            found |= {k: search.sketch(k) for k in missing}
+        else:
+            found |= {k: search.improve(found[k]) for k in poor}
+            improved |= poor
 
 
 def _path(found: list[Found], values: list[float], exponent: int, signs: bool) -> PartitionPath:
