@@ -29,7 +29,13 @@ from blockmat.finding.one_factor import (
 )
 from blockmat.finding.search import SearchOptions
 from blockmat.finding.similarity import Correlation
-from blockmat.finding.split_merge import merge, merge_costs, residual_directions, split
+from blockmat.finding.split_merge import (
+    cheapest_merge,
+    merge,
+    merge_costs,
+    residual_directions,
+    split,
+)
 
 EPS = np.finfo(np.float64).eps
 SIX = Design(n_scales=3, n_items=6, loadings=(0.5, 0.8), n_alike=0)
@@ -183,12 +189,24 @@ def test_a_merge_costs_the_divergence_of_the_weighted_sums(r):
     expected -= np.linalg.slogdet(S)[1]
     np.testing.assert_allclose(merge_costs(model, True)[0, 1], expected)
     assert np.isinf(np.diag(merge_costs(model, True))).all()
-    labels, signs = merge(model, True)
+    assert cheapest_merge(model, True) == (0, 1)
+    labels, signs = merge(model, 0, 1, True)
     assert (labels == 0).all()
     turned = model.signs[model.labels == 1] == signs[model.labels == 1]
     first = model.signs[model.labels == 0] == signs[model.labels == 0]
     assert (turned.all() and first.all()) == (r >= 0)
-    assert (merge(model, False)[1] == 1).all()
+    assert (merge(model, 0, 1, False)[1] == 1).all()
+
+
+def test_a_merge_keeps_the_other_blocks():
+    _, model = random_model(3, k=4)
+    labels, _ = merge(model, 1, 2, True)
+    expected = np.array([0, 1, 1, 2])[model.labels]
+    np.testing.assert_array_equal(labels, expected)
+    costs = merge_costs(model, True)
+    a, b = cheapest_merge(model, True)
+    assert a < b
+    assert costs[a, b] == costs.min()
 
 
 def test_splits_and_merges_leave_a_poor_optimum():

@@ -9,7 +9,7 @@ from blockmat.finding.kmeans import cheapest, cheapest_intervals
 from blockmat.finding.one_factor import OneFactorModel, em, moved, moves, starting_model
 from blockmat.finding.search import SearchOptions
 from blockmat.finding.similarity import Correlations
-from blockmat.finding.split_merge import merge, residual_directions, split
+from blockmat.finding.split_merge import cheapest_merge, merge, residual_directions, split
 from blockmat.finding.starts import ChangePoints, Start, WardTree, leading_signs, sign_free_points
 
 _MIN_RANK = 20  # coordinates of the points to start from; more if there are more blocks
@@ -101,7 +101,10 @@ class FactorSearch:
             labels = split(best.labels, block, directions, k)
             signs = best.signs if self.signs else np.ones(self.R.n)
             more = self._refine(labels, signs)
-            model = self._refine(*merge(more, self.signs))
+            pair = cheapest_merge(more, self.signs)
+            if pair == (block, k):  # the merge would undo the split
+                continue
+            model = self._refine(*merge(more, *pair, self.signs))
             if model.loss < best.loss - self.tol:
                 return model
         return None

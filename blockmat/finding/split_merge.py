@@ -70,13 +70,18 @@ def merge_costs(model: OneFactorModel, signs: bool) -> Array:
     return costs
 
 
-def merge(model: OneFactorModel, signs: bool) -> tuple[Array, Array]:
-    """Return labels and signs after merging the two blocks for which this costs least."""
+def cheapest_merge(model: OneFactorModel, signs: bool) -> tuple[int, int]:
+    """Return the two blocks for which one factor costs least, in ascending order."""
     costs = merge_costs(model, signs)
     a, b = np.unravel_index(np.argmin(costs), costs.shape)
-    new_signs = model.signs
-    if model.factors[a, b] < 0:
-        new_signs = np.where(model.labels == a, -new_signs, new_signs)
-    labels = np.where(model.labels == a, b, model.labels)
-    labels = labels - (labels > a)
+    return int(min(a, b)), int(max(a, b))
+
+
+def merge(model: OneFactorModel, a: int, b: int, signs: bool) -> tuple[Array, Array]:
+    """Return labels and signs after merging block b > a into block a."""
+    turn = signs and model.factors[a, b] < 0
+    in_b = model.labels == b
+    new_signs = np.where(in_b & turn, -model.signs, model.signs)
+    labels = np.where(in_b, a, model.labels)
+    labels = labels - (labels > b)
     return labels, new_signs if signs else np.ones(len(labels))
