@@ -15,7 +15,8 @@ from blockmat.finding.effective_samples import effective_samples
 from blockmat.finding.given_correlation import GivenCorrelation
 from blockmat.finding.leading_spectrum import leading_spectrum
 from blockmat.finding.objectives import block_statistics
-from blockmat.finding.problem import CorrelationProblem, KnownProblem, read_problem
+from blockmat.finding.matrix_problems import CorrelationProblem, MatrixProblem
+from blockmat.finding.read_problem import Request, read_problem
 from blockmat.finding.similarity import Correlation, SymmetricMatrix
 
 
@@ -234,12 +235,10 @@ def test_only_correlations_are_taken_for_correlations():
     R = correlations(planted(60)[0])
     signs = np.where(np.random.default_rng(0).random(R.shape) < 0.5, -0.9, 0.9)
     indefinite = np.triu(signs, 1) + np.triu(signs, 1).T + np.eye(len(R))
-    assert isinstance(read_problem(R, False, None, False, False), CorrelationProblem)
-    assert isinstance(
-        read_problem(R.astype(np.float32), False, None, False, False), CorrelationProblem
-    )
+    assert isinstance(read_problem(R, Request())[0], CorrelationProblem)
+    assert isinstance(read_problem(R.astype(np.float32), Request())[0], CorrelationProblem)
     for other in (2 * R, R - 2 * np.eye(len(R)), 3 * R - 2 * np.eye(len(R)), indefinite):
-        assert isinstance(read_problem(other, False, None, False, False), KnownProblem)
+        assert isinstance(read_problem(other, Request())[0], MatrixProblem)
 
 
 @pytest.mark.parametrize("known", [False, True])

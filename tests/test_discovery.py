@@ -218,7 +218,8 @@ def test_a_given_number_of_blocks_is_the_point_of_the_path(samples):
     X = np.random.default_rng(0).standard_normal((30, 40))
     source = X if samples else X.T @ X
     path = bm.partition_path(source, samples=samples, max_blocks=8)
-    for k, p in zip(path.n_blocks, path.partitions, strict=True):
+    around = np.abs(path.n_blocks - path.best.n_blocks) <= 1  # others are not searched thoroughly
+    for k, p in zip(path.n_blocks[around], np.array(path.partitions)[around], strict=True):
         assert bm.find_partition(source, int(k), samples=samples) == p
     similarity = Correlation(X) if samples else SymmetricMatrix(source)
     start = WardTree(similarity.points(20, np.random.default_rng()), 8, None).cut(8)
@@ -439,7 +440,7 @@ def test_contiguous_blocks_are_better_than_change_points_alone():
     X = X[:, np.argsort(labels)] + 4 * np.random.default_rng(0).standard_normal(X.shape)
     similarity, objective = Correlation(X), GaussianLoss(40)
     start = ChangePoints(similarity.points(20, None)).cut(4)
-    p = bm.find_partition(X, 4, samples=True, contiguous=True)
+    p = bm.find_partition(X, 4, samples=True, contiguous=True, loadings=False)
     loss = objective.loss(block_statistics(similarity, p.labels.astype(int), 4))
     assert p.is_contiguous
     assert loss < objective.loss(block_statistics(similarity, start, 4))
@@ -542,18 +543,26 @@ def test_signs_never_make_the_loss_larger(samples, contiguous):
 
     X = np.log(load_wine().data)
     source = X if samples else 2 * np.corrcoef(X, rowvar=False)  # not of correlations
-    plain = bm.partition_path(source, samples, contiguous, max_blocks=8)
-    turned = bm.partition_path(source, samples, contiguous, max_blocks=8, signs=True)
+    options = {"loadings": False, "max_blocks": 8}
+    plain = bm.partition_path(source, samples, contiguous, **options)
+    turned = bm.partition_path(source, samples, contiguous, signs=True, **options)
     assert (turned.loss <= plain.loss).all()
     assert (turned.loss[1:4] < plain.loss[1:4]).any()
 
 
-@pytest.mark.parametrize("criterion", ["icl", "bic", "cv"])
+@pytest.mark.parametrize(
+    ("loadings", "criterion"),
+    [
+        *((False, name) for name in ("icl", "bic", "cv")),
+        *((True, name) for name in ("misfit", "icl", "cv")),
+    ],
+)
 @pytest.mark.parametrize("options", [{}, {"signs": True}, {"contiguous": True}])
-def test_every_criterion_finds_the_number_of_blocks(criterion, options):
+def test_every_criterion_finds_the_number_of_blocks(loadings, criterion, options):
     X, labels = planted_samples(150, (12, 8, 20, 9))
     X = X[:, np.argsort(labels, kind="stable")]
-    path = bm.partition_path(X, True, criterion=criterion, max_blocks=8, **options)
+    options = {"loadings": loadings, "criterion": criterion, "max_blocks": 8, **options}
+    path = bm.partition_path(X, True, **options)
     assert path.best.n_blocks == 4
     assert np.isfinite(path.criterion).all()
 
@@ -561,10 +570,9 @@ def test_every_criterion_finds_the_number_of_blocks(criterion, options):
 def test_criteria_are_their_formulas():
     X, _ = planted_samples(50)
     R = np.corrcoef(X, rowvar=False)
-    kinds = {
-        name: bm.partition_path(X, True, criterion=name, max_blocks=6) for name in ("bic", "icl")
-    }
-    kinds["intervals"] = bm.partition_path(X, True, True, max_blocks=6)
+    options = {"loadings": False, "max_blocks": 6}
+    kinds = {name: bm.partition_path(X, True, criterion=name, **options) for name in ("bic", "icl")}
+    kinds["intervals"] = bm.partition_path(X, True, True, **options)
     for name, path in kinds.items():
         for k, p, value in zip(path.n_blocks, path.partitions, path.criterion, strict=True):
             numbers = k * (k + 1) / 2 + (p.sizes > 1).sum()
@@ -597,8 +605,9 @@ def test_hardly_more_samples_than_blocks_do_not_make_many_blocks(n_images):
     images = load_digits().data
     X = images[:n_images, images.std(axis=0) > 0.5].T  # 52 samples
     X = X - X.mean(axis=1, keepdims=True)
-    for criterion in ("icl", "bic"):
-        assert bm.partition_path(X, True, criterion=criterion).best.n_blocks < 30
+    for loadings, criterion in ((False, "icl"), (False, "bic"), (True, "misfit")):
+        path = bm.partition_path(X, True, loadings=loadings, criterion=criterion)
+        assert path.best.n_blocks < 30
 
 
 @pytest.mark.parametrize("with_signs", [False, True])
@@ -606,14 +615,16 @@ def test_the_held_out_criterion_is_the_likelihood_of_samples_held_out(with_signs
     X, _ = planted_samples(60)
     if with_signs:
         X, _ = signed(X, True)
-    path = bm.partition_path(X, True, criterion="cv", max_blocks=5, signs=with_signs)
+    path = bm.partition_path(
+        X, True, loadings=False, criterion="cv", max_blocks=5, signs=with_signs
+    )
     for k, value in zip(path.n_blocks, path.criterion, strict=True):
         expected = 0
         for fold in np.array_split(np.arange(60), 5):
             rest = np.delete(X, fold, axis=0)
-            p, turn = bm.find_partition(rest, int(k), samples=True, signs=True)
+            p, turn = bm.find_partition(rest, int(k), samples=True, signs=True, loadings=False)
             if not with_signs:
-                p, turn = bm.find_partition(rest, int(k), samples=True), 1
+                p, turn = bm.find_partition(rest, int(k), samples=True, loadings=False), 1
             Z, new = (turn * (x - rest.mean(0)) / rest.std(0) for x in (rest, X[fold]))
             D = bm.fit_samples(Z, p, ddof=0).toarray()
             logpdf = multivariate_normal.logpdf(new, cov=D) + 45 / 2 * np.log(2 * np.pi)
@@ -643,7 +654,7 @@ def test_singular_models_are_not_chosen_by_held_out_samples():
     rng = np.random.default_rng(0)
     X = np.repeat(rng.standard_normal((30, 2)), 3, axis=1)
     X[:, 0] += 1e-3 * rng.standard_normal(30)
-    path = bm.partition_path(X, True, criterion="cv", max_blocks=4)
+    path = bm.partition_path(X, True, criterion="cv", max_blocks=4, loadings=False)
     assert np.isinf(path.criterion).any()
     assert np.isfinite(path.criterion.min())
     assert bm.partition_path(rng.standard_normal((6, 9)), True, criterion="cv").n_blocks.max() == 2
@@ -697,8 +708,11 @@ BAD = [
     (
         {"source": MATRIX, "criterion": "aic"},
         ValueError,
-        "criterion is 'aic'; expected 'icl', 'bic'",
+        "criterion is 'aic'; expected 'misfit', 'icl', 'bic'",
     ),
+    ({"source": MATRIX, "criterion": "misfit"}, ValueError, "'misfit', which expects samples"),
+    ({"source": MATRIX, "loadings": True}, ValueError, "loadings is True with samples=False"),
+    ({"source": MATRIX, "loadings": 1}, TypeError, "loadings is 1; expected True, False or None"),
     ({"source": MATRIX, "criterion": "cv", "n_blocks": 2}, ValueError, "'cv' with samples=False"),
     (
         {"source": np.random.default_rng(0).random((5, 3)), "samples": True, "criterion": "cv"},

@@ -1,7 +1,7 @@
 """Criteria that compare numbers of blocks, derived in :ref:`theory-blocks`."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -9,8 +9,8 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.kmeans import Solution, in_order
 from blockmat.finding.objectives import GaussianLoss, Objective
-from blockmat.finding.search import PartitionSearch
-from blockmat.finding.similarity import Correlation, Similarity
+from blockmat.finding.search import Found, Search
+from blockmat.finding.similarity import Correlation
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.held_out import map_in_threads, squared_distances, train_test_folds
 from blockmat.sources.pair import n_parameters
@@ -20,8 +20,8 @@ from blockmat.sources.standardize import compress_rows
 class Criterion(Protocol):
     """A value for each partition that was found; the lowest is best."""
 
-    def value(self, solution: Solution) -> float:
-        """Return the value of a partition."""
+    def values(self, found: Sequence[Any]) -> list[float]:
+        """Return the values of partitions into different numbers of blocks."""
 
 
 class InformationCriterion:
@@ -33,15 +33,20 @@ class InformationCriterion:
     def __init__(self, objective: Objective, with_labels: bool, contiguous: bool) -> None:
         self.objective, self.with_labels, self.contiguous = objective, with_labels, contiguous
 
-    def value(self, solution: Solution) -> float:
-        """Return the value of a partition."""
+    def values(self, found: Sequence[Solution]) -> list[float]:
+        """Return the values of partitions."""
+        return [self._value(solution) for solution in found]
+
+    def _value(self, solution: Solution) -> float:
         value = _bayesian_information(solution, self.objective)
-        return value + (label_deviance(solution, self.contiguous) if self.with_labels else 0.0)
+        return value + (
+            label_deviance(solution.labels, self.contiguous) if self.with_labels else 0.0
+        )
 
 
 def _bayesian_information(solution: Solution, objective: Objective) -> float:
     """Return the deviance plus log T for each parameter; samples have a small-sample correction."""
-    p = in_order(solution.blocks.labels)
+    p = in_order(solution.labels)
     q = n_parameters(p)
     criterion = objective.deviance(solution.blocks) + np.log(objective.n_observations) * q
     if isinstance(objective, GaussianLoss):
@@ -62,17 +67,22 @@ def optimism(p: Partition, n_samples: int) -> float:
     return float(T * (fitted - p.n))
 
 
-def label_deviance(solution: Solution, contiguous: bool) -> float:
+def label_deviance(labels: Array, contiguous: bool) -> float:
     """Return minus twice the log-likelihood of the labels.
 
     It is twice their entropy, or for intervals twice the logarithm of the number of ways to cut
     n variables into k intervals.
     """
-    sizes = solution.blocks.sizes
+    sizes = np.bincount(labels)
     n, k = sizes.sum(), len(sizes)
     if contiguous:
         return 2 * float(np.log((n - np.arange(1, k)) / np.arange(1, k)).sum())
     return 2 * float((sizes * np.log(n / sizes)).sum())
+
+
+# From the training samples and a partition of theirs to a covariance matrix (n, n), and the signs
+# of the standardized variables to which it belongs
+FitModel = Callable[[Correlation, Any], tuple[Any, Array]]
 
 
 class HeldOutDeviance:
@@ -81,39 +91,56 @@ class HeldOutDeviance:
     def __init__(
         self,
         X: Array,
-        make_search: Callable[[Similarity, Objective], PartitionSearch],
+        make_search: Callable[[Correlation], Search],
+        fit_model: FitModel,
         n_jobs: int | None,
     ) -> None:
         def hold_out(fold: tuple[Array, Array]) -> HeldOutFold:
             train, test = fold
-            similarity = Correlation(train)
-            return HeldOutFold(similarity, test, make_search(similarity, GaussianLoss(len(train))))
+            return HeldOutFold(Correlation(train), test, make_search, fit_model)
 
         self.n_jobs = n_jobs
+        self.known: dict[int, float] = {}
         self.folds: list[HeldOutFold] = map_in_threads(hold_out, train_test_folds(X), n_jobs)
 
-    def value(self, solution: Solution) -> float:
-        """Return the sum over the folds, for as many blocks as the partition has."""
-        k = len(solution.blocks.sizes)
+    def values(self, found: Sequence[Found]) -> list[float]:
+        """Return the sums over the folds, for as many blocks as the partitions have."""
+        numbers = [int(each.labels.max()) + 1 for each in found]
+        for k in numbers:
+            if k not in self.known:
+                self.known[k] = self._sum_over_folds(k)
+        return [self.known[k] for k in numbers]
+
+    def _sum_over_folds(self, k: int) -> float:
         return float(sum(map_in_threads(lambda fold: fold.deviance(k), self.folds, self.n_jobs)))
 
 
 class HeldOutFold:
     """Test samples (T, n), and the search for blocks in the training samples."""
 
-    def __init__(self, train: Correlation, test: Array, search: PartitionSearch) -> None:
-        self.train, self.search = train, search
+    def __init__(
+        self,
+        train: Correlation,
+        test: Array,
+        make_search: Callable[[Correlation], Search],
+        fit_model: FitModel,
+    ) -> None:
+        self.train, self.search, self.fit_model = train, make_search(train), fit_model
         self.n_test = len(test)
         self.test = compress_rows((test - train.location) / train.scale)
 
     def deviance(self, k: int) -> float:
         """Return the deviance under the model of k blocks; infinity if that is singular."""
-        found = self.search.find(k)
-        signs = np.ones(self.train.n) if found.signs is None else found.signs
-        Z = self.train.factor * np.sqrt(len(self.train.factor)) * signs
-        model = fit_samples(Z, in_order(found.blocks.labels), ddof=0, assume_centered=True)
+        model, signs = self.fit_model(self.train, self.search.find(k))
         try:
             distances = squared_distances(model, self.test * signs)
             return self.n_test * float(model.logdet()) + float(distances.sum())
         except np.linalg.LinAlgError:
             return np.inf
+
+
+def block_constant_model(train: Correlation, found: Solution) -> tuple[Any, Array]:
+    """Return the block-constant fit of the standardized training samples times signs."""
+    signs = np.ones(train.n) if found.signs is None else found.signs
+    Z = train.factor * np.sqrt(len(train.factor)) * signs
+    return fit_samples(Z, in_order(found.labels), ddof=0, assume_centered=True), signs

@@ -1,5 +1,7 @@
 """What the blocks of a network minimize, and what compares their numbers, with degrees corrected."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import gammaln
 
@@ -89,7 +91,10 @@ class IntegratedLikelihood:
     def __init__(self, objective: DegreeLoss, with_labels: bool, contiguous: bool) -> None:
         self.objective, self.with_labels, self.contiguous = objective, with_labels, contiguous
 
-    def value(self, solution: Solution) -> float:
-        """Return the value of a partition."""
-        labels = label_deviance(solution, self.contiguous) if self.with_labels else 0.0
+    def values(self, found: Sequence[Solution]) -> list[float]:
+        """Return the values of partitions."""
+        return [self._value(solution) for solution in found]
+
+    def _value(self, solution: Solution) -> float:
+        labels = label_deviance(solution.labels, self.contiguous) if self.with_labels else 0.0
         return self.objective.deviance(solution.blocks) + labels

@@ -8,13 +8,9 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.kmeans import in_order
 from blockmat.finding.partition_path import partition_path
-from blockmat.finding.problem import (
-    SearchOptions,
-    check_criterion,
-    check_n_blocks,
-    read_problem,
-)
-from blockmat.finding.search import signs_in_blocks
+from blockmat.finding.problem import check_n_blocks
+from blockmat.finding.read_problem import Request, read_problem
+from blockmat.finding.search import SearchOptions, signs_in_blocks
 
 __all__ = ["find_partition"]
 
@@ -28,7 +24,8 @@ def find_partition(
     random_state: Any = None,
     *,
     signs: Literal[False] = False,
-    criterion: str = "icl",
+    loadings: bool | None = None,
+    criterion: str | None = None,
     max_blocks: int | None = None,
     n_jobs: int | None = None,
     n_samples: int | None = None,
@@ -45,7 +42,8 @@ def find_partition(
     random_state: Any = None,
     *,
     signs: Literal[True],
-    criterion: str = "icl",
+    loadings: bool | None = None,
+    criterion: str | None = None,
     max_blocks: int | None = None,
     n_jobs: int | None = None,
     n_samples: int | None = None,
@@ -61,13 +59,14 @@ def find_partition(
     random_state: Any = None,
     *,
     signs: bool = False,
-    criterion: str = "icl",
+    loadings: bool | None = None,
+    criterion: str | None = None,
     max_blocks: int | None = None,
     n_jobs: int | None = None,
     n_samples: int | None = None,
     degrees: bool = False,
 ) -> Partition | tuple[Partition, Array]:
-    r"""Find blocks of variables that a block-constant matrix describes well.
+    r"""Find blocks of similar variables, and how many there are.
 
     Parameters
     ----------
@@ -85,7 +84,11 @@ def find_partition(
         rows, or for more than 2000 variables.
     signs : bool, default False
         Whether variables may first be multiplied by 1 or -1. The signs are returned too.
-    criterion : {"icl", "bic", "cv"}, default "icl"
+    loadings : bool, optional
+        Whether the variables of a block may have different loadings on its factor, as the items
+        of a scale have. With False all correlations within a block, and between two blocks, are
+        equal. By default True for samples and with `n_samples`, and False for other matrices.
+    criterion : {"misfit", "icl", "bic", "cv"}, optional
         How to choose the number of blocks; see `partition_path`.
     max_blocks : int, optional
         The largest number of blocks to try, at most n, or T - 2 for T samples. By default 50,
@@ -117,9 +120,11 @@ def find_partition(
     ValueError
         If there are fewer than 3 samples (6 for "cv"), samples are a symmetric matrix or have a
         constant column, a DataFrame has its rows in another order than its columns, a number
-        of blocks is below 1 or too large, or the criterion is unknown or needs samples; with
-        `n_samples`, if a variance is not positive or a correlation is not from -1 to 1; with
-        `degrees`, if there are negative entries or no edges.
+        of blocks is below 1 or too large, or the criterion is unknown, or it or `loadings`
+        needs samples; with `n_samples`, if a variance is not positive or a correlation is not from
+        -1 to 1; with `degrees`, if there are negative entries or no edges.
+    TypeError
+        If `loadings` is not a bool or None.
     MissingExtraError
         If ruptures is not installed, for contiguous blocks.
 
@@ -129,21 +134,23 @@ def find_partition(
 
     Notes
     -----
-    Block k-means starts from Ward's clusters, or for contiguous blocks from change points [1]_.
-    Each sweep moves every variable to its cheapest block. For a matrix A the cost of variable i
-    in block b is :math:`\sum_c n_c C_{bc}^2 - 2 C_{bc} R_{ic}` plus a term of the diagonal, with
+    The search starts from Ward's clusters, or for contiguous blocks from change points [1]_. Each
+    sweep moves every variable to its cheapest block. For a matrix A the cost of variable i in
+    block b is :math:`\sum_c n_c C_{bc}^2 - 2 C_{bc} R_{ic}` plus a term of the diagonal, with
     :math:`C` the values of the blocks and :math:`R_{ic}` the sum of row i over block c. For
-    samples it is minus twice the log-likelihood of the variable given the block means. The same
-    likelihood is used for a dense matrix with ones on its diagonal, entries from -1 to 1 and at
+    samples it is minus twice the log-likelihood of the variable given the others. With
+    `loadings`, EM estimates one factor for each block between the sweeps, and splits and merges
+    of blocks follow. With ``loadings=False`` the likelihood given the block means is used, also
+    for a dense matrix with ones on its diagonal, entries from -1 to 1 and at
     most a twentieth of its eigenvalues' sum negative, if its blocks are tighter than those of
-    the other cost. Negative eigenvalues are then replaced by zero, as they are with `n_samples`.
+    the first cost. Negative eigenvalues are then replaced by zero, as they are with `n_samples`.
 
     With `degrees` the entry of nodes i and j, divided by the roots of their degrees, is
     approximated by :math:`B_{bc}` times these roots. A node without edges joins the largest
     block.
 
     A sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(m n k) for samples with m the smaller
-    of T and n, after O(m T n) once. See :ref:`theory-blocks`.
+    of T and n, after O(m T n) once. See :ref:`theory-blocks` and :ref:`theory-factor-blocks`.
 
     References
     ----------
@@ -166,6 +173,14 @@ def find_partition(
     >>> bm.find_partition(R, n_samples=200).labels.tolist()
     [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
 
+    Variables with different loadings, some of them reversed:
+
+    >>> loadings = np.array([0.9, 0.5, -0.8, 0.7, -0.6, 0.4, 0.8, 0.9, 0.6, 0.5])
+    >>> answers = loadings * rng.normal(size=(500, 3))[:, sector] + 0.7 * rng.normal(size=(500, 10))
+    >>> p, signs = bm.find_partition(answers, samples=True, signs=True)
+    >>> p.labels.tolist(), signs.tolist()
+    ([0, 1, 2, 1, 0, 2, 0, 1, 2, 0], [1, 1, 1, 1, -1, -1, 1, 1, -1, 1])
+
     Two groups of a network, each with a hub:
 
     >>> A = np.kron(np.eye(2), np.ones((5, 5)) - np.eye(5))
@@ -180,6 +195,7 @@ def find_partition(
             contiguous,
             random_state,
             signs=signs,
+            loadings=loadings,
             criterion=criterion,
             max_blocks=max_blocks,
             n_jobs=n_jobs,
@@ -188,10 +204,9 @@ def find_partition(
         )
         best = int(np.argmin(path.criterion))
         return path.best if path.signs is None else (path.best, path.signs[best])
-    check_criterion(criterion, samples)
-    problem = read_problem(source, samples, n_samples, degrees, signs)
+    request = Request(samples, signs, loadings, criterion, n_samples, degrees)
+    problem, _ = read_problem(source, request)
     k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, problem.bound)
-    search = problem.search(k, SearchOptions(contiguous, signs, random_state))
-    solution = search.find(k)
-    p = in_order(solution.blocks.labels)
-    return (p, signs_in_blocks(p, solution)) if signs else p
+    found = problem.search(k, SearchOptions(contiguous, signs, random_state)).find(k)
+    p = in_order(found.labels)
+    return (p, signs_in_blocks(p, found)) if signs else p

@@ -26,7 +26,7 @@ class GivenCorrelation:
     spectrum : LeadingSpectrum
         The spectrum of C.
     n_samples : int, optional
-        T, if it is known.
+        T, if it is known. Otherwise `n_samples` is as many as the rank of C tells.
     """
 
     def __init__(self, C: Array, spectrum: LeadingSpectrum, n_samples: int | None = None) -> None:
@@ -35,6 +35,7 @@ class GivenCorrelation:
         self.diagonal = np.ones(self.n)
         self.spectrum = spectrum
         self.n_components = spectrum.rank if n_samples is None else min(n_samples - 1, self.n)
+        self.n_samples = self.n_rows = self.n_components + 1 if n_samples is None else n_samples
 
     @property
     def most_samples(self) -> float:
@@ -46,9 +47,18 @@ class GivenCorrelation:
         rank = self.n_components
         return rank + 1 if rank < _n_different(self.matrix) else np.inf
 
-    def row_sums(self, p: Partition) -> Array:
-        """Return the sum of each row over each block, (n, k)."""
-        return row_sums(self.matrix, p)
+    def row_sums(self, p: Partition, weights: Array | None = None) -> Array:
+        """Return the sum of each row over each block, (n, k), of columns times weights (n,)."""
+        if weights is None:
+            return row_sums(self.matrix, p)
+        columns = np.zeros((self.n, p.n_blocks))
+        columns[np.arange(self.n), p.labels] = weights
+        sums: Array = self.matrix @ columns
+        return sums
+
+    def squared_norm(self, weights: Array) -> float:
+        """Return the sum of ``w_i w_j R_ij^2`` for weights w (n,) that are not negative."""
+        return float(weights @ (np.square(self.matrix, dtype=np.float64) @ weights))
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
         """Return the same coordinates of the variables as those of samples; see `Correlation`."""

@@ -20,6 +20,11 @@ class Solution(NamedTuple):
     signs: Array | None
     loss: float
 
+    @property
+    def labels(self) -> Array:
+        """The block of each variable, (n,)."""
+        return self.blocks.labels
+
 
 AssignBlocks = Callable[[Array], Array]  # from costs (n, k) to labels (n,)
 

@@ -1,14 +1,12 @@
 """NetworkSearch: finds blocks of a network with degrees corrected."""
 
-from typing import Any
-
 import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.finding.degree_loss import DegreeLoss
 from blockmat.finding.kmeans import Solution, cheapest, cheapest_intervals, refine
 from blockmat.finding.network import Network
-from blockmat.finding.search import MIN_RANK
+from blockmat.finding.search import MIN_RANK, SearchOptions
 from blockmat.finding.starts import make_start
 
 
@@ -25,9 +23,9 @@ class NetworkSearch:
         network: Network,
         objective: DegreeLoss,
         k_max: int,
-        contiguous: bool,
-        random_state: Any,
+        options: SearchOptions,
     ) -> None:
+        contiguous, _, random_state = options
         rng = np.random.default_rng(random_state)
         self.network, self.objective, self.contiguous = network, objective, contiguous
         points = network.points(max(k_max, MIN_RANK), rng)[network.is_connected]
@@ -42,6 +40,14 @@ class NetworkSearch:
             for start in self.starts
         ]
         return min(solutions, key=lambda solution: solution.loss)
+
+    def sketch(self, k: int) -> Solution:
+        """Return the same."""
+        return self.find(k)
+
+    def improve(self, found: Solution) -> Solution:
+        """Return the same partition."""
+        return found
 
     def _assign(self, costs: Array) -> Array:
         assign = cheapest_intervals if self.contiguous else cheapest

@@ -1,6 +1,5 @@
 """partition_path: partitions into each number of blocks, and a criterion that compares them."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,17 +7,12 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import times_power
-from blockmat.finding.criteria import Criterion, HeldOutDeviance
-from blockmat.finding.kmeans import Solution, in_order
-from blockmat.finding.objectives import FrobeniusLoss, MergingObjective, Objective
-from blockmat.finding.problem import (
-    SearchOptions,
-    check_criterion,
-    check_n_blocks,
-    read_problem,
-)
-from blockmat.finding.search import PartitionSearch, signs_in_blocks
-from blockmat.finding.similarity import Similarity
+from blockmat.finding.criteria import Criterion
+from blockmat.finding.kmeans import in_order
+from blockmat.finding.problem import Problem, check_n_blocks
+from blockmat.finding.read_problem import Request, read_problem
+from blockmat.finding.sample_problems import BlockConstantProblem, OneFactorProblem
+from blockmat.finding.search import Found, Search, SearchOptions, signs_in_blocks
 from blockmat.finding.tree import PartitionTree, merge_all
 from blockmat.fitting.held_out import min_training_size
 from blockmat.sources.samples import as_samples
@@ -86,7 +80,8 @@ def partition_path(
     random_state: Any = None,
     *,
     signs: bool = False,
-    criterion: str = "icl",
+    loadings: bool | None = None,
+    criterion: str | None = None,
     max_blocks: int | None = None,
     n_jobs: int | None = None,
     n_samples: int | None = None,
@@ -106,10 +101,13 @@ def partition_path(
         As for `find_partition`.
     signs : bool, default False
         Whether variables may first be multiplied by 1 or -1.
-    criterion : {"icl", "bic", "cv"}, default "icl"
-        The integrated completed likelihood, the Bayesian information criterion, or the deviance
-        of held-out samples. "bic" tends to find more blocks. "cv" needs samples and takes six
-        times as long.
+    loadings : bool, optional
+        Whether the variables of a block may have different loadings, as for `find_partition`.
+    criterion : {"misfit", "icl", "bic", "cv"}, optional
+        The integrated completed likelihood ("icl"), the same for a model that is only nearly true
+        ("misfit"), the Bayesian information criterion, or the deviance of held-out samples.
+        By default "misfit" with `loadings`, which it needs, and "icl" without. "bic" tends to find
+        more blocks. "cv" needs samples and takes six times as long.
     max_blocks : int, optional
         The largest number of blocks to try, as for `find_partition`.
     n_jobs : int, optional
@@ -122,11 +120,12 @@ def partition_path(
     -------
     PartitionPath
         It holds the numbers of blocks that were tried. Above 10 these are at first some 15 %
-        apart, and then all numbers next to the best.
+        apart, and then all numbers next to the best. With `loadings` the best number and its
+        neighbours are searched more thoroughly than the others.
 
     Raises
     ------
-    ShapeError, DtypeError, NonFiniteError, NotHermitianError, ValueError, MissingExtraError
+    ShapeError, DtypeError, NonFiniteError, NotHermitianError, ValueError, TypeError
         As for `find_partition`.
 
     See Also
@@ -141,9 +140,15 @@ def partition_path(
     with independent Gaussian errors. A correlation matrix without `n_samples` counts as the
     number of samples whose errors would be as large as its distance to the default largest
     number of blocks. With `degrees` the criteria are minus twice the integrated log-likelihood
-    of the numbers of edges, plus the cost of the labels for "icl". With samples both criteria have a small-sample correction,
+    of the numbers of edges, plus the cost of the labels for "icl". With samples these criteria have
+    a small-sample correction,
     as in AICc, which is infinite for T - 2 blocks; "cv" holds out a fifth of the samples at a
     time. See :ref:`theory-blocks`.
+
+    Both "icl" and "bic" find every small error of the model once T is large, and then the number
+    of blocks grows with T. "misfit" replaces T by :math:`1 / (1/T + v)`. The variance v of the
+    model's errors is estimated for each partition, and is zero if the model is true. See
+    :ref:`theory-misfit`.
 
     References
     ----------
@@ -160,29 +165,26 @@ def partition_path(
     >>> path.n_blocks.tolist(), path.best.n_blocks
     ([1, 2, 3, 4, 5], 3)
     """
-    check_criterion(criterion, samples)
-    problem = read_problem(source, samples, n_samples, degrees, signs)
+    request = Request(samples, signs, loadings, criterion, n_samples, degrees)
+    problem, model = read_problem(source, request)
     options = SearchOptions(contiguous, signs, random_state)
-    X = as_samples(source) if criterion == "cv" else None
-    possible, usual = problem.max_blocks, problem.usual_blocks
+    X = as_samples(source) if model.criterion == "cv" else None
+    possible = problem.max_blocks
     if X is not None:
         possible = min(possible, _max_blocks_of_folds(len(X)))
     if max_blocks is None:
-        k_max = min(usual, possible)
+        k_max = min(problem.usual_blocks, possible)
     else:
         k_max = check_n_blocks(max_blocks, "max_blocks", possible, problem.bound)
     search = problem.search(k_max, options)
     measure: Criterion
     if X is None:
-        measure = problem.criterion(search, criterion == "icl", contiguous)
+        measure = problem.criterion(model.criterion, search, contiguous)
     else:
-
-        def make_search(similarity: Similarity, objective: Objective) -> PartitionSearch:
-            return PartitionSearch(similarity, objective, k_max, *options)
-
-        measure = HeldOutDeviance(X, make_search, n_jobs)
-    solutions, values = _search_numbers(search.find, measure, k_max)
-    return _path(solutions, values, problem.objective, signs, contiguous)
+        assert isinstance(problem, BlockConstantProblem | OneFactorProblem)  # samples are given
+        measure = problem.held_out(X, k_max, options, n_jobs)
+    found, values = _search_numbers(search, measure, k_max)
+    return _path(found, values, problem, options)
 
 
 def _max_blocks_of_folds(n_samples: int) -> int:
@@ -205,49 +207,47 @@ def spaced_numbers(k_max: int) -> list[int]:
 
 
 def _search_numbers(
-    find: Callable[[int], Solution], criterion: Criterion, k_max: int
-) -> tuple[list[Solution], list[float]]:
+    search: Search, criterion: Criterion, k_max: int
+) -> tuple[list[Found], list[float]]:
     """Return partitions into spaced numbers of blocks and all numbers around the best of these.
 
-    They are in the order of their numbers of blocks, with the criterion of each.
+    They are in the order of their numbers of blocks, with the criterion of each. The best and the
+    numbers next to it are searched thoroughly.
     """
-    solutions, values = {}, {}
-    spaced = spaced_numbers(k_max)
-    for k in spaced:
-        solutions[k] = find(k)
-        values[k] = criterion.value(solutions[k])
-    place = spaced.index(min(spaced, key=values.__getitem__))
-    first, last = spaced[max(place - 1, 0)], spaced[min(place + 1, len(spaced) - 1)]
-    for k in range(first, last + 1):
-        if k not in solutions:
-            solutions[k] = find(k)
-            values[k] = criterion.value(solutions[k])
-    numbers = sorted(solutions)
-    return [solutions[k] for k in numbers], [values[k] for k in numbers]
+    spaced, improved = spaced_numbers(k_max), set[int]()
+    found: dict[int, Found] = {k: search.sketch(k) for k in spaced}
+    while True:
+        numbers = sorted(found)
+        values = criterion.values([found[k] for k in numbers])
+        best = numbers[int(np.argmin(values))]
+        place = spaced.index(max(k for k in spaced if k <= best))
+        first, last = spaced[max(place - 1, 0)], spaced[min(place + 1, len(spaced) - 1)]
+        missing = set(range(first, last + 1)) - found.keys()
+        poor = {k for k in (best - 1, best, best + 1) if 1 <= k <= k_max} - improved
+        if not missing and not poor:
+            return [found[k] for k in numbers], values
+        if missing:
+            found |= {k: search.sketch(k) for k in missing}
+        else:
+            found |= {k: search.improve(found[k]) for k in poor}
+            improved |= poor
 
 
 def _path(
-    solutions: list[Solution],
-    values: list[float],
-    objective: Objective,
-    signs: bool,
-    contiguous: bool,
+    found: list[Found], values: list[float], problem: Problem, options: SearchOptions
 ) -> PartitionPath:
     """Return what was found, with losses in the units of the source."""
-    partitions = tuple(in_order(solution.blocks.labels) for solution in solutions)
-    losses = np.array([solution.loss for solution in solutions])
-    found = tuple(map(signs_in_blocks, partitions, solutions)) if signs else None
-    exponent = 2 * objective.exponent if isinstance(objective, FrobeniusLoss) else 0
-    best, tree = int(np.argmin(values)), None
-    if isinstance(objective, MergingObjective):
-        of_best = None if found is None else found[best]
-        merges = objective.merges(solutions[best].blocks)
-        tree = merge_all(merges, partitions[best], of_best, contiguous, exponent)
+    partitions = tuple(in_order(each.labels) for each in found)
+    exponent = 2 * problem.exponent
+    best = int(np.argmin(values))
+    signs = found[best].signs if options.signs else None
+    merges = problem.merges(found[best])
+    tree = merge_all(merges, partitions[best], signs, options.contiguous, exponent)
     return PartitionPath(
         np.array([p.n_blocks for p in partitions]),
-        times_power(losses, exponent),
+        times_power(np.array([each.loss for each in found]), exponent),
         np.array(values),
         partitions,
-        found,
+        tuple(map(signs_in_blocks, partitions, found)) if options.signs else None,
         tree,
     )

@@ -2,178 +2,92 @@
 
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
-from blockmat.blocks.checks import Array, as_count
+from blockmat.blocks.checks import as_count
 from blockmat.blocks.names import check_names
-from blockmat.finding.criteria import Criterion, InformationCriterion
-from blockmat.finding.degree_loss import DegreeLoss, IntegratedLikelihood
-from blockmat.finding.effective_samples import effective_samples
+from blockmat.finding.criteria import Criterion
 from blockmat.finding.given_correlation import GivenCorrelation
 from blockmat.finding.leading_spectrum import leading_spectrum
+from blockmat.finding.matrix_problems import (
+    CorrelationProblem,
+    MatrixProblem,
+    NetworkProblem,
+    min_variance,
+)
+from blockmat.finding.merging import Merges
 from blockmat.finding.network import Network
-from blockmat.finding.network_search import NetworkSearch
-from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, Objective
-from blockmat.finding.search import PartitionSearch, Search
-from blockmat.finding.similarity import Correlation, Similarity, SymmetricMatrix
-from blockmat.finding.tighter_search import TighterSearch
+from blockmat.finding.sample_problems import BlockConstantProblem, OneFactorProblem
+from blockmat.finding.search import Search, SearchOptions
+from blockmat.finding.similarity import Correlations, SymmetricMatrix
 from blockmat.sources.correlation_matrix import as_correlation, first_beyond_one, has_unit_diagonal
-from blockmat.sources.standardize import sum_of_squares
 
-_N_VARIABLES = "the number of variables"
-_OF_SAMPLES = "the smaller of the number of variables and T - 2, for T samples"
-_CRITERIA = ("icl", "bic", "cv")
-_MAX_BLOCKS = 50  # that are tried by default
-_MIN_VARIANCE = 1e-10  # of a correlation matrix in double precision
+_CRITERIA = ("misfit", "icl", "bic", "cv")
 _MAX_NEGATIVE = 0.05  # share of negative eigenvalues of what is taken for a correlation matrix
-_FEWEST = 5  # samples that allow to compare 1 block with 2
-
-
-class SearchOptions(NamedTuple):
-    """Options of `PartitionSearch`."""
-
-    contiguous: bool
-    signs: bool
-    random_state: Any
 
 
 class Problem(Protocol):
     """What to partition, and what to minimize.
 
     ``max_blocks`` is the largest number of blocks that is possible, and ``usual_blocks`` the
-    largest that is tried by default; `bound` is what limits `max_blocks`, in words.
+    largest that is tried by default; `bound` is what limits `max_blocks`, in words. Losses are in
+    units of ``2**exponent``.
     """
 
     bound: str
     max_blocks: int
     usual_blocks: int
-    objective: Objective
+    exponent: int
 
     def search(self, k_max: int, options: SearchOptions) -> Search:
         """Return the search for partitions into up to `k_max` blocks."""
 
-    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
-        """Return the criterion that compares numbers of blocks."""
+    def criterion(self, name: str, search: Search, contiguous: bool) -> Criterion:
+        """Return a criterion that compares numbers of blocks and needs no samples."""
+
+    def merges(self, found: Any) -> Merges:
+        """Return the loss as a function of merged blocks of a partition, a `Found`.
+
+        The blocks are in the order of their first variables.
+        """
 
 
-class KnownProblem:
-    """A search with one objective: a matrix, samples, or the correlations of T samples.
+class Model(NamedTuple):
+    """The model of the blocks and the criterion for their number."""
 
-    T samples allow T - 2 blocks.
-    """
-
-    def __init__(
-        self, similarity: Similarity, objective: Objective, n_samples: int | None = None
-    ) -> None:
-        self.similarity, self.objective = similarity, objective
-        n = similarity.n
-        self.bound = _N_VARIABLES if n_samples is None else _OF_SAMPLES
-        self.max_blocks = n if n_samples is None else min(n, n_samples - 2)
-        usual = (n + 1) // 2 if n_samples is None else self.max_blocks
-        self.usual_blocks = min(_MAX_BLOCKS, usual)
-
-    def search(self, k_max: int, options: SearchOptions) -> Search:
-        """Return the search for partitions into up to `k_max` blocks."""
-        return PartitionSearch(self.similarity, self.objective, k_max, *options)
-
-    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
-        """Return the criterion that compares numbers of blocks."""
-        return InformationCriterion(self.objective, with_labels, contiguous)
+    loadings: bool
+    criterion: str
 
 
-class CorrelationProblem:
-    """A search in a correlation matrix whose number of samples is unknown.
-
-    Blocks of a correlation matrix of rank r have a likelihood if there are fewer than r.
-    """
-
-    bound = _N_VARIABLES
-
-    def __init__(self, similarity: GivenCorrelation) -> None:
-        self.similarity = similarity
-        self.squares = SymmetricMatrix(similarity.matrix)
-        self.floor = _min_variance(similarity.matrix)
-        self.objective: Objective = GaussianLoss(similarity.n_components + 1, self.floor)
-        n, self.most_samples = similarity.n, similarity.most_samples
-        self.max_blocks = n
-        self.usual_blocks = min(_MAX_BLOCKS, (n + 1) // 2)
-        if np.isfinite(self.most_samples):
-            self.usual_blocks = max(min(self.usual_blocks, int(self.most_samples) - 2), 1)
-
-    def search(self, k_max: int, options: SearchOptions) -> Search:
-        """Return the search for partitions into up to `k_max` blocks."""
-        frobenius = FrobeniusLoss(self.squares.squared_norm, self.squares.n)
-        return TighterSearch(
-            PartitionSearch(self.similarity, self.objective, k_max, *options),
-            PartitionSearch(self.squares, frobenius, k_max, *options),
-            self.similarity.n_components - 1,
-        )
-
-    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
-        """Return the criterion of the effective number of samples."""
-        solution = search.find(self.usual_blocks)
-        n_samples = effective_samples(solution.blocks, sum_of_squares(self.similarity.matrix))
-        objective = GaussianLoss(max(min(n_samples, self.most_samples), _FEWEST), self.floor)
-        return InformationCriterion(objective, with_labels, contiguous)
-
-
-class NetworkProblem:
-    """A search for blocks of nodes, whatever their degrees."""
-
-    bound = "the number of nodes with edges"
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.degree_loss = DegreeLoss(network.degrees, network.squared_norm)
-        self.objective: Objective = self.degree_loss
-        self.max_blocks = int(network.is_connected.sum())
-        self.usual_blocks = min(_MAX_BLOCKS, (self.max_blocks + 1) // 2)
-
-    def search(self, k_max: int, options: SearchOptions) -> Search:
-        """Return the search for partitions into up to `k_max` blocks."""
-        contiguous, _, random_state = options
-        return NetworkSearch(self.network, self.degree_loss, k_max, contiguous, random_state)
-
-    def criterion(self, search: Search, with_labels: bool, contiguous: bool) -> Criterion:
-        """Return the criterion that compares numbers of blocks."""
-        return IntegratedLikelihood(self.degree_loss, with_labels, contiguous)
-
-
-def read_problem(
-    source: Any, samples: bool, n_samples: int | None, degrees: bool, signs: bool
+def read_matrix(
+    source: Any, model: Model, n_samples: int | None, degrees: bool, signs: bool
 ) -> Problem:
-    """Read a symmetric matrix, samples (T, n), the correlation matrix of T samples, or a network."""
+    """Read a symmetric matrix, the correlation matrix of T samples, or a network."""
+    check_names(source)
     if degrees:
-        for name, value in (("samples", samples), ("n_samples", n_samples), ("signs", signs)):
+        for name, value in (("n_samples", n_samples), ("signs", signs)):
             if value:
                 raise ValueError(
                     f"{name} is {value} with degrees=True; expected a network, without samples and "
                     f"signs"
                 )
-        check_names(source)
         return NetworkProblem(Network(source))
-    if samples:
-        if n_samples is not None:
-            raise ValueError(
-                f"n_samples is {n_samples} with samples=True; expected it only for a correlation "
-                f"matrix"
-            )
-        correlation = Correlation(source)
-        known = min(correlation.n_samples, correlation.n_rows)
-        return KnownProblem(correlation, GaussianLoss(correlation.n_samples), known)
-    check_names(source)
     if n_samples is not None:
         n_samples = as_count(n_samples, "n_samples", 3)
         C, _ = as_correlation(source, "source")
         given = GivenCorrelation(C, leading_spectrum(C), n_samples)
-        return KnownProblem(given, GaussianLoss(n_samples, _min_variance(C)), n_samples)
+        return problem_of_samples(given, model.loadings, min_variance(C))
     matrix = SymmetricMatrix(source)
     if matrix.n == 0:
         raise ValueError("source has no variables; expected at least one")
-    only = _as_correlation_problem(matrix)
-    if only is not None:
-        return only
-    return KnownProblem(matrix, FrobeniusLoss(matrix.squared_norm, matrix.n, matrix.exponent))
+    return _as_correlation_problem(matrix) or MatrixProblem(matrix)
+
+
+def problem_of_samples(
+    correlations: Correlations, loadings: bool, least: float | None = None
+) -> BlockConstantProblem | OneFactorProblem:
+    """Return the problem of the correlations of T samples; variances below `least` are rounding."""
+    if loadings:
+        return OneFactorProblem(correlations)
+    return BlockConstantProblem(correlations, least)
 
 
 def _as_correlation_problem(source: SymmetricMatrix) -> CorrelationProblem | None:
@@ -191,17 +105,40 @@ def _as_correlation_problem(source: SymmetricMatrix) -> CorrelationProblem | Non
     return CorrelationProblem(GivenCorrelation(C, spectrum))
 
 
-def _min_variance(C: Array) -> float:
-    """Return what is rounding in the correlations of a matrix."""
-    return max(_MIN_VARIANCE, float(np.finfo(C.dtype).eps))
+def as_model(
+    loadings: bool | None, criterion: str | None, has_samples: bool, samples: bool
+) -> Model:
+    """Return the model and the criterion, by default those for samples or for a matrix.
 
+    `has_samples` tells whether the number of samples is known, and `samples` whether they are
+    given.
 
-def check_criterion(criterion: str, samples: bool) -> None:
-    """Raise ValueError for another criterion, or for "cv" without samples."""
+    Raises
+    ------
+    TypeError
+        If `loadings` is not a bool.
+    ValueError
+        If the criterion is unknown, or it or `loadings` needs samples.
+    """
+    if loadings is not None and not isinstance(loadings, bool):
+        raise TypeError(f"loadings is {loadings!r}; expected True, False or None")
+    if loadings and not has_samples:
+        raise ValueError(
+            "loadings is True with samples=False; expected samples, or a correlation matrix with "
+            "n_samples"
+        )
+    loadings = has_samples if loadings is None else loadings
+    if criterion is None:
+        return Model(loadings, "misfit" if loadings else "icl")
     if criterion not in _CRITERIA:
-        raise ValueError(f"criterion is {criterion!r}; expected 'icl', 'bic' or 'cv'")
+        raise ValueError(f"criterion is {criterion!r}; expected 'misfit', 'icl', 'bic' or 'cv'")
     if criterion == "cv" and not samples:
         raise ValueError("criterion is 'cv' with samples=False; only samples can be held out")
+    if criterion == "misfit" and not loadings:
+        raise ValueError(
+            "criterion is 'misfit', which expects samples and blocks whose loadings differ"
+        )
+    return Model(loadings, criterion)
 
 
 def check_n_blocks(value: int, name: str, max_blocks: int, bound: str) -> int:

@@ -1,6 +1,6 @@
 """Find the best partition into a given number of blocks."""
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,11 +14,45 @@ from blockmat.finding.starts import leading_signs, make_start, sign_free_points
 MIN_RANK = 20  # coordinates of the points to start from; more if there are more blocks
 
 
+class Found(Protocol):
+    """A partition that was found, and what it costs.
+
+    ``labels`` (n,) are the blocks and ``signs`` (n,) those of the variables, or None. ``loss`` is
+    what the search minimizes.
+    """
+
+    @property
+    def labels(self) -> Array:
+        """The block of each variable, (n,)."""
+
+    @property
+    def signs(self) -> Array | None:
+        """The signs of the variables (n,), or None."""
+
+    @property
+    def loss(self) -> float:
+        """What the search minimizes."""
+
+
 class Search(Protocol):
     """Finds partitions of the same variables into any number of blocks."""
 
-    def find(self, k: int) -> Solution:
+    def sketch(self, k: int) -> Any:
+        """Return a partition into k blocks that is quickly found, a `Found`."""
+
+    def improve(self, found: Any) -> Any:
+        """Return the partition, or a better one into as many blocks."""
+
+    def find(self, k: int) -> Any:
         """Return the best partition into k blocks that was found."""
+
+
+class SearchOptions(NamedTuple):
+    """Options of a search, as for `blockmat.find_partition`."""
+
+    contiguous: bool
+    signs: bool
+    random_state: Any
 
 
 class PartitionSearch:
@@ -33,10 +67,9 @@ class PartitionSearch:
         similarity: Similarity,
         objective: Objective,
         k_max: int,
-        contiguous: bool,
-        signs: bool,
-        random_state: Any,
+        options: SearchOptions,
     ) -> None:
+        contiguous, signs, random_state = options
         rng = np.random.default_rng(random_state)
         self.similarity, self.objective = similarity, objective
         self.points = similarity.points(max(k_max, MIN_RANK), rng)
@@ -54,11 +87,19 @@ class PartitionSearch:
         from_ones = self._refine(k, without_signs.blocks.labels, np.ones(len(labels)))
         return from_signs if from_signs.loss < from_ones.loss else from_ones
 
+    def sketch(self, k: int) -> Solution:
+        """Return the same."""
+        return self.find(k)
+
+    def improve(self, found: Solution) -> Solution:
+        """Return the same partition."""
+        return found
+
     def _refine(self, k: int, labels: Array, signs: Array | None = None) -> Solution:
         return refine(self.similarity, labels, k, self.objective, self.assign, signs)
 
 
-def signs_in_blocks(p: Partition, solution: Solution) -> Array:
+def signs_in_blocks(p: Partition, solution: Found) -> Array:
     """Return the signs relative to the first variable of each block, read-only integers (n,)."""
     signs = np.ones(p.n) if solution.signs is None else solution.signs
     first = signs[p.order[p.offsets[:-1]]]

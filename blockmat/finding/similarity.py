@@ -55,6 +55,22 @@ class Similarity(Protocol):
         """Return ``S A S`` for the diagonal matrix S of signs (n,)."""
 
 
+class Correlations(Similarity, Protocol):
+    """The correlation matrix R (n, n) of T samples, which need not be formed.
+
+    It has `n_rows` different rows, of which there can be fewer than samples.
+    """
+
+    n_samples: int
+    n_rows: int
+
+    def row_sums(self, p: Partition, weights: Array | None = None) -> Array:
+        """Return the sum of each row over each block, (n, k), of columns times weights (n,)."""
+
+    def squared_norm(self, weights: Array) -> float:
+        """Return the sum of ``w_i w_j R_ij^2`` for weights w (n,) that are not negative."""
+
+
 class SymmetricMatrix:
     """A symmetric matrix that is given, dense or sparse.
 
@@ -133,10 +149,16 @@ class Correlation:
         self.factor = compress_rows(Z) / np.sqrt(len(Z))
         self.diagonal = np.ones(self.n)
 
-    def row_sums(self, p: Partition) -> Array:
-        """Return the sum of each row over each block, (n, k)."""
-        sums: Array = self.factor.T @ p.block_sums(self.factor, axis=1)
+    def row_sums(self, p: Partition, weights: Array | None = None) -> Array:
+        """Return the sum of each row over each block, (n, k), of columns times weights (n,)."""
+        columns = self.factor if weights is None else self.factor * weights
+        sums: Array = self.factor.T @ p.block_sums(columns, axis=1)
         return sums
+
+    def squared_norm(self, weights: Array) -> float:
+        """Return the sum of ``w_i w_j R_ij^2`` for weights w (n,) that are not negative."""
+        product = (self.factor * weights) @ self.factor.T
+        return float((product * product).sum())
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
         """Return the coordinates of the variables along the leading principal components."""

@@ -12,7 +12,7 @@ from blockmat.finding.agreement import adjusted_rand
 from blockmat.finding.coassignment import Coassignment
 from blockmat.finding.find_partition import find_partition
 from blockmat.finding.partition_path import PartitionPath, partition_path
-from blockmat.finding.problem import check_criterion
+from blockmat.finding.problem import as_model
 from blockmat.finding.resamples import Data, NormalResamples, Resamples, RowResamples
 from blockmat.fitting.held_out import map_in_threads
 from blockmat.sources.progress import track
@@ -94,7 +94,8 @@ def partition_stability(
     *,
     n_samples: int | None = None,
     signs: bool = False,
-    criterion: str = "icl",
+    loadings: bool | None = None,
+    criterion: str | None = None,
     max_blocks: int | None = None,
     n_resamples: int = 100,
     method: str = "bootstrap",
@@ -120,7 +121,10 @@ def partition_stability(
         The number of samples of a correlation matrix.
     signs : bool, default False
         Whether variables may first be multiplied by 1 or -1.
-    criterion : {"icl", "bic", "cv"}, default "icl"
+    loadings : bool, optional
+        Whether the variables of a block may have different loadings; by default True, as for
+        `find_partition`.
+    criterion : {"misfit", "icl", "bic", "cv"}, optional
         How to choose the number of blocks; see `partition_path`. "cv" needs subsamples.
     max_blocks : int, optional
         The largest number of blocks to try, as for `find_partition`.
@@ -193,15 +197,16 @@ def partition_stability(
     """
     n_resamples = as_count(n_resamples, "n_resamples", 2)
     resamples = _read_resamples(source, samples, n_samples, method, share)
-    check_criterion(criterion, samples)
-    if criterion == "cv" and method == "bootstrap":
+    model = as_model(loadings, criterion, True, samples)
+    if model.criterion == "cv" and method == "bootstrap":
         raise ValueError(
             "criterion is 'cv' with method='bootstrap', whose rows repeat; expected "
             "method='subsample'"
         )
 
     def search(data: Data, rng: np.random.Generator, max_blocks: int | None) -> PartitionPath:
-        return _search(data, n_blocks, contiguous, rng, signs, criterion, max_blocks)
+        options = {"loadings": model.loadings, "criterion": model.criterion}
+        return _search(data, n_blocks, contiguous, rng, signs, max_blocks, options)
 
     seeds = np.random.default_rng(random_state).integers(2**63, size=n_resamples + 1)
     whole = search(resamples.data, np.random.default_rng(seeds[0]), max_blocks)
@@ -258,12 +263,12 @@ def _search(
     contiguous: bool,
     rng: np.random.Generator,
     signs: bool,
-    criterion: str,
     max_blocks: int | None,
+    options: dict[str, Any],
 ) -> PartitionPath:
     """Find partitions of data; a path of one partition if the number of blocks is given."""
     source, samples = data.source, data.is_of_samples
-    options: dict[str, Any] = {"n_samples": data.n_samples, "criterion": criterion}
+    options = options | {"n_samples": data.n_samples}
     if n_blocks is None or n_blocks == "auto":
         options |= {"signs": signs, "max_blocks": max_blocks}
         return partition_path(source, samples, contiguous, rng, **options)

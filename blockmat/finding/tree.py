@@ -93,7 +93,7 @@ def merge_all(
 ) -> PartitionTree:
     """Merge the blocks of a partition until one is left.
 
-    `signs` (n,) are those of the partition, or None if signs do not change. With `neighbours`,
+    `signs` (n,) are those for which the rises hold, or None if signs do not change. With `neighbours`,
     only blocks with neighbouring numbers are merged. Losses are in units of
     ``2**exponent``.
     """
@@ -113,8 +113,10 @@ def merge_all(
         del nodes[b], leaves[b]
         merges.merge(a, b, sign)
     links[:, 2] = times_power(links[:, 2], exponent)
-    changed = None if signs is None else frozen(signs * flips[p.labels])
-    return PartitionTree(p, frozen(links), changed)
+    if signs is None:
+        return PartitionTree(p, frozen(links))
+    changed = signs * flips[p.labels]
+    return PartitionTree(p, frozen(links), frozen((changed * changed[0]).astype(np.intp)))
 
 
 def _best_pair(merges: Merges, signs: bool, neighbours: bool) -> tuple[int, int, int, float]:
