@@ -10,7 +10,7 @@ from sklearn.datasets import make_checkerboard
 from sklearn.metrics import adjusted_rand_score
 
 import blockmat as bm
-from bench import data, questionnaires
+from bench import data, scales
 from bench.fit import PeakMemory
 from bench.rows import Row
 
@@ -31,7 +31,7 @@ def measure(quick: bool) -> list[Row]:
     rows += [how_many(*case, seeds) for case in cases if case[-1] == 200]
     rows += [structured(seeds), rectangular(60, seeds), rectangular(120, seeds)]
     rows += scale(quick)
-    rows += questionnaires.rows(quick)
+    rows += scales.rows(quick)
     rows += [row for name in ("football", "polbooks") if (row := network(name, seeds))]
     return rows
 
