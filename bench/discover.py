@@ -10,7 +10,7 @@ from sklearn.datasets import make_checkerboard
 from sklearn.metrics import adjusted_rand_score
 
 import blockmat as bm
-from bench import data, questionnaires
+from bench import data, scales
 from bench.fit import PeakMemory
 from bench.rows import Row
 
@@ -37,7 +37,7 @@ def measure(quick: bool) -> list[Row]:
     rows += [row for name in ("thurstone", "reise") if (row := questionnaire(name, seeds))]
     rows += [structured(seeds), rectangular(60, seeds), rectangular(120, seeds)]
     rows += scale(quick)
-    rows += questionnaires.rows(quick)
+    rows += scales.rows(quick)
     rows += [row for name in ("football", "polbooks") if (row := network(name, seeds))]
     return rows
 

@@ -103,12 +103,12 @@ def test_blocks_found_in_the_same_samples_do_not_count_as_free_of_error():
     own = rng.standard_normal((80, 6))
     X = rng.standard_normal((50, 6)) @ own.T + 2 * rng.standard_normal((50, 80))
     Z = (X - X.mean(0)) / X.std(0)
-    p = bm.find_partition(X, 20, samples=True)
+    p = bm.find_partition(X, 20, samples=True, loadings=False)
     naive = bm.optimal_shrinkage(Z, p)
     standardized = Standardized(Z, X.mean(0), X.std(0))
 
     def fit(rest):
-        return standardized, bm.find_partition(rest.X, 20, samples=True)
+        return standardized, bm.find_partition(rest.X, 20, samples=True, loadings=False)
 
     fitted = cross_fitted_shrinkage(WeightedSamples(X), standardized, fit)
     model = BlockCovariance(n_blocks=20, shrinkage="optimal").fit(X)
@@ -128,7 +128,7 @@ def test_cross_fitted_shrinkage_is_the_dense_formula():
     Z = (X - X.mean(0)) / X.std(0)
     noise = signal = 0
     for fold in np.array_split(np.arange(31), 5):
-        p = bm.find_partition(np.delete(X, fold, axis=0), 4, samples=True)
+        p = bm.find_partition(np.delete(X, fold, axis=0), 4, samples=True, loadings=False)
         S = Z[fold].T @ Z[fold] / len(fold)
 
         def off(A, p=p):

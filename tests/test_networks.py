@@ -17,6 +17,7 @@ from blockmat.finding.degree_loss import DegreeLoss
 from blockmat.finding.network import Network
 from blockmat.finding.network_search import NetworkSearch
 from blockmat.finding.objectives import block_statistics
+from blockmat.finding.search import SearchOptions
 
 
 def random_network(n, seed, density=0.5):
@@ -218,7 +219,7 @@ def test_the_better_of_two_starts_is_kept():
     A, _ = planted(seed=3)
     network = Network(A)
     objective = DegreeLoss(network.degrees, network.squared_norm)
-    search = NetworkSearch(network, objective, 6, False, 0)
+    search = NetworkSearch(network, objective, 6, SearchOptions(False, False, 0))
     both = search.find(6).loss
     starts = search.starts
     losses = []
