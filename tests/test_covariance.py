@@ -403,7 +403,6 @@ def test_blocks_are_found_or_given():
         BlockCovariance(),
         BlockCovariance(shrinkage=None),
         BlockCovariance(n_factors=0, scaled=False, assume_centered=True),
-        BlockCovariance(n_factors=1, shrinkage="cv"),
         BlockCovariance(n_factors=1, shrinkage="optimal"),
         BlockCovariance(n_factors=1, shrinkage=None, n_blocks=1),
         BlockCovariance(shrinkage="cv"),
