@@ -603,3 +603,10 @@ def test_notebooks_show_the_matrix_of_a_fitted_estimator():
     with config_context(display="text"):
         assert not hasattr(model, "_repr_html_")
         assert set(model._repr_mimebundle_()) == {"text/plain"}
+
+
+def test_folds_with_few_different_samples_have_few_blocks():
+    """Repeated rows are no further samples: more blocks than these would be singular."""
+    X = np.repeat(samples(6, np.arange(16) // 4), 10, axis=0)
+    model = BlockCovariance(n_blocks=5, shrinkage="cv").fit(X)
+    assert model.operator_.is_positive_definite()
