@@ -250,7 +250,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         TypeError
             If a parameter is of another type.
         SingularMatrixError
-            If the shrinkage is "cv" and variables of one block are perfectly collinear.
+            If the shrinkage is "cv" and variables of one block, or what the factors leave of them,
+            are perfectly collinear.
         """
         self._check_parameters()
         named = X

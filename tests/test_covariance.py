@@ -403,7 +403,6 @@ def test_blocks_are_found_or_given():
         BlockCovariance(),
         BlockCovariance(shrinkage=None),
         BlockCovariance(n_factors=0, scaled=False, assume_centered=True),
-        BlockCovariance(n_factors=1, shrinkage="cv"),
         BlockCovariance(n_factors=1, shrinkage="optimal"),
         BlockCovariance(n_factors=1, shrinkage=None, n_blocks=1),
         BlockCovariance(shrinkage="cv"),
@@ -604,3 +603,10 @@ def test_notebooks_show_the_matrix_of_a_fitted_estimator():
     with config_context(display="text"):
         assert not hasattr(model, "_repr_html_")
         assert set(model._repr_mimebundle_()) == {"text/plain"}
+
+
+def test_folds_with_few_different_samples_have_few_blocks():
+    """Repeated rows are no further samples: more blocks than these would be singular."""
+    X = np.repeat(samples(6, np.arange(16) // 4), 10, axis=0)
+    model = BlockCovariance(n_blocks=5, shrinkage="cv").fit(X)
+    assert model.operator_.is_positive_definite()

@@ -175,7 +175,8 @@ def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, mod
 
     def fit_fold(train: WeightedSamples) -> tuple[Standardized, Partition]:
         standardized = standardize(train, model)
-        at_most = min(partition.n_blocks, whole(train.n_effective) - 2, train.n_rows - 2)
+        n_distinct = len(np.unique(train.X, axis=0))  # more blocks would be singular
+        at_most = max(min(partition.n_blocks, whole(train.n_effective) - 2, n_distinct - 2), 1)
         p, signs = find_blocks(train, standardized, replace(model, n_blocks=at_most))
         return standardized.times(signs), p
 
