@@ -29,7 +29,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
 
     Parameters
     ----------
-    labels, n_blocks, scaled, shrinkage, signs, half_life, constant
+    labels, n_blocks, scaled, shrinkage, signs, missing, half_life, constant
         As for `blockmat.covariance.BlockCovariance`.
     assume_centered, random_state, n_jobs
         As for `blockmat.covariance.BlockCovariance`.
@@ -75,6 +75,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         scaled: bool = True,
         shrinkage: float | str | None = None,
         signs: bool = False,
+        missing: str = "raise",
         half_life: float | None = None,
         constant: str = "raise",
         assume_centered: bool = False,
@@ -91,6 +92,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         self.scaled = scaled
         self.shrinkage = shrinkage
         self.signs = signs
+        self.missing = missing
         self.half_life = half_life
         self.constant = constant
         self.random_state = random_state
@@ -103,7 +105,8 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         Parameters
         ----------
         X : array_like, shape (n_observations, n_assets)
-            The returns; NaN where an asset has none.
+            The returns. NaN is a missing return: an asset with few returns is not listed, and
+            for other assets `missing` must not be "raise".
         y : None
             Ignored.
         sample_weight : array_like or Series, shape (n_observations,), optional

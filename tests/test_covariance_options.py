@@ -343,7 +343,7 @@ BAD = [
         {"labels": LABELS},
         {"sample_weight": np.arange(60) < 3},
         ValueError,
-        "X has 3 rows, too few for 3 blocks",
+        "X has 3 samples, too few for 3 blocks",
     ),
     ({}, {"sample_weight": np.full(60, np.nan)}, np.linalg.LinAlgError, "sample_weight contains"),
 ]

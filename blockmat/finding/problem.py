@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from blockmat.blocks.checks import as_count
 from blockmat.blocks.names import check_names
+from blockmat.finding.expected_correlation import ExpectedCorrelation, ExpectedRows
 from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, Objective
 from blockmat.finding.similarity import Correlation, Similarity, SymmetricMatrix
 
@@ -21,7 +22,7 @@ class Problem(NamedTuple):
 def read_problem(source: Any, samples: bool) -> Problem:
     """Read a symmetric matrix, or samples (T, n), which allow T - 2 blocks."""
     if samples:
-        correlation = Correlation(source)
+        correlation = sample_correlations(source)
         n_samples = min(correlation.n_samples, correlation.n_rows)
         max_blocks = min(correlation.n, n_samples - 2)
         return Problem(correlation, GaussianLoss(correlation.n_samples), max_blocks)
@@ -31,6 +32,13 @@ def read_problem(source: Any, samples: bool) -> Problem:
         raise ValueError("source has no variables; expected at least one")
     objective = FrobeniusLoss(matrix.squared_norm, matrix.n, matrix.exponent)
     return Problem(matrix, objective, matrix.n)
+
+
+def sample_correlations(source: Any) -> Correlation | ExpectedCorrelation:
+    """Return the correlations of samples, of which missing values may have been filled in."""
+    if isinstance(source, ExpectedRows):
+        return ExpectedCorrelation(source)
+    return Correlation(source)
 
 
 def check_criterion(criterion: str, samples: bool) -> None:

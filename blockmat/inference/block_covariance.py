@@ -24,10 +24,11 @@ from blockmat.inference.shrinkage import (
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.standardize import Standardized, StandardRows, compress_rows
 from blockmat.sources.weighted_samples import WeightedSamples
 
-_HINT = ", or scaled=False"  # of the error for a constant column
+HINT = ", or scaled=False"  # of the error for a constant column
 Operator = BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank
 
 
@@ -59,6 +60,7 @@ class Model:
     scaled: bool
     shrinkage: float | str | None
     signs: bool
+    missing: str
     assume_centered: bool
     random_state: Any
     n_jobs: int | None
@@ -99,21 +101,26 @@ def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
 
 def standardize(rows: Rows, model: Model) -> Standardized:
     """Subtract the mean if it is not known, and divide by the deviations if scaled."""
-    return rows.standardize(not model.assume_centered, model.scaled, _HINT)
+    return rows.standardize(not model.assume_centered, model.scaled, HINT)
 
 
 def find_blocks(rows: Rows, standardized: Standardized, model: Model) -> tuple[Partition, Array]:
     """Return the blocks and the signs of the variables."""
     if model.partition is not None and not model.signs:
         return model.partition, np.ones(model.partition.n, dtype=np.intp)
+    if not model.scaled or model.assume_centered:
+        standardized = rows.standardize(True, True)
+    source = StandardRows(standardized.deviations, rows.n_rows, whole(rows.n_effective))
+    return search(source, rows, model)
+
+
+def search(source: Any, rows: Rows | GappedSamples, model: Model) -> tuple[Partition, Array]:
+    """Find blocks or signs in a source of `find_partition` that is made of the rows."""
     check_n_rows(rows, 3)
     if rows.n_effective < 3:
         raise ValueError(
             f"the weights of X count as {rows.n_effective:.3g} samples; expected at least 3"
         )
-    if not model.scaled or model.assume_centered:
-        standardized = rows.standardize(True, True)
-    source = StandardRows(standardized.deviations, rows.n_rows, whole(rows.n_effective))
     if model.partition is not None:
         return model.partition, block_signs(source, model.partition)
     k, random_state = model.n_blocks, model.random_state
@@ -128,7 +135,7 @@ def whole(n_effective: float) -> int:
     return int(n_effective * (1 + 1e-9))
 
 
-def check_n_rows(rows: Rows, least: int) -> None:
+def check_n_rows(rows: Rows | GappedSamples, least: int) -> None:
     """Raise ValueError for fewer samples of positive weight."""
     if rows.n_rows < least:
         raise ValueError(f"X has {rows.n_rows} rows; expected at least {least} samples")
@@ -172,9 +179,15 @@ def covariance(
     """Return ``shrinkage * P S + (1 - shrinkage) * S``, times the scales on both sides."""
     Z, _, scale = signed
     matrix = fit_samples(Z, partition, ddof=0, assume_centered=True) * shrinkage
-    has_scales = scaled or (scale != 1).any()
-    model = ScaledBlockMatrix(matrix, scale) if has_scales else matrix
+    model = times_scales(matrix, scale, scaled)
     if shrinkage == 1:
         return model
     root = float(np.sqrt((1 - shrinkage) / len(Z)))
     return BlockPlusLowRank(model, root * (compress_rows(Z) * scale).T)
+
+
+def times_scales(
+    matrix: BlockConstantMatrix, scale: Array, scaled: bool
+) -> BlockConstantMatrix | ScaledBlockMatrix:
+    """Return ``S B S``; without scales of the variables only if there are signs."""
+    return ScaledBlockMatrix(matrix, scale) if scaled or (scale != 1).any() else matrix

@@ -1,0 +1,61 @@
+"""ExpectedCorrelation: the correlations of samples whose missing values were filled in."""
+
+from copy import copy
+from typing import NamedTuple
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.partition import Partition
+from blockmat.finding.similarity import Correlation
+from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.sources.standardize import StandardRows
+
+
+class ExpectedRows(NamedTuple):
+    """Samples D (m, n) with the covariance ``D.T @ D / m + lost`` given what is observed of them.
+
+    Missing values have their conditional expectations in D, and `lost` is the mean of their
+    conditional covariances. `n_rows` and `n_samples` are as for `StandardRows`.
+    """
+
+    deviations: Array
+    lost: BlockConstantMatrix
+    n_rows: int
+    n_samples: int
+
+
+class ExpectedCorrelation:
+    """The correlation matrix that is expected given the observed values of samples."""
+
+    def __init__(self, rows: ExpectedRows) -> None:
+        D, self.lost, self.n_rows, self.n_samples = rows
+        variances = np.mean(D**2, axis=0) + self.lost.diagonal()
+        self.n = D.shape[1]
+        self.diagonal = np.ones(self.n)
+        self.scale = 1 / np.sqrt(variances)
+        self.filled = Correlation(StandardRows(D * self.scale, self.n_rows, self.n_samples))
+
+    @property
+    def factor(self) -> Array:
+        """A factor of the correlation matrix without what is lost."""
+        factor: Array = self.filled.factor
+        return factor
+
+    def row_sums(self, p: Partition) -> Array:
+        """Return the sum of each row over each block, (n, k)."""
+        columns = np.zeros((self.n, p.n_blocks))
+        columns[np.arange(self.n), p.labels] = self.scale
+        sums: Array = self.filled.row_sums(p) + (self.lost.dot(columns).T * self.scale).T
+        return sums
+
+    def points(self, rank: int, rng: np.random.Generator) -> Array:
+        """Return a point for each variable, from the correlations without what is lost."""
+        return self.filled.points(rank, rng)
+
+    def with_signs(self, signs: Array) -> "ExpectedCorrelation":
+        """Return the correlation matrix of the samples times signs."""
+        result = copy(self)
+        result.filled = self.filled.with_signs(signs)
+        result.scale = self.scale * signs
+        return result

@@ -1,0 +1,209 @@
+"""The steps from samples with missing values to a covariance matrix.
+
+They are those of `block_covariance`. Where these need complete samples, missing values are replaced
+by their conditional expectations under the block model (:ref:`theory-gaps`).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.partition import Partition
+from blockmat.cores import pair
+from blockmat.finding.expected_correlation import ExpectedRows
+from blockmat.fitting.fit_samples import fit_samples
+from blockmat.inference.block_covariance import (
+    HINT,
+    Estimate,
+    Model,
+    Operator,
+    check_n_rows,
+    choose_shrinkage,
+    search,
+    standardize,
+    times_scales,
+    whole,
+)
+from blockmat.inference.likelihood import check_enough_samples
+from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.low_rank import BlockPlusLowRank
+from blockmat.sources.em import Estimate as Parameters
+from blockmat.sources.em import em_fit, expected_values
+from blockmat.sources.gapped_samples import GappedSamples
+from blockmat.sources.observed import ObservedSamples
+from blockmat.sources.standardize import StandardRows, compress_rows
+from blockmat.sources.standardize_observed import StandardizedObserved
+from blockmat.sources.weighted_samples import WeightedSamples
+from blockmat.sources.weights import Weights, as_weights
+
+_ROUNDS = 5  # of the search, at most
+
+
+class GappedRows(NamedTuple):
+    """Standardized samples Z (T, n) with NaN for missing values, each with a value and a weight.
+
+    They are ``location + scale * Z``, with signs in the scales.
+    """
+
+    Z: Array
+    weights: Weights
+    location: Array
+    scale: Array
+
+
+class Completed(NamedTuple):
+    """Deviations (T, n) without gaps, and the mean covariance that the fills lack."""
+
+    deviations: Array
+    lost: BlockConstantMatrix
+
+
+def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Estimate:
+    """Estimate the covariance matrix in a precision."""
+    check_n_rows(samples, 2)
+    standardized = samples.standardize(not model.assume_centered, model.scaled, HINT)
+    partition, signs = find_blocks(samples, standardized, model)
+    check_enough_samples(samples.n_rows, partition.n_blocks, model.assume_centered)
+    rows = gapped_rows(standardized, signs)
+    mean, fit = fit_blocks(rows, partition, model)
+    shrinkage, completed = 1.0, None
+    if model.shrinkage is not None:
+        completed = complete(rows, mean, fit)
+        shrinkage = shrinkage_of(rows, mean, completed, partition, model)
+    location = (rows.location + rows.scale * mean).astype(dtype)
+    operator = shrunk(rows, fit, completed, shrinkage, model.scaled, dtype)
+    return Estimate(location, partition, signs, np.zeros(len(mean), bool), shrinkage, operator)
+
+
+def find_blocks(
+    samples: GappedSamples, standardized: StandardizedObserved, model: Model
+) -> tuple[Partition, Array]:
+    """Return the blocks and the signs of the variables.
+
+    They are found with means for missing values first, which lowers correlations, and then again
+    with the correlations that are expected under the blocks of the round before.
+    """
+    n = len(standardized.scale)
+    signs = np.ones(n, dtype=np.intp)
+    if model.partition is not None and not model.signs:
+        return model.partition, signs
+    if not model.scaled or model.assume_centered:
+        standardized = samples.standardize(True, True)
+    n_samples = mean_pair_number(standardized)
+    rows = gapped_rows(standardized, signs)
+    roots = np.sqrt(rows.weights.values / rows.weights.values.mean())[:, None]
+    filled = np.nan_to_num(rows.Z) * roots * np.sqrt(rows.weights.total / standardized.counts)
+    source: Any = StandardRows(filled, samples.n_rows, n_samples)
+    p, signs = search(source, samples, model)
+    for _ in range(_ROUNDS):
+        rows = gapped_rows(standardized, signs)
+        completed = complete(rows, np.zeros(n), pairwise_fit(rows, p))
+        source = ExpectedRows(
+            completed.deviations * roots, completed.lost, samples.n_rows, n_samples
+        )
+        found, changes = search(source, samples, model)
+        is_same = found.same_blocks(p) and (changes > 0).all()
+        p, signs = found, in_blocks(signs * changes, found)
+        if is_same:
+            break
+    return p, signs
+
+
+def mean_pair_number(standardized: StandardizedObserved) -> int:
+    """Return in how many samples two variables are both observed, on average."""
+    weights, n = standardized.weights, len(standardized.scale)
+    numbers = standardized.observed.sum(axis=1).astype(np.float64)
+    share = float(weights.values @ numbers**2) / weights.total / n**2
+    n_samples = whole(weights.n_effective * share)
+    if n_samples < 3:
+        raise ValueError(
+            f"two columns of X have values in {n_samples} of the same samples on average; expected "
+            f"at least 3"
+        )
+    return n_samples
+
+
+def in_blocks(signs: Array, p: Partition) -> Array:
+    """Return signs relative to the first variable of each block."""
+    relative: Array = signs * p.expand(signs[p.order[p.offsets[:-1]]])
+    return relative.astype(np.intp)
+
+
+def gapped_rows(standardized: StandardizedObserved, signs: Array) -> GappedRows:
+    """Return the standardized samples that count, times the signs."""
+    weights, counts = standardized.weights, standardized.weights.values > 0
+    Z = standardized.with_gaps()
+    if not counts.all():
+        Z = Z[counts]
+        weights = as_weights(weights.values[counts], len(Z), weights.weight_type)
+    if (signs < 0).any():
+        Z *= signs
+    return GappedRows(Z, weights, standardized.location, standardized.scale * signs)
+
+
+def fit_blocks(rows: GappedRows, p: Partition, model: Model) -> tuple[Array, BlockConstantMatrix]:
+    """Return the mean (n,) and the covariance of the standardized samples, pairwise or by EM."""
+    if model.missing == "em":
+        samples = ObservedSamples(rows.Z, rows.weights)
+        mean, between, within = em_fit(samples, p, not model.assume_centered).estimate
+        return mean, BlockConstantMatrix(p, between, within)
+    return np.zeros(p.n), pairwise_fit(rows, p)
+
+
+def pairwise_fit(rows: GappedRows, p: Partition) -> BlockConstantMatrix:
+    """Return the positive definite fit of pairwise means."""
+    return fit_samples(
+        rows.Z,
+        p,
+        ddof=0,
+        assume_centered=True,
+        sample_weight=rows.weights.values,
+        missing="pairwise",
+    )
+
+
+def complete(rows: GappedRows, mean: Array, fit: BlockConstantMatrix) -> Completed:
+    """Replace missing values by their expectations given the other values of the sample."""
+    p, total = fit.partition, rows.weights.total
+    parameters = Parameters(mean, fit.between, fit.within)
+    expected = expected_values(ObservedSamples(rows.Z, rows.weights), p, parameters)
+    deviations = rows.Z - mean
+    t, i = np.nonzero(np.isnan(deviations))
+    deviations[t, i] = expected.fills[t, p.labels[i]]
+    between = expected.covariance / pair.outer_root(p.sizes) / total
+    within = pair.within_of_traces(expected.variances / total, between, p.sizes)
+    return Completed(deviations, BlockConstantMatrix(p, between, within))
+
+
+def shrinkage_of(
+    rows: GappedRows, mean: Array, completed: Completed, partition: Partition, model: Model
+) -> float:
+    """Return the shrinkage, estimated from the completed samples if it is "optimal" or "cv"."""
+    X = rows.location + rows.scale * (mean + completed.deviations)
+    samples = WeightedSamples.of(X, rows.weights, rows.weights.weight_type)
+    signed = standardize(samples, model).times(np.sign(rows.scale))
+    return choose_shrinkage(samples, signed, partition, model)
+
+
+def shrunk(
+    rows: GappedRows,
+    fit: BlockConstantMatrix,
+    completed: Completed | None,
+    shrinkage: float,
+    scaled: bool,
+    dtype: Any,
+) -> Operator:
+    """Return ``shrinkage * fit + (1 - shrinkage) * S``, times the scales on both sides.
+
+    S is the sample covariance that is expected given the observed values.
+    """
+    matrix = fit
+    if completed is not None and shrinkage < 1:
+        matrix = fit * shrinkage + completed.lost * (1 - shrinkage)
+    base = times_scales(matrix.astype(dtype), rows.scale.astype(dtype), scaled)
+    if completed is None or shrinkage == 1:
+        return base
+    roots = np.sqrt(rows.weights.values * ((1 - shrinkage) / rows.weights.total))
+    factor = compress_rows(completed.deviations * roots[:, None]) * rows.scale
+    return BlockPlusLowRank(base, factor.T.astype(dtype))
