@@ -159,6 +159,11 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         self.location_ = location
         self._set_covariance(covariance)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing != "raise"
+        return tags
+
 
 class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """Find clusters of assets as blocks of their correlation matrix.

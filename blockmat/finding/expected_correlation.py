@@ -9,7 +9,7 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.similarity import Correlation
 from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.sources.standardize import StandardRows
+from blockmat.sources.standardize import StandardRows, compress_rows
 
 
 class ExpectedRows(NamedTuple):
@@ -29,12 +29,15 @@ class ExpectedCorrelation:
     """The correlation matrix that is expected given the observed values of samples."""
 
     def __init__(self, rows: ExpectedRows) -> None:
-        D, self.lost, self.n_rows, self.n_samples = rows
-        variances = np.mean(D**2, axis=0) + self.lost.diagonal()
-        self.n = D.shape[1]
+        self.lost, self.n_rows, self.n_samples = rows.lost, rows.n_rows, rows.n_samples
+        factor = compress_rows(rows.deviations)
+        factor = factor * np.sqrt(len(factor) / len(rows.deviations))
+        variances = np.mean(factor**2, axis=0) + self.lost.diagonal()
+        self.n = len(variances)
         self.diagonal = np.ones(self.n)
         self.scale = 1 / np.sqrt(variances)
-        self.filled = Correlation(StandardRows(D * self.scale, self.n_rows, self.n_samples))
+        factor *= self.scale
+        self.filled = Correlation(StandardRows(factor, self.n_rows, self.n_samples))
 
     @property
     def factor(self) -> Array:

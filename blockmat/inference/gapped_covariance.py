@@ -43,13 +43,31 @@ _ROUNDS = 5  # of the search, at most
 class GappedRows(NamedTuple):
     """Standardized samples Z (T, n) with NaN for missing values, each with a value and a weight.
 
-    They are ``location + scale * Z``, with signs in the scales.
+    They are ``location + scale * Z``, with signs in the scales. ``counts`` (n,) are the sums of the
+    weights of the values of each column.
     """
 
     Z: Array
     weights: Weights
     location: Array
     scale: Array
+    counts: Array
+
+    @classmethod
+    def of(cls, standardized: StandardizedObserved) -> "GappedRows":
+        """Return the samples that count."""
+        weights, counting = standardized.weights, standardized.weights.values > 0
+        Z = standardized.with_gaps()
+        if not counting.all():
+            Z = Z[counting]
+            weights = as_weights(weights.values[counting], len(Z), weights.weight_type)
+        return cls(Z, weights, standardized.location, standardized.scale, standardized.counts)
+
+    def times(self, signs: Array) -> "GappedRows":
+        """Return the same samples, with signs (n,) in both Z and the scales."""
+        if (signs > 0).all():
+            return self
+        return self._replace(Z=self.Z * signs, scale=self.scale * signs)
 
 
 class Completed(NamedTuple):
@@ -62,10 +80,10 @@ class Completed(NamedTuple):
 def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Estimate:
     """Estimate the covariance matrix in a precision."""
     check_n_rows(samples, 2)
-    standardized = samples.standardize(not model.assume_centered, model.scaled, HINT)
-    partition, signs = find_blocks(samples, standardized, model)
+    rows = GappedRows.of(samples.standardize(not model.assume_centered, model.scaled, HINT))
+    partition, signs = find_blocks(samples, rows, model)
     check_enough_samples(samples.n_rows, partition.n_blocks, model.assume_centered)
-    rows = gapped_rows(standardized, signs)
+    rows = rows.times(signs)
     mean, fit = fit_blocks(rows, partition, model)
     shrinkage, completed = 1.0, None
     if model.shrinkage is not None:
@@ -76,32 +94,29 @@ def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Esti
     return Estimate(location, partition, signs, np.zeros(len(mean), bool), shrinkage, operator)
 
 
-def find_blocks(
-    samples: GappedSamples, standardized: StandardizedObserved, model: Model
-) -> tuple[Partition, Array]:
+def find_blocks(samples: GappedSamples, rows: GappedRows, model: Model) -> tuple[Partition, Array]:
     """Return the blocks and the signs of the variables.
 
     They are found with means for missing values first, which lowers correlations, and then again
     with the correlations that are expected under the blocks of the round before.
     """
-    n = len(standardized.scale)
-    signs = np.ones(n, dtype=np.intp)
+    signs = np.ones(len(rows.scale), dtype=np.intp)
     if model.partition is not None and not model.signs:
         return model.partition, signs
     if not model.scaled or model.assume_centered:
-        standardized = samples.standardize(True, True)
-    n_samples = mean_pair_number(standardized)
-    rows = gapped_rows(standardized, signs)
+        rows = GappedRows.of(samples.standardize(True, True))
+    n_samples = mean_pair_number(rows)
     roots = np.sqrt(rows.weights.values / rows.weights.values.mean())[:, None]
-    filled = np.nan_to_num(rows.Z) * roots * np.sqrt(rows.weights.total / standardized.counts)
-    source: Any = StandardRows(filled, samples.n_rows, n_samples)
-    p, signs = search(source, samples, model)
+    filled = np.nan_to_num(rows.Z)
+    filled *= roots
+    filled *= np.sqrt(rows.weights.total / rows.counts)
+    p, signs = search(StandardRows(filled, samples.n_rows, n_samples), samples, model)
+    del filled  # which is as large as the samples
     for _ in range(_ROUNDS):
-        rows = gapped_rows(standardized, signs)
-        completed = complete(rows, np.zeros(n), pairwise_fit(rows, p))
-        source = ExpectedRows(
-            completed.deviations * roots, completed.lost, samples.n_rows, n_samples
-        )
+        signed = rows.times(signs)
+        deviations, lost = complete(signed, np.zeros(p.n), pairwise_fit(signed, p))
+        deviations *= roots
+        source = ExpectedRows(deviations, lost, samples.n_rows, n_samples)
         found, changes = search(source, samples, model)
         is_same = found.same_blocks(p) and (changes > 0).all()
         p, signs = found, in_blocks(signs * changes, found)
@@ -110,10 +125,10 @@ def find_blocks(
     return p, signs
 
 
-def mean_pair_number(standardized: StandardizedObserved) -> int:
+def mean_pair_number(rows: GappedRows) -> int:
     """Return in how many samples two variables are both observed, on average."""
-    weights, n = standardized.weights, len(standardized.scale)
-    numbers = standardized.observed.sum(axis=1).astype(np.float64)
+    weights, n = rows.weights, len(rows.scale)
+    numbers = n - np.isnan(rows.Z).sum(axis=1).astype(np.float64)
     share = float(weights.values @ numbers**2) / weights.total / n**2
     n_samples = whole(weights.n_effective * share)
     if n_samples < 3:
@@ -128,18 +143,6 @@ def in_blocks(signs: Array, p: Partition) -> Array:
     """Return signs relative to the first variable of each block."""
     relative: Array = signs * p.expand(signs[p.order[p.offsets[:-1]]])
     return relative.astype(np.intp)
-
-
-def gapped_rows(standardized: StandardizedObserved, signs: Array) -> GappedRows:
-    """Return the standardized samples that count, times the signs."""
-    weights, counts = standardized.weights, standardized.weights.values > 0
-    Z = standardized.with_gaps()
-    if not counts.all():
-        Z = Z[counts]
-        weights = as_weights(weights.values[counts], len(Z), weights.weight_type)
-    if (signs < 0).any():
-        Z *= signs
-    return GappedRows(Z, weights, standardized.location, standardized.scale * signs)
 
 
 def fit_blocks(rows: GappedRows, p: Partition, model: Model) -> tuple[Array, BlockConstantMatrix]:
