@@ -17,7 +17,13 @@ from blockmat.blocks.partition import as_partition
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import ShapeError
 from blockmat.fitting.held_out import squared_distances
-from blockmat.inference.block_covariance import Estimate, Model, Operator, estimate
+from blockmat.inference.block_covariance import (
+    Estimate,
+    Model,
+    Operator,
+    check_n_rows,
+    estimate,
+)
 from blockmat.inference.constant_variables import with_constants
 from blockmat.inference.gapped_covariance import estimate_with_gaps
 from blockmat.inference.likelihood import log_likelihood
@@ -27,7 +33,7 @@ from blockmat.sources.gaps import require_missing
 from blockmat.sources.running_samples import RunningSamples
 from blockmat.sources.samples import refuse_symmetric
 from blockmat.sources.weighted_samples import WeightedSamples
-from blockmat.sources.weights import as_weights
+from blockmat.sources.weights import as_half_life, as_weights
 
 try:
     from sklearn.covariance import EmpiricalCovariance
@@ -116,8 +122,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Whether each variable is constant.
     n_effective_ : float
         The number of samples by which blocks and shrinkage are chosen: the sum of
-        `sample_weight`, or with `half_life` the squared sum of the weights over the sum of their
-        squares.
+        `sample_weight`, or with `half_life` less. Samples of the weights w with decay factors f
+        count as :math:`(\sum w f)^2 / \sum w f^2`.
     shrinkage_ : float
         The weight of the block-constant model.
     location_ : ndarray, shape (n_features,)
@@ -327,16 +333,17 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         given = weights_by_name(sample_weight, named, "sample_weight")
         weights = as_weights(given, len(X))
         if self.half_life is not None:
-            decay = 0.5 ** (np.arange(len(X))[::-1] / self.half_life)
-            weights = as_weights(weights.values * decay, len(X), "reliability")
+            weights = weights.decayed(self.half_life)
         if np.isnan(X).any(where=weights.values[:, None] > 0):
             return GappedSamples(X, weights, names_of(named, 1))
-        are_equal = given is None and self.half_life is None
-        return WeightedSamples.of(X, None if are_equal else weights, weights.weight_type)
+        if given is None and self.half_life is None:
+            return WeightedSamples(X)
+        return WeightedSamples.of(X, weights)
 
     def _estimate(
         self, rows: WeightedSamples | RunningSamples | GappedSamples, named: Any, dtype: Any
     ) -> Estimate:
+        check_n_rows(rows, 2)
         centre = not self.assume_centered
         columns = rows.range(centre)
         varying = np.ones(len(columns.low), dtype=bool)
@@ -389,13 +396,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         require_missing(self.missing)
         if not isinstance(self.constant, str) or self.constant not in ("raise", "keep"):
             raise ValueError(f"constant is {self.constant!r}; expected 'raise' or 'keep'")
-        half_life = self.half_life
-        if half_life is None:
-            return
-        if not isinstance(half_life, numbers.Real) or isinstance(half_life, bool):
-            raise TypeError(f"half_life is {half_life!r}; expected None or a positive number")
-        if not 0 < half_life < np.inf:
-            raise ValueError(f"half_life is {half_life!r}; expected None or a positive number")
+        if self.half_life is not None:
+            as_half_life(self.half_life)
 
     def _check_shrinkage(self) -> None:
         value = self.shrinkage

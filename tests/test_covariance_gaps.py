@@ -272,7 +272,7 @@ def changed(X, rows, columns, value):
             "no value in 2 .* columns: 2, 5; exp",
         ),
         ({"constant": "keep"}, changed(samples(), slice(None), 2, np.nan), "columns: 2; expected"),
-        ({}, np.full((5, 3), np.nan), "no value in 3 of its columns: 0, 1, 2"),
+        ({}, np.full((5, 3), np.nan), "X has 0 rows; expected at least 2 samples"),
         ({}, changed(samples(), 3, 4, np.inf), "infinity"),
         (
             {},

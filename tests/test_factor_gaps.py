@@ -85,18 +85,54 @@ def test_samples_without_gaps_give_the_plain_fit():
     assert fit.log_likelihood == plain.log_likelihood
     np.testing.assert_array_equal(fit.matrix.loadings, plain.matrix.loadings)
     np.testing.assert_allclose(plain.mean, X.mean(axis=0), atol=1e-14)
+    assert fit.patterns is None
     assert not plain.mean.flags.writeable
 
 
-def test_a_few_gaps_change_little_and_planted_parameters_are_recovered():
-    """The errors are those of 5000 samples, about 1 / sqrt(5000 / 2)."""
-    A = planted(3, [3, 6, 10])
-    X = with_gaps(A, 5000, share=0.3)
-    fit = bm.fit_factor(X, A.partition, missing="em", full_output=True)
+@pytest.mark.parametrize("independent", [False, True])
+def test_planted_parameters_are_recovered(independent):
+    """Within five standard errors each, and on average as their size says."""
+    A = planted(3, [3, 6, 10], independent)
+    X = with_gaps(A, 3000, share=0.3)
+    fit = bm.fit_factor(X, A.partition, missing="em", independent=independent, full_output=True)
     assert fit.converged
-    np.testing.assert_allclose(fit.matrix.loadings, A.loadings, atol=0.15)
-    np.testing.assert_allclose(fit.matrix.noise, A.noise, atol=0.2)
-    np.testing.assert_allclose(fit.matrix.covariance, A.covariance, atol=0.06)
+    assert fit.patterns.shares.sum() == pytest.approx(1)
+    errors = fit.standard_errors()
+    off = np.triu_indices(3, 1) if not independent else ([], [])
+    z = np.concatenate([
+        (fit.matrix.loadings - A.loadings) / errors[0],
+        (fit.matrix.noise - A.noise) / errors[1],
+        [] if independent else (fit.matrix.covariance - A.covariance)[off] / errors[2][off],
+    ])  # fmt: skip
+    assert np.abs(z).max() < 5
+    assert 0.5 < np.sqrt(np.mean(z**2)) < 1.5
+
+
+def test_standard_errors_are_those_of_the_expected_information():
+    """The mean over the patterns of gaps, from differences of dense marginal covariances."""
+    A = planted(4, [3, 4])
+    X = with_gaps(A, 40)
+    fit = quiet_fit(X, A.partition, missing="em")
+    M, labels, h = fit.matrix, A.partition.labels, 1e-5
+    free = np.flatnonzero(~fit.at_bound)
+
+    def dense(x):
+        noise, C = M.noise.copy(), M.covariance.copy()
+        noise[free] += x[7:-1]
+        C[0, 1] = C[1, 0] = C[0, 1] + x[-1]
+        s = M.loadings + x[:7]
+        return np.diag(noise) + np.outer(s, s) * C[np.ix_(labels, labels)]
+
+    slopes = [(dense(h * e) - dense(-h * e)) / (2 * h) for e in np.eye(8 + len(free))]
+    information = np.zeros((len(slopes), len(slopes)))
+    for row in ~np.isnan(X):
+        own = np.ix_(row, row)
+        P = np.linalg.inv(M.toarray()[own])
+        parts = [P @ slope[own] for slope in slopes]
+        information += [[np.trace(x @ y) / 2 for x in parts] for y in parts]
+    expected = np.sqrt(np.diagonal(np.linalg.inv(information)))
+    loadings, noise, covariance = fit.standard_errors()
+    np.testing.assert_allclose([*loadings, *noise[free], covariance[0, 1]], expected, rtol=1e-6)
 
 
 def test_values_that_are_missing_because_of_others_do_not_bias_the_mean():

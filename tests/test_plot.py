@@ -240,3 +240,138 @@ def test_numbers_are_written_where_they_fit():
         "1",
         "1",
     ]  # none in the first block, a short one in the second
+
+
+def stability(n_blocks=None, signs=False, n=9, **options):
+    """The stability of three blocks of samples, of which some variables are reversed."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.arange(n) % 3)
+    X = rng.standard_normal((60, 3))[:, labels] + 0.6 * rng.standard_normal((60, n))
+    if signs:
+        X[:, ::4] *= -1
+    return bm.partition_stability(
+        X, n_blocks, samples=True, signs=signs, n_resamples=10, random_state=0, **options
+    )
+
+
+def test_stability_draws_the_sorted_matrix_with_outlined_blocks():
+    result = stability(3)
+    axes = plot.stability(result)
+    assert axes.shape == (3,)
+    p = result.partition
+    order = [int(label.get_text()) for label in axes[0].get_yticklabels()]
+    assert sorted(order) == list(range(9))
+    np.testing.assert_array_equal(np.diff(p.labels[order]) >= 0, True)
+    for members in p:
+        values = result.of_variable[[i for i in order if i in members]]
+        assert (np.diff(values) <= 0).all()
+    drawn = axes[0].collections[0].get_array().reshape(9, 9)
+    np.testing.assert_allclose(drawn, result.coassignment.toarray()[np.ix_(order, order)])
+    assert axes[0].collections[0].get_clim() == (0, 1)
+    corners = [(line.get_xdata().min(), line.get_xdata().max()) for line in axes[0].lines]
+    assert corners == [(0, 3), (3, 6), (6, 9)]
+    bars = axes[1].patches
+    np.testing.assert_allclose([bar.get_width() for bar in bars], result.of_variable[order])
+    assert axes[1].get_ylim() == axes[0].get_ylim() == (9, 0)
+    heights = [bar.get_height() for bar in axes[2].patches]
+    np.testing.assert_allclose(heights, result.of_block)
+    given = Figure().subplots(1, 3)
+    assert plot.stability(result, given)[2] is given[2]
+    with pytest.raises(ValueError, match="ax has 2 axes; expected 3"):
+        plot.stability(result, given[:2])
+
+
+def test_stability_draws_how_often_each_number_was_chosen():
+    result = stability()
+    axes = plot.stability(result)[2]
+    for bar in axes.patches:
+        k = round(bar.get_x() + bar.get_width() / 2)
+        assert bar.get_height() == result.of_n_blocks[result.n_blocks == k]
+    assert sum(bar.get_height() for bar in axes.patches) == pytest.approx(1)
+    numbers, agreement = axes.lines[0].get_data()
+    expected = result.agreement[np.searchsorted(result.n_blocks, numbers)]
+    np.testing.assert_array_equal(agreement, expected)
+    assert axes.lines[1].get_xdata()[0] == result.partition.n_blocks
+
+
+def test_reversed_variables_are_shown_with_a_minus():
+    result = stability(3, signs=True)
+    minus = "\N{MINUS SIGN}"
+    names = [f"item {i}" for i in range(9)]
+    expected = sorted(
+        minus + name if s < 0 else name for name, s in zip(names, result.signs, strict=True)
+    )
+    texts = [label.get_text() for label in plot.stability(result, names=names)[0].get_yticklabels()]
+    assert sorted(texts) == expected
+    assert any(text.startswith(minus) for text in texts)
+    ones = plot.stability(result, names=names, signs=np.ones(9))
+    assert sorted(label.get_text() for label in ones[0].get_yticklabels()) == names
+    named = result._replace(names=tuple(names))
+    texts = [label.get_text() for label in plot.stability(named)[0].get_yticklabels()]
+    assert sorted(texts) == expected
+    A = correlation()
+    signs = np.array([1, 1, -1, 1, 1, 1, 1, -1, 1])
+    axes = plot.matrix(A, signs=signs, names=names)
+    texts = [label.get_text() for label in axes.get_yticklabels()]
+    assert texts == [minus + name if s < 0 else name for name, s in zip(names, signs, strict=True)]
+    assert [label.get_text() for label in axes.get_xticklabels()] == texts
+    marked = plot.matrix(A, signs=signs)
+    np.testing.assert_array_equal(marked.get_yticks(minor=True), [2.5, 7.5])
+    np.testing.assert_array_equal(marked.get_xticks(minor=True), [2.5, 7.5])
+    assert [label.get_text() for label in marked.get_yticklabels()] == list(A.partition.names)
+    assert len(plot.matrix(A).get_yticks(minor=True)) == 0
+
+
+def test_many_variables_are_marked_and_their_blocks_are_named():
+    result = stability(3, signs=True, n=60)
+    axes = plot.stability(result)[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1", "2"]
+    assert len(axes.get_yticks(minor=True)) == (result.signs < 0).sum()
+    many = stability(3, n=450)
+    drawn = plot.stability(many)
+    assert drawn[0].get_ylim() == (400, 0)
+    assert len(drawn[1].patches) == 400
+    A = bm.BlockConstantMatrix.identity(bm.Partition.uniform(3, 20))
+    axes = plot.matrix(A, names=[f"item {i}" for i in range(60)])
+    assert len(axes.get_yticklabels()) == 3
+
+
+def test_the_tree_has_a_leaf_for_each_block():
+    A = correlation()
+    labels = A.partition.labels
+    source = A.toarray() + 3 * np.eye(3)[labels][:, labels] + np.arange(1, 10) % 2 * np.eye(9)
+    path = bm.partition_path(source)
+    axes = plot.tree(path)
+    texts = [label.get_text() for label in axes.get_yticklabels()]
+    p = path.best
+    assert p.n_blocks > 1
+    assert sorted(texts) == [
+        f"{b} ({size} variable{'s' if size > 1 else ''})" for b, size in enumerate(p.sizes)
+    ]
+    names = [f"x{i}" for i in range(9)]
+    texts = [label.get_text() for label in plot.tree(path.tree, names=names).get_yticklabels()]
+    assert sorted(texts) == sorted(", ".join(f"x{i}" for i in members) for members in p)
+    largest = max(x for line in axes.collections[0].get_segments() for x, _ in line)
+    assert largest == pytest.approx(path.tree.links[-1, 2])
+    given = Figure().subplots()
+    assert plot.tree(path, given) is given
+
+
+def test_what_the_pictures_refuse():
+    A, result = correlation(), stability(3)
+    wide = bm.BlockRectangularMatrix.from_values([0, 0], ["a", "a", "b"], [[1, 2]])
+    n_figures = len(pyplot.get_fignums())
+    for f in (lambda **x: plot.matrix(A, **x), lambda **x: plot.stability(result, **x)):
+        with pytest.raises(bm.exceptions.ShapeError, match="signs has length 2; expected 9"):
+            f(signs=[1, -1])
+        with pytest.raises(ValueError, match=r"signs has 0.* at index 3; expected 1 or -1"):
+            f(signs=[1, -1, 1, 0, 1, 1, 1, 1, 1])
+        with pytest.raises(bm.exceptions.ShapeError, match="names has length 1; expected 9"):
+            f(names=["x"])
+    with pytest.raises(ValueError, match="signs and names are for square matrices"):
+        plot.matrix(wide, signs=[1, 1])
+    with pytest.raises(TypeError, match="path is a ndarray; expected a PartitionPath with a tree"):
+        plot.tree(np.eye(3))
+    with pytest.raises(ValueError, match="path has one block as its best partition"):
+        plot.tree(bm.partition_path(np.ones((3, 3))))
+    assert len(pyplot.get_fignums()) == n_figures

@@ -217,30 +217,48 @@ def test_the_agreement_of_numbers_of_blocks_is_the_mean_adjusted_rand_index():
     assert np.isfinite(path.agreement[place])
 
 
-def test_the_correlations_of_normal_resamples_scatter_around_those_given():
+@pytest.mark.parametrize("n_samples", [10, 17, 18, 100])
+def test_the_correlations_of_normal_resamples_scatter_as_those_of_samples(n_samples):
     X, _, _ = planted(400)
     R = np.corrcoef(X, rowvar=False)
-    resamples = NormalResamples(R, 100)
-    data = resamples.data()
-    assert data.shape == (100, 17)
-    np.testing.assert_allclose(np.corrcoef(data, rowvar=False), R, rtol=0, atol=1e-13)
+    resamples = NormalResamples(R, n_samples)
+    assert resamples.data.source is R
     rng = np.random.default_rng(0)
-    draws = np.array([np.corrcoef(resamples.draw(rng), rowvar=False) for _ in range(400)])
-    error = (1 - R**2) / np.sqrt(100)  # of a correlation, for normal samples
+    drawn = [resamples.draw(rng) for _ in range(1000)]
+    is_matrix = n_samples > 17  # samples have fewer numbers if there are at most n of them
+    shape = (17, 17) if is_matrix else (n_samples, 17)
+    assert all(data.source.shape == shape for data in drawn)
+    assert all(data.n_samples == (n_samples if is_matrix else None) for data in drawn)
+    if is_matrix:
+        found = np.array([data.source for data in drawn])
+        np.testing.assert_array_equal(found, found.transpose(0, 2, 1))
+    else:
+        found = np.array([np.corrcoef(data.source, rowvar=False) for data in drawn])
+    root = np.linalg.cholesky(R).T
+    direct = [rng.standard_normal((n_samples, 17)) @ root for _ in range(1000)]
+    expected = np.array([np.corrcoef(samples, rowvar=False) for samples in direct])
     off = ~np.eye(17, dtype=bool)
-    z = (draws.mean(axis=0) - R)[off] / (error[off] / np.sqrt(400))
-    assert np.abs(z).max() < 6  # the bias is of order 1 / 100, which is 2 of these errors
-    ratio = draws.std(axis=0)[off] / error[off]
-    assert np.abs(ratio - 1).max() < 0.25
+    error = expected.std(axis=0)[off] * np.sqrt(2 / 1000)
+    z = (found.mean(axis=0) - expected.mean(axis=0))[off] / error
+    assert np.abs(z).max() < 5  # of 136 differences of means, each with this error
+    ratio = np.log(found.std(axis=0)[off] / expected.std(axis=0)[off])
+    assert np.abs(ratio).max() < 0.25  # about 5 errors, which are 1 / sqrt(1000) or more
+
+
+def test_an_indefinite_correlation_matrix_is_resampled():
+    C = np.array([[1, 0.9, 0.9], [0.9, 1, -0.9], [0.9, -0.9, 1]])
+    R = np.kron(C, np.ones((4, 4))) * 0.9 + 0.1 * np.eye(12)
+    result = bm.partition_stability(R, 3, n_samples=50, n_resamples=4, random_state=0)
+    assert result.partition.labels.tolist() == np.repeat(np.arange(3), 4).tolist()
 
 
 def test_resamples_are_rows_of_the_samples():
     X = np.arange(30.0).reshape(10, 3)
     rng = np.random.default_rng(0)
-    rows = RowResamples(X, 10, replace=True).draw(rng)
+    rows = RowResamples(X, 10, replace=True).draw(rng).source
     assert rows.shape == (10, 3)
     assert 1 < len(np.unique(rows[:, 0])) < 10
-    half = RowResamples(X, 5, replace=False).draw(rng)
+    half = RowResamples(X, 5, replace=False).draw(rng).source
     assert len(np.unique(half[:, 0])) == 5
     assert np.isin(half, X).all()
 
@@ -250,7 +268,7 @@ def test_resamples_without_a_constant_column_are_drawn():
     X[:, 2] = np.arange(20) < 2
     resamples = RowResamples(X, 20, replace=True)
     rng = np.random.default_rng(0)
-    assert all(np.ptp(resamples.draw(rng), axis=0).min() > 0 for _ in range(50))
+    assert all(np.ptp(resamples.draw(rng).source, axis=0).min() > 0 for _ in range(50))
     X[:, 2] = 0
     with pytest.raises(ValueError, match="column 2 of source is constant in 100 resamples"):
         resamples.draw(rng)
@@ -277,7 +295,7 @@ def test_names_of_a_data_frame_are_kept():
         ("share is nan; expected", {"method": "subsample", "share": float("nan")}),
         ("share is 'x'; expected", {"method": "subsample", "share": "x"}),
         ("at least 3 rows", {"method": "subsample", "share": 0.05}),
-        ("n_samples is 40 with samples=True; expected None", {"n_samples": 40}),
+        ("n_samples is 40 with samples=True; expected it only", {"n_samples": 40}),
         ("criterion is 'cv' with method='bootstrap'", {"criterion": "cv"}),
         ("criterion is 'x'", {"criterion": "x"}),
         ("n_blocks is 50; expected at most 17", {"n_blocks": 50}),
@@ -288,7 +306,6 @@ def test_names_of_a_data_frame_are_kept():
             {"samples": False, "n_samples": 40, "method": "subsample"},
         ),
         ("n_samples is 2; expected", {"samples": False, "n_samples": 2}),
-        ("one more than the rank", {"samples": False, "n_samples": 10}),
     ],
 )
 def test_bad_arguments_are_named(message, options):
@@ -326,3 +343,12 @@ def test_cross_validation_and_a_largest_number_work_with_subsamples():
     )
     assert few.n_blocks[-1] == 17  # of all the samples; ten of them allow 8 blocks
     assert np.isnan(few.agreement[-1])
+
+
+def test_blocks_of_resamples_are_intervals_if_they_have_to_be():
+    pytest.importorskip("ruptures")
+    X, labels, _ = planted(40, noise=2.0)
+    X = X[:, np.argsort(labels)]
+    result = bm.partition_stability(X, 3, True, True, 0, n_resamples=5)
+    assert (np.diff(result.coassignment.labels, axis=1) >= 0).all()
+    assert (np.diff(result.partition.labels) >= 0).all()

@@ -151,3 +151,13 @@ def test_one_block_is_a_tree_without_merges():
         tree.cut(0)
     with pytest.raises(TypeError, match="n_blocks is 1"):
         tree.cut(1.5)
+
+
+def test_correlations_without_their_number_of_samples_have_a_tree_too():
+    X, labels, _ = planted()
+    R = np.corrcoef(X, rowvar=False)
+    for n_samples in (None, 500):
+        tree = bm.partition_path(R, n_samples=n_samples, max_blocks=6).tree
+        assert tree.cut(3).labels.tolist() == in_order(labels // 2).labels.tolist()
+    same = bm.partition_path(X, True, max_blocks=6).tree
+    np.testing.assert_allclose(tree.links, same.links, rtol=1e-9)

@@ -27,7 +27,7 @@ def test_frequency_weights_count_rows(counts, ddof):
             weights.divisor(ddof)
 
 
-@given(st.lists(st.floats(0.01, 9), min_size=3, max_size=9), st.floats(1e-200, 1e200))
+@given(st.lists(st.floats(0.01, 9), min_size=3, max_size=9), st.floats(1e-50, 1e50))
 def test_reliability_weights_have_the_divisor_of_numpy(w, factor):
     """Their unit does not matter, and the divisor is that of ``aweights``."""
     w, x = np.array(w), np.arange(len(w)) ** 2.0
@@ -37,6 +37,19 @@ def test_reliability_weights_have_the_divisor_of_numpy(w, factor):
     products = (weights.values * (x - np.average(x, weights=w)) ** 2).sum()
     expected = np.cov(x, aweights=w, ddof=1)
     assert products / weights.divisor(1) == pytest.approx(expected, rel=64 * EPS * n / (n - 1))
+
+
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=9), st.floats(0.5, 20))
+def test_decayed_weights_are_those_of_decayed_repeated_rows(counts, half_life):
+    """A sample that counts twice is two samples, which both lose weight."""
+    factors = 0.5 ** (np.arange(len(counts))[::-1] / half_life)
+    weights = as_weights(counts, len(counts)).decayed(half_life)
+    single = np.repeat(factors, counts)
+    assert weights.values == pytest.approx(factors * counts)
+    assert weights.total == pytest.approx(single.sum())
+    assert weights.n_effective == pytest.approx(single.sum() ** 2 / (single**2).sum())
+    kept = np.arange(len(counts)) > 0
+    assert weights.where(kept).total == pytest.approx((factors * counts)[1:].sum())
 
 
 def test_no_weights_are_ones():
@@ -53,6 +66,7 @@ def test_no_weights_are_ones():
         ([[1, 2, 3]], ShapeError, "w is 2-d"),
         ([1, -2, 3], ValueError, "w is -2.0 at index 1; expected at least 0"),
         ([0, 0, 0], ValueError, "w has only zeros; expected a positive sum"),
+        ([1, 1e70, 1], ValueError, "w is up to 1e.70; expected weights near 1"),
         ([1, np.nan, 1], NonFiniteError, "w contains nan at index 1"),
         ([1, 1j, 1], DtypeError, "w has dtype complex128; expected real numbers"),
         (["a", "b", "c"], DtypeError, "w has dtype"),

@@ -36,7 +36,7 @@ class InformationCriterion:
     def value(self, solution: Solution) -> float:
         """Return the value of a partition."""
         value = _bayesian_information(solution, self.objective)
-        return value + (_label_deviance(solution, self.contiguous) if self.with_labels else 0.0)
+        return value + (label_deviance(solution, self.contiguous) if self.with_labels else 0.0)
 
 
 def _bayesian_information(solution: Solution, objective: Objective) -> float:
@@ -62,7 +62,7 @@ def optimism(p: Partition, n_samples: int) -> float:
     return float(T * (fitted - p.n))
 
 
-def _label_deviance(solution: Solution, contiguous: bool) -> float:
+def label_deviance(solution: Solution, contiguous: bool) -> float:
     """Return minus twice the log-likelihood of the labels.
 
     It is twice their entropy, or for intervals twice the logarithm of the number of ways to cut

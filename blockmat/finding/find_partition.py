@@ -8,8 +8,13 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.kmeans import in_order
 from blockmat.finding.partition_path import partition_path
-from blockmat.finding.problem import check_criterion, check_n_blocks, read_problem
-from blockmat.finding.search import PartitionSearch, signs_in_blocks
+from blockmat.finding.problem import (
+    SearchOptions,
+    check_criterion,
+    check_n_blocks,
+    read_problem,
+)
+from blockmat.finding.search import signs_in_blocks
 
 __all__ = ["find_partition"]
 
@@ -26,6 +31,8 @@ def find_partition(
     criterion: str = "icl",
     max_blocks: int | None = None,
     n_jobs: int | None = None,
+    n_samples: int | None = None,
+    degrees: bool = False,
 ) -> Partition: ...
 
 
@@ -41,6 +48,8 @@ def find_partition(
     criterion: str = "icl",
     max_blocks: int | None = None,
     n_jobs: int | None = None,
+    n_samples: int | None = None,
+    degrees: bool = False,
 ) -> tuple[Partition, Array]: ...
 
 
@@ -55,6 +64,8 @@ def find_partition(
     criterion: str = "icl",
     max_blocks: int | None = None,
     n_jobs: int | None = None,
+    n_samples: int | None = None,
+    degrees: bool = False,
 ) -> Partition | tuple[Partition, Array]:
     r"""Find blocks of variables that a block-constant matrix describes well.
 
@@ -78,10 +89,16 @@ def find_partition(
         How to choose the number of blocks; see `partition_path`.
     max_blocks : int, optional
         The largest number of blocks to try, at most n, or T - 2 for T samples. By default 50,
-        and for a matrix at most n / 2.
+        and at most n / 2 for a matrix without `n_samples`.
     n_jobs : int, optional
         How many threads share the folds of "cv", as for `joblib.Parallel` (extra ``sklearn``);
         -1 is one for each processor. By default no threads are started.
+    n_samples : int, optional
+        The number T of samples of which `source` is the correlation or covariance matrix. The
+        blocks are those of the samples, to rounding. A covariance matrix is standardized.
+    degrees : bool, default False
+        Whether `source` is the adjacency matrix of a network, and the blocks should not depend
+        on the degrees of the nodes.
 
     Returns
     -------
@@ -100,7 +117,9 @@ def find_partition(
     ValueError
         If there are fewer than 3 samples (6 for "cv"), samples are a symmetric matrix or have a
         constant column, a DataFrame has its rows in another order than its columns, a number
-        of blocks is below 1 or too large, or the criterion is unknown or needs samples.
+        of blocks is below 1 or too large, or the criterion is unknown or needs samples; with
+        `n_samples`, if a variance is not positive or a correlation is not from -1 to 1; with
+        `degrees`, if there are negative entries or no edges.
     MissingExtraError
         If ruptures is not installed, for contiguous blocks.
 
@@ -114,7 +133,15 @@ def find_partition(
     Each sweep moves every variable to its cheapest block. For a matrix A the cost of variable i
     in block b is :math:`\sum_c n_c C_{bc}^2 - 2 C_{bc} R_{ic}` plus a term of the diagonal, with
     :math:`C` the values of the blocks and :math:`R_{ic}` the sum of row i over block c. For
-    samples it is minus twice the log-likelihood of the variable given the block means.
+    samples it is minus twice the log-likelihood of the variable given the block means. The same
+    likelihood is used for a dense matrix with ones on its diagonal, entries from -1 to 1 and at
+    most a twentieth of its eigenvalues' sum negative, if its blocks are tighter than those of
+    the other cost. Negative eigenvalues are then replaced by zero, as they are with `n_samples`.
+
+    With `degrees` the entry of nodes i and j, divided by the roots of their degrees, is
+    approximated by :math:`B_{bc}` times these roots. A node without edges joins the largest
+    block.
+
     A sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(m n k) for samples with m the smaller
     of T and n, after O(m T n) once. See :ref:`theory-blocks`.
 
@@ -132,6 +159,19 @@ def find_partition(
     >>> returns = rng.normal(size=(200, 3))[:, sector] + rng.normal(size=(200, 10))
     >>> bm.find_partition(returns, samples=True).labels.tolist()
     [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
+
+    The correlation matrix and the number of samples are enough:
+
+    >>> R = np.corrcoef(returns, rowvar=False)
+    >>> bm.find_partition(R, n_samples=200).labels.tolist()
+    [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
+
+    Two groups of a network, each with a hub:
+
+    >>> A = np.kron(np.eye(2), np.ones((5, 5)) - np.eye(5))
+    >>> A[2:5, 2:5] = A[7:, 7:] = 0
+    >>> bm.find_partition(A, 2, degrees=True).labels.tolist()
+    [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
     """
     if n_blocks is None or n_blocks == "auto":
         path = partition_path(
@@ -143,13 +183,15 @@ def find_partition(
             criterion=criterion,
             max_blocks=max_blocks,
             n_jobs=n_jobs,
+            n_samples=n_samples,
+            degrees=degrees,
         )
         best = int(np.argmin(path.criterion))
         return path.best if path.signs is None else (path.best, path.signs[best])
     check_criterion(criterion, samples)
-    similarity, objective, possible = read_problem(source, samples)
-    k = check_n_blocks(n_blocks, "n_blocks", possible, samples)
-    search = PartitionSearch(similarity, objective, k, contiguous, signs, random_state)
+    problem = read_problem(source, samples, n_samples, degrees, signs)
+    k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, problem.bound)
+    search = problem.search(k, SearchOptions(contiguous, signs, random_state))
     solution = search.find(k)
     p = in_order(solution.blocks.labels)
     return (p, signs_in_blocks(p, solution)) if signs else p

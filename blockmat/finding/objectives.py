@@ -1,6 +1,6 @@
 """What block k-means minimizes: the Frobenius loss of a matrix, or the Gaussian one of samples."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.linalg import pinvh
@@ -86,6 +86,11 @@ class Objective(Protocol):
     def deviance(self, blocks: BlockStatistics) -> float:
         """Return minus twice the log-likelihood, up to a constant."""
 
+
+@runtime_checkable
+class MergingObjective(Protocol):
+    """An objective that is a function of sums over blocks, so that blocks can be merged."""
+
     def merges(self, blocks: BlockStatistics) -> Merges:
         """Return the loss as a function of merged blocks, in the order of their first variables."""
 
@@ -127,15 +132,16 @@ class FrobeniusLoss:
 class GaussianLoss:
     """Minus twice the Gaussian log-likelihood of standardized samples, per sample."""
 
-    def __init__(self, n_samples: int) -> None:
+    def __init__(self, n_samples: float, min_variance: float = _MIN_VARIANCE) -> None:
         self.n_observations = float(n_samples)
+        self.min_variance = min_variance
 
     def loss(self, blocks: BlockStatistics) -> float:
         """Return ``logdet M + sum (n_b - 1) log d_b`` of the fit on these blocks."""
         n = blocks.sizes
-        within = np.maximum(blocks.diagonal_values - np.diag(blocks.values), _MIN_VARIANCE)
+        within = np.maximum(blocks.diagonal_values - np.diag(blocks.values), self.min_variance)
         between = np.sqrt(np.outer(n, n)) * blocks.values + np.diag(within)
-        variances = np.maximum(np.linalg.eigvalsh(between), _MIN_VARIANCE)
+        variances = np.maximum(np.linalg.eigvalsh(between), self.min_variance)
         return float(np.log(variances).sum() + ((n - 1) * np.log(within)).sum())
 
     def costs(self, blocks: BlockStatistics) -> Array:
@@ -164,4 +170,4 @@ class GaussianLoss:
 
     def merges(self, blocks: BlockStatistics) -> GaussianMerges:
         """Return the loss as a function of merged blocks."""
-        return GaussianMerges(blocks.sums, _MIN_VARIANCE)
+        return GaussianMerges(blocks.sums, self.min_variance)

@@ -8,10 +8,15 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import times_power
-from blockmat.finding.criteria import Criterion, HeldOutDeviance, InformationCriterion
+from blockmat.finding.criteria import Criterion, HeldOutDeviance
 from blockmat.finding.kmeans import Solution, in_order
-from blockmat.finding.objectives import FrobeniusLoss, Objective
-from blockmat.finding.problem import check_criterion, check_n_blocks, read_problem
+from blockmat.finding.objectives import FrobeniusLoss, MergingObjective, Objective
+from blockmat.finding.problem import (
+    SearchOptions,
+    check_criterion,
+    check_n_blocks,
+    read_problem,
+)
 from blockmat.finding.search import PartitionSearch, signs_in_blocks
 from blockmat.finding.similarity import Similarity
 from blockmat.finding.tree import PartitionTree, merge_all
@@ -20,7 +25,6 @@ from blockmat.sources.samples import as_samples
 
 __all__ = ["PartitionPath", "partition_path"]
 
-_MAX_BLOCKS = 50  # that are tried by default
 _RATIO = 1.15  # of consecutive numbers of blocks that are tried first
 
 
@@ -32,8 +36,8 @@ class PartitionPath(NamedTuple):
     n_blocks : ndarray of int, shape (m,)
         The numbers of blocks that were tried, ascending.
     loss : ndarray, shape (m,)
-        The squared Frobenius distance of the matrix to its fit; for samples, minus twice the
-        Gaussian log-likelihood per sample, up to a constant.
+        The squared Frobenius distance of the matrix to its fit; for samples and correlation
+        matrices, minus twice the Gaussian log-likelihood per sample, up to a constant.
     criterion : ndarray, shape (m,)
         The criterion; the best number of blocks has the lowest.
     partitions : tuple of Partition, length m
@@ -41,7 +45,8 @@ class PartitionPath(NamedTuple):
     signs : None or tuple of ndarray of int, length m
         The signs of the variables, 1 or -1, if they were asked for.
     tree : None or PartitionTree
-        Coarser partitions that are nested in the best one.
+        Coarser partitions that are nested in the best one; None if the loss depends on more than
+        sums over blocks.
 
     See Also
     --------
@@ -84,6 +89,8 @@ def partition_path(
     criterion: str = "icl",
     max_blocks: int | None = None,
     n_jobs: int | None = None,
+    n_samples: int | None = None,
+    degrees: bool = False,
 ) -> PartitionPath:
     r"""Find partitions into 1, 2 and more blocks, and compute a criterion for each.
 
@@ -108,6 +115,8 @@ def partition_path(
     n_jobs : int, optional
         How many threads share the folds of "cv", as for `joblib.Parallel` (extra ``sklearn``);
         -1 is one for each processor. By default no threads are started.
+    n_samples, degrees : int, optional, and bool, default False
+        As for `find_partition`.
 
     Returns
     -------
@@ -129,7 +138,10 @@ def partition_path(
     The integrated completed likelihood [1]_ is the Bayesian information criterion plus the cost
     of the labels, twice their entropy :math:`\sum_b n_b \log (n / n_b)`; for intervals it is
     :math:`2 \log \binom{n - 1}{k - 1}`. A matrix counts as :math:`n (n + 1) / 2` observations
-    with independent Gaussian errors. With samples both criteria have a small-sample correction,
+    with independent Gaussian errors. A correlation matrix without `n_samples` counts as the
+    number of samples whose errors would be as large as its distance to the default largest
+    number of blocks. With `degrees` the criteria are minus twice the integrated log-likelihood
+    of the numbers of edges, plus the cost of the labels for "icl". With samples both criteria have a small-sample correction,
     as in AICc, which is infinite for T - 2 blocks; "cv" holds out a fifth of the samples at a
     time. See :ref:`theory-blocks`.
 
@@ -149,24 +161,28 @@ def partition_path(
     ([1, 2, 3, 4, 5], 3)
     """
     check_criterion(criterion, samples)
-    similarity, objective, possible = read_problem(source, samples)
+    problem = read_problem(source, samples, n_samples, degrees, signs)
+    options = SearchOptions(contiguous, signs, random_state)
     X = as_samples(source) if criterion == "cv" else None
+    possible, usual = problem.max_blocks, problem.usual_blocks
     if X is not None:
         possible = min(possible, _max_blocks_of_folds(len(X)))
     if max_blocks is None:
-        k_max = min(_MAX_BLOCKS, possible if samples else (possible + 1) // 2)
+        k_max = min(usual, possible)
     else:
-        k_max = check_n_blocks(max_blocks, "max_blocks", possible, samples)
+        k_max = check_n_blocks(max_blocks, "max_blocks", possible, problem.bound)
+    search = problem.search(k_max, options)
+    measure: Criterion
+    if X is None:
+        measure = problem.criterion(search, criterion == "icl", contiguous)
+    else:
 
-    def make_search(similarity: Similarity, objective: Objective) -> PartitionSearch:
-        return PartitionSearch(similarity, objective, k_max, contiguous, signs, random_state)
+        def make_search(similarity: Similarity, objective: Objective) -> PartitionSearch:
+            return PartitionSearch(similarity, objective, k_max, *options)
 
-    search = make_search(similarity, objective)
-    measure: Criterion = InformationCriterion(objective, criterion == "icl", contiguous)
-    if X is not None:
         measure = HeldOutDeviance(X, make_search, n_jobs)
     solutions, values = _search_numbers(search.find, measure, k_max)
-    return _path(solutions, values, objective, signs, contiguous)
+    return _path(solutions, values, problem.objective, signs, contiguous)
 
 
 def _max_blocks_of_folds(n_samples: int) -> int:
@@ -222,10 +238,11 @@ def _path(
     losses = np.array([solution.loss for solution in solutions])
     found = tuple(map(signs_in_blocks, partitions, solutions)) if signs else None
     exponent = 2 * objective.exponent if isinstance(objective, FrobeniusLoss) else 0
-    best = int(np.argmin(values))
-    of_best = None if found is None else found[best]
-    merges = objective.merges(solutions[best].blocks)
-    tree = merge_all(merges, partitions[best], of_best, contiguous, exponent)
+    best, tree = int(np.argmin(values)), None
+    if isinstance(objective, MergingObjective):
+        of_best = None if found is None else found[best]
+        merges = objective.merges(solutions[best].blocks)
+        tree = merge_all(merges, partitions[best], of_best, contiguous, exponent)
     return PartitionPath(
         np.array([p.n_blocks for p in partitions]),
         times_power(losses, exponent),

@@ -1,6 +1,6 @@
-"""Random samples that are like given ones, or like those of a given correlation matrix."""
+"""Random data that are like given samples, or like the samples of a given correlation matrix."""
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -10,35 +10,42 @@ from blockmat.sources.correlation_matrix import as_correlation
 _MAX_DRAWS = 100  # until no column is constant
 
 
-class Resamples(Protocol):
-    """Data from which samples of `size` rows are drawn."""
+class Data(NamedTuple):
+    """Samples (T, n), or if T is given as `n_samples`, their correlation matrix (n, n)."""
 
+    source: Any
+    n_samples: int | None = None
+
+    @property
+    def is_of_samples(self) -> bool:
+        """Whether the source holds samples."""
+        return self.n_samples is None
+
+
+class Resamples(Protocol):
+    """Data, and a way to draw others of `size` samples."""
+
+    data: Data
     size: int
 
-    def data(self) -> Array:
-        """Return the samples themselves, (T, n)."""
-
-    def draw(self, rng: np.random.Generator) -> Array:
-        """Return new samples, (m, n)."""
+    def draw(self, rng: np.random.Generator) -> Data:
+        """Return new data."""
 
 
 class RowResamples:
     """`size` rows of samples X (T, n), drawn with or without replacement."""
 
     def __init__(self, X: Array, size: int, replace: bool) -> None:
-        self.X, self.size, self.replace = X, size, replace
+        self.data, self.size, self.replace = Data(X), size, replace
 
-    def data(self) -> Array:
-        """Return the samples themselves, (T, n)."""
-        return self.X
-
-    def draw(self, rng: np.random.Generator) -> Array:
+    def draw(self, rng: np.random.Generator) -> Data:
         """Return new samples; they are drawn again if one of their columns is constant."""
+        X = self.data.source
         for _ in range(_MAX_DRAWS):
-            rows: Array = self.X[rng.choice(len(self.X), self.size, replace=self.replace)]
+            rows: Array = X[rng.choice(len(X), self.size, replace=self.replace)]
             constant = np.flatnonzero((rows == rows[0]).all(axis=0))
             if len(constant) == 0:
-                return rows
+                return Data(rows)
         raise ValueError(
             f"column {constant[0]} of source is constant in {_MAX_DRAWS} resamples in a row; "
             f"expected variables with more values that differ"
@@ -48,32 +55,27 @@ class RowResamples:
 class NormalResamples:
     """Samples of the normal distribution with a given correlation matrix R.
 
-    The correlations of such samples are those of a Wishart matrix (a parametric bootstrap).
+    The scatter matrix of such samples has a Wishart distribution (a parametric bootstrap).
+    Negative eigenvalues of R count as zero.
     """
 
     def __init__(self, R: Any, n_samples: int) -> None:
+        self.data, self.size = Data(R, n_samples), n_samples
         C, _ = as_correlation(R, "source")
-        values, vectors = np.linalg.eigh(C.astype(np.float64))
-        kept = values > len(C) * np.finfo(C.dtype).eps * values[-1]  # also drops negative ones
-        self.factor = (vectors[:, kept] * np.sqrt(values[kept])).T
-        self.size = n_samples
-        rank = len(self.factor)
-        if rank > n_samples - 1:
-            raise ValueError(
-                f"n_samples is {n_samples}; expected at least {rank + 1}, one more than the rank "
-                f"of source"
-            )
+        values, vectors = np.linalg.eigh(C.astype(np.float64, copy=False))
+        kept = values > len(C) * np.finfo(C.dtype).eps * values[-1]
+        self.root = (vectors[:, kept] * np.sqrt(values[kept])).T
 
-    def data(self) -> Array:
-        """Return samples (T, n) whose correlation matrix is R, to rounding."""
-        rank = len(self.factor)
-        columns = np.random.default_rng(0).standard_normal((self.size, rank + 1))
-        columns[:, 0] = 1
-        scores, _ = np.linalg.qr(columns)
-        samples: Array = scores[:, 1:] @ self.factor
-        return samples
-
-    def draw(self, rng: np.random.Generator) -> Array:
-        """Return new samples (T, n)."""
-        samples: Array = rng.standard_normal((self.size, len(self.factor))) @ self.factor
-        return samples
+    def draw(self, rng: np.random.Generator) -> Data:
+        """Return samples, or if there are more samples than variables, their correlation matrix."""
+        rank, df = len(self.root), self.size - 1
+        if rank > df:
+            return Data(rng.standard_normal((self.size, rank)) @ self.root)
+        # Bartlett's decomposition: L L^T has the Wishart distribution of df degrees of freedom
+        L = np.tril(rng.standard_normal((rank, rank)), -1)
+        L[np.diag_indices(rank)] = np.sqrt(rng.chisquare(df - np.arange(rank)))
+        rows = L.T @ self.root
+        rows /= np.sqrt((rows**2).sum(axis=0))
+        C = rows.T @ rows
+        np.fill_diagonal(C, 1)
+        return Data(C, self.size)

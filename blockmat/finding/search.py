@@ -1,6 +1,6 @@
 """Find the best partition into a given number of blocks."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -9,9 +9,16 @@ from blockmat.blocks.partition import Partition
 from blockmat.finding.kmeans import Solution, cheapest, cheapest_intervals, refine
 from blockmat.finding.objectives import Objective
 from blockmat.finding.similarity import Similarity
-from blockmat.finding.starts import ChangePoints, Start, WardTree, leading_signs, sign_free_points
+from blockmat.finding.starts import leading_signs, make_start, sign_free_points
 
-_MIN_RANK = 20  # coordinates of the points to start from; more if there are more blocks
+MIN_RANK = 20  # coordinates of the points to start from; more if there are more blocks
+
+
+class Search(Protocol):
+    """Finds partitions of the same variables into any number of blocks."""
+
+    def find(self, k: int) -> Solution:
+        """Return the best partition into k blocks that was found."""
 
 
 class PartitionSearch:
@@ -32,11 +39,9 @@ class PartitionSearch:
     ) -> None:
         rng = np.random.default_rng(random_state)
         self.similarity, self.objective = similarity, objective
-        self.points = similarity.points(max(k_max, _MIN_RANK), rng)
+        self.points = similarity.points(max(k_max, MIN_RANK), rng)
         points = [self.points, sign_free_points(self.points)] if signs else [self.points]
-        self.starts: list[Start] = [
-            ChangePoints(x) if contiguous else WardTree(x, k_max, rng) for x in points
-        ]
+        self.starts = [make_start(x, k_max, contiguous, rng) for x in points]
         self.assign = cheapest_intervals if contiguous else cheapest
 
     def find(self, k: int) -> Solution:

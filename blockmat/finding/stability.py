@@ -13,7 +13,7 @@ from blockmat.finding.coassignment import Coassignment
 from blockmat.finding.find_partition import find_partition
 from blockmat.finding.partition_path import PartitionPath, partition_path
 from blockmat.finding.problem import check_criterion
-from blockmat.finding.resamples import NormalResamples, Resamples, RowResamples
+from blockmat.finding.resamples import Data, NormalResamples, Resamples, RowResamples
 from blockmat.fitting.held_out import map_in_threads
 from blockmat.sources.progress import track
 from blockmat.sources.samples import as_real_samples
@@ -53,7 +53,8 @@ class PartitionStability(NamedTuple):
         The share of resamples in which each number was chosen.
     agreement : ndarray, shape (m,)
         The adjusted Rand index of the partitions of all the data and of a resample into each
-        number of blocks, on average; NaN if a number was not tried for both.
+        number of blocks, on average; NaN if a number was not tried for both. It is 1 for one block
+        and for n blocks.
     names : None or tuple
         The names of the variables, if the source is a DataFrame.
 
@@ -117,8 +118,12 @@ def partition_stability(
         Draws the resamples. The same state gives the same result for any `n_jobs`.
     n_samples : int, optional
         The number of samples of a correlation matrix.
-    signs, criterion, max_blocks
-        As for `find_partition`.
+    signs : bool, default False
+        Whether variables may first be multiplied by 1 or -1.
+    criterion : {"icl", "bic", "cv"}, default "icl"
+        How to choose the number of blocks; see `partition_path`. "cv" needs subsamples.
+    max_blocks : int, optional
+        The largest number of blocks to try, as for `find_partition`.
     n_resamples : int, default 100
         How often to resample, at least 2.
     method : {"bootstrap", "subsample"}, default "bootstrap"
@@ -195,11 +200,11 @@ def partition_stability(
             "method='subsample'"
         )
 
-    def search(X: Array, rng: np.random.Generator, max_blocks: int | None) -> PartitionPath:
-        return _search(X, n_blocks, contiguous, rng, signs, criterion, max_blocks)
+    def search(data: Data, rng: np.random.Generator, max_blocks: int | None) -> PartitionPath:
+        return _search(data, n_blocks, contiguous, rng, signs, criterion, max_blocks)
 
     seeds = np.random.default_rng(random_state).integers(2**63, size=n_resamples + 1)
-    whole = search(resamples.data(), np.random.default_rng(seeds[0]), max_blocks)
+    whole = search(resamples.data, np.random.default_rng(seeds[0]), max_blocks)
     most = None if max_blocks is None else min(max_blocks, resamples.size - 2)
 
     def again(seed: int) -> _Resample:
@@ -229,7 +234,9 @@ def _read_resamples(
         check_names(source)
         return NormalResamples(source, as_count(n_samples, "n_samples", _MIN_SAMPLES))
     if n_samples is not None:
-        raise ValueError(f"n_samples is {n_samples} with samples=True; expected None")
+        raise ValueError(
+            f"n_samples is {n_samples} with samples=True; expected it only for a correlation matrix"
+        )
     X = as_real_samples(source, _MIN_SAMPLES)
     if method == "bootstrap":
         return RowResamples(X, len(X), replace=True)
@@ -246,7 +253,7 @@ def _read_resamples(
 
 
 def _search(
-    X: Array,
+    data: Data,
     n_blocks: int | Literal["auto"] | None,
     contiguous: bool,
     rng: np.random.Generator,
@@ -254,16 +261,18 @@ def _search(
     criterion: str,
     max_blocks: int | None,
 ) -> PartitionPath:
-    """Find partitions of samples; a path of one partition if the number of blocks is given."""
+    """Find partitions of data; a path of one partition if the number of blocks is given."""
+    source, samples = data.source, data.is_of_samples
+    options: dict[str, Any] = {"n_samples": data.n_samples, "criterion": criterion}
     if n_blocks is None or n_blocks == "auto":
-        return partition_path(
-            X, True, contiguous, rng, signs=signs, criterion=criterion, max_blocks=max_blocks
-        )
+        options |= {"signs": signs, "max_blocks": max_blocks}
+        return partition_path(source, samples, contiguous, rng, **options)
+    number, zero = np.array([n_blocks]), np.zeros(1)
     if signs:
-        p, found = find_partition(X, n_blocks, True, contiguous, rng, signs=True)
-        return PartitionPath(np.array([n_blocks]), np.zeros(1), np.zeros(1), (p,), (found,))
-    p = find_partition(X, n_blocks, True, contiguous, rng)
-    return PartitionPath(np.array([n_blocks]), np.zeros(1), np.zeros(1), (p,))
+        p, found = find_partition(source, n_blocks, samples, contiguous, rng, signs=True, **options)
+        return PartitionPath(number, zero, zero, (p,), (found,))
+    p = find_partition(source, n_blocks, samples, contiguous, rng, **options)
+    return PartitionPath(number, zero, zero, (p,))
 
 
 class _Resample(NamedTuple):

@@ -27,6 +27,11 @@ class Start(Protocol):
         """Return labels (n,) of k blocks, none of them empty."""
 
 
+def make_start(points: Array, k_max: int, contiguous: bool, rng: np.random.Generator) -> Start:
+    """Return the clusters of points from which block k-means starts."""
+    return ChangePoints(points) if contiguous else WardTree(points, k_max, rng)
+
+
 class WardTree:
     """Ward's clustering of points.
 

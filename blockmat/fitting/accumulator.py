@@ -5,14 +5,24 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, as_numeric, require_finite, require_in_range
+from blockmat.blocks.checks import (
+    Array,
+    as_count,
+    as_numeric,
+    first_non_finite,
+    require_finite,
+    require_in_range,
+)
 from blockmat.blocks.names import is_series
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import NonFiniteError, PartitionMismatchError, ShapeError
+from blockmat.fitting.observed_stream import as_stream
 from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
-from blockmat.sources.dense_samples import DenseSamples
+from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.sources.dense_samples import DenseSamples, refuse_non_finite_samples
 from blockmat.sources.moments import CentredMoments, Moments, outer_moments
 from blockmat.sources.samples import as_samples
+from blockmat.sources.weights import Weights, as_half_life, as_weights
 
 __all__ = ["BlockAccumulator"]
 
@@ -28,11 +38,24 @@ class BlockAccumulator:
         The blocks, or a label for each variable.
     aligned : bool, default False
         Whether every square block has two values, as for `fit`.
+    missing : {"raise", "pairwise"}, default "raise"
+        Whether NaN in samples is an error, or marks a missing value.
+    scaled : bool, default False
+        Whether each variable has a variance of its own, so that `covariance` is a
+        ScaledBlockMatrix with block-constant correlations.
+    location, scale : array_like, shape (n,), optional
+        Only with ``missing="pairwise"`` or `scaled`: numbers near the means and the standard
+        deviations. By default those of the first samples that have values.
+    half_life : float, optional
+        The number of further samples after which the weight of a sample is half as large. By
+        default weights change only by `decay`.
 
     Raises
     ------
     PartitionError
         If the labels are not a partition.
+    ValueError
+        If an argument is out of range, or is given without the ones that it needs.
 
     See Also
     --------
@@ -42,6 +65,13 @@ class BlockAccumulator:
     -----
     Sums are in double precision. For samples the mean and the products of deviations from it are
     stored, so a large mean does not cause cancellation. The sums must not overflow.
+
+    With ``missing="pairwise"`` or `scaled` products are summed about a fixed `location` in units of a
+    fixed `scale`, and the means and variances of all samples are used at the end
+    (:ref:`theory-missing`). The result is positive definite. If no value is missing, only the scale
+    has an effect: the correlation of two blocks is a mean weighted by the quotients of the standard
+    deviations and the scale. If values are missing, the location has an effect of second order where
+    the means of one block move apart.
 
     Examples
     --------
@@ -54,13 +84,28 @@ class BlockAccumulator:
     True
     """
 
-    def __init__(self, partition: Any, aligned: bool = False) -> None:
+    def __init__(
+        self,
+        partition: Any,
+        aligned: bool = False,
+        *,
+        missing: str = "raise",
+        scaled: bool = False,
+        location: Any = None,
+        scale: Any = None,
+        half_life: float | None = None,
+    ) -> None:
         self._partition = as_partition(partition)
         self._labels = partition.copy() if is_series(partition) else self._partition
         self._aligned = bool(aligned)
         self._dtype: np.dtype[Any] | None = None
         self._outer = Moments.zero(self._partition, self._aligned)
         self._samples: CentredMoments | None = None
+        self._observed = as_stream(
+            self._partition, self._aligned, missing, bool(scaled), location, scale
+        )
+        self._missing = missing
+        self._half_life = None if half_life is None else as_half_life(half_life)
         self._unlike = 0.0  # probability that two draws by weight are different samples
 
     @property
@@ -76,6 +121,8 @@ class BlockAccumulator:
     @property
     def n_samples(self) -> float:
         """The sum of the weights of the samples: their number, unless `decay` has reduced weights."""
+        if self._observed is not None:
+            return self._observed.n_samples
         return 0.0 if self._samples is None else self._samples.weight
 
     def add_outer(self, g: Any, weight: float = 1.0) -> None:
@@ -96,6 +143,8 @@ class BlockAccumulator:
             If `weight` is not a real number.
         NonFiniteError
             If `g` or `weight` is not finite. Nothing is changed before an error.
+        ValueError
+            If the accumulator is for samples only: if it is scaled, or values may be missing.
 
         Examples
         --------
@@ -106,6 +155,7 @@ class BlockAccumulator:
         array([[10.,  6.],
                [ 6., 10.]])
         """
+        self._require_outer_products()
         g = as_numeric(g, "g", (1,))
         if g.shape[0] != self.partition.n:
             raise ShapeError(f"g has length {g.shape[0]}; expected {self.partition.n}")
@@ -114,25 +164,35 @@ class BlockAccumulator:
         if not np.isfinite(weight):
             raise NonFiniteError(f"weight is {weight!r}; expected a finite number")
         require_finite(g, "g")
+        self.decay(self._kept(1))
         self._outer += self._outer_of(g, weight)
         self._see(g.dtype)
 
-    def add_samples(self, X: Any) -> None:
+    def add_samples(
+        self, X: Any, *, sample_weight: Any = None, weight_type: str = "frequency"
+    ) -> None:
         """Add samples: their outer products, and their mean for `covariance`.
 
         Parameters
         ----------
         X : array_like, shape (T, n)
             One sample per row.
+        sample_weight : array_like, shape (T,), optional
+            A non-negative weight for each sample.
+        weight_type : {"frequency", "reliability"}, default "frequency"
+            The kind of the weights, as for `fit_samples`.
 
         Raises
         ------
         ShapeError
-            If `X` is not 2-d with n columns.
+            If `X` is not 2-d with n columns, or there is not a weight for each sample.
         NonFiniteError
-            If it contains NaN or infinity. Nothing is changed before an error.
+            If it contains infinity, or NaN and `missing` is "raise". Nothing is changed before an
+            error.
         ValueError
-            If it is a symmetric matrix, such as a covariance matrix.
+            If it is a symmetric matrix, such as a covariance matrix; if a weight is negative or all
+            are zero; or if a scale is taken from the first samples, and a column of them is
+            constant.
         PartitionMismatchError
             If it is a DataFrame with its columns in another order than a Series of labels.
 
@@ -154,8 +214,19 @@ class BlockAccumulator:
                 "X has its columns in another order than the index of the labels; expected "
                 "X[labels.index]"
             )
-        moments = DenseSamples(samples).centred_moments(self.partition, self._aligned)
-        self._join(moments, 1 - 1 / len(samples))
+        weights = as_weights(sample_weight, len(samples), weight_type)
+        if self._half_life is not None:
+            weights = weights.decayed(self._half_life)
+        if self._observed is not None:
+            if self._missing == "raise":
+                _require_values(samples, weights)
+            self._observed.add(samples, weights, self._kept(len(samples)))
+        else:
+            is_plain = sample_weight is None and self._half_life is None
+            source = DenseSamples(samples, None if is_plain else weights)
+            moments = source.centred_moments(self.partition, self._aligned)
+            self.decay(self._kept(len(samples)))
+            self._join(moments, 1 - 1 / weights.n_effective)
         self._see(samples.dtype)
 
     def decay(self, beta: float) -> None:
@@ -183,6 +254,8 @@ class BlockAccumulator:
         if not 0 <= beta <= 1:
             raise ValueError(f"beta is {beta!r}; expected a number from 0 to 1")
         self._outer *= beta
+        if self._observed is not None:
+            self._observed.decay(beta)
         if self._samples is not None:
             self._samples.moments *= beta
             self._samples.weight *= beta
@@ -193,14 +266,17 @@ class BlockAccumulator:
         Parameters
         ----------
         other : BlockAccumulator
-            An accumulator with the same blocks and the same `aligned`. It is not changed.
+            An accumulator with the same blocks and the same `aligned`, `missing` and `scaled`. It
+            is not changed.
 
         Raises
         ------
         TypeError
             If `other` is not a BlockAccumulator.
         PartitionMismatchError
-            If it has other blocks, or another `aligned`.
+            If it has other blocks, or another `aligned`, `missing` or `scaled`.
+        ValueError
+            If it has another location or scale.
 
         Examples
         --------
@@ -213,10 +289,12 @@ class BlockAccumulator:
         """
         if not isinstance(other, BlockAccumulator):
             raise TypeError(f"other is a {type(other).__name__}; expected a BlockAccumulator")
-        if not self.partition.same_blocks(other.partition) or self.aligned != other.aligned:
+        if not self.partition.same_blocks(other.partition) or self._options != other._options:
             raise PartitionMismatchError(
-                "other accumulates on another partition, or only one of the two is aligned"
+                "other accumulates on another partition, or has another aligned, missing or scaled"
             )
+        if self._observed is not None and other._observed is not None:
+            self._observed.merge(other._observed)
         self._outer += other._outer
         if other._samples is not None:
             self._join(other._samples, other._unlike)
@@ -231,12 +309,18 @@ class BlockAccumulator:
         BlockConstantMatrix
             The sum, in the common dtype of the input. It is not divided by the number of samples.
 
+        Raises
+        ------
+        ValueError
+            If the accumulator is scaled, or values may be missing.
+
         Examples
         --------
         >>> import blockmat as bm
         >>> bm.BlockAccumulator([0, 0, 1]).matrix().norm()
         np.float64(0.0)
         """
+        self._require_outer_products()
         total = Moments.zero(self.partition, self._aligned)
         total += self._outer
         if self._samples is not None:
@@ -244,7 +328,7 @@ class BlockAccumulator:
             total += self._outer_of(self._samples.mean, self._samples.weight)
         return self._as_matrix(total)
 
-    def covariance(self, ddof: int = 1) -> BlockConstantMatrix:
+    def covariance(self, ddof: int = 1) -> BlockConstantMatrix | ScaledBlockMatrix:
         r"""Return the covariance matrix of the samples, as `fit_samples` does.
 
         Parameters
@@ -254,18 +338,21 @@ class BlockAccumulator:
 
         Returns
         -------
-        BlockConstantMatrix
-            The covariance about the sample mean. Products from `add_outer` are left out.
+        BlockConstantMatrix or ScaledBlockMatrix
+            The covariance about the sample mean; the latter if the accumulator is scaled. Products
+            from `add_outer` are left out.
 
         Raises
         ------
         ValueError
             If `ddof` is negative, or not below the effective number of samples
-            :math:`(\sum w)^2 / \sum w^2`, where w are the weights.
+            :math:`(\sum w)^2 / \sum w^2`, where w are the weights; or if values may be missing,
+            and a column or two blocks have too few.
 
         Notes
         -----
-        The weights w are 1 until `decay` reduces them. The sum of products is divided by
+        The weights w are 1, or those given, until `decay` reduces them. A frequency stands for as
+        many samples. The sum of products is divided by
         :math:`\sum w - \mathrm{ddof} \sum w^2 / \sum w`, as in ``numpy.cov`` with ``aweights``.
         Without decay this is ``n_samples - ddof``.
 
@@ -278,6 +365,8 @@ class BlockAccumulator:
         np.float64(2.0)
         """
         ddof = as_count(ddof, "ddof", 0)
+        if self._observed is not None:
+            return self._observed.covariance(ddof, self._dtype or np.dtype(np.float64))
         kept = (1 - ddof) + ddof * self._unlike  # of the sum of weights
         rounding = 8 * np.finfo(np.float64).eps * max(ddof - 1, 0)
         if self._samples is None or self.n_samples <= 0 or kept <= rounding:
@@ -289,6 +378,22 @@ class BlockAccumulator:
         covariance += self._samples.settled()
         covariance /= self.n_samples * kept
         return self._as_matrix(covariance)
+
+    @property
+    def _options(self) -> tuple[bool, str, bool]:
+        is_scaled = self._observed is not None and self._observed.is_scaled
+        return self._aligned, self._missing, is_scaled
+
+    def _kept(self, n_samples: int) -> float:
+        """Return the factor of old weights when samples are added."""
+        return 1.0 if self._half_life is None else 0.5 ** (n_samples / self._half_life)
+
+    def _require_outer_products(self) -> None:
+        if self._observed is not None:
+            raise ValueError(
+                "the accumulator is scaled or has missing values, so it has no sum of outer products; "
+                "expected add_samples and covariance"
+            )
 
     def _as_matrix(self, sums: Moments) -> BlockConstantMatrix:
         dtype = self._dtype or np.dtype(np.float64)
@@ -320,3 +425,11 @@ class BlockAccumulator:
     def __repr__(self) -> str:
         aligned = "aligned " if self._aligned else ""
         return f"<BlockAccumulator of {self.partition.n_blocks} {aligned}blocks>"
+
+
+def _require_values(samples: Array, weights: Weights) -> None:
+    """Refuse NaN and infinity in samples whose weight is not zero."""
+    rows = np.flatnonzero(weights.values)
+    entry = first_non_finite(samples[rows])
+    if entry is not None:
+        refuse_non_finite_samples((int(rows[entry[0]]), entry[1]))

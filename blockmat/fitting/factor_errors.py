@@ -1,5 +1,7 @@
 """Standard errors of a factor model, from its expected information (:ref:`theory-factorfit`)."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
@@ -12,8 +14,15 @@ from blockmat.matrices.block_factor import BlockFactorMatrix
 MAX_PARAMETERS = 4096  # an information matrix of 128 MiB, inverted in seconds
 
 
+class Patterns(NamedTuple):
+    """Which variables are observed in each pattern of gaps, (P, n), and its share of the samples (P,)."""
+
+    observed: Array
+    shares: Array
+
+
 def standard_errors(
-    A: BlockFactorMatrix, at_bound: Array, n_samples: float
+    A: BlockFactorMatrix, at_bound: Array, n_samples: float, patterns: Patterns | None = None
 ) -> tuple[Array, Array, Array]:
     """Return the standard errors of the loadings (n,), the noise (n,) and the covariance.
 
@@ -30,7 +39,13 @@ def standard_errors(
         )
     scale = np.sqrt(A.diagonal().astype(np.float64))
     unit = A.astype(np.float64).rescale(1 / scale)
-    information = _information(unit, np.flatnonzero(is_free), first, second)
+    if patterns is None:
+        patterns = Patterns(np.ones((1, n), dtype=bool), np.ones(1))
+    information = np.zeros((n_parameters, n_parameters))
+    for observed, share in zip(*patterns, strict=True):
+        P = np.zeros((n, n))
+        P[np.ix_(observed, observed)] = unit.submatrix(observed).inv().toarray()
+        information += share * _information(unit, P, np.flatnonzero(is_free), first, second)
     sizes = np.sqrt(np.diagonal(information))
     information /= np.multiply.outer(sizes, sizes)
     smallest = np.linalg.eigvalsh(information)[0]
@@ -47,16 +62,16 @@ def standard_errors(
     return errors[:n] * scale, noise * scale * scale, covariance
 
 
-def _information(A: BlockFactorMatrix, free: Array, first: Array, second: Array) -> Array:
-    """Return the expected information of one sample: ``tr(P dA P dA') / 2`` with P the inverse.
+def _information(A: BlockFactorMatrix, P: Array, free: Array, first: Array, second: Array) -> Array:
+    """Return the expected information of one sample: ``tr(P dA P dA') / 2``.
 
+    P (n, n) is the inverse of the submatrix of the observed variables, and 0 elsewhere.
     The parameters are all loadings, the noise of the variables `free`, and the entries
     (first, second) of C. ``dA = e u^T + u e^T`` for loading i, with e the unit vector i and
     ``u = S Z C z_b(i)``; ``dA = e e^T`` for noise; ``dA = q_a q_b^T + q_b q_a^T`` for entry (a, b),
     with ``Q = S Z``.
     """
     labels, C = A.partition.labels, A.covariance
-    P = A.inv().toarray()
     Q = A.loadings[:, None] * A.partition.indicator().toarray()
     C = as_square_core(C)
     PQ = P @ Q

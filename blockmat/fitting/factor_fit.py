@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from blockmat.blocks.checks import Array
-from blockmat.fitting.factor_errors import standard_errors
+from blockmat.fitting.factor_errors import Patterns, standard_errors
 from blockmat.matrices.block_factor import BlockFactorMatrix
 
 __all__ = ["FactorFit"]
@@ -33,6 +33,9 @@ class FactorFit(NamedTuple):
         samples with reliability weights; None for a fit by least squares.
     mean : ndarray of shape (n,) or None
         The estimated mean, which is zero with ``assume_centered=True``; None for a matrix.
+    patterns : tuple of ndarray or None
+        Which variables are observed in each pattern of gaps, (P, n), and its share of the samples,
+        (P,); None without gaps.
 
     See Also
     --------
@@ -55,9 +58,10 @@ class FactorFit(NamedTuple):
     at_bound: Array
     n_samples: float | None
     mean: Array | None
+    patterns: Patterns | None
 
     def standard_errors(self) -> tuple[Array, Array, Array]:
-        """Return the asymptotic standard errors of the estimates from Gaussian samples.
+        r"""Return the asymptotic standard errors of the estimates from Gaussian samples.
 
         Returns
         -------
@@ -77,7 +81,9 @@ class FactorFit(NamedTuple):
         Notes
         -----
         They are the roots of the diagonal of the inverse of the expected information, a dense matrix
-        of the size of the number of parameters: :ref:`theory-factorfit`.
+        of the size of the number of parameters: :ref:`theory-factorfit`. With gaps, it is the mean
+        over the patterns of gaps, in O(P m\ :sup:`2`) for P patterns and m parameters. It holds if
+        whether a value is missing depends on no value.
 
         Examples
         --------
@@ -95,4 +101,4 @@ class FactorFit(NamedTuple):
                 "the matrix was fitted to correlations without a number of samples; expected "
                 "n_samples for standard errors"
             )
-        return standard_errors(self.matrix, self.at_bound, self.n_samples)
+        return standard_errors(self.matrix, self.at_bound, self.n_samples, self.patterns)

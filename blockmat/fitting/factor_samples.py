@@ -9,7 +9,7 @@ from blockmat.blocks.names import names_of
 from blockmat.cores.scale import exponents_of
 from blockmat.exceptions import DtypeError, NonFiniteError
 from blockmat.sources.samples import as_real_samples, as_samples
-from blockmat.sources.standardize import ColumnRange, require_varying, standardize
+from blockmat.sources.standardize import ColumnRange, Standardized, require_varying, standardize
 from blockmat.sources.weights import Weights, as_weights
 
 
@@ -17,15 +17,16 @@ class FactorSamples(NamedTuple):
     """Samples as ``location + scale * deviations``, where they are observed.
 
     ``deviations`` (T, n) are 0 where ``observed`` (T, n) is False, which is None if all values are
-    observed. ``weights`` has one weight for each of these samples, and ``dtype`` is that of the given
-    samples.
+    observed. ``weights`` has one weight for each of these samples, and ``n_samples`` is what they
+    count. ``dtype`` is that of the given samples.
     """
 
     deviations: Array
     location: Array
     scale: Array
     observed: Array | None
-    weights: Weights
+    weights: Array
+    n_samples: float
     dtype: np.dtype[Any]
 
 
@@ -49,9 +50,17 @@ def as_factor_samples(
             raise ValueError("X has no value in a sample of positive weight; expected at least one")
         X, weights = X[counts], as_weights(weights.values[counts], int(counts.sum()), weight_type)
     if has_gaps:
-        return _standardized_with_gaps(X, weights, centre, names_of(source, 1))
-    relative = None if sample_weight is None else weights.values * (len(X) / weights.total)
-    return FactorSamples(*standardize(X, centre, weights=relative), None, weights, X.dtype)
+        standardized = _standardized_with_gaps(X, weights, centre, names_of(source, 1))
+    else:
+        relative = None if sample_weight is None else weights.values * (len(X) / weights.total)
+        standardized = standardize(X, centre, weights=relative)
+    return FactorSamples(
+        *standardized,
+        observed=~np.isnan(X) if has_gaps else None,
+        weights=weights.values,
+        n_samples=len(X) if sample_weight is None else weights.n_effective,
+        dtype=X.dtype,
+    )
 
 
 def _with_gaps(source: Any) -> Array:
@@ -71,7 +80,7 @@ def _with_gaps(source: Any) -> Array:
 
 def _standardized_with_gaps(
     X: Array, weights: Weights, centre: bool, names: list[Any] | None
-) -> FactorSamples:
+) -> Standardized:
     observed = ~np.isnan(X)
     low = np.where(observed, X, np.inf).min(axis=0).astype(np.float64)
     high = np.where(observed, X, -np.inf).max(axis=0).astype(np.float64)
@@ -89,7 +98,7 @@ def _standardized_with_gaps(
         location += mean
     scale = np.sqrt((shares @ deviations**2) / totals)
     deviations /= scale
-    return FactorSamples(deviations, location * unit, scale * unit, observed, weights, X.dtype)
+    return Standardized(deviations, location * unit, scale * unit)
 
 
 def _require_values(has_values: Array, names: list[Any] | None) -> None:

@@ -9,6 +9,7 @@ from blockmat.blocks.checks import Array, as_count, frozen
 from blockmat.blocks.names import check_names
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.fitting.factor_data import complete, from_correlation, incomplete
+from blockmat.fitting.factor_errors import Patterns
 from blockmat.fitting.factor_estimate import FactorEstimate, FactorOptions
 from blockmat.fitting.factor_fit import FactorFit
 from blockmat.fitting.factor_ml import maximum_likelihood
@@ -97,6 +98,15 @@ def fit_factor(
     assume_centered : bool, default False
         Whether the mean of the samples is known to be zero. Otherwise it is subtracted. With
         `n_samples`, whether the matrix was computed about a known mean.
+    missing : {"raise", "em"}, default "raise"
+        What NaN in the samples means: an error, or a missing value. "em" maximizes the likelihood of
+        the observed values. Samples without any value are left out.
+    sample_weight : array_like, shape (T,), optional
+        The weight of each sample.
+    weight_type : {"frequency", "reliability"}, default "frequency"
+        The meaning of the weights, as for `fit_samples`. They give the same estimates. The number of
+        samples, for the likelihood and standard errors, is :math:`\sum w` for frequencies and
+        :math:`(\sum w)^2 / \sum w^2` for reliabilities.
     min_noise : float, default 0.005
         The smallest noise, as a fraction of the variance of the variable. Without it some noise can
         go to zero (a Heywood case).
@@ -121,17 +131,18 @@ def fit_factor(
     ShapeError
         If `source` is not 2-d, not square with ``samples=False``, or does not fit the partition.
     DtypeError
-        If it is not real.
+        If it or `sample_weight` is not real.
     TypeError
         If `n_samples` or `max_iter` is not an integer.
     NonFiniteError
-        If it contains NaN or infinity.
+        If it contains infinity, or NaN with ``missing="raise"``.
     NotHermitianError
         If a matrix is not symmetric.
     ValueError
-        If there are too few samples (fewer than 3, or than k plus one for the mean), a column is
-        constant, a variance of a matrix is not positive, a correlation is not between -1 and 1,
-        `n_samples` is given for samples, or an option is out of range.
+        If there are too few samples (fewer than 3, or than k plus one for the mean); if a column is
+        constant or has no value; if a variance of a matrix is not positive, or a correlation is not
+        between -1 and 1; if `n_samples` is given for samples, or gaps or weights for a matrix; or if
+        a weight is negative or an option is out of range.
 
     Warns
     -----
@@ -157,6 +168,11 @@ def fit_factor(
     The covariance of the samples is divided by T, and not by T - 1, because the likelihood is highest
     there.
 
+    With gaps, the mean is estimated too, and :math:`k \times k` matrices are solved once for each
+    pattern of gaps. The estimate is consistent if whether a value is missing depends only on observed
+    values. Two variables may never be observed together; two blocks may not, because their correlation
+    is then not identified.
+
     The search ends at a local optimum. There can be several, mostly if the variables of a block hardly
     correlate.
 
@@ -178,10 +194,13 @@ def fit_factor(
     >>> A.covariance.round(1)
     array([[1. , 0.5],
            [0.5, 1. ]])
-    >>> R = np.corrcoef(X, rowvar=False)
-    >>> bm.fit_factor(R, labels, samples=False, n_samples=2000).covariance.round(1)
+    >>> X[rng.random(X.shape) < 0.1] = np.nan
+    >>> bm.fit_factor(X, labels, missing="em").covariance.round(1)
     array([[1. , 0.5],
            [0.5, 1. ]])
+    >>> R = A.toarray()
+    >>> bm.fit_factor(R, labels, samples=False, n_samples=2000).allclose(A, rtol=1e-4)
+    True
     """
     for name, value in (("min_noise", min_noise), ("tol", tol)):
         if not 0 < value < 1:
@@ -236,7 +255,7 @@ def _fit_samples(
     options: FactorOptions,
     assume_centered: bool,
 ) -> FactorFit:
-    Z, weights = given.deviations, given.weights
+    Z = given.deviations
     n_samples, n = Z.shape
     p = as_partition(partition, n, source=source)
     n_factors = 1 if options.independent else p.n_blocks
@@ -245,21 +264,20 @@ def _fit_samples(
         raise ValueError(
             f"X has {n_samples} rows; expected at least {least} samples for {n_factors} factors"
         )
+    mean, patterns = given.location, None
     if given.observed is None:
-        data = complete(Z, p.order)
-        estimate = maximum_likelihood(data, p, options)
+        estimate = maximum_likelihood(complete(Z, p.order), p, options)
     else:
-        data = incomplete(Z, given.observed, weights.values, p.order)
+        data = incomplete(Z, given.observed, given.weights, p.order)
         estimate = maximum_likelihood(data, p, options, free_mean=not assume_centered)
-    observed = np.empty(n)
-    observed[p.order] = data.shares @ data.observed
+        observed = np.empty(data.observed.shape, dtype=bool)
+        observed[:, p.order] = data.observed
+        patterns = Patterns(frozen(observed), frozen(data.shares))
+        if estimate.mean is not None:
+            mean = mean + given.scale * estimate.mean
     fit = _result(p, estimate, options, given.scale, given.dtype)
-    mean = given.location
-    if estimate.mean is not None:
-        mean = mean + given.scale * estimate.mean
-    return _with_likelihood(fit, estimate, given.scale, observed, weights.n_effective)._replace(
-        mean=frozen(mean)
-    )
+    fit = fit._replace(mean=frozen(mean), patterns=patterns)
+    return _with_likelihood(fit, estimate, given.scale, given.n_samples)
 
 
 def _fit_matrix(
@@ -277,7 +295,7 @@ def _fit_matrix(
         n_samples = as_count(n_samples, "n_samples", least)
         estimate = maximum_likelihood(from_correlation(R, p.order), p, options)
         fit = _result(p, estimate, options, scale, R.dtype)
-        return _with_likelihood(fit, estimate, scale, np.ones(p.n), n_samples)
+        return _with_likelihood(fit, estimate, scale, n_samples)
     estimate, residual = least_squares(R.astype(np.float64, copy=False), p, options)
     if estimate.covariance.ndim == 2:
         smallest = np.linalg.eigvalsh(estimate.covariance)[0]
@@ -310,14 +328,24 @@ def _result(
     at_bound = (estimate.noise <= smallest) & (p.sizes > 1)[p.labels]
     search = estimate.search
     return FactorFit(
-        matrix, None, None, search.n_iter, search.converged, frozen(at_bound), None, None
+        matrix=matrix,
+        log_likelihood=None,
+        residual=None,
+        n_iter=search.n_iter,
+        converged=search.converged,
+        at_bound=frozen(at_bound),
+        n_samples=None,
+        mean=None,
+        patterns=None,
     )
 
 
 def _with_likelihood(
-    fit: FactorFit, estimate: FactorEstimate, scale: Array, observed: Array, n_samples: float
+    fit: FactorFit, estimate: FactorEstimate, scale: Array, n_samples: float
 ) -> FactorFit:
-    """Add the log-likelihood. `observed` (n,) is the share of the samples with each variable."""
-    constants = observed @ (np.log(2 * np.pi) / 2 + np.log(scale))
-    log_likelihood = -n_samples * float(estimate.search.value + constants)
+    """Add the log-likelihood of the observed values, and the number of samples."""
+    constants = np.log(2 * np.pi) / 2 + np.log(scale)  # of each variable
+    if fit.patterns is not None:
+        constants = fit.patterns.shares @ fit.patterns.observed * constants
+    log_likelihood = -n_samples * float(estimate.search.value + constants.sum())
     return fit._replace(log_likelihood=log_likelihood, n_samples=n_samples)

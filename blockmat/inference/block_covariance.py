@@ -87,7 +87,6 @@ class Estimate(NamedTuple):
 
 def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
     """Estimate the covariance matrix in a precision."""
-    check_n_rows(rows, 2)
     standardized = standardize(rows, model)
     partition, signs = find_blocks(rows, standardized, model)
     check_enough_samples(rows.n_rows, partition.n_blocks, model.assume_centered)

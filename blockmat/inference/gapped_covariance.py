@@ -18,7 +18,6 @@ from blockmat.inference.block_covariance import (
     Estimate,
     Model,
     Operator,
-    check_n_rows,
     choose_shrinkage,
     search,
     standardize,
@@ -35,7 +34,7 @@ from blockmat.sources.observed import ObservedSamples
 from blockmat.sources.standardize import StandardRows, compress_rows
 from blockmat.sources.standardize_observed import StandardizedObserved
 from blockmat.sources.weighted_samples import WeightedSamples
-from blockmat.sources.weights import Weights, as_weights
+from blockmat.sources.weights import Weights
 
 _ROUNDS = 5  # of the search, at most
 
@@ -60,7 +59,7 @@ class GappedRows(NamedTuple):
         Z = standardized.with_gaps()
         if not counting.all():
             Z = Z[counting]
-            weights = as_weights(weights.values[counting], len(Z), weights.weight_type)
+            weights = weights.rows(counting)
         return cls(Z, weights, standardized.location, standardized.scale, standardized.counts)
 
     def times(self, signs: Array) -> "GappedRows":
@@ -79,7 +78,6 @@ class Completed(NamedTuple):
 
 def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Estimate:
     """Estimate the covariance matrix in a precision."""
-    check_n_rows(samples, 2)
     rows = GappedRows.of(samples.standardize(not model.assume_centered, model.scaled, HINT))
     partition, signs = find_blocks(samples, rows, model)
     check_enough_samples(samples.n_rows, partition.n_blocks, model.assume_centered)
@@ -184,7 +182,7 @@ def shrinkage_of(
 ) -> float:
     """Return the shrinkage, estimated from the completed samples if it is "optimal" or "cv"."""
     X = rows.location + rows.scale * (mean + completed.deviations)
-    samples = WeightedSamples.of(X, rows.weights, rows.weights.weight_type)
+    samples = WeightedSamples.of(X, rows.weights)
     signed = standardize(samples, model).times(np.sign(rows.scale))
     return choose_shrinkage(samples, signed, partition, model)
 

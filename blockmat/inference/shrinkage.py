@@ -188,7 +188,7 @@ def likelihood_shrinkage(
     def hold_out(fold: tuple[WeightedSamples, Array]) -> DevianceByShrinkage:
         train, rows = fold
         test = samples.rows(rows)
-        return DevianceByShrinkage(*fit(train), test.X, test.weights)
+        return DevianceByShrinkage(*fit(train), test.X, test.relative_weights)
 
     folds: list[DevianceByShrinkage] = map_in_threads(hold_out, folds_of(samples), n_jobs)
 

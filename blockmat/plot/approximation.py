@@ -6,11 +6,8 @@ import numpy as np
 from scipy.sparse import issparse
 
 from blockmat.blocks.checks import Array
-from blockmat.blocks.extras import import_extra
 from blockmat.matrices.structured import SquareMatrix, Structured
-from blockmat.plot.figures import COLOURS
-
-_MAX_SHOWN = 400  # variables; fewer than the pixels of a panel, so that diagonals are visible
+from blockmat.plot.figures import COLOURS, new_panels, shown_variables
 
 
 def approximation(source: Any, A: SquareMatrix, ax: Any = None) -> Any:
@@ -53,14 +50,9 @@ def approximation(source: Any, A: SquareMatrix, ax: Any = None) -> Any:
     """
     if not isinstance(A, SquareMatrix):
         raise TypeError(f"A is a {type(A).__name__}; expected a square matrix of this package")
-    if ax is None:
-        pyplot = import_extra("matplotlib.pyplot", "plot", "a figure")
-        _, ax = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
-    axes = np.ravel(ax)
-    if len(axes) != 3:
-        raise ValueError(f"ax has {len(axes)} axes; expected 3")
+    axes = new_panels(ax, 3, figsize=(13, 4))
     p = A.partition
-    shown = p.order[np.unique(np.linspace(0, p.n - 1, min(p.n, _MAX_SHOWN)).astype(int))]
+    shown = shown_variables(p.order)
     original = _entries(source, shown)
     model = np.real(Structured(A).entries(shown[:, None], shown))
     bound = _colour_limit(original)

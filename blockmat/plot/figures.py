@@ -2,14 +2,20 @@
 
 from typing import Any
 
-from blockmat.blocks.checks import Array
+import numpy as np
+
+from blockmat.blocks.checks import Array, as_numeric
 from blockmat.blocks.extras import import_extra
 from blockmat.blocks.partition import Partition
+from blockmat.exceptions import ShapeError
 from blockmat.matrices.rectangular import BlockRectangularMatrix
 from blockmat.matrices.structured import SquareMatrix
 
 COLOURS = "RdBu_r"  # diverging, and safe for colour-blind readers
 SOURCE_COLOUR, MODEL_COLOUR = "#0072b2", "#d55e00"
+MAX_NAMES = 50  # of variables along an axis
+_MAX_SHOWN = 400  # variables; fewer than the pixels of a panel, so that diagonals are visible
+_SMALL = 7  # points
 _LABEL_HEIGHT = 0.027  # of the height of the axes
 _MAX_NAME = 28  # letters
 
@@ -20,6 +26,23 @@ def new_axes(ax: Any) -> Any:
         return ax
     pyplot = import_extra("matplotlib.pyplot", "plot", "a figure")
     return pyplot.subplots(layout="constrained")[1]
+
+
+def new_panels(ax: Any, n_panels: int, **options: Any) -> Any:
+    """Return `ax` as an array of axes, or axes side by side in a new figure with these options.
+
+    Raises
+    ------
+    ValueError
+        If `ax` is another number of axes.
+    """
+    if ax is None:
+        pyplot = import_extra("matplotlib.pyplot", "plot", "a figure")
+        _, ax = pyplot.subplots(1, n_panels, layout="constrained", **options)
+    axes = np.ravel(ax)
+    if len(axes) != n_panels:
+        raise ValueError(f"ax has {len(axes)} axes; expected {n_panels}")
+    return axes
 
 
 def require_matrix(A: Any) -> None:
@@ -39,6 +62,25 @@ def name_blocks(axes: Any, rows: Partition, columns: Partition) -> None:
     axes.tick_params(length=0)
 
 
+def name_variables(axes: Any, names: list[str], top: bool = True) -> None:
+    """Write the names of variables beside their rows and, with `top`, above their columns."""
+    middles = np.arange(len(names)) + 0.5
+    axes.set_yticks(middles, names, fontsize=_SMALL)
+    axes.set_xticks(middles if top else [], names if top else [], rotation=90, fontsize=_SMALL)
+    axes.tick_params(length=0)
+
+
+def mark_reversed(axes: Any, signs: Array) -> None:
+    """Mark the rows and columns of reversed variables at the edges."""
+    places = np.flatnonzero(signs < 0) + 0.5
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.remove_overlapping_locs = False  # a name may be beside the mark
+        axis.set_ticks(places, minor=True)
+        axis.set_tick_params(which="minor", length=4, width=1.2, color=MODEL_COLOUR)
+        if len(places):
+            axis.set_tick_params(which="major", pad=7)
+
+
 def _names_that_fit(p: Partition, size: int) -> tuple[Array, list[str]]:
     """Return the middles and the short names of blocks that do not overlap."""
     middles = p.offsets[:-1] + p.sizes / 2
@@ -46,6 +88,57 @@ def _names_that_fit(p: Partition, size: int) -> tuple[Array, list[str]]:
     for b in range(p.n_blocks):
         if not chosen or middles[b] - middles[chosen[-1]] >= _LABEL_HEIGHT * size:
             chosen.append(b)
-    names = [str(p.names[b]) for b in chosen]
-    short = [name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…" for name in names]
-    return middles[chosen], short
+    return middles[chosen], [short(p.names[b]) for b in chosen]
+
+
+def short(name: Any, most: int = _MAX_NAME) -> str:
+    """Return a name as text of at most this length."""
+    text = str(name)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def shown_variables(order: Array) -> Array:
+    """Return all variables in this order, or evenly spaced ones if not all can be drawn."""
+    n = len(order)
+    shown: Array = order[np.unique(np.linspace(0, n - 1, min(n, _MAX_SHOWN)).astype(int))]
+    return shown
+
+
+def as_signs(signs: Any, n: int) -> Array:
+    """Return signs as an array (n,); ones for None.
+
+    Raises
+    ------
+    ShapeError, ValueError
+        If there are not n numbers, or another number than 1 or -1.
+    """
+    if signs is None:
+        return np.ones(n)
+    array = as_numeric(signs, "signs", (1,))
+    if len(array) != n:
+        raise ShapeError(f"signs has length {len(array)}; expected {n}, one for each variable")
+    wrong = np.flatnonzero(np.abs(array) != 1)
+    if len(wrong):
+        raise ValueError(f"signs has {array[wrong[0]]} at index {wrong[0]}; expected 1 or -1")
+    return array
+
+
+def names_of_variables(names: Any, signs: Array) -> list[str]:
+    """Return the names of all variables as text, with a minus before those that are reversed.
+
+    Without names the variables are numbered.
+
+    Raises
+    ------
+    ShapeError
+        If there is not one name for each variable.
+    """
+    given = list(range(len(signs))) if names is None else list(names)
+    if len(given) != len(signs):
+        raise ShapeError(
+            f"names has length {len(given)}; expected {len(signs)}, one for each variable"
+        )
+    return [
+        ("\N{MINUS SIGN}" if sign < 0 else "") + short(name)
+        for name, sign in zip(given, signs, strict=True)
+    ]

@@ -11,14 +11,30 @@ from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.rectangular import BlockRectangularMatrix
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.structured import SquareMatrix
-from blockmat.plot.figures import COLOURS, name_blocks, new_axes, require_matrix
+from blockmat.plot.figures import (
+    COLOURS,
+    MAX_NAMES,
+    as_signs,
+    mark_reversed,
+    name_blocks,
+    name_variables,
+    names_of_variables,
+    new_axes,
+    require_matrix,
+)
 
 _MAX_BLOCKS_WITH_LINES = 60
 _MAX_BLOCKS_WITH_VALUES = 12
 _FONT_SIZE = 7  # of the values in blocks, in points
 
 
-def matrix(A: SquareMatrix | BlockRectangularMatrix, ax: Any = None) -> Any:
+def matrix(
+    A: SquareMatrix | BlockRectangularMatrix,
+    ax: Any = None,
+    *,
+    signs: Any = None,
+    names: Any = None,
+) -> Any:
     """Plot the values of the blocks, drawn to scale, with the names of the blocks.
 
     Parameters
@@ -30,6 +46,12 @@ def matrix(A: SquareMatrix | BlockRectangularMatrix, ax: Any = None) -> Any:
         drawn as their real parts.
     ax : matplotlib.axes.Axes, optional
         The axes to draw into; by default those of a new figure.
+    signs : array_like, shape (n,), optional
+        Signs of the variables, 1 or -1, as `find_partition` finds them. Those that are reversed
+        get a mark at the edge, or a minus before their names. For square matrices.
+    names : sequence, shape (n,), optional
+        Names of the variables, such as the columns of a DataFrame. Up to 50 are written instead of
+        those of the blocks. For square matrices.
 
     Returns
     -------
@@ -40,6 +62,8 @@ def matrix(A: SquareMatrix | BlockRectangularMatrix, ax: Any = None) -> Any:
     ------
     TypeError
         If `A` is of another class.
+    ShapeError, ValueError
+        If there is not one name or one sign for each variable, or a sign is not 1 or -1.
     MissingExtraError
         If matplotlib is not installed.
 
@@ -52,6 +76,10 @@ def matrix(A: SquareMatrix | BlockRectangularMatrix, ax: Any = None) -> Any:
     ['x', 'y']
     """
     rows, columns, values = _numbers_of_blocks(A)
+    if rows is not columns and not (signs is None and names is None):
+        raise ValueError("signs and names are for square matrices; expected None for this one")
+    reversed_or_not = as_signs(signs, rows.n)
+    texts = None if names is None else names_of_variables(names, reversed_or_not)
     axes = new_axes(ax)
     x, y = (np.append(p.offsets[:-1], p.n) for p in (columns, rows))
     is_variance = np.zeros(values.shape, dtype=bool)
@@ -63,7 +91,11 @@ def matrix(A: SquareMatrix | BlockRectangularMatrix, ax: Any = None) -> Any:
     drawn = axes.pcolormesh(x, y, values, cmap=COLOURS, vmin=-bound, vmax=bound, **lines)
     axes.figure.colorbar(drawn, ax=axes, shrink=0.8)
     axes.set(aspect="equal", ylim=(rows.n, 0))
-    name_blocks(axes, rows, columns)
+    if texts is not None and rows.n <= MAX_NAMES:
+        name_variables(axes, [texts[i] for i in rows.order])
+    else:
+        name_blocks(axes, rows, columns)
+        mark_reversed(axes, reversed_or_not[rows.order])
     if n_blocks <= _MAX_BLOCKS_WITH_VALUES:
         _write_values(axes, rows, columns, values, bound)
     return axes

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, frozen
+from blockmat.blocks.checks import Array
 from blockmat.sources.progress import track
 from blockmat.sources.weights import Weights
 
 _CONVERTED_BYTES = 2**26  # of a chunk that is copied
 _VIEWED_BYTES = 2**31  # of a chunk that is a view
-_NO_WEIGHTS = frozen(np.empty(0))
 
 
 def row_chunks(
@@ -29,19 +28,14 @@ def row_chunks(
 def weighted_chunks(
     a: Array, dtype: np.dtype[Any], weights: Weights | None, max_rows: int
 ) -> Iterator[tuple[Array, Array]]:
-    """Yield chunks of rows and their weights (T,), without rows of weight zero.
-
-    The array of weights is empty if all weights are 1.
-    """
+    """Yield chunks of rows, and the places (T,) of their weights, without rows of weight zero."""
     for first, rows in row_chunks(a, dtype, max_rows):
-        if weights is None:
-            yield rows, _NO_WEIGHTS
-            continue
-        w = weights.values[first : first + len(rows)]
-        if w.all():
-            yield rows, w
-        elif w.any():
-            yield rows[w > 0], w[w > 0]
+        places = np.arange(first, first + len(rows))
+        kept = None if weights is None else weights.values[places] > 0
+        if kept is None or kept.all():
+            yield rows, places
+        elif kept.any():
+            yield rows[kept], places[kept]
 
 
 def tracked_chunks(

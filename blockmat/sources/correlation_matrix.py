@@ -42,7 +42,6 @@ def as_correlation(R: Any, name: str) -> tuple[Array, Array]:
     eps = float(np.finfo(C.dtype).eps)
     if not is_close_to_adjoint(C, np.sqrt(eps)):
         raise NotHermitianError(f"{name} is not symmetric; expected a symmetric matrix")
-    rounding = max(_ROUNDING, 8 * eps)
     variances = C.diagonal().astype(np.float64)
     wrong = np.flatnonzero(variances <= 0)
     if len(wrong):
@@ -50,12 +49,40 @@ def as_correlation(R: Any, name: str) -> tuple[Array, Array]:
             f"{name} has the variance {variances[wrong[0]]} at index {wrong[0]}; expected positive "
             f"variances"
         )
-    is_correlation = bool((np.abs(variances - 1) <= rounding).all())
-    scale = np.ones(len(C)) if is_correlation else np.sqrt(variances)
-    if not is_correlation:
+    has_ones = has_unit_diagonal(C)
+    scale = np.ones(len(C)) if has_ones else np.sqrt(variances)
+    if not has_ones:
         C = _divided(C, scale)
-    _require_correlations(C, name, rounding, is_correlation)
-    return C, scale
+    place = first_beyond_one(C)
+    if place is None:
+        return C, scale
+    if has_ones:
+        raise ValueError(
+            f"{name} has ones on its diagonal and {C[place]} at index {place}; expected "
+            f"correlations from -1 to 1"
+        )
+    raise ValueError(
+        f"{name} has the correlation {C[place]} at index {place}, its entry divided by both "
+        f"standard deviations; expected correlations from -1 to 1"
+    )
+
+
+def has_unit_diagonal(C: Array) -> bool:
+    """Whether the diagonal of a matrix (n, n) is one, to rounding."""
+    return bool((np.abs(C.diagonal().astype(np.float64) - 1) <= _rounding(C)).all())
+
+
+def first_beyond_one(C: Array) -> tuple[int, int] | None:
+    """Return the index of the first entry that is above 1 or below -1 by more than rounding."""
+    for i in range(0, len(C), _ROWS_AT_A_TIME):
+        beyond = np.argwhere(np.abs(C[i : i + _ROWS_AT_A_TIME]) > 1 + _rounding(C))
+        if len(beyond):
+            return i + int(beyond[0, 0]), int(beyond[0, 1])
+    return None
+
+
+def _rounding(C: Array) -> float:
+    return max(_ROUNDING, 8 * float(np.finfo(C.dtype).eps))
 
 
 def _divided(C: Array, scale: Array) -> Array:
@@ -66,21 +93,3 @@ def _divided(C: Array, scale: Array) -> Array:
         result[rows] = C[rows] / scale[rows, None] / scale
     np.fill_diagonal(result, 1)
     return result
-
-
-def _require_correlations(C: Array, name: str, rounding: float, is_correlation: bool) -> None:
-    """Raise ValueError for the first entry above 1 or below -1."""
-    for i in range(0, len(C), _ROWS_AT_A_TIME):
-        beyond = np.argwhere(np.abs(C[i : i + _ROWS_AT_A_TIME]) > 1 + rounding)
-        if len(beyond) == 0:
-            continue
-        a, b = i + int(beyond[0, 0]), int(beyond[0, 1])
-        if is_correlation:
-            raise ValueError(
-                f"{name} has ones on its diagonal and {C[a, b]} at index ({a}, {b}); expected "
-                f"correlations from -1 to 1"
-            )
-        raise ValueError(
-            f"{name} has the correlation {C[a, b]} at index ({a}, {b}), its entry divided by both "
-            f"standard deviations; expected correlations from -1 to 1"
-        )

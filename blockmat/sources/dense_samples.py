@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, accumulator_dtype, first_non_finite, working_dtype
+from blockmat.blocks.checks import Array, accumulator_dtype, first_non_finite, frozen, working_dtype
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums, sum_of_parts
 from blockmat.blocks.segments import pieces, shared_ranges
@@ -25,6 +25,7 @@ from blockmat.sources.source import Options, Source
 from blockmat.sources.weights import Weights
 
 _SAMPLES_AT_A_TIME = 1024  # rows in a chunk, so that a strip of columns fits into cache
+_NO_WEIGHTS = frozen(np.empty(0))
 _PIECES = 16  # pieces of the columns, which threads share
 _NARROWEST = 512  # columns in the smallest piece
 _PIECE_PER_BLOCK = 8  # columns in a piece for each of its k sums
@@ -71,8 +72,10 @@ class DenseSamples(Source):
         return None
 
     def _chunks(self, p: Partition) -> Iterator[tuple[Array, Array]]:
+        """Yield chunks of rows with their weights, which are empty if all are 1."""
         max_rows = max(_SAMPLES_AT_A_TIME, p.n_blocks)
-        return weighted_chunks(self._X, self.dtype, self._weights, max_rows)
+        for rows, places in weighted_chunks(self._X, self.dtype, self._weights, max_rows):
+            yield rows, _NO_WEIGHTS if self._weights is None else self._weights.values[places]
 
     def _moments_about_mean(
         self, p: Partition, aligned: bool, check_finite: bool, factor: float

@@ -122,8 +122,7 @@ def em_fit(
     ValueError
         If a column has no value.
     """
-    columns = samples.columns
-    mean = columns.mean if centre else np.zeros_like(columns.mean)
+    mean = samples.mean if centre else np.zeros(p.n)
     start = pairwise_pair(samples, p, 0, centre)
     estimate = Estimate(mean, start.between, start.within)
     rows = _Rows.of(samples, p)

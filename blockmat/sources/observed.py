@@ -25,19 +25,20 @@ _NAMED = 3  # columns that a message names
 class RowSums(NamedTuple):
     """Sums over the observed values of some rows, without rows of weight zero.
 
-    ``weights`` is (T,); ``sums`` (T, k) are the block sums of the deviations from a location, and
+    ``weights`` and ``squares`` (T,) are those of `Weights`; ``sums`` (T, k) are the block sums of the deviations from a location, and
     ``counts`` (T, k) the numbers of values.
     """
 
     weights: Array
+    squares: Array
     sums: Array
     counts: Array
 
 
 class Columns(NamedTuple):
-    """The weighted mean of the values of each column, the sum of their weights, and the NaN; all (n,)."""
+    """For each column, the sum of its values and of their weights, and the number of NaN; all (n,)."""
 
-    mean: Array
+    totals: Array
     counts: Array
     gaps: Array
 
@@ -61,14 +62,12 @@ class ObservedSamples:
 
     @cached_property
     def columns(self) -> Columns:
-        """The mean of each column and the weight of its values.
+        """The weighted sums over the values of each column.
 
         Raises
         ------
         NonFiniteError
             If X contains infinity.
-        ValueError
-            If a column has no value.
         """
         from blockmat.sources import kernels
 
@@ -76,12 +75,24 @@ class ObservedSamples:
         totals, counts = np.zeros(n, dtype=accumulator_dtype(self.dtype)), np.zeros(n)
         gaps = np.zeros(n, dtype=np.intp)
         bounds = pieces(n, max(-(-n // _PIECES), _NARROWEST))
-        for rows, w in self._chunks():
-            arguments = (rows, w, bounds, (totals, counts, gaps))
+        for rows, places in self._chunks():
+            arguments = (rows, self.weights.values[places], bounds, (totals, counts, gaps))
             run(kernels.sum_observed_columns, arguments, shared_ranges(bounds, rows.size))
         self.require_in_range(totals)
-        require_values(counts, self._names)
-        return Columns(totals / counts, counts, gaps)
+        return Columns(totals, counts, gaps)
+
+    @property
+    def mean(self) -> Array:
+        """The weighted mean (n,) of the values of each column.
+
+        Raises
+        ------
+        ValueError
+            If a column has no value.
+        """
+        require_values(self.columns.counts, self._names)
+        mean: Array = self.columns.totals / self.columns.counts
+        return mean
 
     @property
     def is_complete(self) -> bool:
@@ -97,12 +108,14 @@ class ObservedSamples:
 
         n, k = self.shape[1], p.n_blocks
         bounds = pieces(n, max(-(-n // _PIECES), _NARROWEST, _PIECE_PER_BLOCK * k))
-        for rows, w in self._chunks():
+        for rows, places in self._chunks():
+            w = self.weights.values[places]
             shape = (len(bounds) - 1, len(rows), k)
             sums, gaps = np.empty(shape, dtype=location.dtype), np.empty(shape)
             arguments = (rows, w, location, p.offsets, p.codes, bounds, (sums, gaps, squares))
             run(kernels.sum_observed, arguments, shared_ranges(bounds, rows.size))
-            yield RowSums(w, sum_of_parts(sums), p.sizes - sum_of_parts(gaps))
+            counts = p.sizes - sum_of_parts(gaps)
+            yield RowSums(w, self.weights.squares[places], sum_of_parts(sums), counts)
 
     def without_empty_rows(self) -> "ObservedSamples":
         """Return the samples with weight zero for those that have no value."""
@@ -120,9 +133,9 @@ class ObservedSamples:
         totals, first = np.zeros(self.shape[1], dtype=location.dtype), 0
         bounds = pieces(self.shape[1], max(-(-self.shape[1] // _PIECES), _NARROWEST))
         labels = p.labels.view(np.uint32)
-        for rows, w in self._chunks():
+        for rows, places in self._chunks():
             some = fills[first : first + len(rows)]
-            arguments = (rows, w, location, some, labels, bounds, totals)
+            arguments = (rows, self.weights.values[places], location, some, labels, bounds, totals)
             run(kernels.sum_filled_columns, arguments, shared_ranges(bounds, rows.size))
             first += len(rows)
         return totals

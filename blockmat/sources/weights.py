@@ -1,15 +1,17 @@
 """Weights of samples: how often each one counts, or how reliable it is."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
-from blockmat.cores.scale import exponent_of, times_power
 from blockmat.exceptions import DtypeError, ShapeError
 
 WEIGHT_TYPES = ("frequency", "reliability")
+_SMALLEST = 1e-60  # of the largest weight, so that products of squares stay in range
 
 
 @dataclass(frozen=True)
@@ -20,27 +22,32 @@ class Weights:
     ----------
     values : ndarray, shape (T,)
         The weights, read-only and in double precision. A weight of zero leaves the sample out.
-    total : float
-        Their sum.
-    n_effective : float
-        The number of samples for criteria and tests: `total` for frequency weights, and
-        ``total**2 / sum(w**2)`` for reliability weights.
-    lost : float
-        What each degree of freedom subtracts from the divisor of a covariance matrix: 1 for
-        frequency weights, and ``sum(w**2) / total`` for reliability weights.
-    weight_type : str
-        "frequency" or "reliability".
+    squares : ndarray, shape (T,)
+        The sum of the squared weights of the single samples that each weight stands for: w for
+        frequency weights, which stand for w samples of weight 1, and ``w**2`` for reliability
+        weights.
     """
 
     values: Array
-    total: float
-    n_effective: float
-    lost: float
-    weight_type: str
+    squares: Array
 
-    def where(self, kept: Array) -> "Weights":
-        """Return the weights of the samples that a mask (T,) keeps, and zero for the others."""
-        return self if kept.all() else _of(np.where(kept, self.values, 0), self.weight_type)
+    @cached_property
+    def total(self) -> float:
+        """The sum of the weights."""
+        return float(self.values.sum())
+
+    @cached_property
+    def lost(self) -> float:
+        """What each degree of freedom subtracts from the divisor of a covariance matrix.
+
+        It is ``sum(squares) / total``: 1 for frequency weights.
+        """
+        return float(self.squares.sum()) / self.total
+
+    @property
+    def n_effective(self) -> float:
+        """The number of samples for criteria and tests, ``total**2 / sum(squares)``."""
+        return self.total / self.lost
 
     def divisor(self, ddof: int) -> float:
         """Return the divisor of weighted sums of products: ``total - ddof * lost``.
@@ -50,12 +57,28 @@ class Weights:
         ValueError
             If it is not positive.
         """
-        n_samples = self.total / self.lost
-        if ddof >= n_samples:
+        if ddof >= self.n_effective:
             raise ValueError(
-                f"ddof is {ddof}; expected less than the number of samples, {n_samples:g}"
+                f"ddof is {ddof}; expected less than the number of samples, {self.n_effective:g}"
             )
         return self.total - ddof * self.lost
+
+    def where(self, kept: Array) -> "Weights":
+        """Return the weights of the samples that a mask (T,) keeps, and zero for the others."""
+        return self if kept.all() else self.times(kept.astype(np.float64))
+
+    def rows(self, index: Array) -> "Weights":
+        """Return the weights of some of the samples."""
+        return Weights(frozen(self.values[index]), frozen(self.squares[index]))
+
+    def times(self, factors: Array) -> "Weights":
+        """Return the weights of samples whose single weights are multiplied by factors (T,)."""
+        return Weights(frozen(self.values * factors), frozen(self.squares * factors**2))
+
+    def decayed(self, half_life: float) -> "Weights":
+        """Return weights that halve with every `half_life` samples before the last one."""
+        age = np.arange(len(self.values))[::-1]
+        return self.times(0.5 ** (age / half_life))
 
 
 def as_weights(
@@ -96,15 +119,30 @@ def as_weights(
         raise ValueError(f"{name} is {given[first]} at index {first}; expected at least 0")
     if not given.any():
         raise ValueError(f"{name} has only zeros; expected a positive sum")
+    largest = float(given.max())
+    if not _SMALLEST <= largest <= 1 / _SMALLEST:
+        raise ValueError(f"{name} is up to {largest:g}; expected weights near 1")
     return _of(given.astype(np.float64), weight_type)
 
 
+def as_half_life(half_life: Any, name: str = "half_life") -> float:
+    """Check a number of samples.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If it is not positive and finite.
+    """
+    if not isinstance(half_life, Real):
+        raise TypeError(f"{name} is {half_life!r}; expected a positive number of samples")
+    number = float(half_life)
+    if not 0 < number < np.inf:
+        raise ValueError(f"{name} is {half_life!r}; expected a positive number of samples")
+    return number
+
+
 def _of(values: Array, weight_type: str) -> Weights:
-    exponent = exponent_of(values.max(initial=0))  # so that squares stay in range
-    small = times_power(values, -exponent)
-    total, squares = float(small.sum()), float((small**2).sum())
-    scaled_total = float(times_power(total, exponent))
-    if weight_type == "frequency":
-        return Weights(frozen(values), scaled_total, scaled_total, 1.0, weight_type)
-    lost = float(times_power(squares / total, exponent))
-    return Weights(frozen(values), scaled_total, total**2 / squares, lost, weight_type)
+    squares = values if weight_type == "frequency" else values**2
+    return Weights(frozen(values), frozen(squares))

@@ -1,0 +1,197 @@
+"""ObservedStream: batches of samples with missing values, or with variances of their own."""
+
+from typing import Any
+
+import numpy as np
+
+from blockmat.blocks.checks import (
+    Array,
+    accumulator_dtype,
+    as_numeric,
+    real_dtype,
+    require_finite,
+    require_in_range,
+)
+from blockmat.blocks.partition import Partition
+from blockmat.cores import pair as formulas
+from blockmat.exceptions import ShapeError
+from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
+from blockmat.matrices.checks import require_real_dtype
+from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.sources.observed import ObservedSamples, require_values
+from blockmat.sources.pairwise import PairwiseSums
+from blockmat.sources.standardize_observed import standardize_observed
+from blockmat.sources.weights import Weights
+
+
+class ObservedStream:
+    """Sums of samples about a location that does not change, in units of a scale.
+
+    Parameters
+    ----------
+    p : Partition
+        The blocks.
+    scaled : bool
+        Whether variables have variances of their own.
+    location, scale : ndarray, shape (n,), optional
+        By default the mean and the standard deviation of each variable in the first batch that has
+        values of it.
+    """
+
+    def __init__(
+        self, p: Partition, scaled: bool, location: Array | None, scale: Array | None
+    ) -> None:
+        self._p, self.is_scaled = p, scaled
+        self._location = np.full(p.n, np.nan) if location is None else location
+        self._scale = np.ones(p.n) if scale is None else scale
+        self._needs_scale = scaled and scale is None
+        self._known = np.full(p.n, location is not None and not self._needs_scale)
+        self._sums: PairwiseSums | None = None
+
+    @property
+    def n_samples(self) -> float:
+        """The sum of the weights of the samples that have a value."""
+        return 0.0 if self._sums is None else self._sums.weight
+
+    def add(self, X: Array, weights: Weights, beta: float = 1.0) -> None:
+        """Add samples (T, n), in which NaN marks a missing value, and multiply old weights by beta.
+
+        Raises
+        ------
+        NonFiniteError
+            If X contains infinity, or sums overflow.
+        ValueError
+            If a scale is needed, and the first values of a column are constant.
+        """
+        samples = ObservedSamples(X, weights)
+        new = (samples.columns.counts > 0) & ~self._known
+        location, scale = self._location, self._scale
+        if new.any():
+            location, scale = self._references(X, weights, samples, new)
+        about = np.where(np.isnan(location), 0, location)
+        if self.is_scaled:
+            samples, about = ObservedSamples(X / scale, weights), about / scale
+        sums = PairwiseSums.of(samples, self._p, about)
+        self._sums = sums if self._sums is None else self._sums.decayed(beta) + sums
+        self._location, self._scale, self._known = location, scale, self._known | new
+
+    def _references(
+        self, X: Array, weights: Weights, samples: ObservedSamples, new: Array
+    ) -> tuple[Array, Array]:
+        """Return location and scale with those of new variables."""
+        columns, dtype = samples.columns, accumulator_dtype(X.dtype)
+        location = self._location.astype(np.result_type(self._location, dtype))
+        unset = new & np.isnan(location)
+        location[unset] = columns.totals[unset] / columns.counts[unset]
+        if not self._needs_scale:
+            return location, self._scale
+        deviations = standardize_observed(X[:, new], weights, unit_variance=False).deviations
+        spread = np.sqrt(weights.values @ deviations**2 / columns.counts[new])
+        constant = spread <= 4 * np.finfo(X.dtype).eps * np.abs(location[new])
+        if constant.any():
+            raise ValueError(
+                f"column {np.flatnonzero(new)[constant][0]} of X is constant; expected variables that "
+                f"vary in the first samples, or the argument scale"
+            )
+        scale = self._scale.copy()
+        scale[new] = spread
+        return location, scale
+
+    def decay(self, beta: float) -> None:
+        """Multiply the weights of all samples by a factor."""
+        if self._sums is not None:
+            self._sums = self._sums.decayed(beta)
+
+    def merge(self, other: "ObservedStream") -> None:
+        """Add the sums of another stream.
+
+        Raises
+        ------
+        ValueError
+            If it has another location or scale.
+        """
+        if other._sums is None:
+            return
+        if self._sums is None:
+            self._location, self._scale, self._known = other._location, other._scale, other._known
+            self._sums = other._sums
+            return
+        if not (
+            np.array_equal(self._location, other._location, equal_nan=True)
+            and np.array_equal(self._scale, other._scale)
+        ):
+            raise ValueError(
+                "other has another location or scale; expected the same, given as arguments to both"
+            )
+        self._sums = self._sums + other._sums
+
+    def covariance(self, ddof: int, dtype: Any) -> BlockConstantMatrix | ScaledBlockMatrix:
+        """Return the covariance matrix.
+
+        Raises
+        ------
+        ValueError
+            If there are too few values for `ddof`.
+        """
+        p, sums = self._p, self._sums
+        require_values(np.zeros(p.n) if sums is None else sums.counts, None)
+        assert sums is not None  # there are values
+        between, within, *_ = sums.pair(ddof, True, dtype)
+        if not self.is_scaled:
+            require_in_range(dtype, between, within)
+            return trusted_matrix(p, between, within, dtype)
+        units = np.sqrt(formulas.diagonal_values(between, within, p.sizes))
+        correlation = trusted_matrix(
+            p, between / np.multiply.outer(units, units), within / units**2, dtype
+        )
+        scale = np.sqrt(sums.variances(ddof)) * self._scale
+        return ScaledBlockMatrix(correlation, scale.astype(real_dtype(dtype)))
+
+
+def as_stream(
+    p: Partition, aligned: bool, missing: str, scaled: bool, location: Any, scale: Any
+) -> ObservedStream | None:
+    """Return a stream for arguments of BlockAccumulator, or None if it is not needed.
+
+    Raises
+    ------
+    ShapeError
+        If the location or the scale does not have n numbers.
+    DtypeError
+        If the scale is not real.
+    NonFiniteError
+        If one of them contains NaN or infinity.
+    ValueError
+        If the arguments do not go together, or the scale is not positive.
+    """
+    if missing not in ("raise", "pairwise"):
+        raise ValueError(f"missing is {missing!r}; expected 'raise' or 'pairwise'")
+    if missing == "raise" and not scaled:
+        if location is not None or scale is not None:
+            raise ValueError(
+                "location or scale is given; expected only with missing='pairwise' or scaled=True"
+            )
+        return None
+    if scale is not None and not scaled:
+        raise ValueError("scale is given; expected only with scaled=True")
+    if aligned:
+        raise ValueError("aligned is True; expected False with missing='pairwise' or scaled=True")
+    if location is not None:
+        location = _as_reference(location, "location", p.n)
+    if scale is not None:
+        scale = _as_reference(scale, "scale", p.n)
+        require_real_dtype(scale.dtype, "scale")
+        wrong = np.flatnonzero(scale <= 0)
+        if len(wrong):
+            raise ValueError(
+                f"scale is {scale[wrong[0]]} at index {wrong[0]}; expected positive numbers"
+            )
+    return ObservedStream(p, scaled, location, scale)
+
+
+def _as_reference(value: Any, name: str, n: int) -> Array:
+    given = as_numeric(value, name, (1,))
+    if len(given) != n:
+        raise ShapeError(f"{name} has length {len(given)}; expected {n}, one per variable")
+    require_finite(given, name)
+    return given.astype(accumulator_dtype(given.dtype))

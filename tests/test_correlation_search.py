@@ -1,0 +1,302 @@
+"""Blocks of a correlation matrix: with its number of samples, and without."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import cut_tree, linkage
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_iris, load_wine
+from sklearn.metrics import adjusted_rand_score
+
+import blockmat as bm
+from blockmat.finding import leading_spectrum as spectra
+from blockmat.finding.effective_samples import effective_samples
+from blockmat.finding.given_correlation import GivenCorrelation
+from blockmat.finding.leading_spectrum import leading_spectrum
+from blockmat.finding.objectives import block_statistics
+from blockmat.finding.problem import CorrelationProblem, KnownProblem, read_problem
+from blockmat.finding.similarity import Correlation, SymmetricMatrix
+
+
+def planted(n_samples, sizes=(12, 8, 20, 5), noise=1.0, seed=0):
+    """Samples whose variables share one factor per block, in a random order; and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    factors = rng.standard_normal((n_samples, len(sizes)))
+    return factors[:, labels] + noise * rng.standard_normal((n_samples, len(labels))), labels
+
+
+def hard(n_samples, seed):
+    """Samples of 200 variables in 10 blocks, with weak correlations of rank 3 between blocks."""
+    rng = np.random.default_rng(seed)
+    L = rng.standard_normal((10, 3))
+    L /= np.linalg.norm(L, axis=1, keepdims=True)
+    labels = rng.permutation(np.repeat(np.arange(10), 20))
+    A = bm.BlockConstantMatrix.from_values(labels, 0.2 * L @ L.T + 0.15 * np.eye(10), np.ones(10))
+    return A.as_covariance().colorize(rng.standard_normal((n_samples, 200))), labels
+
+
+def questionnaire(n_samples, seed):
+    """Answers to 25 items of 5 scales with unequal loadings and correlated residuals of ten pairs."""
+    rng = np.random.default_rng(seed)
+    labels, loadings = np.repeat(np.arange(5), 5), rng.uniform(0.3, 0.8, 25)
+    factors = rng.multivariate_normal(np.zeros(5), 0.3 + 0.7 * np.eye(5), size=n_samples)
+    X = factors[:, labels] * loadings
+    X += rng.standard_normal((n_samples, 25)) * np.sqrt(1 - loadings**2)
+    for _ in range(10):
+        X[:, rng.choice(25, 2, replace=False)] += 0.45 * rng.standard_normal((n_samples, 1))
+    return X, labels
+
+
+def correlations(X):
+    return np.corrcoef(X, rowvar=False)
+
+
+@pytest.mark.parametrize("n_samples", [20, 46, 300])
+@pytest.mark.parametrize("n_blocks", [None, 4, 7])
+@pytest.mark.parametrize("options", [{}, {"signs": True}, {"contiguous": True}])
+def test_a_correlation_matrix_and_its_number_of_samples_have_the_blocks_of_the_samples(
+    n_samples, n_blocks, options
+):
+    X, _ = planted(n_samples, noise=1.5, seed=n_samples)
+    expected = bm.find_partition(X, n_blocks, samples=True, **options)
+    found = bm.find_partition(correlations(X), n_blocks, n_samples=n_samples, **options)
+    if "signs" in options:
+        np.testing.assert_array_equal(found[1], expected[1])
+        found, expected = found[0], expected[0]
+    assert found == expected
+
+
+@pytest.mark.parametrize("criterion", ["icl", "bic"])
+def test_a_covariance_matrix_has_the_path_of_its_samples(criterion):
+    X, _ = planted(60, noise=1.5)
+    X *= np.random.default_rng(0).uniform(0.01, 100, X.shape[1])
+    expected = bm.partition_path(X, samples=True, criterion=criterion)
+    found = bm.partition_path(np.cov(X, rowvar=False), n_samples=60, criterion=criterion)
+    assert found.partitions == expected.partitions
+    np.testing.assert_allclose(found.loss, expected.loss, atol=1e-8)
+    np.testing.assert_allclose(found.criterion, expected.criterion, atol=1e-6)
+
+
+@given(st.integers(3, 40), st.integers(2, 30), st.integers(1, 20), st.integers(0, 999))
+@settings(max_examples=50)
+def test_points_are_those_of_the_samples(n_samples, n, rank, seed):
+    X = np.random.default_rng(seed).standard_normal((n_samples, n))
+    expected = Correlation(X).points(rank, None)
+    R = correlations(X)
+    found = GivenCorrelation(R, leading_spectrum(R), n_samples).points(rank, None)
+    # An eigenvalue next to that of noise has a coordinate of about the root of its rounding.
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-6)
+
+
+def test_rows_add_up_with_signs():
+    R = correlations(planted(30)[0])
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], len(R))
+    p = bm.Partition.from_labels(np.arange(len(R)) % 3)
+    similarity = GivenCorrelation(R, leading_spectrum(R), 30).with_signs(signs)
+    expected = (R * np.outer(signs, signs)) @ np.eye(3)[p.labels]
+    np.testing.assert_allclose(similarity.row_sums(p), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_samples", [None, 40])
+def test_correlations_of_pairs_of_observations_are_made_positive(n_samples):
+    X, labels = planted(40, (20, 20, 20), noise=0.8)
+    X[np.random.default_rng(2).random(X.shape) < 0.1] = np.nan
+    observed = np.isfinite(X)
+    Z = np.where(observed, X - np.nanmean(X, axis=0), 0)
+    sums = Z.T @ Z / np.sqrt((Z**2).T @ observed * (observed.T @ Z**2))
+    R = np.clip((sums + sums.T) / 2, -1, 1)
+    np.fill_diagonal(R, 1)
+    assert np.linalg.eigvalsh(R)[0] < -0.01
+    spectrum = leading_spectrum(R)
+    values, vectors = np.linalg.eigh(R)
+    positive = (vectors * np.maximum(values, 0)) @ vectors.T
+    expected = positive / np.sqrt(np.outer(positive.diagonal(), positive.diagonal()))
+    np.testing.assert_allclose(GivenCorrelation(R, spectrum).matrix, expected, atol=1e-12)
+    np.testing.assert_allclose(spectrum.negative_share, -values[values < 0].sum() / 60)
+    found = bm.find_partition(R, n_samples=n_samples)
+    assert adjusted_rand_score(labels, found.labels) == 1
+
+
+def test_correlations_alone_are_as_good_as_samples_and_better_than_other_methods():
+    scores = {"samples": [], "alone": [], "KMeans": [], "Ward": []}
+    for seed in range(4):
+        X, labels = hard(60, seed)
+        R = correlations(X)
+        for name, found in (
+            ("samples", bm.find_partition(X, 10, samples=True).labels),
+            ("alone", bm.find_partition(R, 10).labels),
+            ("KMeans", KMeans(10, n_init=10, random_state=seed).fit(R).labels_),
+            ("Ward", cut_tree(linkage(R, "ward"), 10)[:, 0]),
+        ):
+            scores[name].append(adjusted_rand_score(labels, found))
+    means = {name: np.mean(values) for name, values in scores.items()}
+    assert means["alone"] >= means["samples"] - 0.02
+    assert means["alone"] >= max(means["KMeans"], means["Ward"])
+
+
+@pytest.mark.parametrize("n_samples", [60, 200, 1000])
+def test_the_number_of_blocks_of_correlations_alone_is_found(n_samples):
+    for seed in range(3):
+        X, labels = planted(n_samples, (30, 20, 25, 40, 10), noise=1.5, seed=seed)
+        found = bm.find_partition(correlations(X))
+        assert adjusted_rand_score(labels, found.labels) > 0.99
+
+
+@pytest.mark.parametrize("n_samples", [500, 2000, 10_000])
+def test_the_number_of_blocks_does_not_grow_with_the_samples_where_no_blocks_are_exact(n_samples):
+    for seed in range(3):
+        X, labels = questionnaire(n_samples, seed)
+        found = bm.find_partition(correlations(X))
+        assert 4 <= found.n_blocks <= 7
+        assert adjusted_rand_score(labels, found.labels) > 0.8
+
+
+def test_noise_alone_is_one_block():
+    for n, n_samples in ((10, 50), (30, 60), (60, 30), (60, 2000)):
+        X = np.random.default_rng(n).standard_normal((n_samples, n))
+        assert bm.find_partition(correlations(X)).n_blocks == 1
+
+
+@pytest.mark.parametrize("n_samples", [100, 1000])
+def test_the_effective_number_of_samples_is_about_their_number(n_samples):
+    X, labels = hard(n_samples, 0)
+    R = correlations(X)
+    blocks = block_statistics(SymmetricMatrix(R), labels, 10)
+    fit = bm.fit(R, labels).toarray()
+    off = ~np.eye(200, dtype=bool)
+    residual = ((R - fit)[off] ** 2).sum() / (200 * 199 - 10 * 11)
+    expected = ((1 - fit[off] ** 2) ** 2).mean() / residual
+    found = effective_samples(blocks, (R**2).sum())
+    np.testing.assert_allclose(found, expected)
+    assert 0.9 < found / n_samples < 1.2
+
+
+def test_an_exact_block_matrix_has_many_samples():
+    labels = np.arange(12) % 3
+    R = np.where(labels[:, None] == labels, 0.5, 0.1)
+    np.fill_diagonal(R, 1)
+    blocks = block_statistics(SymmetricMatrix(R), labels, 3)
+    assert effective_samples(blocks, (R**2).sum()) == 1e8
+
+
+def test_the_rank_tells_how_many_samples_there_are_at_most():
+    X, _ = planted(20)
+    R = correlations(X)
+    assert GivenCorrelation(R, leading_spectrum(R)).most_samples == 20
+    twice = np.repeat(R[:, :15][:15], 2, axis=0).repeat(2, axis=1)
+    twice *= np.outer([1, -1] * 15, [1, -1] * 15)
+    assert leading_spectrum(twice).rank == 15
+    assert GivenCorrelation(twice, leading_spectrum(twice)).most_samples == np.inf
+
+
+def test_blocks_are_narrower_than_the_samples_allow():
+    X, _ = planted(8, noise=1.5)
+    path = bm.partition_path(correlations(X))
+    assert path.n_blocks[-1] == 6
+    assert bm.partition_path(correlations(X), max_blocks=20).n_blocks[-1] == 20
+    assert bm.find_partition(correlations(X), 30).n_blocks == 30
+
+
+@given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 99), st.floats(0, 1))
+@settings(max_examples=40)
+@example(2, 3, 0, 1.0)
+@example(1, 1, 0, 1.0)
+def test_blocks_of_an_exact_correlation_matrix_are_found(k, size, seed, share):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(k), size + 1))
+    factors = rng.standard_normal((k, k + 2))
+    factors /= np.linalg.norm(factors, axis=1, keepdims=True)
+    R = (0.2 + 0.8 * share) * (factors @ factors.T)[labels][:, labels]
+    np.fill_diagonal(R, 1)
+    found = bm.find_partition(R, k)
+    assert found == bm.find_partition(R, max_blocks=len(R))
+    assert adjusted_rand_score(labels, found.labels) == 1
+
+
+def test_equal_variables_are_blocks():
+    R = np.kron(np.eye(3), np.ones((4, 4)))
+    assert bm.find_partition(R).labels.tolist() == np.repeat([0, 1, 2], 4).tolist()
+    assert bm.find_partition(np.eye(5)).n_blocks == 1
+
+
+@pytest.mark.parametrize(("load", "quantile"), [(load_iris, 0.05), (load_wine, 0.05)])
+def test_a_kernel_keeps_the_blocks_of_least_squares_if_they_are_tighter(load, quantile):
+    data = load()
+    Z = (data.data - data.data.mean(0)) / data.data.std(0)
+    D = ((Z[:, None] - Z) ** 2).sum(-1)
+    A = np.exp(-D / np.quantile(D[D > 0], quantile))
+    assert bm.find_partition(A, 3) == bm.find_partition(2 * A, 3)
+
+
+def test_only_correlations_are_taken_for_correlations():
+    R = correlations(planted(60)[0])
+    signs = np.where(np.random.default_rng(0).random(R.shape) < 0.5, -0.9, 0.9)
+    indefinite = np.triu(signs, 1) + np.triu(signs, 1).T + np.eye(len(R))
+    assert isinstance(read_problem(R, False, None, False, False), CorrelationProblem)
+    assert isinstance(
+        read_problem(R.astype(np.float32), False, None, False, False), CorrelationProblem
+    )
+    for other in (2 * R, R - 2 * np.eye(len(R)), 3 * R - 2 * np.eye(len(R)), indefinite):
+        assert isinstance(read_problem(other, False, None, False, False), KnownProblem)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_many_variables_need_only_the_largest_eigenvalues(monkeypatch, known):
+    X, _ = planted(90, (60, 50, 40, 50, 60), noise=1.5)
+    R = correlations(X)
+    exact = GivenCorrelation(R, leading_spectrum(R), 90 if known else None)
+    expected = bm.find_partition(R, 5, n_samples=90 if known else None)
+    monkeypatch.setattr(spectra, "_EXACT_UP_TO", 100)
+    spectrum = leading_spectrum(R)
+    assert spectrum.vectors.shape == (260, 128)
+    assert spectrum.rank == 89
+    found = GivenCorrelation(R, spectrum, 90 if known else None)
+    for A, B in zip((found.points(8, None),), (exact.points(8, None),), strict=True):
+        np.testing.assert_allclose(A @ A.T, B @ B.T, atol=1e-8)
+    assert bm.find_partition(R, 5, n_samples=90 if known else None) == expected
+    full = correlations(planted(400, (60, 50, 40, 50, 60), noise=1.5)[0])
+    spectrum = leading_spectrum(full)
+    assert spectrum.rank == 260
+    values = np.linalg.eigvalsh(full)
+    np.testing.assert_allclose(spectrum.values[-5:], values[-5:], rtol=1e-6)
+    assert values[60] < spectrum.noise(260) < values[200]
+
+
+def test_single_precision_is_enough():
+    X, labels = planted(60)
+    R = correlations(X).astype(np.float32)
+    for n_samples in (None, 60):
+        found = bm.find_partition(R, n_samples=n_samples)
+        assert adjusted_rand_score(labels, found.labels) == 1
+
+
+BAD = {
+    "samples": ({"samples": True, "n_samples": 45}, ValueError, "n_samples is 45 with samples=True"),
+    "few": ({"n_samples": 2}, ValueError, "n_samples is 2; expected at least 3"),
+    "fraction": ({"n_samples": 20.5}, TypeError, "n_samples is 20.5; expected an integer"),
+    "many blocks": ({"n_samples": 20, "n_blocks": 19}, ValueError,
+                    "n_blocks is 19; expected at most 18: .* T - 2"),
+    "held out": ({"n_samples": 20, "criterion": "cv"}, ValueError, "criterion is 'cv' with samples=F"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_numbers_of_samples_are_checked(case):
+    options, error, message = BAD[case]
+    with pytest.raises(error, match=message):
+        bm.find_partition(correlations(planted(20)[0]), **options)
+    options = {k: v for k, v in options.items() if k != "n_blocks"} | (
+        {"max_blocks": 19} if "n_blocks" in options else {}
+    )
+    with pytest.raises(error, match=message.replace("n_blocks", "max_blocks")):
+        bm.partition_path(correlations(planted(20)[0]), **options)
+
+
+def test_what_is_no_correlation_matrix_is_refused_with_a_number_of_samples():
+    R = correlations(planted(20)[0])
+    with pytest.raises(ValueError, match=r"source has ones on its diagonal and .*; expected"):
+        bm.find_partition(3 * R - 2 * np.eye(len(R)), n_samples=20)
+    with pytest.raises(ValueError, match=r"source has the variance -1.0 at index 0"):
+        bm.find_partition(-R, n_samples=20)
