@@ -130,6 +130,20 @@ def test_integer_weights_are_repeated_rows(labels, options):
     assert model.n_effective_ == repeated.n_effective_ == w.sum()
 
 
+@pytest.mark.parametrize("kind", SHRINKAGES)
+def test_repeated_rows_allow_no_more_blocks(kind):
+    """Six different rows have no more than four found blocks, so the model has an inverse."""
+    X = np.random.default_rng(0).standard_normal((12, 16))
+    w = np.arange(12) // 6 * 4
+    model = BlockCovariance(shrinkage=kind)
+    repeated = clone(model).fit(np.repeat(X, w, axis=0))
+    assert repeated.partition_.n_blocks <= 4
+    assert np.isfinite(repeated.score(X))
+    with pytest.raises(ValueError, match="n_blocks is 5; expected at most 4"):
+        BlockCovariance(n_blocks=5).fit(np.repeat(X, w, axis=0))
+    assert model.fit(X, sample_weight=w).partition_.n_blocks <= 4
+
+
 def test_the_optimal_shrinkage_of_integer_weights_is_that_of_repeated_rows():
     X = samples(90, noise=1.5)
     X[:, ::2] += np.random.default_rng(1).standard_normal((90, 1))

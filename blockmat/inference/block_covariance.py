@@ -28,6 +28,7 @@ from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.standardize import Standardized, StandardRows, compress_rows
 from blockmat.sources.weighted_samples import WeightedSamples
 
+_SAME_ROW = 1e-12  # rounding of standardized numbers
 HINT = ", or scaled=False"  # of the error for a constant column
 Operator = BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank
 
@@ -103,14 +104,23 @@ def standardize(rows: Rows, model: Model) -> Standardized:
     return rows.standardize(not model.assume_centered, model.scaled, HINT)
 
 
-def find_blocks(rows: Rows, standardized: Standardized, model: Model) -> tuple[Partition, Array]:
-    """Return the blocks and the signs of the variables."""
+def find_blocks(
+    rows: Rows, standardized: Standardized, model: Model, at_most: int | None = None
+) -> tuple[Partition, Array]:
+    """Return the blocks and the signs of the variables.
+
+    If `at_most` is given, there are so many blocks, or fewer if there are too few samples.
+    """
     if model.partition is not None and not model.signs:
         return model.partition, np.ones(model.partition.n, dtype=np.intp)
     if not model.scaled or model.assume_centered:
         standardized = rows.standardize(True, True)
-    source = StandardRows(standardized.deviations, rows.n_rows, whole(rows.n_effective))
-    return search(source, rows, model)
+    n_rows, n_samples = rows.n_rows, whole(rows.n_effective)
+    if isinstance(rows, WeightedSamples):  # repeated rows add nothing to the rank
+        n_rows = max(n_distinct(standardized.deviations, rows.relative_weights), 3)
+    if at_most is not None:
+        model = replace(model, n_blocks=min(at_most, n_rows - 2, n_samples - 2))
+    return search(StandardRows(standardized.deviations, n_rows, n_samples), rows, model)
 
 
 def search(source: Any, rows: Rows | GappedSamples, model: Model) -> tuple[Partition, Array]:
@@ -127,6 +137,19 @@ def search(source: Any, rows: Rows | GappedSamples, model: Model) -> tuple[Parti
         return find_partition(source, k, samples=True, random_state=random_state, signs=True)
     found = find_partition(source, k, samples=True, random_state=random_state)
     return found, np.ones(found.n, dtype=np.intp)
+
+
+def n_distinct(Z: Array, weights: Array | None) -> int:
+    """Return how many rows of Z (T, n) differ, to rounding.
+
+    Z has columns of variance one, times the roots of weights (T,). Rows are compared by one random
+    combination of their numbers.
+    """
+    n = Z.shape[1]
+    values = Z @ np.random.default_rng(0).standard_normal(n)
+    if weights is not None:
+        values /= np.sqrt(weights)
+    return 1 + int(np.count_nonzero(np.diff(np.sort(values)) > _SAME_ROW * np.sqrt(n)))
 
 
 def whole(n_effective: float) -> int:
@@ -163,8 +186,7 @@ def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, mod
 
     def fit_fold(train: WeightedSamples) -> tuple[Standardized, Partition]:
         standardized = standardize(train, model)
-        at_most = min(partition.n_blocks, whole(train.n_effective) - 2, train.n_rows - 2)
-        p, signs = find_blocks(train, standardized, replace(model, n_blocks=at_most))
+        p, signs = find_blocks(train, standardized, model, partition.n_blocks)
         return standardized.times(signs), p
 
     if model.shrinkage == "optimal":
