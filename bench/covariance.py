@@ -2,16 +2,17 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
-from sklearn.covariance import OAS, LedoitWolf
-from sklearn.decomposition import FactorAnalysis
+from sklearn.covariance import LedoitWolf
 from sklearn.utils.estimator_checks import check_estimator
 
 from bench import data
+from bench.covariance_peers import peers
 from bench.discover import EASY, draw
-from bench.experts import quadratic_inverse_shrinkage
 from bench.harness import contest
 from bench.rows import Row
 from blockmat.covariance import BlockCovariance
@@ -20,81 +21,116 @@ TITLE = "Covariance of stock returns"
 BY_GROUP = True
 WINDOWS = (60, 120, 250)
 TESTED = 40
-DEFAULT = "found blocks"
+DEFAULT = "BlockCovariance()"
 LIKELIHOOD, VOLATILITY, TIME = "Log-likelihood", "Volatility", "Time to fit and score"
+SECONDS = "Seconds for a fit"
+ABOVE_BEST = 1.01  # the volatility that is allowed, relative to the best peer
+IN_PORTFOLIO, CHOSEN = 4, 50
+
+
+class Universe(NamedTuple):
+    """Returns (days, n), the sector of each variable, and what is added to the names of groups."""
+
+    name: str
+    returns: np.ndarray
+    sectors: np.ndarray
 
 
 def measure(quick: bool) -> list[Row]:
     rows = []
     loaded = data.stocks()
     if loaded is not None:
-        rows += stocks(*loaded, quick)
+        for universe in universes(*loaded):
+            rows += predictions(universe, quick)
     return [*rows, *fits(quick), checks()]
 
 
-def estimators(sectors):
+def universes(returns, sectors) -> list[Universe]:
+    """All stocks, equally weighted portfolios of four random stocks of one sector, and 50 random stocks."""
+    rng = np.random.default_rng(0)
+    portfolios, names = [], []
+    for sector in np.unique(sectors):
+        members = rng.permutation(np.flatnonzero(sectors == sector))
+        for first in range(0, len(members) - IN_PORTFOLIO + 1, IN_PORTFOLIO):
+            portfolios.append(returns[:, members[first : first + IN_PORTFOLIO]].mean(axis=1))
+            names.append(sector)
+    chosen = np.sort(rng.choice(len(sectors), CHOSEN, replace=False))
+    return [
+        Universe("", returns, sectors),
+        Universe(", portfolios", np.stack(portfolios, axis=1), np.array(names)),
+        Universe(f", {CHOSEN} stocks", returns[:, chosen], sectors[chosen]),
+    ]
+
+
+def ours(sectors) -> dict[str, Callable]:
     """Functions from returns to a covariance matrix, by name."""
+    options = {
+        DEFAULT: {},
+        "found blocks": {"shrinkage": None},
+        "found blocks, shrinkage cv": {"shrinkage": "cv"},
+        "BlockCovariance(sectors)": {"labels": sectors},
+        "sectors": {"labels": sectors, "shrinkage": None},
+        "sectors, shrinkage cv": {"labels": sectors, "shrinkage": "cv"},
+    }
     return {
-        "found blocks": lambda X: BlockCovariance().fit(X).covariance_,
-        "found blocks, shrinkage cv": lambda X: BlockCovariance(shrinkage="cv").fit(X).covariance_,
-        "found blocks, shrinkage optimal": lambda X: BlockCovariance(shrinkage="optimal").fit(X).covariance_,
-        "sectors": lambda X: BlockCovariance(sectors).fit(X).covariance_,
-        "sectors, shrinkage cv": lambda X: BlockCovariance(sectors, shrinkage="cv").fit(X).covariance_,
-        "sectors, shrinkage optimal": lambda X: BlockCovariance(sectors, shrinkage="optimal").fit(X).covariance_,
-        "LedoitWolf": lambda X: LedoitWolf().fit(X).covariance_,
-        "LedoitWolf, standardised": standardised(lambda Z: LedoitWolf().fit(Z).covariance_),
-        "OAS": lambda X: OAS().fit(X).covariance_,
-        "OAS, standardised": standardised(lambda Z: OAS().fit(Z).covariance_),
-        "FactorAnalysis(6)": lambda X: FactorAnalysis(6).fit(100 * X).get_covariance() / 1e4,
-        "FactorAnalysis(6), standardised": standardised(lambda Z: FactorAnalysis(6).fit(Z).get_covariance()),
-        "QIS": quadratic_inverse_shrinkage,
-        "QIS, standardised": standardised(quadratic_inverse_shrinkage),
-    }  # fmt: skip
+        name: lambda X, given=given: BlockCovariance(**given).fit(X).covariance_
+        for name, given in options.items()
+    }
 
 
-def standardised(estimate):
-    def covariance(X):
-        scale = X.std(axis=0)
-        return estimate(X / scale) * np.outer(scale, scale)
-
-    return covariance
-
-
-def stocks(returns, sectors, quick: bool) -> list[Row]:
-    methods = estimators(sectors)
-    likelihood = {name: Row(name, group=LIKELIHOOD) for name in methods}
-    volatility = {name: Row(name, group=VOLATILITY) for name in methods}
-    for days in WINDOWS:
-        starts = range(0, len(returns) - days - TESTED + 1, TESTED)[:: 8 if quick else 1]
-        for name, estimate in methods.items():
-            likelihoods, gains = [], []
-            for start in starts:
-                past = returns[start : start + days]
-                future = returns[start + days : start + days + TESTED]
-                covariance = estimate(past)
-                likelihoods.append(correlation_likelihood(covariance, future))
-                gains.append(future @ minimum_variance(covariance))
-            likelihood[name].notes[f"T = {days}"] = fmean(likelihoods)
-            variance = fmean(np.var(gain) for gain in gains)
-            volatility[name].notes[f"T = {days}"] = 100 * float(np.sqrt(252 * variance))
-    _set_goals(likelihood, volatility)
-    return [*likelihood.values(), *volatility.values()]
-
-
-def _set_goals(likelihood: dict[str, Row], volatility: dict[str, Row]) -> None:
-    ours = [name for name in likelihood if name.startswith(("found", "sectors"))]
-    others = [name for name in likelihood if name not in ours]
+def predictions(universe: Universe, quick: bool) -> list[Row]:
+    """Likelihood and volatility in later days, and the time of a fit."""
+    n = universe.returns.shape[1]
+    methods = {**ours(universe.sectors), **peers(n, quick)}
+    likelihood, volatility, seconds = (
+        {name: Row(name, group=group + universe.name) for name in methods}
+        for group in (LIKELIHOOD, VOLATILITY, SECONDS)
+    )
     for days in WINDOWS:
         column = f"T = {days}"
-        best = max(ours, key=lambda name: likelihood[name].notes[column])
-        rival = max(likelihood[name].notes[column] for name in others)
-        for name in dict.fromkeys([best] + ([DEFAULT] if days >= 120 else [])):
-            above = likelihood[name].notes[column] - rival
-            likelihood[name].require(f"log-likelihood minus best peer, {column}", above, at_least=0)
+        for name, estimate in methods.items():
+            scores = [score(estimate, *window) for window in windows(universe, days, quick)]
+            values, variances, times = zip(*scores, strict=True)
+            likelihood[name].notes[column] = fmean(values)
+            volatility[name].notes[column] = 100 * float(np.sqrt(252 * fmean(variances)))
+            seconds[name].notes[column] = fmean(times)
+    _set_goals(likelihood, volatility, ours(universe.sectors))
+    return [*likelihood.values(), *volatility.values(), *seconds.values()]
+
+
+def windows(universe: Universe, days: int, quick: bool):
+    """Yield returns to fit and the returns of the days after them."""
+    last = len(universe.returns) - days - TESTED
+    for start in range(0, last + 1, TESTED)[:: 8 if quick else 1]:
+        end = start + days
+        yield universe.returns[start:end], universe.returns[end : end + TESTED]
+
+
+def score(estimate: Callable, past, future) -> tuple[float, float, float]:
+    """Return likelihood, variance of the portfolio, and seconds."""
+    start = time.perf_counter()
+    covariance = estimate(past)
+    elapsed = time.perf_counter() - start
+    variance = float(np.var(future @ minimum_variance(covariance)))
+    return correlation_likelihood(covariance, future), variance, elapsed
+
+
+def _set_goals(likelihood: dict[str, Row], volatility: dict[str, Row], own: dict) -> None:
+    others = [name for name in likelihood if name not in own]
+    for days in WINDOWS:
+        column = f"T = {days}"
+        best = max(likelihood[name].notes[column] for name in others)
+        likelihood[DEFAULT].require(
+            f"log-likelihood minus best peer, {column}",
+            likelihood[DEFAULT].notes[column] - best,
+            at_least=0,
+        )
         if days >= 120:
-            bound = volatility["LedoitWolf"].notes[column]
+            least = min(volatility[name].notes[column] for name in others)
             volatility[DEFAULT].require(
-                f"volatility, {column}", volatility[DEFAULT].notes[column], at_most=bound
+                f"volatility relative to best peer, {column}",
+                volatility[DEFAULT].notes[column] / least,
+                at_most=ABOVE_BEST,
             )
 
 
@@ -121,6 +157,7 @@ def fits(quick: bool) -> list[Row]:
         ("labels given", {"labels": labels}),
         (f"{k} blocks found", {"n_blocks": k}),
         ("number found", {}),
+        ("number found, shrinkage None", {"shrinkage": None}),
         ("number found, shrinkage cv", {"shrinkage": "cv"}),
     ):
         timed = contest(

@@ -11,6 +11,9 @@ FILES = {
     "tinyshakespeare.txt": "data/tinyshakespeare/input.txt of github.com/karpathy/char-rnn",
     "sp500_sectors.npz": "arrays prices (1258, 452) and sectors (452,): data(stockdata) of the R "
     "package huge on CRAN, its data and the second column of its info",
+    "questionnaire_correlations.npz": "for x in thurstone, reise: arrays x (n, n), x_groups (n,) and "
+    "x_n, the number of people: Thurstone and Reise of the R package psych on CRAN, with the "
+    "groups of its help pages",
     "graph_football.npz": "arrays n, edges (613, 2) and labels (115,): football.gml of "
     "websites.umich.edu/~mejn/netdata, each edge once, labels its value",
     "graph_polbooks.npz": "arrays n, edges (441, 2) and labels (105,): polbooks.gml of the same page",
@@ -40,6 +43,12 @@ def stocks():
         return None
     returns = np.diff(np.log(file["prices"].astype(float)), axis=0)
     return np.clip(returns, -0.35, 0.35), file["sectors"]
+
+
+def questionnaire(name: str):
+    """Return a correlation matrix of items, their known groups and the number of people; or None."""
+    file = load("questionnaire_correlations.npz")
+    return None if file is None else (file[name], file[f"{name}_groups"], int(file[f"{name}_n"]))
 
 
 def network(name: str):

@@ -29,6 +29,12 @@ def measure(quick: bool) -> list[Row]:
     )]  # fmt: skip
     rows = [planted(*case, seeds) for case in cases]
     rows += [how_many(*case, seeds) for case in cases if case[-1] == 200]
+    rows += [
+        correlations(case, HARD, sizes, n, seeds) for n in (60, 200)
+        for case, sizes in (("hard, equal", (40,) * K), ("hard, unequal", UNEQUAL))
+    ]  # fmt: skip
+    rows += [row for n in (60, 250, 600) if (row := stock_correlations(n, seeds))]
+    rows += [row for name in ("thurstone", "reise") if (row := questionnaire(name, seeds))]
     rows += [structured(seeds), rectangular(60, seeds), rectangular(120, seeds)]
     rows += scale(quick)
     rows += [row for name in ("football", "polbooks") if (row := network(name, seeds))]
@@ -91,6 +97,67 @@ def planted(case: str, correlations, sizes, n_samples: int, seeds) -> Row:
         row.require("index minus best peer", above, at_least=margin)
     row.require("time / KMeans", row.notes["time / KMeans"], at_most=0.2)
     return row
+
+
+def from_correlations(R, labels, n_samples: int, seed: int) -> dict[str, float]:
+    """Return the adjusted Rand indices of blocks of a correlation matrix, of several methods."""
+    k = len(np.unique(labels))
+    found = {"n_samples given": bm.find_partition(R, k, n_samples=n_samples).labels,
+             "R only": bm.find_partition(R, k).labels,
+             "KMeans": KMeans(k, n_init=10, random_state=seed).fit(R).labels_,
+             "Ward": ward(R, k), "SpectralClustering": spectral(R, k, seed)}  # fmt: skip
+    with_samples, alone = bm.find_partition(R, n_samples=n_samples), bm.find_partition(R)
+    found |= {
+        "n_samples, number chosen": with_samples.labels,
+        "R only, number chosen": alone.labels,
+    }
+    numbers = {"blocks, n_samples": with_samples.n_blocks, "blocks, R only": alone.n_blocks}
+    return {name: adjusted_rand_score(labels, each) for name, each in found.items()} | numbers
+
+
+def mean_row(work: str, results: list[dict[str, float]], group: str) -> Row:
+    """Return the means of the columns; correlations alone must be as good as KMeans and Ward."""
+    row = Row(
+        work, notes={name: fmean(r[name] for r in results) for name in results[0]}, group=group
+    )
+    best = max(row.notes["KMeans"], row.notes["Ward"])
+    row.require("R only minus best of KMeans and Ward", row.notes["R only"] - best, at_least=0)
+    return row
+
+
+def correlations(case: str, what, sizes, n_samples: int, seeds) -> Row:
+    """The correlation matrix of planted blocks, without the samples."""
+    results = []
+    for seed in seeds:
+        X, labels = draw(what, sizes, n_samples, seed)
+        results.append(from_correlations(np.corrcoef(X, rowvar=False), labels, n_samples, seed))
+    return mean_row(f"{case}, T = {n_samples}", results, "Correlation matrices")
+
+
+def stock_correlations(n_samples: int, seeds) -> Row | None:
+    """Correlations of 100 stocks in a window of time, whose known groups are the sectors."""
+    loaded = data.stocks()
+    if loaded is None:
+        return None
+    returns, sectors = loaded
+    results = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        stocks = rng.choice(len(sectors), 100, replace=False)
+        first = rng.integers(len(returns) - n_samples)
+        R = np.corrcoef(returns[first : first + n_samples, stocks], rowvar=False)
+        results.append(from_correlations(R, sectors[stocks], n_samples, seed))
+    return mean_row(f"100 stocks, T = {n_samples}", results, "Correlations of real data")
+
+
+def questionnaire(name: str, seeds) -> Row | None:
+    """Published correlations of items, with their known groups."""
+    loaded = data.questionnaire(name)
+    if loaded is None:
+        return None
+    R, labels, n_samples = loaded
+    results = [from_correlations(R, labels, n_samples, seed) for seed in seeds]
+    return mean_row(f"{name}, T = {n_samples}", results, "Correlations of real data")
 
 
 def how_many(case: str, correlations, sizes, n_samples: int, seeds) -> Row:
@@ -181,7 +248,7 @@ def _timed(work: str, find, labels) -> Row:
 
 
 def network(name: str, seeds) -> Row | None:
-    """Known communities of a network, against SpectralClustering and the Louvain method."""
+    """Known communities of a network, against spectral clustering and modularity."""
     import networkx
 
     loaded = data.network(name)
@@ -189,8 +256,6 @@ def network(name: str, seeds) -> Row | None:
         return None
     A, labels = loaded
     k = len(set(labels.tolist()))
-    degree = A.sum(axis=1)
-    normalized = A / np.sqrt(np.outer(degree, degree))
     graph = networkx.from_numpy_array(A)
 
     def louvain(seed: int):
@@ -202,14 +267,32 @@ def network(name: str, seeds) -> Row | None:
     def index(found) -> float:
         return adjusted_rand_score(labels, found)
 
-    chosen = bm.find_partition(A)
+    chosen, corrected = bm.find_partition(A), bm.find_partition(A, degrees=True)
     notes = {
         "blockmat": index(bm.find_partition(A, k).labels),
-        "blockmat, divided by √degrees": index(bm.find_partition(normalized, k).labels),
-        "blockmat, number chosen": index(chosen.labels),
+        "degrees": index(bm.find_partition(A, k, degrees=True).labels),
+        "number chosen": index(chosen.labels),
+        "degrees, number chosen": index(corrected.labels),
         "SpectralClustering": median(index(spectral(A, k, seed)) for seed in seeds),
         "Louvain": median(index(louvain(seed)) for seed in seeds),
+        **leiden(A, index, seeds),
         "known communities": k,
         "blocks chosen": chosen.n_blocks,
+        "blocks chosen, degrees": corrected.n_blocks,
     }
-    return Row(name, notes=notes, group="Networks")
+    row = Row(name, notes=notes, group="Networks")
+    row.require("degrees, number chosen", notes["degrees, number chosen"], at_least=0.6)
+    return row
+
+
+def leiden(A, index, seeds) -> dict[str, float]:
+    """The Leiden method, if its package is installed."""
+    try:
+        import igraph
+        import leidenalg
+    except ImportError:
+        return {}
+    graph = igraph.Graph.Adjacency((A > 0).tolist(), mode="undirected")
+    quality = leidenalg.ModularityVertexPartition
+    return {"Leiden": median(index(leidenalg.find_partition(graph, quality, seed=seed).membership)
+                             for seed in seeds)}  # fmt: skip

@@ -104,8 +104,8 @@ def _discover(rows: list[Row], _: dict[str, Any], figure: Figure) -> None:
 def _covariance(rows: list[Row], _: dict[str, Any], figure: Figure) -> None:
     """Likelihood and volatility of each estimator over the number of days."""
     shown = {
-        "found blocks": ("#d55e00", "-"), "found blocks, shrinkage cv": ("#d55e00", "--"),
-        "sectors": ("#e69f00", "-"), "sectors, shrinkage cv": ("#e69f00", "--"),
+        "BlockCovariance()": ("#d55e00", "-"), "found blocks": ("#d55e00", "--"),
+        "BlockCovariance(sectors)": ("#e69f00", "-"), "sectors": ("#e69f00", "--"),
         "LedoitWolf": ("#999999", "-"), "FactorAnalysis(6), standardised": ("#0072b2", "-"),
         "QIS, standardised": ("#009e73", "-"),
     }  # fmt: skip

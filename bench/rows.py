@@ -15,7 +15,7 @@ import blockmat as bm
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "blockmat", "numpy", "scipy", "numba", "torch", "linear_operator", "cola-ml", "scikit-learn",
-    "networkx", "ruptures", "statsmodels",
+    "networkx", "ruptures", "statsmodels", "leidenalg",
 )  # fmt: skip
 OURS = "blockmat"
 LIMIT = "limit"

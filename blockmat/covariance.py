@@ -16,11 +16,12 @@ from blockmat.blocks.names import names_of, weights_by_name
 from blockmat.blocks.partition import as_partition
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import ShapeError
+from blockmat.fitting.factors_and_blocks import Operator
 from blockmat.fitting.held_out import squared_distances
 from blockmat.inference.block_covariance import (
+    NONLINEAR,
     Estimate,
     Model,
-    Operator,
     check_n_rows,
     estimate,
 )
@@ -44,15 +45,16 @@ except ImportError as error:
 
 __all__ = ["BlockCovariance"]
 
-_SHRINKAGES = ("optimal", "cv")
+_ESTIMATED = ("optimal", "cv")
+_SHRINKAGES = (NONLINEAR, *_ESTIMATED)
 
 
 def _can_stream(model: Any) -> bool:
     """Raise AttributeError if an option needs all samples at once."""
-    if isinstance(model.shrinkage, str):
+    if isinstance(model.shrinkage, str) and model.shrinkage in _ESTIMATED:
         raise AttributeError(
-            f"shrinkage is {model.shrinkage!r}; partial_fit expects None or a number, because it "
-            f"keeps no samples"
+            f"shrinkage is {model.shrinkage!r}; partial_fit expects 'nonlinear', None or a "
+            f"number, because it keeps no samples"
         )
     if model.missing != "raise":
         raise AttributeError(
@@ -64,8 +66,10 @@ def _can_stream(model: Any) -> bool:
 class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     r"""Estimate a covariance matrix of variables in groups, as a scikit-learn estimator.
 
-    The correlation of two variables depends only on their groups. No n x n array is formed, except
-    by ``covariance_``, ``precision_``, `get_precision` and `error_norm`.
+    By default it is the mean of two estimates: one in which the correlations that a common factor
+    does not explain depend only on the groups, and nonlinear shrinkage of the sample covariance.
+    With ``shrinkage=None`` all correlations depend only on the groups. No n x n array is formed,
+    except by ``covariance_``, ``precision_``, `get_precision` and `error_norm`.
 
     Parameters
     ----------
@@ -77,10 +81,15 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     scaled : bool, default True
         Whether each variable keeps its own variance, so that the correlations are
         block-constant. Otherwise the covariances are.
-    shrinkage : None, float, "optimal" or "cv", default None
-        The weight of the block-constant model, above 0 and at most 1; the rest is the weight of
-        the sample covariance. None means 1. "optimal" estimates the weight with the smallest
-        expected squared error, "cv" the weight with the highest likelihood of held-out samples.
+    n_factors : int or "auto", default "auto"
+        The number of factors whose loadings differ between the variables of a block, such as the
+        market for stocks. They are the leading principal components, and only the rest of the
+        covariance is block-constant. "auto" means 1 for ``shrinkage="nonlinear"``, and otherwise 0.
+    shrinkage : "nonlinear", "cv", "optimal", float or None, default "nonlinear"
+        The weight of the model, above 0 and at most 1; the rest is the weight of the sample
+        covariance. "nonlinear" means 1/2, and shrinks the eigenvalues of the sample covariance.
+        "cv" estimates the weight with the highest likelihood of held-out samples, "optimal" the
+        one with the smallest expected squared error. None means 1.
     signs : bool, default False
         Whether variables may first be multiplied by 1 or -1, such as reversed items of a
         questionnaire. The signs are found with the blocks, or inside the given blocks.
@@ -107,8 +116,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     Attributes
     ----------
     operator_ : BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank
-        The covariance: a BlockPlusLowRank if the shrinkage is below 1, and otherwise a
-        ScaledBlockMatrix, or a BlockConstantMatrix if neither `scaled` nor `signs`. Variables
+        The covariance: a BlockPlusLowRank if there are factors or the shrinkage is below 1, and
+        otherwise a ScaledBlockMatrix, or a BlockConstantMatrix if neither `scaled` nor `signs`. Variables
         with the sign -1 have negative scales.
     partition_ : Partition
         The blocks.
@@ -120,12 +129,14 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         1 or -1 for each variable, and 1 for the first of each block.
     constant_ : ndarray of bool, shape (n_features,)
         Whether each variable is constant.
+    n_factors_ : int
+        The number of factors.
     n_effective_ : float
         The number of samples by which blocks and shrinkage are chosen: the sum of
         `sample_weight`, or with `half_life` less. Samples of the weights w with decay factors f
         count as :math:`(\sum w f)^2 / \sum w f^2`.
     shrinkage_ : float
-        The weight of the block-constant model.
+        The weight of the model.
     location_ : ndarray, shape (n_features,)
         The mean.
     covariance_, precision_ : ndarray, shape (n_features, n_features)
@@ -142,20 +153,28 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
 
     Notes
     -----
-    The estimate is :math:`(1 - \delta) S + \delta P S`, with :math:`\delta` the shrinkage, S the
-    sample covariance (or correlation, if `scaled`) and P the projection onto block-constant
-    matrices [1]_. For :math:`\delta = 1` without scaling it is the maximum-likelihood estimate,
-    which exists if there is one sample for each block and one for the mean. If the blocks are
-    found and the shrinkage is estimated, the search is repeated for each of five folds of the
-    samples. Sums over samples are weighted means: they are divided by the sum of the weights. Scores and distances of T samples take O(T n), or O(m T n) with shrinkage, where m is
-    the smaller of n and the number of samples of the fit. Missing
-    values are treated as in :ref:`theory-gaps`. See :ref:`theory-scaled` and
+    The estimate is :math:`(1 - \delta) S + \delta (L + P(S - L))`, with :math:`\delta` the
+    shrinkage, S the sample covariance (or correlation, if `scaled`), L its part in the leading
+    `n_factors` principal components, and P the projection onto block-constant matrices [1]_. For
+    "nonlinear" the eigenvalues of the first S are shrunk [2]_, :math:`\delta = 1/2`, and the
+    matrix is positive definite for any number of samples and blocks. If variables are scaled, the
+    variances of the result are those of the samples.
+    For :math:`\delta = 1` without scaling and factors it is the maximum-likelihood estimate,
+    which exists if there is one sample for each block and one for the mean.
+
+    If the blocks are found and the shrinkage is estimated, the search is repeated for each of five
+    folds of the samples. Sums over samples are weighted means: they are divided by the sum of the
+    weights. Scores and distances of T samples take O(T n), or O(m T n) for a BlockPlusLowRank,
+    where m is the smaller of n and the number of samples of the fit. Missing
+    values are treated as in :ref:`theory-gaps`. See :ref:`theory-market`, :ref:`theory-scaled` and
     :ref:`theory-shrinkage`.
 
     References
     ----------
     .. [1] I. Archakov, P. R. Hansen, "A Canonical Representation of Block Matrices with
        Applications to Covariance and Correlation Matrices", arXiv:2012.02698.
+    .. [2] O. Ledoit, M. Wolf, "Quadratic shrinkage for large covariance matrices", Bernoulli 28,
+       2022.
 
     Examples
     --------
@@ -168,8 +187,13 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     >>> model.labels_.tolist()
     [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
     >>> model.operator_
-    <10x10 ScaledBlockMatrix of 3 blocks, dtype=float64>
+    <10x10 BlockPlusLowRank of 3 blocks and rank 10, dtype=float64>
     >>> weights = model.operator_.solve(np.ones(10))
+
+    The block-constant model alone:
+
+    >>> BlockCovariance(shrinkage=None).fit(returns).operator_
+    <10x10 ScaledBlockMatrix of 3 blocks, dtype=float64>
     """
 
     _stream: RunningSamples | None
@@ -180,7 +204,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         *,
         n_blocks: int | str = "auto",
         scaled: bool = True,
-        shrinkage: float | str | None = None,
+        n_factors: int | str = "auto",
+        shrinkage: float | str | None = NONLINEAR,
         signs: bool = False,
         missing: str = "raise",
         half_life: float | None = None,
@@ -192,6 +217,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.labels = labels
         self.n_blocks = n_blocks
         self.scaled = scaled
+        self.n_factors = n_factors
         self.shrinkage = shrinkage
         self.signs = signs
         self.missing = missing
@@ -371,6 +397,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             partition=given,
             n_blocks=self._check_n_blocks(int(varying.sum())) if given is None else None,
             scaled=self.scaled,
+            n_factors=self._check_n_factors(),
             shrinkage=self.shrinkage,
             signs=self.signs,
             missing=self.missing,
@@ -388,11 +415,13 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.signs_ = np.array(found.signs)
         self.constant_ = found.constant
         self.n_effective_ = n_effective
+        self.n_factors_ = self._check_n_factors()
         self.shrinkage_ = found.shrinkage
         self.operator_ = found.operator
 
     def _check_parameters(self) -> None:
         self._check_shrinkage()
+        self._check_n_factors()
         require_missing(self.missing)
         if not isinstance(self.constant, str) or self.constant not in ("raise", "keep"):
             raise ValueError(f"constant is {self.constant!r}; expected 'raise' or 'keep'")
@@ -403,13 +432,20 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         value = self.shrinkage
         if value is None or (isinstance(value, str) and value in _SHRINKAGES):
             return
-        known = "None, a number above 0 and at most 1, 'optimal' or 'cv'"
+        known = "None, a number above 0 and at most 1, 'nonlinear', 'optimal' or 'cv'"
         if isinstance(value, str):
             raise ValueError(f"shrinkage is {value!r}; expected {known}")
         if not isinstance(value, numbers.Real):
             raise TypeError(f"shrinkage is {value!r}; expected {known}")
         if not 0 < value <= 1:
             raise ValueError(f"shrinkage is {value!r}; expected {known}")
+
+    def _check_n_factors(self) -> int:
+        if isinstance(self.n_factors, str):
+            if self.n_factors != "auto":
+                raise ValueError(f"n_factors is {self.n_factors!r}; expected an integer or 'auto'")
+            return 1 if self.shrinkage == NONLINEAR else 0
+        return as_count(self.n_factors, "n_factors", 0)
 
     def _check_n_blocks(self, n: int) -> int | None:
         """Return the number of blocks to find, or None for "auto"."""

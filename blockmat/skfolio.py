@@ -29,7 +29,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
 
     Parameters
     ----------
-    labels, n_blocks, scaled, shrinkage, signs, missing, half_life, constant
+    labels, n_blocks, scaled, n_factors, shrinkage, signs, missing, half_life, constant
         As for `blockmat.covariance.BlockCovariance`.
     assume_centered, random_state, n_jobs
         As for `blockmat.covariance.BlockCovariance`.
@@ -61,7 +61,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
     >>> from blockmat.skfolio import BlockCovariance
     >>> rng = np.random.default_rng(0)
     >>> returns = rng.normal(size=(100, 3))[:, [0, 0, 0, 1, 1, 2]] + rng.normal(size=(100, 6))
-    >>> prior = EmpiricalPrior(covariance_estimator=BlockCovariance(shrinkage="optimal"))
+    >>> prior = EmpiricalPrior(covariance_estimator=BlockCovariance())
     >>> model = MeanRisk(prior_estimator=prior).fit(returns / 100)
     >>> print(round(model.weights_.sum(), 6))
     1.0
@@ -73,7 +73,8 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         *,
         n_blocks: int | str = "auto",
         scaled: bool = True,
-        shrinkage: float | str | None = None,
+        n_factors: int | str = "auto",
+        shrinkage: float | str | None = "nonlinear",
         signs: bool = False,
         missing: str = "raise",
         half_life: float | None = None,
@@ -90,6 +91,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         self.labels = labels
         self.n_blocks = n_blocks
         self.scaled = scaled
+        self.n_factors = n_factors
         self.shrinkage = shrinkage
         self.signs = signs
         self.missing = missing

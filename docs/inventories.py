@@ -24,6 +24,8 @@ PROJECTS: dict[str, tuple[str, str, dict[str, str]]] = {
         "https://docs.scipy.org/doc/scipy/",
         GENERATED,
         {
+            "scipy.cluster.hierarchy.cut_tree": "function",
+            "scipy.cluster.hierarchy.linkage": "function",
             "scipy.optimize.minimize": "function",
             "scipy.sparse.linalg.LinearOperator": "class",
             "scipy.sparse.linalg.cg": "function",

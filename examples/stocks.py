@@ -68,7 +68,7 @@ def main(arguments=None):
 
     # One correlation for each pair of sectors, and a variance for each stock. The intervals
     # assume that days are independent and returns are normal
-    by_sector = BlockCovariance(sectors).fit(returns)
+    by_sector = BlockCovariance(sectors, shrinkage=None).fit(returns)
     correlations = by_sector.operator_.matrix
     print(f"by sector: {correlations}")
     intervals = confidence_intervals(correlations, n_days - 1)
@@ -87,7 +87,7 @@ def main(arguments=None):
     # Blocks found from the returns
     path_of_blocks = bm.partition_path(returns, samples=True)
     blocks = name_blocks(path_of_blocks.best, sectors)
-    found = BlockCovariance(blocks).fit(returns)
+    found = BlockCovariance(blocks, shrinkage=None).fit(returns)
     print(f"found: {found.operator_.matrix}")
     print(
         f"adjusted Rand index with the sectors: {adjusted_rand_score(sectors, found.labels_):.2f}"
@@ -99,9 +99,9 @@ def main(arguments=None):
     past, future = np.array_split(returns, 2)
     print("minimum-variance portfolio, volatility out of sample in % a year:")
     for name, model in (
-        ("sectors", BlockCovariance(sectors)),
-        ("found blocks", BlockCovariance()),
-        ("found blocks, shrinkage cv", BlockCovariance(shrinkage="cv")),
+        ("sectors", BlockCovariance(sectors, shrinkage=None)),
+        ("found blocks", BlockCovariance(shrinkage=None)),
+        ("found blocks, one factor", BlockCovariance()),
     ):
         weights = minimum_variance(model.fit(past).operator_)
         print(f"  {name:<28} {volatility(future @ weights):.2f}")

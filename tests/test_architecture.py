@@ -36,6 +36,7 @@ LATE = {
     "matrices.chunked": 'import_extra("dask',
     "sources.dask_matrix": 'import_extra("dask',
     "torch.linear_operator": "from linear_operator.operators import",
+    "sources.dask_observed": "from blockmat.sources.dask_source import DaskSource",
     "sources.dask_samples": "from blockmat.sources.dask_source import DaskSource",
 }
 

@@ -262,6 +262,24 @@ def test_many_variables_need_only_the_largest_eigenvalues(monkeypatch, known):
     values = np.linalg.eigvalsh(full)
     np.testing.assert_allclose(spectrum.values[-5:], values[-5:], rtol=1e-6)
     assert values[60] < spectrum.noise(260) < values[200]
+    assert values[200] < spectrum.noise(100) < values[240]
+
+
+def test_large_negative_eigenvalues_of_many_variables_are_found(monkeypatch):
+    X, _ = planted(400, (60, 50, 40, 50, 60), noise=1.5)
+    R = correlations(X)
+    values, vectors = np.linalg.eigh(R)
+    values[0] = -4
+    R = (vectors * values) @ vectors.T
+    monkeypatch.setattr(spectra, "_EXACT_UP_TO", 100)
+    spectrum = leading_spectrum(R)
+    assert not spectrum.is_complete
+    assert spectrum.rank == 260
+    np.testing.assert_allclose(spectrum.negative_share, 4 / R.trace(), rtol=1e-6)
+    assert values[60] < spectrum.noise(259) < values[200]
+    fixed = GivenCorrelation(R, spectrum).matrix
+    np.testing.assert_allclose(fixed.diagonal(), 1, rtol=1e-12)
+    assert np.linalg.eigvalsh(fixed)[0] > -1e-4  # of 1 to 4: four iterations are approximate
 
 
 def test_single_precision_is_enough():
@@ -270,6 +288,14 @@ def test_single_precision_is_enough():
     for n_samples in (None, 60):
         found = bm.find_partition(R, n_samples=n_samples)
         assert adjusted_rand_score(labels, found.labels) == 1
+
+
+def test_rounding_of_single_precision_is_no_variance():
+    R = np.kron(np.eye(2), np.ones((4, 4))).astype(np.float32)  # of equal variables, or nearly so
+    eps = np.finfo(np.float32).eps
+    for n_samples in (None, 30):
+        loss = bm.partition_path(R, n_samples=n_samples, max_blocks=2).loss[1]
+        np.testing.assert_allclose(loss, 6 * np.log(eps) + 2 * np.log(4), rtol=1e-6)
 
 
 BAD = {

@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import blockmat as bm
 from blockmat.covariance import BlockCovariance
+from blockmat.fitting.eigenvalue_shrinkage import quadratic_inverse_shrinkage
 from blockmat.inference import shrinkage
 from blockmat.inference.shrinkage import cross_fitted_shrinkage
 from blockmat.sources.standardize import Standardized
@@ -210,6 +211,92 @@ def dense_model(X, labels, scaled, weight, assume_centered):
     )
 
 
+def dense_model_with_factors(X, labels, scaled, n_factors, shrinkage, assume_centered):
+    D = X if assume_centered else X - X.mean(0)
+    s = np.sqrt((D**2).mean(0)) if scaled else np.ones(X.shape[1])
+    Z = D / s
+    S = Z.T @ Z / len(X)
+    values, vectors = np.linalg.eigh(S)
+    kept = vectors[:, ::-1][:, :n_factors]
+    L = kept * values[::-1][:n_factors] @ kept.T
+    model = L + project_dense(S - L, bm.Partition.from_labels(labels))
+    weight, sample = shrinkage, S
+    if shrinkage == "nonlinear":
+        dof = len(X) - (not assume_centered)
+        shrunk = quadratic_inverse_shrinkage(values[-min(dof, len(S)) :], len(S), dof)
+        full = np.append(np.full(len(S) - len(shrunk.values), shrunk.rest), shrunk.values)
+        weight, sample = 0.5, vectors * full @ vectors.T
+    mixed = weight * model + (1 - weight) * sample
+    if scaled:
+        s = s / np.sqrt(np.diag(mixed))
+    return mixed * s[:, None] * s
+
+
+@pytest.mark.parametrize("n_samples", [8, 40])
+@pytest.mark.parametrize("assume_centered", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("n_factors", [0, 1, 3])
+@pytest.mark.parametrize("shrinkage_", ["nonlinear", 0.3, 1.0])
+def test_the_model_with_factors_is_the_dense_one(
+    n_samples, assume_centered, scaled, n_factors, shrinkage_
+):
+    X = samples(n_samples)
+    options = {"scaled": scaled, "assume_centered": assume_centered}
+    for dtype, rtol in ((np.float64, 1e-10), (np.float32, 1e-4)):
+        model = BlockCovariance(LABELS, n_factors=n_factors, shrinkage=shrinkage_, **options)
+        model.fit(X.astype(dtype))
+        assert model.n_factors_ == n_factors
+        assert model.operator_.dtype == dtype
+        expected = dense_model_with_factors(
+            X, LABELS, scaled, n_factors, shrinkage_, assume_centered
+        )
+        atol = rtol * np.abs(expected).max()
+        np.testing.assert_allclose(model.covariance_, expected, atol=atol)
+        if scaled and not assume_centered:
+            np.testing.assert_allclose(model.operator_.diagonal(), X.var(0), rtol=10 * rtol)
+    sizes = [model.fit(X * 2.0**e).operator_.norm() for e in (0, 300, -300)]
+    np.testing.assert_allclose(sizes, sizes[0] * 2.0 ** (2 * np.array([0, 300, -300])), rtol=1e-9)
+
+
+def test_the_default_is_positive_definite_with_more_blocks_than_samples():
+    X = samples(5)
+    model = BlockCovariance(np.arange(16)).fit(X)
+    assert model.operator_.is_positive_definite()
+    assert (model.n_factors_, model.shrinkage_) == (1, 0.5)
+    assert BlockCovariance(LABELS, shrinkage=0.5).fit(X).n_factors_ == 0
+
+
+def test_estimated_shrinkage_is_that_of_what_the_factors_leave():
+    X = samples(60)
+    Z = (X - X.mean(0)) / X.std(0)
+    u, s, vt = np.linalg.svd(Z, full_matrices=False)
+    rest = Z - u[:, :1] * s[:1] @ vt[:1]
+    model = BlockCovariance(LABELS, n_factors=1, shrinkage="optimal").fit(X)
+    expected = bm.optimal_shrinkage(rest, LABELS, assume_centered=True)
+    assert model.shrinkage_ == pytest.approx(expected, rel=1e-10)
+
+
+def test_cross_validated_shrinkage_of_a_model_with_factors_has_the_highest_likelihood():
+    rng = np.random.default_rng(3)
+    X = samples(60) + rng.standard_normal((60, 1)) * rng.uniform(0.5, 2, 16)
+    model = BlockCovariance(LABELS, n_factors=1, shrinkage="cv").fit(X)
+
+    def held_out(weight):
+        total = 0
+        for rows in np.array_split(np.arange(60), 5):
+            train = np.delete(X, rows, axis=0)
+            mean, scale = train.mean(0), train.std(0)
+            D = (train - mean) / scale
+            A = dense_model_with_factors(D, LABELS, False, 1, weight, True)
+            Y = (X[rows] - mean) / scale
+            total += len(rows) * np.linalg.slogdet(A)[1] + np.sum(Y.T * np.linalg.solve(A, Y.T))
+        return total
+
+    best = held_out(model.shrinkage_)
+    for weight in np.linspace(0.05, 1, 20):
+        assert best <= held_out(weight) + 1e-3
+
+
 CLASSES = {
     (True, 1): bm.ScaledBlockMatrix,
     (False, 1): bm.BlockConstantMatrix,
@@ -258,7 +345,7 @@ def test_the_model_is_the_dense_one(scaled, weight, assume_centered, dtype):
                 )
 
 
-@pytest.mark.parametrize("shrinkage_", [None, 0.5, "optimal", "cv"])
+@pytest.mark.parametrize("shrinkage_", ["nonlinear", None, 0.5, "optimal", "cv"])
 @pytest.mark.parametrize("labels", [None, LABELS])
 def test_nothing_of_size_n_by_n_is_formed(monkeypatch, shrinkage_, labels):
     def refuse(self):
@@ -303,7 +390,7 @@ def test_blocks_are_found_or_given():
     found = BlockCovariance().fit(X)
     assert found.partition_.n_blocks == 3
     np.testing.assert_array_equal(found.labels_, LABELS)
-    assert found.shrinkage_ == 1.0
+    assert found.shrinkage_ == 0.5
     assert BlockCovariance(n_blocks=2).fit(X).partition_.n_blocks == 2
     given_ = BlockCovariance(list("aaabbbbccccddddd"), n_blocks=2).fit(X)
     assert given_.partition_.names == ("a", "b", "c", "d")
@@ -314,6 +401,11 @@ def test_blocks_are_found_or_given():
 @parametrize_with_checks(
     [
         BlockCovariance(),
+        BlockCovariance(shrinkage=None),
+        BlockCovariance(n_factors=0, scaled=False, assume_centered=True),
+        BlockCovariance(n_factors=1, shrinkage="cv"),
+        BlockCovariance(n_factors=1, shrinkage="optimal"),
+        BlockCovariance(n_factors=1, shrinkage=None, n_blocks=1),
         BlockCovariance(shrinkage="cv"),
         BlockCovariance(shrinkage="optimal"),
         BlockCovariance(scaled=False, shrinkage=0.5, n_blocks=1, assume_centered=True),
@@ -342,18 +434,18 @@ def test_it_works_in_a_pipeline_and_a_grid_search():
 
 def test_the_estimate_exists_if_there_is_a_sample_for_each_block_and_one_for_the_mean():
     X = samples(4)
-    model = BlockCovariance(LABELS).fit(X)
+    model = BlockCovariance(LABELS, shrinkage=None).fit(X)
     assert np.isfinite(model.score(X))
     with pytest.raises(ValueError, match="X has 3 samples, too few for 3 blocks: the maximum-lik"):
-        BlockCovariance(LABELS).fit(X[:3])
-    centered = BlockCovariance(LABELS, assume_centered=True).fit(X[:3])
+        BlockCovariance(LABELS, shrinkage=None).fit(X[:3])
+    centered = BlockCovariance(LABELS, shrinkage=None, assume_centered=True).fit(X[:3])
     assert np.isfinite(centered.score(X))
 
 
 def test_collinear_variables_are_one_block_without_an_inverse():
     x = samples(20)[:, :2]
     X = np.column_stack([x[:, 0], 2 * x[:, 0] + 1, x[:, 1]])
-    model = BlockCovariance([0, 0, 1]).fit(X)
+    model = BlockCovariance([0, 0, 1], shrinkage=None).fit(X)
     np.testing.assert_allclose(model.covariance_, np.cov(X, rowvar=False, ddof=0))
     with pytest.raises(np.linalg.LinAlgError, match="determinant is zero"):
         model.score(X)
@@ -363,6 +455,11 @@ CONSTANT = np.column_stack([samples()[:, 0], np.full(40, 0.1)])
 BAD = [
     ({}, samples(1), ValueError, "minimum of 2 is required"),
     ({}, samples(2), ValueError, "X has 2 rows; expected at least 3 samples"),
+    ({"n_factors": -1}, samples(), ValueError, "n_factors is -1"),
+    ({"n_factors": 1.5}, samples(), TypeError, "n_factors is"),
+    ({"n_factors": "all"}, samples(), ValueError, "n_factors is 'all'; expected an integer or"),
+    ({"n_factors": 17}, samples(), ValueError, "n_factors is 17; expected at most 16"),
+    ({"labels": LABELS, "n_factors": 4}, samples(4), ValueError, "4; expected at most 3: the smal"),
     ({}, CONSTANT, ValueError, "column 1 of X is constant"),
     ({"labels": [0, 1]}, CONSTANT, ValueError, "column 1 of X is constant"),
     ({}, np.ones((5, 3)), ValueError, "column 0 of X is constant"),

@@ -1,5 +1,7 @@
 """BlockCovariance of samples with missing values, against dense formulas."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from blockmat.sources.standardize_observed import standardize_observed
 from blockmat.sources.weights import as_weights
 from blockmat.testing import project_dense
 
+Blocks = partial(BlockCovariance, shrinkage=None)  # without factors
 LABELS = np.repeat([0, 1, 2], [5, 7, 4])
 P = bm.Partition.from_labels(LABELS)
 REVERSED = np.where(np.isin(np.arange(16), [2, 5, 6, 13]), -1, 1)
@@ -40,7 +43,8 @@ def standardized(X, scaled=True, centre=True, w=None):
     [
         BlockCovariance(missing="pairwise"),
         BlockCovariance(missing="em"),
-        BlockCovariance(missing="em", n_blocks=2, scaled=False),
+        BlockCovariance(missing="em", n_blocks=2, scaled=False, shrinkage=None),
+        BlockCovariance(missing="em", n_factors=2, shrinkage=0.5),
         BlockCovariance(missing="pairwise", signs=True, shrinkage="cv", n_blocks=1),
         BlockCovariance(missing="pairwise", constant="keep", half_life=30.0, shrinkage=0.5),
     ],
@@ -54,8 +58,8 @@ def test_scikit_learns_checks(estimator, check):
 @pytest.mark.parametrize("options", [{}, {"shrinkage": "cv"}, {"half_life": 20}, {"signs": True}])
 def test_without_gaps_nothing_changes(missing, options):
     X = samples(share=0)
-    plain = BlockCovariance(**options).fit(X)
-    model = BlockCovariance(missing=missing, **options).fit(X)
+    plain = Blocks(**options).fit(X)
+    model = Blocks(missing=missing, **options).fit(X)
     np.testing.assert_array_equal(model.covariance_, plain.covariance_)
     np.testing.assert_array_equal(model.location_, plain.location_)
     assert model.score(X) == plain.score(X)
@@ -69,7 +73,7 @@ def test_the_model_is_the_fit_of_standardized_samples(missing, scaled, assume_ce
     X = samples().astype(dtype)
     if assume_centered:
         X -= 3
-    model = BlockCovariance(LABELS, scaled=scaled, missing=missing, assume_centered=assume_centered)
+    model = Blocks(LABELS, scaled=scaled, missing=missing, assume_centered=assume_centered)
     model.fit(X)
     Z, location, scale = standardized(X, scaled, not assume_centered)
     centred = assume_centered or missing == "pairwise"
@@ -89,7 +93,7 @@ def test_the_mean_of_em_is_the_most_likely_one():
     """At a maximum the mean equals that of the samples whose gaps have conditional means."""
     X = samples()
     X[:, 0] = np.where(X[:, 1] > 3, np.nan, X[:, 0])  # so observed values are too low
-    model = BlockCovariance(LABELS, missing="em").fit(X)
+    model = Blocks(LABELS, missing="em").fit(X)
     filled = dense_fill(X, model.location_, model.covariance_)[0]
     np.testing.assert_allclose(model.location_, filled.mean(axis=0), rtol=1e-4)
     assert model.location_[0] > np.nanmean(X[:, 0]) + 0.1
@@ -118,15 +122,33 @@ def test_shrinkage_mixes_the_fit_with_the_expected_sample_covariance(missing, sc
     X = samples()
     w = np.random.default_rng(0).integers(0, 4, len(X)) if weighted else np.ones(len(X), int)
     options = {"scaled": scaled, "missing": missing}
-    fit = BlockCovariance(LABELS, **options).fit(X, sample_weight=w)
-    model = BlockCovariance(LABELS, shrinkage=0.3, **options).fit(X, sample_weight=w)
+    fit = Blocks(LABELS, **options).fit(X, sample_weight=w)
+    model = Blocks(LABELS, shrinkage=0.3, **options).fit(X, sample_weight=w)
     filled, lost = dense_fill(np.repeat(X, w, axis=0), fit.location_, fit.covariance_)
-    D, s = filled - fit.location_, standardized(X, scaled, True, w)[2]
-    S = D.T @ D + project_dense(lost / np.outer(s, s), P) * np.outer(s, s)
-    expected = 0.3 * fit.covariance_ + 0.7 * S / len(D)
+    s = standardized(X, scaled, True, w)[2]
+    D = (filled - fit.location_) / s
+    S = (D.T @ D + project_dense(lost / np.outer(s, s), P)) / len(D)
+    expected = (0.3 * project_dense(S, P) + 0.7 * S) * np.outer(s, s)
     np.testing.assert_allclose(model.covariance_, expected, rtol=1e-8, atol=1e-8)
     assert isinstance(model.operator_, bm.BlockPlusLowRank)
     assert model.operator_.is_positive_definite()
+
+
+@pytest.mark.parametrize("missing", ["pairwise", "em"])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("options", [{"n_factors": 2}, {"shrinkage": "nonlinear"}])
+def test_factors_are_those_of_the_expected_sample_covariance(missing, scaled, options):
+    """Few gaps change the estimate little, and all of it is positive definite."""
+    full = BlockCovariance(LABELS, scaled=scaled, **({"shrinkage": None} | options))
+    model = clone(full).set_params(missing=missing).fit(samples(400, share=0.02))
+    full.fit(samples(400, share=0))
+    size = np.abs(full.covariance_).max()
+    np.testing.assert_allclose(model.covariance_, full.covariance_, atol=0.1 * size)
+    assert model.operator_.is_positive_definite()
+    assert model.n_factors_ == full.n_factors_
+    if scaled:
+        s = standardized(samples(400, share=0.02))[2]
+        np.testing.assert_allclose(model.covariance_.diagonal(), s**2)
 
 
 @pytest.mark.parametrize("kind", ["optimal", "cv"])
@@ -137,10 +159,10 @@ def test_an_estimated_shrinkage_is_about_that_without_gaps(labels, kind):
     extra = np.random.default_rng(1).standard_normal((200, 1))
     X[:, ::2] += extra
     full[:, ::2] += extra
-    plain = BlockCovariance(labels, n_blocks=3, shrinkage=kind).fit(full)
+    plain = Blocks(labels, n_blocks=3, shrinkage=kind).fit(full)
     for missing in ("pairwise", "em"):
         options = {"n_blocks": 3, "shrinkage": kind, "missing": missing}
-        model = BlockCovariance(labels, **options).fit(X)
+        model = Blocks(labels, **options).fit(X)
         assert model.shrinkage_ == pytest.approx(plain.shrinkage_, abs=0.15)
 
 
@@ -151,7 +173,7 @@ def test_integer_weights_are_repeated_rows(labels, options, missing):
     X = samples(150)
     X[4] = np.nan
     w = np.random.default_rng(0).integers(0, 4, len(X))
-    model = BlockCovariance(labels, missing=missing, n_blocks=3, **options)
+    model = Blocks(labels, missing=missing, n_blocks=3, **options)
     repeated = clone(model).fit(np.repeat(X, w, axis=0))
     model.fit(X, sample_weight=w)
     np.testing.assert_array_equal(model.labels_, LABELS)
@@ -166,8 +188,8 @@ def test_integer_weights_are_repeated_rows(labels, options, missing):
 def test_reversed_variables_get_the_covariance_of_the_others(labels, kind, missing):
     X = samples(200)
     options = {"n_blocks": 3, "shrinkage": kind, "missing": missing, "signs": True}
-    plain = BlockCovariance(labels, **options).fit(X)
-    model = BlockCovariance(labels, **options).fit(X * REVERSED)
+    plain = Blocks(labels, **options).fit(X)
+    model = Blocks(labels, **options).fit(X * REVERSED)
     np.testing.assert_array_equal(plain.signs_, 1)
     np.testing.assert_array_equal(model.labels_, LABELS)
     np.testing.assert_array_equal(model.signs_, REVERSED * REVERSED[[0, 5, 12]][LABELS])
@@ -178,22 +200,22 @@ def test_reversed_variables_get_the_covariance_of_the_others(labels, kind, missi
 def test_constant_columns_may_have_gaps():
     X = np.insert(samples(), [0, 7], [[0.5, -2.0]], axis=1)
     X[3:9, [0, 8]] = np.nan
-    model = BlockCovariance(missing="pairwise", constant="keep", n_blocks=3).fit(X)
+    model = Blocks(missing="pairwise", constant="keep", n_blocks=3).fit(X)
     assert np.flatnonzero(model.constant_).tolist() == [0, 8]
     np.testing.assert_array_equal(model.location_[[0, 8]], [0.5, -2])
-    rest = BlockCovariance(missing="pairwise", n_blocks=3).fit(samples())
+    rest = Blocks(missing="pairwise", n_blocks=3).fit(samples())
     varying = ~model.constant_
     np.testing.assert_allclose(model.covariance_[np.ix_(varying, varying)], rest.covariance_)
     assert model.score(X) == pytest.approx(rest.score(samples()))
     with pytest.raises(ValueError, match="column 0 of X is constant"):
-        BlockCovariance(missing="pairwise").fit(X)
+        Blocks(missing="pairwise").fit(X)
 
 
 @pytest.mark.parametrize("missing", ["pairwise", "em"])
 def test_blocks_are_found_in_spite_of_gaps(missing):
     X = samples(200, share=0.3)
     X[:140, 7] = np.nan  # a late listing
-    model = BlockCovariance(missing=missing).fit(X)
+    model = Blocks(missing=missing).fit(X)
     np.testing.assert_array_equal(model.labels_, LABELS)
 
 
@@ -225,7 +247,7 @@ def test_expected_correlations_without_gaps_are_those_of_the_samples():
 
 @pytest.mark.parametrize("options", [{}, {"shrinkage": 0.5}, {"scaled": False}, {"signs": True}])
 def test_likelihoods_and_distances_are_those_of_the_observed_values(options):
-    model = BlockCovariance(LABELS, missing="pairwise", **options).fit(samples())
+    model = Blocks(LABELS, missing="pairwise", **options).fit(samples())
     new = samples(25, seed=1)
     new[3], new[5] = new[4], np.nan
     densities, distances = [], []
@@ -247,7 +269,7 @@ def test_likelihoods_and_distances_are_those_of_the_observed_values(options):
 def test_the_number_of_blocks_is_chosen_by_the_likelihood_of_observed_values():
     X = samples(150)
     grid = {"n_blocks": [1, 3], "shrinkage": [None, 0.5], "missing": ["pairwise", "em"]}
-    search = GridSearchCV(BlockCovariance(), grid).fit(X)
+    search = GridSearchCV(Blocks(), grid).fit(X)
     assert search.best_params_["n_blocks"] == 3
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
@@ -292,7 +314,7 @@ def changed(X, rows, columns, value):
     ],
 )
 def test_bad_input_is_refused(options, X, message):
-    model = BlockCovariance(**({"missing": "pairwise"} | options))
+    model = Blocks(**({"missing": "pairwise"} | options))
     with pytest.raises(ValueError, match=message):
         model.fit(X)
     assert not any(name.endswith("_") for name in vars(model) if name != "n_features_in_")
@@ -302,18 +324,18 @@ def test_columns_without_values_are_named():
     df = pd.DataFrame(samples(), columns=[f"v{i}" for i in range(16)])
     df["v3"] = np.nan
     with pytest.raises(ValueError, match="no value in 1 of its columns: 'v3'; expected"):
-        BlockCovariance(missing="em").fit(df)
+        Blocks(missing="em").fit(df)
     df["v0"] = 1.0
     with pytest.raises(ValueError, match="no value in 1 of its columns: 'v3'; expected"):
-        BlockCovariance(missing="em", constant="keep").fit(df)
+        Blocks(missing="em", constant="keep").fit(df)
 
 
 def test_samples_without_values_have_no_likelihood():
-    model = BlockCovariance(LABELS, missing="pairwise").fit(samples())
+    model = Blocks(LABELS, missing="pairwise").fit(samples())
     with pytest.raises(ValueError, match="X has no values; expected at least one sample"):
         model.score(np.full((3, 16), np.nan))
     assert np.isnan(model.mahalanobis(np.full((3, 16), np.nan))).all()
-    strict = BlockCovariance(LABELS).fit(samples(share=0))
+    strict = Blocks(LABELS).fit(samples(share=0))
     for method in (strict.score, strict.mahalanobis):
         with pytest.raises(ValueError, match="NaN"):
             method(samples())
@@ -321,5 +343,5 @@ def test_samples_without_values_have_no_likelihood():
 
 def test_a_stream_has_no_gaps():
     with pytest.raises(AttributeError) as info:
-        BlockCovariance(missing="em").partial_fit(samples())
+        Blocks(missing="em").partial_fit(samples())
     assert "missing is 'em'; partial_fit expects 'raise'" in str(info.value.__cause__)

@@ -329,3 +329,15 @@ def test_scores_of_125066_groups_make_no_dense_matrix():
     scores, variances = A.factor_scores(x)
     np.testing.assert_allclose(scores, 0.25 * p.block_sums(x) / 2, atol=8 * EPS)
     np.testing.assert_allclose(variances, 0.25, atol=8 * EPS)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_the_picture_of_many_blocks_is_that_of_the_block_constant_matrix(independent):
+    """Neighbouring blocks are averaged, and none is left out."""
+    rng = np.random.default_rng(0)
+    p = bm.Partition.from_sizes(rng.integers(2, 9, 100))
+    root = rng.standard_normal((100, 100)) / 10
+    C = np.diag(rng.uniform(1, 2, 100)) if independent else root @ root.T
+    B = bm.BlockConstantMatrix.from_values(p, C, np.diagonal(C) + 1)
+    A = bm.BlockFactorMatrix(p, np.diagonal(C) if independent else C, 1.0)
+    assert A._repr_html_().split("<svg")[1] == B._repr_html_().split("<svg")[1]

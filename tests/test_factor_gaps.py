@@ -205,7 +205,7 @@ def test_units_and_single_precision():
 X = np.random.default_rng(0).standard_normal((20, 4))
 NEVER, INFINITE, CONSTANT, GAPS = X.copy(), X.copy(), X.copy(), X.copy()
 NEVER[:, 2], INFINITE[3, 1], CONSTANT[:, 2], GAPS[3:9, 1] = np.nan, -np.inf, 1.5, np.nan
-CONSTANT[0, 2] = np.nan
+CONSTANT[0, 2] = INFINITE[0, 0] = np.nan
 NAMED = pd.DataFrame(NEVER, columns=list("abcd"))
 
 
@@ -214,7 +214,8 @@ NAMED = pd.DataFrame(NEVER, columns=list("abcd"))
     [
         (NEVER, {}, ValueError, "X has no value in 1 of its columns: 2; expected"),
         (NAMED, {}, ValueError, "X has no value in 1 of its columns: 'c'; expected"),
-        (X * np.nan, {}, ValueError, "X has no value in a sample of positive weight"),
+        (X * np.nan, {}, ValueError, "X has no value in 4 of its columns: 0, 1, 2, ...; expected"),
+        (np.where(X > 2, np.inf, X + np.inf), {}, NonFiniteError, "X contains inf"),
         (INFINITE, {}, NonFiniteError, "X contains infinity in row 3 and column 1"),
         (CONSTANT, {}, ValueError, "column 2 of X is constant"),
         (X + 1j, {}, TypeError, "X has dtype complex128; expected real"),

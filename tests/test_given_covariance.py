@@ -160,6 +160,14 @@ def test_the_shrinkage_of_a_covariance_is_near_that_of_gaussian_samples():
     assert bm.optimal_shrinkage(np.eye(4), n_samples=9) == 0
 
 
+@pytest.mark.parametrize("assume_centered", [False, True])
+def test_the_shrinkage_counts_the_mean_as_a_degree_of_freedom(assume_centered):
+    spread = spread_of_covariance(S, bm.Partition.from_labels(FINE), 40 - (not assume_centered))
+    result = bm.optimal_shrinkage(S, FINE, n_samples=40, assume_centered=assume_centered)
+    assert result == pytest.approx(spread.noise / 40 / spread.distance, rel=1e-12)
+    assert result < 1
+
+
 def test_names_of_a_matrix():
     names = list("abcdefgh")
     frame = pd.DataFrame(S, names, names)
@@ -205,6 +213,11 @@ def test_arguments_that_do_not_go_together_are_refused():
         likelihood_ratio_test(S, COARSE, FINE, n_samples=4)
     with pytest.raises(ValueError, match="X has 4 samples, too few for 4 blocks"):
         likelihood_ratio_test(X, COARSE, FINE, sample_weight=np.arange(40) < 4)
+    with pytest.raises(ValueError, match="X has 4 samples, too few for 4 blocks"):  # distinct ones
+        likelihood_ratio_test(X, COARSE, FINE, sample_weight=10 * (np.arange(40) < 4))
+    uneven = 10.0 ** -np.arange(40)  # worth 1.2 samples
+    with pytest.raises(ValueError, match="X has 1 samples, too few for 4 blocks"):
+        likelihood_ratio_test(X, COARSE, FINE, sample_weight=uneven, weight_type="reliability")
     with pytest.raises(ValueError, match="column 0 of X is constant"):
         likelihood_ratio_test(X * (np.arange(8) > 0), COARSE, FINE, scaled=True)
     with pytest.raises(ValueError, match="mean is 1; expected 0 with n_samples"):

@@ -355,6 +355,20 @@ def test_bad_samples_are_refused(missing):
         bm.fit_samples(X, P, aligned=True, missing=missing)
 
 
+@pytest.mark.parametrize("missing", ["pairwise", "em"])
+def test_nullable_columns_of_pandas_have_missing_values(missing):
+    pd = pytest.importorskip("pandas")
+    X = np.rint(3 * with_gaps(np.random.default_rng(0), (30, P.n)))
+    frame = pd.DataFrame(X, columns=list("abcdefgh")).convert_dtypes()
+    assert any(str(dtype) == "Int64" for dtype in frame.dtypes)
+    A = bm.fit_samples(frame, P, missing=missing)
+    assert_matches_dense(A, bm.fit_samples(X, P, missing=missing).toarray())
+    with pytest.raises(NonFiniteError, match="X contains NaN or infinity"):
+        bm.fit_samples(frame, P)
+    with pytest.raises(DtypeError):
+        bm.fit_samples(frame.assign(a="x"), P)
+
+
 def test_unknown_and_impossible_treatments_are_refused():
     with pytest.raises(ValueError, match="missing is 'drop'; expected 'raise', 'pairwise' or 'em'"):
         bm.fit_samples(np.ones((3, 2)), [0, 1], missing="drop")
@@ -372,7 +386,29 @@ def test_unknown_and_impossible_treatments_are_refused():
         bm.fit_samples([[1e200, 0], [2, np.nan], [0, 0]], [0, 1], missing="pairwise")
 
 
-def test_dask_arrays_with_gaps_are_refused():
+@pytest.mark.parametrize("chunks", [(9, 8), (2, 3), (4, 8)])
+@pytest.mark.parametrize("centred", [False, True])
+def test_dask_arrays_have_the_fit_of_their_samples(chunks, centred):
     da = pytest.importorskip("dask.array")
-    with pytest.raises(ValueError, match="missing is 'em' and X is a Dask array; expected 'raise'"):
+    X = with_gaps(np.random.default_rng(0), (9, P.n), np.float32)
+    X[0], w = np.inf, np.array([0, 1, 2, 0, 0, 1, 3, 1, 1])
+    options = {"sample_weight": w, "missing": "pairwise", "assume_centered": centred}
+    expected = bm.fit_samples(X, P, **options)
+    lazy = bm.fit_samples(da.from_array(X, chunks=chunks), P, compute=False, **options)
+    A = lazy.compute(scheduler="sync")
+    assert A.dtype == X.dtype
+    assert_matches_dense(A, expected.toarray())
+    X[6, 5] = np.inf
+    with pytest.raises(NonFiniteError, match="infinity in row 6 and column 5"):
+        bm.fit_samples(da.from_array(X, chunks=chunks), P, **options)
+    X[:, 5] = np.nan
+    with pytest.raises(ValueError, match="X has no value in 1 of its columns: 5"):
+        bm.fit_samples(da.from_array(X, chunks=chunks), P, **options)
+
+
+def test_dask_arrays_for_which_there_is_no_estimate_are_refused():
+    da = pytest.importorskip("dask.array")
+    with pytest.raises(ValueError, match="X is a Dask array; expected 'raise' or 'pairwise', or"):
         bm.fit_samples(da.ones((3, 2)), [0, 1], missing="em")
+    with pytest.raises(ValueError, match="missing='pairwise' and X a Dask array; expected aligned"):
+        bm.fit_samples(da.ones((3, 2)), [0, 1], missing="pairwise", aligned=True)

@@ -3,11 +3,14 @@
 import mpmath
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse.linalg import aslinearoperator
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
+from blockmat.fitting import approximation as approximation_module
 from blockmat.testing import assert_matches_dense, block_matrices, partitions, project_dense
 from tests.cases import PARTITIONS, exact, make
 
@@ -198,3 +201,30 @@ BAD = [
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_error_of_an_approximation_of_any_class_is_the_dense_one(kind, dtype, monkeypatch):
+    """To the rounding of the dtype; an exact approximation has the error of rounding only."""
+    monkeypatch.setattr(approximation_module, "_AT_A_TIME", 20)  # some rows at a time
+    A, D = example(kind, dtype)
+    rng = np.random.default_rng(0)
+    S = D + rng.standard_normal(D.shape)
+    exact = np.linalg.norm(S - D) / np.linalg.norm(S)
+    eps = float(np.finfo(dtype).eps)
+    for source in (S, sp.csr_array(S), np.asfortranarray(S)):
+        error = bm.approximation_error(source, A)
+        assert type(error) is float
+        assert error == pytest.approx(exact, rel=10 * eps)
+    assert bm.approximation_error(A.toarray(), A) <= 10 * eps
+    assert bm.approximation_error(A, A) == 0
+    for unit in (1e-200, 1e200):
+        if dtype == np.float64:
+            assert bm.approximation_error(S * unit, A * unit) == pytest.approx(exact, rel=1e-13)
+    other, E = example("scaled", dtype)
+    if E.shape == D.shape:
+        expected = np.linalg.norm(D - E) / np.linalg.norm(D)
+        assert bm.approximation_error(A, other) == pytest.approx(expected, rel=100 * eps)
+    estimate = bm.approximation_error(aslinearoperator(S), A, n_probes=400, random_state=0)
+    assert estimate == pytest.approx(exact, rel=0.1)

@@ -159,8 +159,9 @@ def test_a_path_has_the_criterion_of_its_partitions():
         assert bm.find_partition(A, int(k), degrees=True) == p
 
 
-def test_nodes_without_edges_join_the_largest_block():
-    A, _ = planted()
+@pytest.mark.parametrize("seed", range(4))
+def test_nodes_without_edges_join_the_largest_block(seed):
+    A, _ = planted(seed=seed)
     before = bm.find_partition(A, 4, degrees=True)
     wider = np.zeros((247, 247))
     rows = np.delete(np.arange(247), [0, 5, 60, 100, 101, 200, 246])
@@ -169,6 +170,9 @@ def test_nodes_without_edges_join_the_largest_block():
     assert adjusted_rand_score(before.labels, p.labels[rows]) == 1
     others = np.delete(p.labels, rows)
     assert (others == np.bincount(p.labels[rows]).argmax()).all()
+
+
+def test_there_are_at_most_as_many_blocks_as_nodes_with_edges():
     small = np.zeros((5, 5))
     small[1, 3] = small[3, 1] = 1
     assert bm.find_partition(small, 2, degrees=True).n_blocks == 2

@@ -226,7 +226,7 @@ def test_likelihoods_tests_and_intervals(q):
     assert kl_divergence(*wide) == pytest.approx(kl_divergence(*pair), rel=1e-12)
 
 
-@pytest.mark.parametrize("shrinkage", [None, 0.5, "optimal", "cv"])
+@pytest.mark.parametrize("shrinkage", ["nonlinear", None, 0.5, "optimal", "cv"])
 @pytest.mark.parametrize("labels", [None, LABELS])
 @pytest.mark.parametrize("scaled", [False, True])
 @over_samples

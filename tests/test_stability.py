@@ -352,3 +352,13 @@ def test_blocks_of_resamples_are_intervals_if_they_have_to_be():
     result = bm.partition_stability(X, 3, True, True, 0, n_resamples=5)
     assert (np.diff(result.coassignment.labels, axis=1) >= 0).all()
     assert (np.diff(result.partition.labels) >= 0).all()
+
+
+def test_the_sign_of_a_variable_that_never_shares_a_block_is_unknown():
+    X = np.random.default_rng(1).standard_normal((12, 8))
+    result = bm.partition_stability(X, 5, samples=True, signs=True, n_resamples=2, random_state=0)
+    shared = result.coassignment.with_blocks(result.partition)
+    own = shared[np.arange(8), result.partition.labels]
+    never = ~(own > 0)
+    assert (own == 0).any()
+    np.testing.assert_array_equal(np.isnan(result.of_sign), never)

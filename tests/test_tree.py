@@ -7,7 +7,9 @@ import pytest
 from scipy.cluster.hierarchy import cut_tree, dendrogram, is_valid_linkage
 
 import blockmat as bm
+from blockmat.finding.degree_loss import DegreeLoss
 from blockmat.finding.kmeans import in_order
+from blockmat.finding.network import Network
 from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, block_statistics
 from blockmat.finding.similarity import Correlation, SymmetricMatrix
 
@@ -22,6 +24,10 @@ def problem(kind, seed=0):
     X = rng.standard_normal((40, 5))[:, LABELS] + rng.standard_normal((40, n)) + 0.3 * rng.random(n)
     if kind == "samples":
         return Correlation(X), GaussianLoss(40)
+    if kind == "network":
+        edges = np.triu(rng.integers(0, 4, (n, n)))  # with loops, which do not count
+        network = Network(edges + edges.T)
+        return network, DegreeLoss(network.degrees, network.squared_norm)
     A = np.cov(X, rowvar=False) * 50
     similarity = SymmetricMatrix(A)
     return similarity, FrobeniusLoss(similarity.squared_norm, n, similarity.exponent)
@@ -32,8 +38,10 @@ def loss(similarity, objective, labels):
     return objective.loss(block_statistics(similarity, p.labels, p.n_blocks))
 
 
-@pytest.mark.parametrize("kind", ["matrix", "samples"])
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("kind", "sign"),
+    [("matrix", 1), ("matrix", -1), ("samples", 1), ("samples", -1), ("network", 1)],
+)
 def test_the_rise_of_the_loss_is_that_of_the_merged_blocks(kind, sign):
     similarity, objective = problem(kind)
     signs = np.ones(len(LABELS))
@@ -41,13 +49,14 @@ def test_the_rise_of_the_loss_is_that_of_the_merged_blocks(kind, sign):
     merges = objective.merges(block_statistics(similarity, labels, 5))
     for step in range(4):
         names = np.unique(labels)
-        before = loss(similarity.with_signs(signs), objective, labels)
+        before = loss(similarity if sign > 0 else similarity.with_signs(signs), objective, labels)
         found = merges.increases(sign)
-        size = similarity.squared_norm if kind == "matrix" else 10 * len(LABELS)
+        size = 10 * len(LABELS) if kind == "samples" else similarity.squared_norm
         for a, b in itertools.combinations(range(5 - step), 2):
             merged = np.where(labels == names[b], names[a], labels)
             changed = np.where(labels == names[b], sign * signs, signs)
-            after = loss(similarity.with_signs(changed), objective, merged)
+            signed = similarity if sign > 0 else similarity.with_signs(changed)
+            after = loss(signed, objective, merged)
             # sums over n^2 entries, and a few subtractions of terms of the size of the loss
             assert found[a, b] == pytest.approx(after - before, rel=0, abs=1000 * EPS * size)
         a, b = sorted(np.random.default_rng(step).choice(5 - step, 2, replace=False).tolist())
@@ -161,3 +170,16 @@ def test_correlations_without_their_number_of_samples_have_a_tree_too():
         assert tree.cut(3).labels.tolist() == in_order(labels // 2).labels.tolist()
     same = bm.partition_path(X, True, max_blocks=6).tree
     np.testing.assert_allclose(tree.links, same.links, rtol=1e-9)
+
+
+def test_communities_of_a_network_are_merged_whatever_their_degrees():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 15)
+    rates = np.full((4, 4), 0.02) + np.kron(np.eye(2), np.full((2, 2), 0.1)) + 0.5 * np.eye(4)
+    popular = rng.uniform(0.5, 1.5, 60)
+    edges = np.triu(rng.poisson(rates[labels][:, labels] * np.outer(popular, popular)), 1)
+    path = bm.partition_path(edges + edges.T, degrees=True)
+    assert path.best.labels.tolist() == labels.tolist()
+    assert path.tree.cut(2).labels.tolist() == (labels // 2).tolist()
+    start = path.loss[path.n_blocks == 4]
+    assert path.tree.links[-1, 2] == pytest.approx(path.loss[0] - start, rel=1e-10)

@@ -35,15 +35,24 @@ def _raised(numbers: Array, variances: Array, least: float) -> Array:
     return raised
 
 
+def _exceeds(unit: Array, least: float) -> bool:
+    """Tell whether all eigenvalues are above a number, by a Cholesky factorization."""
+    try:
+        np.linalg.cholesky(unit - least * np.eye(len(unit)))
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
 def _definite(between: Array, least: float) -> Array:
     """Raise small eigenvalues of a Hermitian matrix with unit diagonal, and restore its diagonal."""
     lengths = np.sqrt(np.real(np.diagonal(between)))
     lengths = np.where(lengths > 0, lengths, 1)
     kept = np.real(np.diagonal(between)) > 0
-    unit = between / np.multiply.outer(lengths, lengths)
-    eigenvalues, vectors = scipy.linalg.eigh(unit[np.ix_(kept, kept)])
-    if eigenvalues.min(initial=1) >= least:
+    unit = (between / np.multiply.outer(lengths, lengths))[np.ix_(kept, kept)]
+    if _exceeds(unit, least):
         return between
+    eigenvalues, vectors = scipy.linalg.eigh(unit)
     floor = np.clip(-eigenvalues[0], least, 1)
     raised = pair.compose(np.maximum(eigenvalues, floor), vectors)
     new = np.sqrt(np.real(np.diagonal(raised)))

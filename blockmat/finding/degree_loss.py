@@ -6,6 +6,7 @@ from scipy.special import gammaln
 from blockmat.blocks.checks import Array
 from blockmat.finding.criteria import label_deviance
 from blockmat.finding.kmeans import Solution
+from blockmat.finding.merging import BlockSums, FrobeniusMerges
 from blockmat.finding.objectives import BlockStatistics, n_off_diagonal
 
 
@@ -58,11 +59,17 @@ class DegreeLoss:
         edges, expected = edges[pairs], expected[pairs]
         return float(-2 * (gammaln(edges + 1) - (edges + 1) * np.log1p(expected)).sum())
 
+    def merges(self, blocks: BlockStatistics) -> FrobeniusMerges:
+        """Return the loss as a function of merged blocks. The loadings are the degrees."""
+        in_blocks = self._degrees_of(blocks)
+        edges = blocks.values * n_off_diagonal(blocks.sizes)
+        own, loops = self._squares_of(blocks), np.zeros_like(in_blocks)
+        return FrobeniusMerges(blocks.in_order(BlockSums(in_blocks, own, loops, edges)))
+
     def _values(self, blocks: BlockStatistics) -> Array:
         """Return B (k, k): numbers of edges, divided by sums of products of two degrees."""
         in_blocks = self._degrees_of(blocks)
-        own = np.bincount(blocks.labels, self.degrees**2, len(in_blocks))
-        products = np.outer(in_blocks, in_blocks) - np.diag(own)
+        products = np.outer(in_blocks, in_blocks) - np.diag(self._squares_of(blocks))
         edges = blocks.values * n_off_diagonal(blocks.sizes)
         values: Array = np.where(edges > 0, edges / np.where(edges > 0, products, 1), 0)
         return values
@@ -70,6 +77,10 @@ class DegreeLoss:
     def _degrees_of(self, blocks: BlockStatistics) -> Array:
         """Return the sum of the degrees of each block, (k,)."""
         return np.bincount(blocks.labels, self.degrees, len(blocks.sizes))
+
+    def _squares_of(self, blocks: BlockStatistics) -> Array:
+        """Return the sum of the squared degrees of each block, (k,)."""
+        return np.bincount(blocks.labels, self.degrees**2, len(blocks.sizes))
 
 
 class IntegratedLikelihood:

@@ -25,11 +25,16 @@ class LeadingSpectrum(NamedTuple):
     rounding: float
 
     @property
-    def rank(self) -> int:
-        """How many eigenvalues are positive; n if some of them were not computed."""
+    def is_complete(self) -> bool:
+        """Whether the eigenvalues that were not computed are zero."""
         n, m = self.vectors.shape
+        return m == n or bool(np.abs(self.values).min() <= self.rounding)
+
+    @property
+    def rank(self) -> int:
+        """How many eigenvalues are positive; n if some are missing."""
         positive = int((self.values > self.rounding).sum())
-        return n if m < n and positive == m else positive
+        return positive if self.is_complete else len(self.vectors)
 
     @property
     def negative_share(self) -> float:
@@ -39,10 +44,10 @@ class LeadingSpectrum(NamedTuple):
     def noise(self, count: int) -> float:
         """Return the median of the largest `count` eigenvalues, which estimates that of noise.
 
-        If not all of them were computed, it is the mean of the others of them.
+        If not all of them were computed, it is the mean of those that are missing.
         """
-        missing = count - len(self.values)
-        if missing > 0 and self.values[0] > self.rounding:
+        missing = 0 if self.is_complete else count - int((self.values > self.rounding).sum())
+        if missing > 0:
             return max(float(self.trace - self.values.sum()) / missing, 0.0)
         return max(float(np.median(self.values[-count:])), 0.0)
 

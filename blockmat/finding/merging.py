@@ -8,27 +8,42 @@ from blockmat.blocks.checks import Array
 
 
 class BlockSums(NamedTuple):
-    """Sums of a symmetric matrix over blocks: sizes (k,), entries on and off its diagonal.
+    """Sums of a symmetric matrix over blocks, and of the loadings of its variables.
 
-    ``on`` (k,) are the sums of the diagonal, and ``off`` (k, k) those of the entries off it.
+    ``sizes`` (k,) are the sums of the loadings and ``squares`` (k,) those of their squares: both are
+    the numbers of variables if all loadings are 1. ``on`` (k,) are the sums of the diagonal, and
+    ``off`` (k, k) those of the entries off it.
     """
 
     sizes: Array
+    squares: Array
     on: Array
     off: Array
 
+    @property
+    def products(self) -> Array:
+        """The sums of the products of loadings of two different variables, (k, k)."""
+        products: Array = np.outer(self.sizes, self.sizes) - np.diag(self.squares)
+        return products
+
     def merged(self, a: int, b: int) -> "BlockSums":
         """Return the sums after block b has been added to block a."""
-        sizes, on, off = self.sizes.copy(), self.on.copy(), self.off.copy()
-        sizes[a] += sizes[b]
-        on[a] += on[b]
+        off = self.off.copy()
         off[a] += off[b]
         off[:, a] += off[:, b]
-        return BlockSums(np.delete(sizes, b), np.delete(on, b), without(off, b))
+        sizes, squares, on = (_added(x, a, b) for x in (self.sizes, self.squares, self.on))
+        return BlockSums(sizes, squares, on, without(off, b))
 
     def flipped(self, b: int) -> "BlockSums":
         """Return the sums after the variables of block b have changed their signs."""
         return self._replace(off=flipped(self.off, b))
+
+
+def _added(x: Array, a: int, b: int) -> Array:
+    """Return numbers (k,) with number b added to number a, and without b."""
+    x = x.copy()
+    x[a] += x[b]
+    return np.delete(x, b)
 
 
 def without(A: Array, b: int) -> Array:
@@ -59,29 +74,32 @@ class Merges(Protocol):
 
 
 class FrobeniusMerges:
-    """The squared Frobenius distance of a matrix to its fit."""
+    """The squared Frobenius distance of a matrix to its fit.
+
+    The fit of entry (i, j) off the diagonal is a value of its block, times the loadings of i and j if
+    the errors are divided by the roots of both loadings; on the diagonal it is one number.
+    """
 
     def __init__(self, sums: BlockSums) -> None:
         self.sums = sums
 
     def increases(self, sign: int = 1) -> Array:
         """Return how much less the fit explains, (k, k)."""
-        n, on, off = self.sums
-        mean = off / np.maximum(np.outer(n, n) - np.diag(n), 1)
+        n, squares, on, off = self.sums
+        products = self.sums.products
+        mean = off / np.where(products > 0, products, 1)
         weight = np.outer(n, n) / np.add.outer(n, n)
         # Blocks (a, c) and (b, c), c being another block, get one value; so do (c, a) and (c, b)
-        products = (mean * n) @ mean
-        squares = np.diag(products)
-        own = np.diag(mean)[:, None]
-        distances = np.add.outer(squares, squares) - 2 * sign * products
+        inner = (mean * n) @ mean
+        norms, own = np.diag(inner), np.diag(mean)[:, None]
+        distances = np.add.outer(norms, norms) - 2 * sign * inner
         distances -= n[:, None] * (own - sign * mean) ** 2 + n * (own.T - sign * mean) ** 2
         others = 2 * weight * np.maximum(distances, 0)
         diagonals = weight * np.subtract.outer(on / n, on / n) ** 2
         # The values of (a, a), (a, b) and (b, b) become one
-        n_own, own_sums = n * (n - 1), np.diag(off)
-        explained = own_sums**2 / np.maximum(n_own, 1)
-        together = np.add.outer(own_sums, own_sums) + 2 * sign * off
-        n_together = np.add.outer(n, n) * (np.add.outer(n, n) - 1)
+        sums, explained = np.diag(off), np.diag(off * mean)
+        together = np.add.outer(sums, sums) + 2 * sign * off
+        n_together = np.add.outer(n, n) ** 2 - np.add.outer(squares, squares)
         own = np.add.outer(explained, explained) + 2 * off * mean - together**2 / n_together
         result: Array = others + diagonals + np.maximum(own, 0)
         return result
@@ -108,7 +126,7 @@ class GaussianMerges:
 
     def increases(self, sign: int = 1) -> Array:
         """Return how much the loss ``logdet M + sum (n_b - 1) log d_b`` rises, (k, k)."""
-        n, on, off = self.sums
+        n, _, on, off = self.sums
         own = np.diag(self.inverse)
         between = np.add.outer(own, own) - 2 * sign * self.inverse
         tiny = np.finfo(np.float64).tiny

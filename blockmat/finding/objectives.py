@@ -44,11 +44,15 @@ class BlockStatistics(NamedTuple):
     @property
     def sums(self) -> BlockSums:
         """The sums over the blocks, in the order of their first variables."""
-        first = np.unique(self.labels, return_index=True)[1]
-        order = np.argsort(first)
         off = self.values * n_off_diagonal(self.sizes)
         on = self.sizes * self.diagonal_values
-        return BlockSums(self.sizes[order], on[order], off[np.ix_(order, order)])
+        return self.in_order(BlockSums(self.sizes, self.sizes, on, off))
+
+    def in_order(self, sums: BlockSums) -> BlockSums:
+        """Return sums over these blocks in the order of their first variables."""
+        order = np.argsort(np.unique(self.labels, return_index=True)[1])
+        sizes, squares, on = (x[order] for x in (sums.sizes, sums.squares, sums.on))
+        return BlockSums(sizes, squares, on, sums.off[np.ix_(order, order)])
 
 
 def block_statistics(similarity: Similarity, labels: Array, k: int) -> BlockStatistics:

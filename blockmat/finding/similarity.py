@@ -139,20 +139,25 @@ class Correlation:
         return sums
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
-        """Return the coordinates of the variables along the leading principal components.
-
-        The median of their variances estimates that of noise, and is subtracted from each.
-        """
-        values, vectors = np.linalg.eigh(self.factor @ self.factor.T)
-        tiny = np.finfo(np.float64).tiny
-        noise = max(np.median(values[-min(self.n_samples - 1, self.n) :]), tiny)
-        values, vectors = values[-rank:], vectors[:, -rank:]
-        shrinkage = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
-        points: Array = (self.factor.T @ vectors) * shrinkage
-        return points
+        """Return the coordinates of the variables along the leading principal components."""
+        return principal_points(self.factor, min(self.n_samples - 1, self.n), rank)
 
     def with_signs(self, signs: Array) -> "Correlation":
         """Return the correlation matrix of the samples times signs."""
         result = copy(self)
         result.factor = self.factor * signs
         return result
+
+
+def principal_points(factor: Array, n_components: int, rank: int) -> Array:
+    """Return the coordinates of the variables along the leading principal components of a factor.
+
+    The median of the `n_components` largest variances estimates that of noise, and is subtracted
+    from each.
+    """
+    values, vectors = np.linalg.eigh(factor @ factor.T)
+    noise = max(np.median(values[-n_components:]), np.finfo(np.float64).tiny)
+    values, vectors = values[-rank:], vectors[:, -rank:]
+    shrinkage = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
+    points: Array = (factor.T @ vectors) * shrinkage
+    return points

@@ -187,7 +187,7 @@ def partition_stability(
     >>> result.partition.n_blocks, result.of_block.min() > 0.9
     (3, np.True_)
     >>> R = np.corrcoef(returns, rowvar=False)
-    >>> result = bm.partition_stability(R, n_samples=200, n_resamples=20, random_state=0)
+    >>> result = bm.partition_stability(R, 3, n_samples=200, n_resamples=20, random_state=0)
     >>> result.of_variable.min() > 0.9
     np.True_
     """
@@ -305,8 +305,12 @@ def _summary(
     of_sign = None
     if signs is not None:
         relative = np.array([each.signs for each in found]) * signs
-        of_sign = _own(coassignment.with_blocks(p, relative), p) / _own(shared, p)
-        of_sign = frozen((1 + of_sign) / 2)
+        same_minus_other = _own(coassignment.with_blocks(p, relative), p)
+        often = _own(shared, p)
+        is_known = often > 0
+        of_sign = np.full(p.n, np.nan)
+        of_sign[is_known] = (1 + same_minus_other[is_known] / often[is_known]) / 2
+        of_sign.flags.writeable = False
     chosen = np.array([each.n_blocks for each in found])
     numbers = np.union1d(whole.n_blocks, chosen)
     agreement = [[each.agreement.get(k, np.nan) for each in found] for k in numbers.tolist()]

@@ -54,6 +54,10 @@ class BlockAccumulator:
     ------
     PartitionError
         If the labels are not a partition.
+    ShapeError, DtypeError, NonFiniteError
+        If `location` or `scale` does not have n finite numbers, or the scale is not real.
+    TypeError
+        If `half_life` is not a number.
     ValueError
         If an argument is out of range, or is given without the ones that it needs.
 
@@ -82,6 +86,15 @@ class BlockAccumulator:
     >>> acc.add_outer(g)
     >>> bool(np.allclose(acc.matrix(), bm.fit(np.outer(g, g), [0, 0, 1])))
     True
+
+    Samples with missing values, and a variance of each variable:
+
+    >>> X = np.random.default_rng(0).normal(size=(50, 3)) * [1.0, 5.0, 2.0]
+    >>> X[3, 1] = np.nan
+    >>> acc = bm.BlockAccumulator([0, 0, 1], missing="pairwise", scaled=True)
+    >>> acc.add_samples(X)
+    >>> acc.covariance()
+    <3x3 ScaledBlockMatrix of 2 blocks, dtype=float64>
     """
 
     def __init__(
@@ -429,6 +442,8 @@ class BlockAccumulator:
 
 def _require_values(samples: Array, weights: Weights) -> None:
     """Refuse NaN and infinity in samples whose weight is not zero."""
+    if first_non_finite(samples) is None:
+        return
     rows = np.flatnonzero(weights.values)
     entry = first_non_finite(samples[rows])
     if entry is not None:

@@ -79,7 +79,6 @@ def incomplete(Z: Array, observed: Array, weights: Array, order: Array) -> Facto
 
 
 def _one_pattern(rows: Array) -> FactorData:
+    """Return data without gaps; its mean is not needed, because that of the model is zero."""
     n, width = rows.shape
-    return FactorData(
-        rows, np.full(width, width**-0.5), np.ones((1, n)), np.ones(1), np.array([width])
-    )
+    return FactorData(rows, np.zeros(width), np.ones((1, n)), np.ones(1), np.array([width]))

@@ -170,8 +170,8 @@ def fit_factor(
 
     With gaps, the mean is estimated too, and :math:`k \times k` matrices are solved once for each
     pattern of gaps. The estimate is consistent if whether a value is missing depends only on observed
-    values. Two variables may never be observed together; two blocks may not, because their correlation
-    is then not identified.
+    values. Some pairs of variables may never be observed together. If this holds for all pairs between
+    two blocks, the correlation of their factors is not identified.
 
     The search ends at a local optimum. There can be several, mostly if the variables of a block hardly
     correlate.
@@ -265,7 +265,7 @@ def _fit_samples(
             f"X has {n_samples} rows; expected at least {least} samples for {n_factors} factors"
         )
     mean, patterns = given.location, None
-    if given.observed is None:
+    if given.observed is None or given.weights is None:
         estimate = maximum_likelihood(complete(Z, p.order), p, options)
     else:
         data = incomplete(Z, given.observed, given.weights, p.order)

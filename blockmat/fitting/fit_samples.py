@@ -73,7 +73,7 @@ def fit_samples(
     ValueError
         If `ddof` is negative or not below the number of samples; if a weight is negative, all
         are zero or `weight_type` is unknown; if `X` is a symmetric matrix, such as a
-        covariance matrix; if `missing` is unknown, or not "raise" for a Dask array; or if values
+        covariance matrix; if `missing` is unknown, or "em" for a Dask array; or if values
         are missing and a column has none, two blocks have too few in the same samples, or
         `aligned` is True.
     SingularMatrixError
@@ -110,6 +110,9 @@ def fit_samples(
     >>> A = bm.fit_samples(X, [0, 0, 1, 1])
     >>> bool(np.allclose(A.toarray(), bm.fit(np.cov(X, rowvar=False), [0, 0, 1, 1])))
     True
+    >>> X[3, 1] = np.nan
+    >>> bm.fit_samples(X, [0, 0, 1, 1], missing="pairwise")
+    <4x4 BlockConstantMatrix of 2 blocks, dtype=float64>
     """
     samples, weights = as_sample_source(X, compute, sample_weight, weight_type, missing)
     p = as_partition(partition, samples.shape[1], source=X)

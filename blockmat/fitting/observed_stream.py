@@ -70,7 +70,7 @@ class ObservedStream:
             location, scale = self._references(X, weights, samples, new)
         about = np.where(np.isnan(location), 0, location)
         if self.is_scaled:
-            samples, about = ObservedSamples(X / scale, weights), about / scale
+            samples, about = ObservedSamples(X, weights, scale=scale), about / scale
         sums = PairwiseSums.of(samples, self._p, about)
         self._sums = sums if self._sums is None else self._sums.decayed(beta) + sums
         self._location, self._scale, self._known = location, scale, self._known | new

@@ -47,19 +47,23 @@ def as_sample_source(
     Raises
     ------
     ValueError
-        If `missing` is unknown, or is not "raise" for a Dask array; or if `compute` is False and
+        If `missing` is unknown, or is "em" for a Dask array; or if `compute` is False and
         the samples are not a Dask array.
     """
     require_missing(missing)
     if is_dask_array(X):
         from blockmat.sources.dask_samples import DaskSamples
 
-        if missing != "raise":
+        if missing == "em":
             raise ValueError(
-                f"missing is {missing!r} and X is a Dask array; expected 'raise', or X.compute()"
+                "missing is 'em' and X is a Dask array; expected 'raise' or 'pairwise', or X.compute()"
             )
         lazy = DaskSamples(X, compute)
         weights = as_weights(sample_weight, lazy.shape[0], weight_type)
+        if missing == "pairwise":
+            from blockmat.sources.dask_observed import DaskObserved
+
+            return DaskObserved(X, compute, weights), weights
         return (lazy if sample_weight is None else DaskSamples(X, compute, weights)), weights
     _require_compute(compute)
     samples = as_samples(X)

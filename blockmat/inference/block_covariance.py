@@ -1,7 +1,6 @@
 """The steps from samples to a covariance matrix: blocks and signs, shrinkage, the matrix.
 
-`estimate` runs them in this order. A further part of the model, such as factors of all variables,
-belongs into `Model` and `covariance`.
+`estimate` runs them in this order.
 """
 
 from dataclasses import dataclass, replace
@@ -11,9 +10,16 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.cores.scale import in_range, times_power
 from blockmat.finding.block_signs import block_signs
 from blockmat.finding.find_partition import find_partition
-from blockmat.fitting.fit_samples import fit_samples
+from blockmat.fitting.factors_and_blocks import (
+    BlocksAndDirections,
+    Operator,
+    mix_with_samples,
+    mix_with_shrunk_samples,
+    without_factors,
+)
 from blockmat.inference.likelihood import check_enough_samples
 from blockmat.inference.shrinkage import (
     cross_fitted_shrinkage,
@@ -22,15 +28,14 @@ from blockmat.inference.shrinkage import (
     shrinkage_toward,
 )
 from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.matrices.low_rank import BlockPlusLowRank
-from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.sources.gapped_samples import GappedSamples
-from blockmat.sources.standardize import Standardized, StandardRows, compress_rows
+from blockmat.sources.standardize import Standardized, StandardRows
 from blockmat.sources.weighted_samples import WeightedSamples
 
+NONLINEAR = "nonlinear"  # the shrinkage that mixes two models equally
+_EQUAL = 0.5
 _SAME_ROW = 1e-12  # rounding of standardized numbers
 HINT = ", or scaled=False"  # of the error for a constant column
-Operator = BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank
 
 
 class Rows(Protocol):
@@ -59,6 +64,7 @@ class Model:
     partition: Partition | None
     n_blocks: int | None
     scaled: bool
+    n_factors: int
     shrinkage: float | str | None
     signs: bool
     missing: str
@@ -90,10 +96,12 @@ def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
     """Estimate the covariance matrix in a precision."""
     standardized = standardize(rows, model)
     partition, signs = find_blocks(rows, standardized, model)
-    check_enough_samples(rows.n_rows, partition.n_blocks, model.assume_centered)
+    if model.shrinkage != NONLINEAR:
+        check_enough_samples(rows.n_rows, partition.n_blocks, model.assume_centered)
+    check_n_factors(rows, partition.n, model)
     signed = standardized.times(signs)
     shrinkage = choose_shrinkage(rows, signed, partition, model)
-    operator = covariance(signed.astype(dtype), partition, shrinkage, model.scaled)
+    operator = covariance(rows, signed, partition, shrinkage, model).astype(dtype)
     location = standardized.location.astype(dtype)
     constant = np.zeros(len(location), dtype=bool)
     return Estimate(location, partition, signs, constant, shrinkage, operator)
@@ -163,6 +171,16 @@ def check_n_rows(rows: Rows | GappedSamples, least: int) -> None:
         raise ValueError(f"X has {rows.n_rows} rows; expected at least {least} samples")
 
 
+def check_n_factors(rows: Rows | GappedSamples, n: int, model: Model) -> None:
+    """Raise ValueError for more factors than the rank of the samples of n variables."""
+    most = min(n, rows.n_rows - (not model.assume_centered))
+    if model.n_factors > most:
+        raise ValueError(
+            f"n_factors is {model.n_factors}; expected at most {most}: the smaller of the number of "
+            f"variables and the rank of the samples"
+        )
+
+
 def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, model: Model) -> float:
     """Return the shrinkage, estimated if it is "optimal" or "cv".
 
@@ -172,16 +190,19 @@ def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, mod
         return 1.0
     if not isinstance(model.shrinkage, str):
         return float(model.shrinkage)
+    if model.shrinkage == NONLINEAR:
+        return _EQUAL
     rows = cast(WeightedSamples, rows)  # a stream has no estimated shrinkage
+    rest = signed._replace(deviations=without_factors(signed.deviations, model.n_factors))
     if model.shrinkage == "optimal" and not model.is_searched:
         weights = rows.relative_weights
-        return shrinkage_toward(signed.deviations, partition, rows.n_effective, weights)
+        return shrinkage_toward(rest.deviations, partition, rows.n_effective, weights)
     least = 6 if model.is_searched else 4
     if rows.n_rows < least:
         raise ValueError(
             f"X has {rows.n_rows} rows; shrinkage={model.shrinkage!r} expects at least {least} samples"
         )
-    if is_exact(signed.deviations, partition):
+    if is_exact(rest.deviations, partition):
         return 1.0
 
     def fit_fold(train: WeightedSamples) -> tuple[Standardized, Partition]:
@@ -190,25 +211,43 @@ def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, mod
         return standardized.times(signs), p
 
     if model.shrinkage == "optimal":
-        return cross_fitted_shrinkage(rows, standardize(rows, model), fit_fold, model.n_jobs)
-    return likelihood_shrinkage(rows, fit_fold, model.n_jobs)
+        unsigned = rest.times(np.sign(rest.scale))
+        return cross_fitted_shrinkage(rows, unsigned, fit_fold, model.n_jobs)
+    return likelihood_shrinkage(rows, fit_fold, model.n_factors, model.n_jobs)
 
 
 def covariance(
-    signed: Standardized, partition: Partition, shrinkage: float, scaled: bool
+    rows: Rows,
+    signed: Standardized,
+    p: Partition,
+    shrinkage: float,
+    model: Model,
+    lost: BlockConstantMatrix | None = None,
 ) -> Operator:
-    """Return ``shrinkage * P S + (1 - shrinkage) * S``, times the scales on both sides."""
-    Z, _, scale = signed
-    matrix = fit_samples(Z, partition, ddof=0, assume_centered=True) * shrinkage
-    model = times_scales(matrix, scale, scaled)
-    if shrinkage == 1:
-        return model
-    root = float(np.sqrt((1 - shrinkage) / len(Z)))
-    return BlockPlusLowRank(model, root * (compress_rows(Z) * scale).T)
+    """Return the model times its weight plus the rest, with scales on both sides.
+
+    `signed` holds the standardized samples times their signs, and `lost` is what their covariance
+    lacks because missing values were filled in. If variables are scaled, the variances are those of
+    the samples.
+    """
+    Z, exponent = in_range(signed.deviations)
+    if model.shrinkage == NONLINEAR:
+        n_samples = max(rows.n_effective - (not model.assume_centered), 1.0)
+        mixed = mix_with_shrunk_samples(Z, p, model.n_factors, shrinkage, n_samples)
+    else:
+        mixed = mix_with_samples(Z, p, model.n_factors, shrinkage)
+    if lost is not None:
+        blocks = mixed.blocks + lost * times_power(1.0, -2 * exponent)
+        mixed = mixed._replace(blocks=blocks)
+    return with_scales(mixed, signed.scale, exponent, model)
 
 
-def times_scales(
-    matrix: BlockConstantMatrix, scale: Array, scaled: bool
-) -> BlockConstantMatrix | ScaledBlockMatrix:
-    """Return ``S B S``; without scales of the variables only if there are signs."""
-    return ScaledBlockMatrix(matrix, scale) if scaled or (scale != 1).any() else matrix
+def with_scales(mixed: BlocksAndDirections, scale: Array, exponent: int, model: Model) -> Operator:
+    """Return a matrix in units of ``4**exponent`` with scales (n,) on both sides."""
+    unit = times_power(1.0, exponent)
+    if model.scaled and (model.n_factors or model.shrinkage == NONLINEAR):
+        return mixed.scaled(scale * unit / np.sqrt(mixed.diagonal()))
+    if model.scaled or (scale != 1).any():
+        return mixed.scaled(scale * unit)
+    matrix = mixed.matrix()
+    return matrix * unit * unit if exponent else matrix

@@ -6,7 +6,8 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
-from blockmat.inference.block_covariance import Estimate, Operator
+from blockmat.fitting.factors_and_blocks import Operator
+from blockmat.inference.block_covariance import Estimate
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix

@@ -12,26 +12,27 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores import pair
 from blockmat.finding.expected_correlation import ExpectedRows
+from blockmat.fitting.factors_and_blocks import BlocksAndDirections, Operator
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.inference.block_covariance import (
     HINT,
+    NONLINEAR,
     Estimate,
     Model,
-    Operator,
+    check_n_factors,
     choose_shrinkage,
+    covariance,
     search,
-    standardize,
-    times_scales,
     whole,
+    with_scales,
 )
 from blockmat.inference.likelihood import check_enough_samples
 from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.sources.em import Estimate as Parameters
 from blockmat.sources.em import em_fit, expected_values
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.observed import ObservedSamples
-from blockmat.sources.standardize import StandardRows, compress_rows
+from blockmat.sources.standardize import Standardized, StandardRows
 from blockmat.sources.standardize_observed import StandardizedObserved
 from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import Weights
@@ -80,16 +81,20 @@ def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Esti
     """Estimate the covariance matrix in a precision."""
     rows = GappedRows.of(samples.standardize(not model.assume_centered, model.scaled, HINT))
     partition, signs = find_blocks(samples, rows, model)
-    check_enough_samples(samples.n_rows, partition.n_blocks, model.assume_centered)
+    if model.shrinkage != NONLINEAR:
+        check_enough_samples(samples.n_rows, partition.n_blocks, model.assume_centered)
+    check_n_factors(samples, partition.n, model)
     rows = rows.times(signs)
     mean, fit = fit_blocks(rows, partition, model)
-    shrinkage, completed = 1.0, None
-    if model.shrinkage is not None:
-        completed = complete(rows, mean, fit)
-        shrinkage = shrinkage_of(rows, mean, completed, partition, model)
-    location = (rows.location + rows.scale * mean).astype(dtype)
-    operator = shrunk(rows, fit, completed, shrinkage, model.scaled, dtype)
-    return Estimate(location, partition, signs, np.zeros(len(mean), bool), shrinkage, operator)
+    location = rows.location + rows.scale * mean
+    if model.shrinkage is None and not model.n_factors:
+        blocks = BlocksAndDirections(fit, np.empty((partition.n, 0)), np.empty(0))
+        shrinkage, operator = 1.0, with_scales(blocks, rows.scale, 0, model)
+    else:
+        shrinkage, operator = shrink(rows, complete(rows, mean, fit), location, model)
+    constant = np.zeros(partition.n, dtype=bool)
+    operator = operator.astype(dtype)
+    return Estimate(location.astype(dtype), partition, signs, constant, shrinkage, operator)
 
 
 def find_blocks(samples: GappedSamples, rows: GappedRows, model: Model) -> tuple[Partition, Array]:
@@ -177,34 +182,13 @@ def complete(rows: GappedRows, mean: Array, fit: BlockConstantMatrix) -> Complet
     return Completed(deviations, BlockConstantMatrix(p, between, within))
 
 
-def shrinkage_of(
-    rows: GappedRows, mean: Array, completed: Completed, partition: Partition, model: Model
-) -> float:
-    """Return the shrinkage, estimated from the completed samples if it is "optimal" or "cv"."""
-    X = rows.location + rows.scale * (mean + completed.deviations)
-    samples = WeightedSamples.of(X, rows.weights)
-    signed = standardize(samples, model).times(np.sign(rows.scale))
-    return choose_shrinkage(samples, signed, partition, model)
-
-
-def shrunk(
-    rows: GappedRows,
-    fit: BlockConstantMatrix,
-    completed: Completed | None,
-    shrinkage: float,
-    scaled: bool,
-    dtype: Any,
-) -> Operator:
-    """Return ``shrinkage * fit + (1 - shrinkage) * S``, times the scales on both sides.
-
-    S is the sample covariance that is expected given the observed values.
-    """
-    matrix = fit
-    if completed is not None and shrinkage < 1:
-        matrix = fit * shrinkage + completed.lost * (1 - shrinkage)
-    base = times_scales(matrix.astype(dtype), rows.scale.astype(dtype), scaled)
-    if completed is None or shrinkage == 1:
-        return base
-    roots = np.sqrt(rows.weights.values * ((1 - shrinkage) / rows.weights.total))
-    factor = compress_rows(completed.deviations * roots[:, None]) * rows.scale
-    return BlockPlusLowRank(base, factor.T.astype(dtype))
+def shrink(
+    rows: GappedRows, completed: Completed, location: Array, model: Model
+) -> tuple[float, Operator]:
+    """Return the shrinkage and the covariance matrix of completed samples."""
+    D, lost = completed
+    samples = WeightedSamples.of(location + rows.scale * D, rows.weights)
+    D *= np.sqrt(rows.weights.values / rows.weights.values.mean())[:, None]
+    signed = Standardized(D, location, rows.scale)
+    shrinkage = choose_shrinkage(samples, signed, lost.partition, model)
+    return shrinkage, covariance(samples, signed, lost.partition, shrinkage, model, lost)

@@ -9,7 +9,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range
-from blockmat.fitting.fit_samples import fit_samples
+from blockmat.fitting.factors_and_blocks import factors_and_blocks
 from blockmat.fitting.held_out import map_in_threads, squared_distances, test_rows
 from blockmat.inference.given_covariance import GivenCovariance
 from blockmat.inference.spread import Spread, spread_of, spread_of_covariance
@@ -177,9 +177,12 @@ def cross_fitted_shrinkage(
 
 
 def likelihood_shrinkage(
-    samples: WeightedSamples, fit: FitFold, n_jobs: int | None = None
+    samples: WeightedSamples, fit: FitFold, n_factors: int = 0, n_jobs: int | None = None
 ) -> float:
-    """Return the shrinkage with the highest Gaussian likelihood of held-out samples."""
+    """Return the shrinkage with the highest Gaussian likelihood of held-out samples.
+
+    The model has `n_factors` factors, and blocks of the rest.
+    """
     from scipy.optimize import minimize_scalar
 
     X, _ = in_range(samples.X)
@@ -188,7 +191,7 @@ def likelihood_shrinkage(
     def hold_out(fold: tuple[WeightedSamples, Array]) -> DevianceByShrinkage:
         train, rows = fold
         test = samples.rows(rows)
-        return DevianceByShrinkage(*fit(train), test.X, test.relative_weights)
+        return DevianceByShrinkage(*fit(train), test.X, test.relative_weights, n_factors)
 
     folds: list[DevianceByShrinkage] = map_in_threads(hold_out, folds_of(samples), n_jobs)
 
@@ -209,7 +212,12 @@ class DevianceByShrinkage:
     """
 
     def __init__(
-        self, train: Standardized, p: Partition, test: Array, weights: Array | None = None
+        self,
+        train: Standardized,
+        p: Partition,
+        test: Array,
+        weights: Array | None = None,
+        n_factors: int = 0,
     ) -> None:
         Z = train.deviations
         self.n_train, self.n = Z.shape
@@ -217,7 +225,7 @@ class DevianceByShrinkage:
         test = (test - train.location) / train.scale
         if weights is not None:
             test *= np.sqrt(weights)[:, None]
-        fit = fit_samples(Z, p, ddof=0, assume_centered=True)
+        fit = factors_and_blocks(Z, p, n_factors).matrix()
         Z = compress_rows(Z)
         solved = fit.solve(Z.T)
         values, vectors = np.linalg.eigh(Z @ solved)

@@ -27,8 +27,6 @@ from blockmat.matrices.weighted_frame import FrameMap, are_all_zero, lengths_in_
 
 __all__ = ["BlockFactorMatrix"]
 
-_SHOWN = 24  # blocks in the picture of a notebook, at most
-
 
 class BlockFactorMatrix(FactorParts):
     r"""A positive diagonal matrix plus a matrix with one factor for each block.
@@ -600,10 +598,8 @@ class BlockFactorMatrix(FactorParts):
     def _picture(self) -> tuple[Array, ...]:
         p, c = self._partition, self._covariance
         weights = block_sums(p, self._loadings) / p.sizes  # mean loadings of the blocks
-        shown = np.linspace(0, p.n_blocks - 1, min(p.n_blocks, _SHOWN)).astype(int)
-        some = c[np.ix_(shown, shown)] if c.ndim == 2 else np.diag(c[shown])
-        values = weights[shown, None] * some * weights[shown]
-        return values, p.sizes[shown]
+        values = weights * c * weights if c.ndim == 1 else weights[:, None] * c * weights
+        return values, p.sizes
 
     def __reduce__(self) -> tuple[Any, ...]:
         parts = (self._partition, self._covariance, self._noise, self._loadings)

@@ -54,10 +54,18 @@ class ObservedSamples:
         The weight of each sample. Samples of weight zero are left out.
     names : sequence, shape (n,), optional
         The names of the columns, for messages.
+    scale : ndarray, shape (n,), optional
+        Numbers by which the columns are divided.
     """
 
-    def __init__(self, X: Array, weights: Weights, names: Sequence[Any] | None = None) -> None:
-        self._X, self.weights, self._names = X, weights, names
+    def __init__(
+        self,
+        X: Array,
+        weights: Weights,
+        names: Sequence[Any] | None = None,
+        scale: Array | None = None,
+    ) -> None:
+        self._X, self.weights, self._names, self._scale = X, weights, names, scale
         self.shape, self.dtype = X.shape, working_dtype(X.dtype, "X")
 
     @cached_property
@@ -120,7 +128,7 @@ class ObservedSamples:
     def without_empty_rows(self) -> "ObservedSamples":
         """Return the samples with weight zero for those that have no value."""
         kept = np.concatenate([(~np.isnan(rows)).any(axis=1) for _, rows in self._all_rows()])
-        return ObservedSamples(self._X, self.weights.where(kept), self._names)
+        return ObservedSamples(self._X, self.weights.where(kept), self._names, self._scale)
 
     def filled_sums(self, p: Partition, location: Array, fills: Array) -> Array:
         """Return the weighted column sums (n,) of the deviations from a location, with NaN filled.
@@ -144,7 +152,9 @@ class ObservedSamples:
         return row_chunks(self._X, self.dtype, _SAMPLES_AT_A_TIME)
 
     def _chunks(self) -> Iterator[tuple[Array, Array]]:
-        return weighted_chunks(self._X, self.dtype, self.weights, _SAMPLES_AT_A_TIME)
+        chunks = weighted_chunks(self._X, self.dtype, self.weights, _SAMPLES_AT_A_TIME)
+        for rows, places in chunks:
+            yield rows if self._scale is None else rows / self._scale, places
 
     def require_in_range(self, *results: Array) -> None:
         """Raise `NonFiniteError` for results that are not finite."""
@@ -152,13 +162,16 @@ class ObservedSamples:
             refuse_infinity(self._X, self.weights)
 
 
-def refuse_infinity(X: Array, weights: Weights) -> NoReturn:
-    """Raise `NonFiniteError` for the first infinity of X, or for sums that overflow."""
+def refuse_infinity(X: Array, weights: Weights, first_row: int = 0) -> NoReturn:
+    """Raise `NonFiniteError` for the first infinity of X, or for sums that overflow.
+
+    X has the samples from `first_row` on.
+    """
     for row in np.flatnonzero(weights.values):
         infinite = np.flatnonzero(np.isinf(X[row]))
         if len(infinite):
             raise NonFiniteError(
-                f"X contains infinity in row {row} and column {infinite[0]}; expected finite "
+                f"X contains infinity in row {first_row + row} and column {infinite[0]}; expected finite "
                 f"numbers, or NaN for missing values"
             )
     raise NonFiniteError("the sums of X overflow; expected smaller numbers")

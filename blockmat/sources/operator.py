@@ -25,7 +25,7 @@ from blockmat.sources.pair import (
     within_of_paired_sums,
 )
 from blockmat.sources.progress import track
-from blockmat.sources.source import Approximation, LocalSource, Options, Residual
+from blockmat.sources.source import Approximation, LocalSource, Options, Products, Residual
 
 _INDICATOR_BYTES = 2**26  # of block indicators to multiply at a time
 _UNIT = 100  # sums that overflow are computed again in units of 2**100
@@ -163,6 +163,10 @@ class Operator(LocalSource):
 
     def residual(self, A: Approximation, options: Options) -> Residual:
         """Return the distance to a block-constant matrix, estimated from random signs."""
+        return self.residual_of_products(A, options)
+
+    def residual_of_products(self, A: Products, options: Options) -> Residual:
+        """Return the distance to any matrix, estimated from random signs."""
         signs = self._random_signs(options)
         products = self._product(signs, "source @ probes")
         return Residual(
@@ -179,7 +183,7 @@ def _is_hermitian_on(vectors: Array, products: Array) -> bool:
 
 
 def _estimated_norms(
-    products: Array, signs: Array, A: Approximation, exponent: int
+    products: Array, signs: Array, A: Products, exponent: int
 ) -> tuple[float, float]:
     """Estimate the norms of the difference E and of the source from random signs z.
 

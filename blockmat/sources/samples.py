@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from blockmat.blocks.checks import Array, as_numeric, require_finite
+from blockmat.blocks.names import names_of
 from blockmat.exceptions import DtypeError, ShapeError
 
 _SYMMETRIC = 64  # asymmetry up to this, times eps and the largest entry, is rounding
@@ -20,11 +21,21 @@ def refuse_sparse_samples(X: Any) -> None:
 def as_samples(X: Any) -> Array:
     """Return samples as an array of a supported dtype with at least one row."""
     refuse_sparse_samples(X)
-    samples = as_numeric(X, "X", (2,))
+    samples = as_numeric(_without_nullable_types(X), "X", (2,))
     if len(samples) == 0:
         raise ShapeError("X has no rows; expected at least one sample")
     refuse_symmetric(samples)
     return samples
+
+
+def _without_nullable_types(X: Any) -> Any:
+    """Return a DataFrame with nullable numbers as an array with NaN for NA, and others unchanged."""
+    if names_of(X, 1) is None:
+        return X
+    is_nullable = [hasattr(dtype, "na_value") for dtype in X.dtypes]
+    if not any(is_nullable) or not all(dtype.kind in "biuf" for dtype in X.dtypes):
+        return X
+    return X.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def refuse_symmetric(X: Array) -> None:

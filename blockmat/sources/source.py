@@ -29,7 +29,17 @@ class Options(NamedTuple):
     assume_centered: bool = False
 
 
-class Approximation(Protocol):
+class Products(Protocol):
+    """The methods of a matrix A with which a linear operator computes its distance to A."""
+
+    def times(self, x: Array) -> Array:
+        """Return ``A @ x`` in double precision."""
+
+    def norm(self, exponent: int) -> float:
+        """Return the Frobenius norm in units of ``2**exponent``."""
+
+
+class Approximation(Products, Protocol):
     """The methods of a block-constant matrix A with which sources compute their distance to A."""
 
     @property
@@ -53,12 +63,6 @@ class Approximation(Protocol):
 
         Both are in double precision, in units of ``2**exponent``. `dtype` is that of the source.
         """
-
-    def times(self, x: Array) -> Array:
-        """Return ``A @ x`` in double precision."""
-
-    def norm(self, exponent: int) -> float:
-        """Return the Frobenius norm in units of ``2**exponent``."""
 
 
 class Residual(NamedTuple):

@@ -71,6 +71,10 @@ class Weights:
         """Return the weights of some of the samples."""
         return Weights(frozen(self.values[index]), frozen(self.squares[index]))
 
+    def part(self, first: int, last: int) -> "Weights":
+        """Return the weights of some consecutive samples."""
+        return Weights(self.values[first:last], self.squares[first:last])
+
     def times(self, factors: Array) -> "Weights":
         """Return the weights of samples whose single weights are multiplied by factors (T,)."""
         return Weights(frozen(self.values * factors), frozen(self.squares * factors**2))

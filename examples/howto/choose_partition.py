@@ -65,10 +65,10 @@ for members in list(found)[:6]:
 # samples. So ``cross_val_score`` compares partitions with each other and with other estimators.
 
 models = {
-    "one block": BlockCovariance(np.zeros(300, int)),
-    "the digits": BlockCovariance(digits),
-    "ten found blocks": BlockCovariance(n_blocks=10),
-    "found blocks": BlockCovariance(),
+    "one block": BlockCovariance(np.zeros(300, int), shrinkage=None),
+    "the digits": BlockCovariance(digits, shrinkage=None),
+    "ten found blocks": BlockCovariance(n_blocks=10, shrinkage=None),
+    "found blocks": BlockCovariance(shrinkage=None),
     "found blocks, shrinkage cv": BlockCovariance(shrinkage="cv"),
     "the digits, shrinkage cv": BlockCovariance(digits, shrinkage="cv"),
     "LedoitWolf": LedoitWolf(),
@@ -86,7 +86,7 @@ for name, model in models.items():
 # ---------------
 # The value of each block is the mean correlation between the images of two digits:
 
-model = BlockCovariance(digits).fit(X)
+model = BlockCovariance(digits, shrinkage=None).fit(X)
 figure, ax = plt.subplots(figsize=(4.8, 4), layout="constrained")
 plot.matrix(model.operator_, ax=ax)
 plt.show()

@@ -36,7 +36,7 @@ def common(n_days):
 moves = market * rng.standard_normal((500, 1)) + common(500)
 returns = 0.6 * volatility * (moves + rng.standard_normal((500, 400)))
 
-covariance = BlockCovariance(sectors).fit(returns).operator_
+covariance = BlockCovariance(sectors, shrinkage=None).fit(returns).operator_
 covariance
 
 # %%

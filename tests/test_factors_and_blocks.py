@@ -1,0 +1,138 @@
+"""Factors of all variables and blocks of the rest, against dense formulas."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import experts
+from blockmat import Partition
+from blockmat.fitting.eigenvalue_shrinkage import quadratic_inverse_shrinkage
+from blockmat.fitting.factors_and_blocks import (
+    factors_and_blocks,
+    mix_with_samples,
+    mix_with_shrunk_samples,
+)
+from blockmat.fitting.principal_components import principal_components
+from blockmat.testing import partitions, project_dense
+
+SHAPES = [(30, 10), (11, 10), (10, 10), (10, 30), (4, 3), (3, 1), (2, 5)]
+
+
+def centred(n_samples, n, seed=0):
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((n_samples, 1))
+    Z = (common + rng.standard_normal((n_samples, n))) * rng.uniform(0.5, 2, n)
+    return Z - Z.mean(axis=0)
+
+
+def leading(S, n_factors):
+    values, vectors = np.linalg.eigh(S)
+    kept = vectors[:, ::-1][:, :n_factors]
+    return (kept * values[::-1][:n_factors]) @ kept.T
+
+
+def dense_model(Z, p, n_factors):
+    S = Z.T @ Z / len(Z)
+    L = leading(S, n_factors)
+    return project_dense(S - L, p) + L
+
+
+def dense_shrunk(Z, n_samples):
+    """The sample covariance with shrunk eigenvalues, by the dense implementation."""
+    values, vectors = principal_components(Z)
+    n = Z.shape[1]
+    shrunk = quadratic_inverse_shrinkage(values, n, n_samples)
+    return vectors * (shrunk.values - shrunk.rest) @ vectors.T + shrunk.rest * np.eye(n)
+
+
+@pytest.mark.parametrize(("n_samples", "n"), SHAPES)
+def test_principal_components_are_the_dense_ones(n_samples, n):
+    Z = centred(n_samples, n)
+    values, vectors = principal_components(Z)
+    rank = min(n_samples - 1, n)
+    assert vectors.shape == (n, rank)
+    expected = np.linalg.eigvalsh(Z.T @ Z / n_samples)[::-1]
+    np.testing.assert_allclose(values, expected[:rank], rtol=1e-10)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(rank), atol=1e-10)
+    np.testing.assert_allclose(vectors * values @ vectors.T, Z.T @ Z / n_samples, atol=1e-12)
+
+
+def test_samples_without_variation_have_no_principal_components():
+    values, vectors = principal_components(np.zeros((4, 3)))
+    assert values.shape == (0,)
+    assert vectors.shape == (3, 0)
+    assert quadratic_inverse_shrinkage(values, 3, 3).rest == 0
+
+
+@pytest.mark.parametrize(("n_samples", "n"), SHAPES)
+def test_shrunk_eigenvalues_are_those_of_the_dense_estimate(n_samples, n):
+    Z = centred(n_samples, n)
+    expected = experts.quadratic_inverse_shrinkage(Z) * (n_samples - 1) / n_samples
+    result = dense_shrunk(Z, n_samples - 1)
+    np.testing.assert_allclose(result, expected, atol=1e-12 * np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize("n_samples", [1.0, 2.5, 6.0, 8.0, 1e3])
+@pytest.mark.parametrize("rank", [1, 5, 8])
+def test_shrunk_eigenvalues_are_positive_and_keep_their_sum(n_samples, rank):
+    values = np.linspace(3, 0.1, rank)
+    shrunk = quadratic_inverse_shrinkage(values, 8, n_samples)
+    assert shrunk.values.min() > 0
+    assert shrunk.rest > 0
+    total = shrunk.values.sum() + (8 - rank) * shrunk.rest
+    assert total == pytest.approx(values.sum(), rel=1e-14)
+    large = quadratic_inverse_shrinkage(1e9 * values, 8, n_samples)
+    np.testing.assert_allclose(large.values, 1e9 * shrunk.values, rtol=1e-12)
+
+
+def test_many_samples_leave_the_eigenvalues_as_they_are():
+    values = np.array([9.0, 4.0, 1.0, 0.2])
+    shrunk = quadratic_inverse_shrinkage(values, 4, 1e7)
+    np.testing.assert_allclose(shrunk.values, values, rtol=1e-3)
+
+
+@given(partitions(min_n=1, max_n=8), st.sampled_from([3, 20]), st.integers(0, 3))
+def test_the_model_is_the_dense_one(p, n_samples, n_factors):
+    Z = centred(n_samples, p.n, seed=p.n)
+    result = factors_and_blocks(Z, p, n_factors)
+    expected = dense_model(Z, p, n_factors)
+    atol = 1e-12 * np.linalg.norm(expected)
+    np.testing.assert_allclose(result.matrix().toarray(), expected, atol=atol)
+    np.testing.assert_allclose(result.diagonal(), np.diag(expected), atol=atol)
+
+
+@given(partitions(min_n=1, max_n=8), st.sampled_from([3, 20]), st.integers(0, 3))
+def test_mixtures_are_the_dense_ones(p, n_samples, n_factors):
+    Z = centred(n_samples, p.n, seed=p.n)
+    S, model = Z.T @ Z / n_samples, dense_model(Z, p, n_factors)
+    atol = 1e-12 * np.linalg.norm(S)
+    mixed = mix_with_samples(Z, p, n_factors, 0.3)
+    np.testing.assert_allclose(mixed.matrix().toarray(), 0.3 * model + 0.7 * S, atol=atol)
+    shrunk = mix_with_shrunk_samples(Z, p, n_factors, 0.3, n_samples - 1).matrix()
+    expected = 0.3 * model + 0.7 * dense_shrunk(Z, n_samples - 1)
+    np.testing.assert_allclose(shrunk.toarray(), expected, atol=atol)
+    assert shrunk.is_positive_definite()
+    np.testing.assert_allclose(shrunk.inv().toarray() @ expected, np.eye(p.n), atol=1e-7)
+
+
+def test_scales_are_on_both_sides():
+    p = partition_of_two_blocks()
+    Z, scale = centred(5, 6), np.arange(1.0, 7.0)
+    for n_factors, weight in ((0, 1.0), (1, 1.0), (1, 0.4)):
+        mixed = mix_with_samples(Z, p, n_factors, weight)
+        expected = mixed.matrix().toarray() * np.outer(scale, scale)
+        np.testing.assert_allclose(mixed.scaled(scale).toarray(), expected, rtol=1e-12)
+
+
+def test_equal_variables_do_not_disturb_the_shrinkage():
+    """Columns that are there twice lower the rank below the number of samples."""
+    Z = centred(40, 5)[:, [0, 1, 2, 3, 4, 0, 1, 2]]
+    p = partition_of_two_blocks(8)
+    matrix = mix_with_shrunk_samples(Z, p, 1, 0.5, 39).matrix()
+    assert matrix.is_positive_definite()
+    assert np.trace(matrix.toarray()) == pytest.approx((Z**2).sum() / 40, rel=1e-12)
+
+
+def partition_of_two_blocks(n=6):
+    return Partition.from_labels([0, 0] + [1] * (n - 2))
