@@ -177,6 +177,9 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     n_blocks : int or "auto", default "auto"
         The number of clusters.
+    n_samples : int, optional
+        The number of returns that the distances were computed from. Then the clusters are found by
+        their likelihood, as in returns.
     random_state : None, int or numpy.random.Generator, default None
         As for `blockmat.find_partition`.
 
@@ -207,8 +210,11 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     [0, 0, 0, 1, 1, 1]
     """
 
-    def __init__(self, n_blocks: Any = "auto", *, random_state: Any = None) -> None:
+    def __init__(
+        self, n_blocks: Any = "auto", *, n_samples: int | None = None, random_state: Any = None
+    ) -> None:
         self.n_blocks = n_blocks
+        self.n_samples = n_samples
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> "BlockClustering":
@@ -229,7 +235,7 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If `X` is not a symmetric matrix of distances, or `n_blocks` is out of range.
+            If `X` is not a symmetric matrix of distances, or a parameter is out of range.
         """
         distance = validate_data(self, X, dtype=np.float64)
         n = len(distance)
@@ -243,8 +249,9 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 "X is no matrix of distances from 0 to 1; expected those of PearsonDistance()"
             )
+        R = 1 - 2 * distance**2
         partition = find_partition(
-            1 - 2 * distance**2, self.n_blocks, random_state=self.random_state
+            R, self.n_blocks, n_samples=self.n_samples, random_state=self.random_state
         )
         self.partition_ = partition
         self.labels_ = np.array(partition.labels)

@@ -118,6 +118,8 @@ def test_blocks_are_clusters_of_assets(n_blocks):
     distance = PearsonDistance().fit(X).distance_
     found = BlockClustering(n_blocks).fit(distance)
     assert found.partition_ == bm.find_partition(X.corr(), n_blocks)
+    known = BlockClustering(n_blocks, n_samples=300).fit(distance).partition_
+    assert known == bm.find_partition(X.corr(), n_blocks, n_samples=300)
     np.testing.assert_array_equal(clone(clusters).fit_predict(distance), LABELS)
 
 
