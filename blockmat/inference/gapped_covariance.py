@@ -187,7 +187,10 @@ def shrink(
 ) -> tuple[float, Operator]:
     """Return the shrinkage and the covariance matrix of completed samples."""
     D, lost = completed
-    samples = WeightedSamples.of(location + rows.scale * D, rows.weights)
+    is_estimated = isinstance(model.shrinkage, str) and model.shrinkage != NONLINEAR
+    # Only an estimate reads the samples.
+    X = location + rows.scale * D if is_estimated else D
+    samples = WeightedSamples.of(X, rows.weights)
     D *= np.sqrt(rows.weights.values / rows.weights.values.mean())[:, None]
     signed = Standardized(D, location, rows.scale)
     shrinkage = choose_shrinkage(samples, signed, lost.partition, model)
