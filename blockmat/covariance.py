@@ -6,7 +6,7 @@ Needs the ``sklearn`` extra.
 import numbers
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,13 +18,23 @@ from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import ShapeError
 from blockmat.fitting.factors_and_blocks import Operator
 from blockmat.fitting.held_out import squared_distances
-from blockmat.inference.block_covariance import NONLINEAR, Estimate, Model, estimate
+from blockmat.inference.block_covariance import (
+    NONLINEAR,
+    Estimate,
+    Model,
+    check_n_rows,
+    estimate,
+)
 from blockmat.inference.constant_variables import with_constants
+from blockmat.inference.gapped_covariance import estimate_with_gaps
 from blockmat.inference.likelihood import log_likelihood
+from blockmat.inference.observed_density import observed_density
+from blockmat.sources.gapped_samples import GappedSamples
+from blockmat.sources.gaps import require_missing
 from blockmat.sources.running_samples import RunningSamples
 from blockmat.sources.samples import refuse_symmetric
 from blockmat.sources.weighted_samples import WeightedSamples
-from blockmat.sources.weights import as_weights
+from blockmat.sources.weights import as_half_life, as_weights
 
 try:
     from sklearn.covariance import EmpiricalCovariance
@@ -45,6 +55,10 @@ def _can_stream(model: Any) -> bool:
         raise AttributeError(
             f"shrinkage is {model.shrinkage!r}; partial_fit expects 'nonlinear', None or a "
             f"number, because it keeps no samples"
+        )
+    if model.missing != "raise":
+        raise AttributeError(
+            f"missing is {model.missing!r}; partial_fit expects 'raise', because it keeps no samples"
         )
     return True
 
@@ -79,6 +93,11 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     signs : bool, default False
         Whether variables may first be multiplied by 1 or -1, such as reversed items of a
         questionnaire. The signs are found with the blocks, or inside the given blocks.
+    missing : {"raise", "pairwise", "em"}, default "raise"
+        What to do with NaN: raise an error, use means over the pairs of values that are observed,
+        or find the most likely parameters by expectation-maximization, as `blockmat.fit_samples`.
+        `score` and `mahalanobis` then take samples with NaN too. Rows without a value do not
+        count.
     half_life : float, optional
         The number of samples after which the weight of a sample is halved; the last row is the
         newest. By default all samples have the same weight.
@@ -114,8 +133,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         The number of factors.
     n_effective_ : float
         The number of samples by which blocks and shrinkage are chosen: the sum of
-        `sample_weight`, or with `half_life` the squared sum of the weights over the sum of their
-        squares.
+        `sample_weight`, or with `half_life` less. Samples of the weights w with decay factors f
+        count as :math:`(\sum w f)^2 / \sum w f^2`.
     shrinkage_ : float
         The weight of the model.
     location_ : ndarray, shape (n_features,)
@@ -146,8 +165,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     If the blocks are found and the shrinkage is estimated, the search is repeated for each of five
     folds of the samples. Sums over samples are weighted means: they are divided by the sum of the
     weights. Scores and distances of T samples take O(T n), or O(m T n) for a BlockPlusLowRank,
-    where m is the smaller of n and the number of samples of the fit. See :ref:`theory-market`,
-    :ref:`theory-scaled` and :ref:`theory-shrinkage`.
+    where m is the smaller of n and the number of samples of the fit. Missing
+    values are treated as in :ref:`theory-gaps`. See :ref:`theory-market`, :ref:`theory-scaled` and
+    :ref:`theory-shrinkage`.
 
     References
     ----------
@@ -187,6 +207,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         n_factors: int | str = "auto",
         shrinkage: float | str | None = NONLINEAR,
         signs: bool = False,
+        missing: str = "raise",
         half_life: float | None = None,
         constant: str = "raise",
         assume_centered: bool = False,
@@ -199,6 +220,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.n_factors = n_factors
         self.shrinkage = shrinkage
         self.signs = signs
+        self.missing = missing
         self.half_life = half_life
         self.constant = constant
         self.assume_centered = assume_centered
@@ -255,7 +277,13 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         """
         self._check_parameters()
         named = X
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        X = validate_data(
+            self,
+            X,
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
+            ensure_all_finite=self._finite,
+        )
         samples = self._weighted(X, sample_weight, named)
         self._set(self._estimate(samples, named, X.dtype), samples.n_effective, named)
         self._stream = None
@@ -304,7 +332,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             )
         named = X
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=stream is None)
-        batch = RunningSamples.of(self._weighted(X, sample_weight, named))
+        samples = cast(WeightedSamples, self._weighted(X, sample_weight, named))  # without NaN
+        batch = RunningSamples.of(samples)
         if stream is not None:
             if self.half_life is not None:
                 stream = stream.decay(0.5 ** (len(X) / self.half_life))
@@ -313,19 +342,35 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self._stream = batch
         return self
 
-    def _weighted(self, X: Array, sample_weight: Any, named: Any) -> WeightedSamples:
+    @property
+    def _finite(self) -> bool | str:
+        """What scikit-learn calls ``ensure_all_finite``."""
+        return True if self.missing == "raise" else "allow-nan"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing != "raise"
+        return tags
+
+    def _weighted(
+        self, X: Array, sample_weight: Any, named: Any
+    ) -> WeightedSamples | GappedSamples:
         """Return the samples with their weights. `named` is X with the names of the user."""
         refuse_symmetric(X)
         given = weights_by_name(sample_weight, named, "sample_weight")
-        if self.half_life is None:
-            weights = None if given is None else as_weights(given, len(X))
-            return WeightedSamples.of(X, weights, "frequency")
-        values = as_weights(given, len(X)).values
-        ages = np.arange(len(X))[::-1]
-        weights = as_weights(values * 0.5 ** (ages / self.half_life), len(X), "reliability")
-        return WeightedSamples.of(X, weights, "reliability")
+        weights = as_weights(given, len(X))
+        if self.half_life is not None:
+            weights = weights.decayed(self.half_life)
+        if np.isnan(X).any(where=weights.values[:, None] > 0):
+            return GappedSamples(X, weights, names_of(named, 1))
+        if given is None and self.half_life is None:
+            return WeightedSamples(X)
+        return WeightedSamples.of(X, weights)
 
-    def _estimate(self, rows: WeightedSamples | RunningSamples, named: Any, dtype: Any) -> Estimate:
+    def _estimate(
+        self, rows: WeightedSamples | RunningSamples | GappedSamples, named: Any, dtype: Any
+    ) -> Estimate:
+        check_n_rows(rows, 2)
         centre = not self.assume_centered
         columns = rows.range(centre)
         varying = np.ones(len(columns.low), dtype=bool)
@@ -334,9 +379,13 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if not varying.any():
             raise ValueError("all columns of X are constant; expected at least one that varies")
         model = self._model(varying, named)
+        some = rows if varying.all() else rows.columns(varying)
+        if isinstance(some, GappedSamples):
+            found = estimate_with_gaps(some, model, dtype)
+        else:
+            found = estimate(some, model, dtype)
         if varying.all():
-            return estimate(rows, model, dtype)
-        found = estimate(rows.columns(varying), model, dtype)
+            return found
         return with_constants(found, varying, columns.low / 2 + columns.high / 2)
 
     def _model(self, varying: Array, named: Any) -> Model:
@@ -352,6 +401,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             n_factors=self._check_n_factors(),
             shrinkage=self.shrinkage,
             signs=self.signs,
+            missing=self.missing,
             assume_centered=self.assume_centered,
             random_state=self.random_state,
             n_jobs=self.n_jobs,
@@ -373,15 +423,11 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     def _check_parameters(self) -> None:
         self._check_shrinkage()
         self._check_n_factors()
+        require_missing(self.missing)
         if not isinstance(self.constant, str) or self.constant not in ("raise", "keep"):
             raise ValueError(f"constant is {self.constant!r}; expected 'raise' or 'keep'")
-        half_life = self.half_life
-        if half_life is None:
-            return
-        if not isinstance(half_life, numbers.Real) or isinstance(half_life, bool):
-            raise TypeError(f"half_life is {half_life!r}; expected None or a positive number")
-        if not 0 < half_life < np.inf:
-            raise ValueError(f"half_life is {half_life!r}; expected None or a positive number")
+        if self.half_life is not None:
+            as_half_life(self.half_life)
 
     def _check_shrinkage(self) -> None:
         value = self.shrinkage
@@ -468,19 +514,28 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         -------
         float
             The mean over the samples, in natural logarithms. It is the density of the variables
-            that are not constant.
+            that are not constant; with `missing`, of the values that are observed.
 
         Raises
         ------
         SingularMatrixError
             If the covariance is singular.
+        ValueError
+            If there is no value, or `sample_weight` does not fit.
         """
         X = self._validated(X_test)
         given = weights_by_name(sample_weight, X_test, "sample_weight")
+        weights = None if given is None else as_weights(given, len(X)).values
         covariance, location = self._varying
-        if given is None:
+        if np.isnan(X).any():
+            density = observed_density(covariance, X - location)
+            counts = density.numbers > 0
+            if not counts.any():
+                raise ValueError("X has no values; expected at least one sample with a value")
+            kept = None if weights is None else weights[counts]
+            return float(np.average(density.log_densities[counts], weights=kept))
+        if weights is None:
             return log_likelihood(X, covariance, location) / len(X)
-        weights = as_weights(given, len(X)).values
         deviations = (X - location) * np.sqrt(weights / weights.mean())[:, None]
         return log_likelihood(deviations, covariance) / len(X)
 
@@ -495,7 +550,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Returns
         -------
         ndarray, shape (n_samples,)
-            The squared distance of each sample.
+            The squared distance of each sample; with `missing`, of the values that are observed,
+            and NaN without any.
 
         Raises
         ------
@@ -504,12 +560,21 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         """
         X = self._validated(X)
         covariance, location = self._varying
-        return squared_distances(covariance, X - location)
+        if not np.isnan(X).any():
+            return squared_distances(covariance, X - location)
+        density = observed_density(covariance, X - location)
+        return np.where(density.numbers > 0, density.distances, np.nan)
 
     def _validated(self, X: Any) -> Array:
         """Return samples of the variables that vary, checked."""
         check_is_fitted(self, "operator_")
-        validated: Array = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        validated: Array = validate_data(
+            self,
+            X,
+            dtype=[np.float64, np.float32],
+            reset=False,
+            ensure_all_finite=self._finite,
+        )
         return validated[:, ~self.constant_] if self.constant_.any() else validated
 
     def error_norm(

@@ -29,7 +29,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
 
     Parameters
     ----------
-    labels, n_blocks, scaled, n_factors, shrinkage, signs, half_life, constant
+    labels, n_blocks, scaled, n_factors, shrinkage, signs, missing, half_life, constant
         As for `blockmat.covariance.BlockCovariance`.
     assume_centered, random_state, n_jobs
         As for `blockmat.covariance.BlockCovariance`.
@@ -76,6 +76,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         n_factors: int | str = "auto",
         shrinkage: float | str | None = "nonlinear",
         signs: bool = False,
+        missing: str = "raise",
         half_life: float | None = None,
         constant: str = "raise",
         assume_centered: bool = False,
@@ -93,6 +94,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         self.n_factors = n_factors
         self.shrinkage = shrinkage
         self.signs = signs
+        self.missing = missing
         self.half_life = half_life
         self.constant = constant
         self.random_state = random_state
@@ -105,7 +107,8 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         Parameters
         ----------
         X : array_like, shape (n_observations, n_assets)
-            The returns; NaN where an asset has none.
+            The returns. NaN is a missing return: an asset with few returns is not listed, and
+            for other assets `missing` must not be "raise".
         y : None
             Ignored.
         sample_weight : array_like or Series, shape (n_observations,), optional
@@ -158,6 +161,11 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         self.location_ = location
         self._set_covariance(covariance)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing != "raise"
+        return tags
+
 
 class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """Find clusters of assets as blocks of their correlation matrix.
@@ -169,6 +177,9 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     n_blocks : int or "auto", default "auto"
         The number of clusters.
+    n_samples : int, optional
+        The number of returns that the distances were computed from. Then the clusters are found by
+        their likelihood, as in returns.
     random_state : None, int or numpy.random.Generator, default None
         As for `blockmat.find_partition`.
 
@@ -199,8 +210,11 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     [0, 0, 0, 1, 1, 1]
     """
 
-    def __init__(self, n_blocks: Any = "auto", *, random_state: Any = None) -> None:
+    def __init__(
+        self, n_blocks: Any = "auto", *, n_samples: int | None = None, random_state: Any = None
+    ) -> None:
         self.n_blocks = n_blocks
+        self.n_samples = n_samples
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> "BlockClustering":
@@ -221,7 +235,7 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If `X` is not a symmetric matrix of distances, or `n_blocks` is out of range.
+            If `X` is not a symmetric matrix of distances, or a parameter is out of range.
         """
         distance = validate_data(self, X, dtype=np.float64)
         n = len(distance)
@@ -235,8 +249,9 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 "X is no matrix of distances from 0 to 1; expected those of PearsonDistance()"
             )
+        R = 1 - 2 * distance**2
         partition = find_partition(
-            1 - 2 * distance**2, self.n_blocks, random_state=self.random_state
+            R, self.n_blocks, n_samples=self.n_samples, random_state=self.random_state
         )
         self.partition_ = partition
         self.labels_ = np.array(partition.labels)

@@ -35,6 +35,7 @@ def returns(n_samples=120, seed=0):
         BlockCovariance(),
         BlockCovariance(n_blocks=2, shrinkage="optimal", half_life=40.0),
         BlockCovariance(signs=True, shrinkage="cv", n_blocks=1),
+        BlockCovariance(missing="pairwise"),
     ]
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
@@ -101,6 +102,7 @@ def test_assets_with_few_returns_are_not_listed():
         BlockCovariance(min_observations=1).fit(X)
     gap = returns(30)
     gap.iloc[3, 3] = np.nan
+    assert np.isfinite(BlockCovariance(missing="pairwise").fit(gap).covariance_).all()
     with pytest.raises(ValueError, match="NaN"):
         BlockCovariance().fit(gap)
 
@@ -116,6 +118,8 @@ def test_blocks_are_clusters_of_assets(n_blocks):
     distance = PearsonDistance().fit(X).distance_
     found = BlockClustering(n_blocks).fit(distance)
     assert found.partition_ == bm.find_partition(X.corr(), n_blocks)
+    known = BlockClustering(n_blocks, n_samples=300).fit(distance).partition_
+    assert known == bm.find_partition(X.corr(), n_blocks, n_samples=300)
     np.testing.assert_array_equal(clone(clusters).fit_predict(distance), LABELS)
 
 

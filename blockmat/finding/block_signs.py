@@ -1,28 +1,29 @@
 """block_signs: the signs of variables whose blocks are known."""
 
+from typing import Any
+
 import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.finding.expected_correlation import sample_correlations
 from blockmat.finding.kmeans import refine
 from blockmat.finding.objectives import GaussianLoss
 from blockmat.finding.search import signs_in_blocks
-from blockmat.finding.similarity import Correlation
 from blockmat.finding.starts import leading_signs
-from blockmat.sources.standardize import StandardRows
 
 
-def block_signs(rows: StandardRows, p: Partition) -> Array:
-    """Return 1 or -1 for each variable (n,), and 1 for the first of each block.
+def block_signs(source: Any, p: Partition) -> Array:
+    """Return 1 or -1 for each variable of samples (n,), and 1 for the first of each block.
 
     They start from the signs of the leading principal component of each block, and change as long
     as the likelihood rises.
     """
-    similarity = Correlation(rows)
-    signs = leading_signs(similarity.factor.T, p.labels)
+    correlation = sample_correlations(source)
+    signs = leading_signs(correlation.factor.T, p.labels)
+    objective = GaussianLoss(correlation.n_samples)
 
     def stay(costs: Array) -> Array:
         return np.array(p.labels)
 
-    solution = refine(similarity, p.labels, p.n_blocks, GaussianLoss(rows.n_samples), stay, signs)
-    return signs_in_blocks(p, solution)
+    return signs_in_blocks(p, refine(correlation, p.labels, p.n_blocks, objective, stay, signs))

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from blockmat.finding.expected_correlation import sample_correlations
 from blockmat.finding.problem import Model, Problem, as_model, problem_of_samples, read_matrix
-from blockmat.finding.similarity import Correlation
 
 
 class Request(NamedTuple):
@@ -32,4 +32,4 @@ def read_problem(source: Any, request: Request) -> tuple[Problem, Model]:
         raise ValueError(
             "samples is True with degrees=True; expected a network, without samples and signs"
         )
-    return problem_of_samples(Correlation(source), model.loadings), model
+    return problem_of_samples(sample_correlations(source), model.loadings), model

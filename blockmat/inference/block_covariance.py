@@ -14,6 +14,7 @@ from blockmat.cores.scale import in_range, times_power
 from blockmat.finding.block_signs import block_signs
 from blockmat.finding.find_partition import find_partition
 from blockmat.fitting.factors_and_blocks import (
+    BlocksAndDirections,
     Operator,
     mix_with_samples,
     mix_with_shrunk_samples,
@@ -26,12 +27,15 @@ from blockmat.inference.shrinkage import (
     likelihood_shrinkage,
     shrinkage_toward,
 )
+from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.standardize import Standardized, StandardRows
 from blockmat.sources.weighted_samples import WeightedSamples
 
 NONLINEAR = "nonlinear"  # the shrinkage that mixes two models equally
 _EQUAL = 0.5
-_HINT = ", or scaled=False"  # of the error for a constant column
+_SAME_ROW = 1e-12  # rounding of standardized numbers
+HINT = ", or scaled=False"  # of the error for a constant column
 
 
 class Rows(Protocol):
@@ -63,6 +67,7 @@ class Model:
     n_factors: int
     shrinkage: float | str | None
     signs: bool
+    missing: str
     assume_centered: bool
     random_state: Any
     n_jobs: int | None
@@ -89,12 +94,11 @@ class Estimate(NamedTuple):
 
 def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
     """Estimate the covariance matrix in a precision."""
-    check_n_rows(rows, 2)
     standardized = standardize(rows, model)
     partition, signs = find_blocks(rows, standardized, model)
     if model.shrinkage != NONLINEAR:
         check_enough_samples(rows.n_rows, partition.n_blocks, model.assume_centered)
-    _check_n_factors(rows, partition.n, model)
+    check_n_factors(rows, partition.n, model)
     signed = standardized.times(signs)
     shrinkage = choose_shrinkage(rows, signed, partition, model)
     operator = covariance(rows, signed, partition, shrinkage, model).astype(dtype)
@@ -105,28 +109,55 @@ def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
 
 def standardize(rows: Rows, model: Model) -> Standardized:
     """Subtract the mean if it is not known, and divide by the deviations if scaled."""
-    return rows.standardize(not model.assume_centered, model.scaled, _HINT)
+    return rows.standardize(not model.assume_centered, model.scaled, HINT)
 
 
-def find_blocks(rows: Rows, standardized: Standardized, model: Model) -> tuple[Partition, Array]:
-    """Return the blocks and the signs of the variables."""
+def find_blocks(
+    rows: Rows, standardized: Standardized, model: Model, at_most: int | None = None
+) -> tuple[Partition, Array]:
+    """Return the blocks and the signs of the variables.
+
+    If `at_most` is given, there are so many blocks, or fewer if there are too few samples.
+    """
     if model.partition is not None and not model.signs:
         return model.partition, np.ones(model.partition.n, dtype=np.intp)
+    if not model.scaled or model.assume_centered:
+        standardized = rows.standardize(True, True)
+    n_rows, n_samples = rows.n_rows, whole(rows.n_effective)
+    if isinstance(rows, WeightedSamples):  # repeated rows add nothing to the rank
+        n_rows = max(n_distinct(standardized.deviations, rows.relative_weights), 3)
+    if at_most is not None:
+        model = replace(model, n_blocks=min(at_most, n_rows - 2, n_samples - 2))
+    return search(StandardRows(standardized.deviations, n_rows, n_samples), rows, model)
+
+
+def search(source: Any, rows: Rows | GappedSamples, model: Model) -> tuple[Partition, Array]:
+    """Find blocks or signs in a source of `find_partition` that is made of the rows."""
     check_n_rows(rows, 3)
     if rows.n_effective < 3:
         raise ValueError(
             f"the weights of X count as {rows.n_effective:.3g} samples; expected at least 3"
         )
-    if not model.scaled or model.assume_centered:
-        standardized = rows.standardize(True, True)
-    source = StandardRows(standardized.deviations, rows.n_rows, whole(rows.n_effective))
     if model.partition is not None:
         return model.partition, block_signs(source, model.partition)
-    k, random_state = model.n_blocks, model.random_state
+    options: dict[str, Any] = {"random_state": model.random_state, "loadings": False}
     if model.signs:
-        return find_partition(source, k, samples=True, random_state=random_state, signs=True)
-    found = find_partition(source, k, samples=True, random_state=random_state)
+        return find_partition(source, model.n_blocks, samples=True, signs=True, **options)
+    found = find_partition(source, model.n_blocks, samples=True, **options)
     return found, np.ones(found.n, dtype=np.intp)
+
+
+def n_distinct(Z: Array, weights: Array | None) -> int:
+    """Return how many rows of Z (T, n) differ, to rounding.
+
+    Z has columns of variance one, times the roots of weights (T,). Rows are compared by one random
+    combination of their numbers.
+    """
+    n = Z.shape[1]
+    values = Z @ np.random.default_rng(0).standard_normal(n)
+    if weights is not None:
+        values /= np.sqrt(weights)
+    return 1 + int(np.count_nonzero(np.diff(np.sort(values)) > _SAME_ROW * np.sqrt(n)))
 
 
 def whole(n_effective: float) -> int:
@@ -134,13 +165,14 @@ def whole(n_effective: float) -> int:
     return int(n_effective * (1 + 1e-9))
 
 
-def check_n_rows(rows: Rows, least: int) -> None:
+def check_n_rows(rows: Rows | GappedSamples, least: int) -> None:
     """Raise ValueError for fewer samples of positive weight."""
     if rows.n_rows < least:
         raise ValueError(f"X has {rows.n_rows} rows; expected at least {least} samples")
 
 
-def _check_n_factors(rows: Rows, n: int, model: Model) -> None:
+def check_n_factors(rows: Rows | GappedSamples, n: int, model: Model) -> None:
+    """Raise ValueError for more factors than the rank of the samples of n variables."""
     most = min(n, rows.n_rows - (not model.assume_centered))
     if model.n_factors > most:
         raise ValueError(
@@ -175,9 +207,7 @@ def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, mod
 
     def fit_fold(train: WeightedSamples) -> tuple[Standardized, Partition]:
         standardized = standardize(train, model)
-        n_distinct = len(np.unique(train.X, axis=0))  # more blocks would be singular
-        at_most = max(min(partition.n_blocks, whole(train.n_effective) - 2, n_distinct - 2), 1)
-        p, signs = find_blocks(train, standardized, replace(model, n_blocks=at_most))
+        p, signs = find_blocks(train, standardized, model, partition.n_blocks)
         return standardized.times(signs), p
 
     if model.shrinkage == "optimal":
@@ -187,12 +217,18 @@ def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, mod
 
 
 def covariance(
-    rows: Rows, signed: Standardized, p: Partition, shrinkage: float, model: Model
+    rows: Rows,
+    signed: Standardized,
+    p: Partition,
+    shrinkage: float,
+    model: Model,
+    lost: BlockConstantMatrix | None = None,
 ) -> Operator:
     """Return the model times its weight plus the rest, with scales on both sides.
 
-    `signed` holds the standardized samples times their signs. If variables are scaled, the
-    variances are those of the samples.
+    `signed` holds the standardized samples times their signs, and `lost` is what their covariance
+    lacks because missing values were filled in. If variables are scaled, the variances are those of
+    the samples.
     """
     Z, exponent = in_range(signed.deviations)
     if model.shrinkage == NONLINEAR:
@@ -200,11 +236,18 @@ def covariance(
         mixed = mix_with_shrunk_samples(Z, p, model.n_factors, shrinkage, n_samples)
     else:
         mixed = mix_with_samples(Z, p, model.n_factors, shrinkage)
+    if lost is not None:
+        blocks = mixed.blocks + lost * times_power(1.0, -2 * exponent)
+        mixed = mixed._replace(blocks=blocks)
+    return with_scales(mixed, signed.scale, exponent, model)
+
+
+def with_scales(mixed: BlocksAndDirections, scale: Array, exponent: int, model: Model) -> Operator:
+    """Return a matrix in units of ``4**exponent`` with scales (n,) on both sides."""
     unit = times_power(1.0, exponent)
-    scale = signed.scale * unit
     if model.scaled and (model.n_factors or model.shrinkage == NONLINEAR):
-        scale = scale / np.sqrt(mixed.diagonal())
-    if model.scaled or (signed.scale != 1).any():
-        return mixed.scaled(scale)
+        return mixed.scaled(scale * unit / np.sqrt(mixed.diagonal()))
+    if model.scaled or (scale != 1).any():
+        return mixed.scaled(scale * unit)
     matrix = mixed.matrix()
     return matrix * unit * unit if exponent else matrix

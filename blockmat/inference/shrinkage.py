@@ -191,7 +191,7 @@ def likelihood_shrinkage(
     def hold_out(fold: tuple[WeightedSamples, Array]) -> DevianceByShrinkage:
         train, rows = fold
         test = samples.rows(rows)
-        return DevianceByShrinkage(*fit(train), test.X, test.weights, n_factors)
+        return DevianceByShrinkage(*fit(train), test.X, test.relative_weights, n_factors)
 
     folds: list[DevianceByShrinkage] = map_in_threads(hold_out, folds_of(samples), n_jobs)
 

@@ -39,7 +39,7 @@ class EMResult(NamedTuple):
     log_likelihoods: list[float]
 
 
-class _Expected(NamedTuple):
+class Expected(NamedTuple):
     """The result of an E-step.
 
     ``fills`` (T, k) are the conditional means of missing deviations in each block. ``covariance``
@@ -146,7 +146,16 @@ def em_fit(
     return EMResult(estimate, log_likelihoods)
 
 
-def _expect(rows: _Rows, estimate: Estimate, sums: Array, squares: Array) -> _Expected:
+def expected_values(samples: ObservedSamples, p: Partition, estimate: Estimate) -> Expected:
+    """Return the conditional moments of the missing values under given parameters.
+
+    Each sample of positive weight has a value.
+    """
+    rows = _Rows.of(samples, p)
+    return _expect(rows, estimate, *rows.sums(estimate.mean))
+
+
+def _expect(rows: _Rows, estimate: Estimate, sums: Array, squares: Array) -> Expected:
     """Compute conditional moments of the missing values.
 
     With the observed numbers m of a row, its sums S, the values V of the model, and H the inverse
@@ -190,7 +199,7 @@ def _expect(rows: _Rows, estimate: Estimate, sums: Array, squares: Array) -> _Ex
         covariance += np.diag(weighted.sum(axis=0) * within)
         variances += weighted.sum(axis=0) * within
         variances += np.einsum("ga,gaa->a", weighted, conditional)
-    return _Expected(fills, covariance, variances, -float(minus_twice) / 2)
+    return Expected(fills, covariance, variances, -float(minus_twice) / 2)
 
 
 def _inverses(p: Partition, values: Array, within: Array, m: Array) -> tuple[Array, Array]:
@@ -213,7 +222,7 @@ def _inverses(p: Partition, values: Array, within: Array, m: Array) -> tuple[Arr
 
 
 def _maximize(
-    rows: _Rows, old: Estimate, expected: _Expected, sums: Array, squares: Array, centre: bool
+    rows: _Rows, old: Estimate, expected: Expected, sums: Array, squares: Array, centre: bool
 ) -> tuple[Estimate, Array, Array]:
     """Return the next estimate, and the sums about its mean."""
     p, w, fills = rows.p, rows.w, expected.fills

@@ -27,8 +27,7 @@ class RunningSamples:
     rows: Array
     mean: Array
     total: float  # of the weights
-    squares: float  # of the weights, their sum
-    is_frequency: bool
+    squares: float  # of the weights, as in `Weights`
     n_rows: int
     columns_range: ColumnRange
     dtype: np.dtype[Any]
@@ -38,13 +37,12 @@ class RunningSamples:
         """Return the summary of one batch."""
         deviations, mean, _ = samples.standardize(True, unit_variance=False)
         rows = compress_rows(deviations) * np.sqrt(samples.total / samples.n_rows)
-        squares = samples.n_rows if samples.weights is None else (samples.weights**2).sum()
+        squares = samples.total**2 / samples.n_effective
         return cls(
             rows,
             mean,
             samples.total,
-            float(squares),
-            samples.weight_type == "frequency",
+            squares,
             samples.n_rows,
             samples.range(True),
             samples.X.dtype,
@@ -69,7 +67,6 @@ class RunningSamples:
             self.mean + difference * (other.total / total),
             total,
             self.squares + other.squares,
-            self.is_frequency,
             self.n_rows + other.n_rows,
             self.columns_range.join(other.columns_range),
             np.result_type(self.dtype, other.dtype),
@@ -78,7 +75,7 @@ class RunningSamples:
     @property
     def n_effective(self) -> float:
         """The number of samples for criteria, as `WeightedSamples.n_effective`."""
-        return self.total if self.is_frequency else self.total**2 / self.squares
+        return self.total**2 / self.squares
 
     def columns(self, index: Array) -> "RunningSamples":
         """Return the samples of some variables."""

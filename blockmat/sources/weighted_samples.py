@@ -1,7 +1,6 @@
 """WeightedSamples: the rows that count, with their weights and how many samples they are worth."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 from blockmat.blocks.checks import Array
@@ -11,57 +10,52 @@ from blockmat.sources.weights import Weights, as_weights
 
 @dataclass(frozen=True)
 class WeightedSamples:
-    """Samples X (T, n), one per row, with positive weights (T,), or None if all are equal.
-
-    `weight_type` is as for `as_weights`.
-    """
+    """Samples X (T, n), one per row, with positive weights, or None if all are 1."""
 
     X: Array
-    weights: Array | None = None
-    weight_type: str = "frequency"
+    weights: Weights | None = None
 
     @classmethod
-    def of(cls, X: Array, weights: Weights | None, weight_type: str) -> "WeightedSamples":
+    def of(cls, X: Array, weights: Weights) -> "WeightedSamples":
         """Return the samples without those of weight zero."""
-        if weights is None:
-            return cls(X)
-        counts = weights.values > 0
-        return cls(X if counts.all() else X[counts], weights.values[counts], weight_type)
+        counting = weights.values > 0
+        if counting.all():
+            return cls(X, weights)
+        return cls(X, weights).rows(counting)
 
     @classmethod
     def checked(cls, X: Array, sample_weight: Any, weight_type: str) -> "WeightedSamples":
         """Return samples with weights as a user gives them; see `as_weights`."""
         weights = as_weights(sample_weight, len(X), weight_type)
-        return cls.of(X, None if sample_weight is None else weights, weight_type)
+        return cls(X) if sample_weight is None else cls.of(X, weights)
 
     @property
     def n_rows(self) -> int:
         """The number of samples of positive weight."""
         return len(self.X)
 
-    @cached_property
-    def _checked(self) -> Weights:
-        return as_weights(self.weights, self.n_rows, self.weight_type)
-
     @property
     def total(self) -> float:
         """The sum of the weights."""
-        return self._checked.total
+        return float(self.n_rows) if self.weights is None else self.weights.total
 
     @property
     def n_effective(self) -> float:
-        """The number of samples for criteria: the sum of frequencies, or what reliabilities are worth."""
-        return self._checked.n_effective
+        """The number of samples for criteria, as `Weights.n_effective`."""
+        return float(self.n_rows) if self.weights is None else self.weights.n_effective
 
     @property
     def relative_weights(self) -> Array | None:
         """The weights (T,) divided by their mean, or None."""
-        return None if self.weights is None else self.weights / (self.total / self.n_rows)
+        if self.weights is None:
+            return None
+        relative: Array = self.weights.values / (self.total / self.n_rows)
+        return relative
 
     def rows(self, index: Array) -> "WeightedSamples":
         """Return some of the samples."""
-        weights = None if self.weights is None else self.weights[index]
-        return replace(self, X=self.X[index], weights=weights)
+        weights = None if self.weights is None else self.weights.rows(index)
+        return WeightedSamples(self.X[index], weights)
 
     def columns(self, index: Array) -> "WeightedSamples":
         """Return the samples of some variables."""

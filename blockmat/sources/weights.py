@@ -67,6 +67,10 @@ class Weights:
         """Return the weights of the samples that a mask (T,) keeps, and zero for the others."""
         return self if kept.all() else self.times(kept.astype(np.float64))
 
+    def rows(self, index: Array) -> "Weights":
+        """Return the weights of some of the samples."""
+        return Weights(frozen(self.values[index]), frozen(self.squares[index]))
+
     def part(self, first: int, last: int) -> "Weights":
         """Return the weights of some consecutive samples."""
         return Weights(self.values[first:last], self.squares[first:last])
