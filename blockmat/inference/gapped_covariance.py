@@ -91,7 +91,9 @@ def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Esti
         blocks = BlocksAndDirections(fit, np.empty((partition.n, 0)), np.empty(0))
         shrinkage, operator = 1.0, with_scales(blocks, rows.scale, 0, model)
     else:
-        shrinkage, operator = shrink(rows, complete(rows, mean, fit), location, model)
+        completed, weights, scale = complete(rows, mean, fit), rows.weights, rows.scale
+        del rows  # which are as large as the completed samples
+        shrinkage, operator = shrink(completed, weights, scale, location, model)
     constant = np.zeros(partition.n, dtype=bool)
     operator = operator.astype(dtype)
     return Estimate(location.astype(dtype), partition, signs, constant, shrinkage, operator)
@@ -183,15 +185,14 @@ def complete(rows: GappedRows, mean: Array, fit: BlockConstantMatrix) -> Complet
 
 
 def shrink(
-    rows: GappedRows, completed: Completed, location: Array, model: Model
+    completed: Completed, weights: Weights, scale: Array, location: Array, model: Model
 ) -> tuple[float, Operator]:
     """Return the shrinkage and the covariance matrix of completed samples."""
     D, lost = completed
     is_estimated = isinstance(model.shrinkage, str) and model.shrinkage != NONLINEAR
     # Only an estimate reads the samples.
-    X = location + rows.scale * D if is_estimated else D
-    samples = WeightedSamples.of(X, rows.weights)
-    D *= np.sqrt(rows.weights.values / rows.weights.values.mean())[:, None]
-    signed = Standardized(D, location, rows.scale)
+    samples = WeightedSamples.of(location + scale * D if is_estimated else D, weights)
+    D *= np.sqrt(weights.values / weights.values.mean())[:, None]
+    signed = Standardized(D, location, scale)
     shrinkage = choose_shrinkage(samples, signed, lost.partition, model)
     return shrinkage, covariance(samples, signed, lost.partition, shrinkage, model, lost)
