@@ -18,7 +18,7 @@ from blockmat.finding.one_factor import OneFactorModel
 from blockmat.finding.search import PartitionSearch, Search, SearchOptions
 from blockmat.finding.similarity import Correlation, Correlations
 
-_OF_SAMPLES = "the smaller of the number of variables and T - 2, for T samples"
+_OF_SAMPLES = "the smaller of the number of variables and T - 2, for T different samples"
 
 
 class BlockConstantProblem:
