@@ -122,6 +122,25 @@ def test_samples_without_values_do_not_count(missing):
     assert_matches_dense(bm.fit_samples(X, P, missing=missing), expected.toarray(), rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("missing", ["pairwise", "em"])
+@pytest.mark.parametrize("exponent", [-500, -300, 300, 500, 510])
+def test_the_unit_of_samples_does_not_matter(missing, exponent):
+    """Squares of variances overflow from 2**256 on, and sums of squares from about 2**509 on."""
+    X = with_gaps(np.random.default_rng(0), (60, P.n)) / 4
+    expected = bm.fit_samples(X, P, missing=missing).toarray()
+    A = bm.fit_samples(X * 2.0**exponent, P, missing=missing).toarray()
+    scale = 2.0**-exponent
+    assert_matches_dense(A * scale * scale, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("missing", ["pairwise", "em"])
+def test_a_fit_that_overflows_is_refused(missing):
+    X = with_gaps(np.random.default_rng(0), (60, P.n)) * 2.0**600
+    with pytest.raises(NonFiniteError, match="the result overflows; expected numbers below"):
+        bm.fit_samples(X, P, missing=missing, check_finite=False)
+
+
 # Standardized samples
 
 
@@ -382,7 +401,7 @@ def test_unknown_and_impossible_treatments_are_refused():
         ValueError, match="too few samples with values in blocks 0 and 1 for ddof=1"
     ):
         bm.fit_samples(X, [0, 1], missing="pairwise")
-    with pytest.raises(NonFiniteError, match="the sums of X overflow"):
+    with pytest.raises(NonFiniteError, match="the result overflows"):
         bm.fit_samples([[1e200, 0], [2, np.nan], [0, 0]], [0, 1], missing="pairwise")
 
 

@@ -117,6 +117,7 @@ def fit_samples(
     samples, weights = as_sample_source(X, compute, sample_weight, weight_type, missing)
     p = as_partition(partition, samples.shape[1], source=X)
     ddof = as_count(ddof, "ddof", 0)
+    check_finite = check_finite or missing != "raise"
     weights.divisor(ddof)  # raises an error if it is not positive
     options = Options(
         aligned=aligned, check_finite=check_finite, ddof=ddof, assume_centered=assume_centered

@@ -55,11 +55,12 @@ class SamplesWithGaps(Source):
                 f"aligned=False"
             )
         centre = not options.assume_centered
+        samples, exponent = self._samples.in_range()
         if self._missing == "pairwise":
-            return pairwise_pair(self._samples, p, options.ddof, centre)
+            return pairwise_pair(samples, p, options.ddof, centre).in_units(2 * exponent)
         if self.dtype.kind == "c":
             raise DtypeError(f"X has dtype {self.dtype}; expected real numbers for missing='em'")
-        samples = self._samples.without_empty_rows()
+        samples = samples.without_empty_rows()
         _, between, within = em_fit(samples, p, centre).estimate
         factor = samples.weights.total / samples.weights.divisor(options.ddof)
-        return Pair.exact(between * factor, within * factor, self.dtype)
+        return Pair.exact(between * factor, within * factor, self.dtype).in_units(2 * exponent)

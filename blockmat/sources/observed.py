@@ -11,6 +11,7 @@ from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import sum_of_parts
 from blockmat.blocks.segments import pieces, shared_ranges
 from blockmat.blocks.threads import run
+from blockmat.cores.scale import exponent_of
 from blockmat.exceptions import NonFiniteError
 from blockmat.sources.chunks import row_chunks, weighted_chunks
 from blockmat.sources.weights import Weights
@@ -20,6 +21,7 @@ _PIECES = 16  # pieces of the columns, which threads share
 _NARROWEST = 512  # columns in the smallest piece
 _PIECE_PER_BLOCK = 8  # columns in a piece for each of its k sums
 _NAMED = 3  # columns that a message names
+_UNITS = (-1000, 1000)  # exponents of units that are normal numbers, as are their inverses
 
 
 class RowSums(NamedTuple):
@@ -106,6 +108,18 @@ class ObservedSamples:
     def is_complete(self) -> bool:
         """Whether no value is missing."""
         return not self.columns.gaps.any()
+
+    def in_range(self) -> tuple["ObservedSamples", int]:
+        """Return the samples divided by ``2**e`` so that squares of squares are in range, and e."""
+        largest = (
+            float(np.fmax.reduce(np.abs(rows), None, initial=0)) for rows, _ in self._chunks()
+        )
+        exponent = exponent_of(max(largest, default=0.0))
+        if exponent == 0:
+            return self, 0
+        exponent = int(np.clip(exponent, *_UNITS))
+        scale = np.full(self.shape[1], 2.0**exponent)
+        return ObservedSamples(self._X, self.weights, self._names, scale), exponent
 
     def row_sums(self, p: Partition, location: Array, squares: Array) -> Iterator[RowSums]:
         """Yield `RowSums` about a location (n,), chunk by chunk.

@@ -43,6 +43,12 @@ class Pair(NamedTuple):
         between = hermitian_if_rounding(p, between, np.float64, sizes)
         return cls.exact(between, within_of_paired_sums(p, between, paired), dtype)
 
+    def in_units(self, exponent: int) -> "Pair":
+        """Return the pair times ``2**exponent``; numbers that overflow are infinite."""
+        with np.errstate(over="ignore"):
+            between, within = (times_power(x, exponent) for x in (self.between, self.within))
+        return self._replace(between=between, within=within)
+
     def checked(
         self, p: Partition, numbers: int, check_finite: bool, find_entry: FindEntry | None = None
     ) -> "Pair":
