@@ -254,3 +254,24 @@ def test_bad_samples_are_refused():
     acc.add_samples([[1, 2, 1], [3, 1, np.nan], [1, 4, np.nan], [2, 1, np.nan]])
     with pytest.raises(ValueError, match="column 2 of X has too few values for ddof=1"):
         acc.covariance()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("missing", ["raise", "pairwise"])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
+def test_constant_variables_have_no_correlations(missing, value):
+    """Their sums of squares about the location cancel, to either sign of rounding."""
+    X = np.random.default_rng(0).standard_normal((3000, 3))
+    X[:, 1] = value
+    acc = bm.BlockAccumulator(
+        [0, 1, 0], missing=missing, scaled=True, location=[0.3] * 3, scale=[1] * 3
+    )
+    acc.add_samples(X[:700])
+    acc.add_samples(X[700:])
+    with pytest.raises(
+        ValueError, match="column 1 of X is constant to rounding; expected variables"
+    ):
+        acc.covariance()
+    acc.add_samples(X[::-1] + [0, 1e-5, 0])
+    if value == 0.1:
+        assert acc.covariance().diagonal()[1] == pytest.approx(2.5e-11, rel=1e-2)

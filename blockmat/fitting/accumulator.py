@@ -359,8 +359,9 @@ class BlockAccumulator:
         ------
         ValueError
             If `ddof` is negative, or not below the effective number of samples
-            :math:`(\sum w)^2 / \sum w^2`, where w are the weights; or if values may be missing,
-            and a column or two blocks have too few.
+            :math:`(\sum w)^2 / \sum w^2`, where w are the weights; if values may be missing,
+            and a column or two blocks have too few; or if the accumulator is scaled and a column
+            is constant.
 
         Notes
         -----

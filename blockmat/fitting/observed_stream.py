@@ -131,7 +131,7 @@ class ObservedStream:
         Raises
         ------
         ValueError
-            If there are too few values for `ddof`.
+            If there are too few values for `ddof`, or variables of a scaled stream are constant.
         """
         p, sums = self._p, self._sums
         require_values(np.zeros(p.n) if sums is None else sums.counts, None)
@@ -140,11 +140,12 @@ class ObservedStream:
         if not self.is_scaled:
             require_in_range(dtype, between, within)
             return trusted_matrix(p, between, within, dtype)
+        variances = sums.variances(ddof)
         units = np.sqrt(formulas.diagonal_values(between, within, p.sizes))
         correlation = trusted_matrix(
             p, between / np.multiply.outer(units, units), within / units**2, dtype
         )
-        scale = np.sqrt(sums.variances(ddof)) * self._scale
+        scale = np.sqrt(variances) * self._scale
         return ScaledBlockMatrix(correlation, scale.astype(real_dtype(dtype)))
 
 

@@ -16,6 +16,9 @@ from blockmat.sources.pair import Pair
 
 _SQUARED = ("squared_pairs", "squared_counts")  # sums of squares of weights
 _SUMS = ("weight", "products", "cross", "pairs", "counts", "sums", "squares", *_SQUARED)
+# A sum of squares about a mean that is smaller than this, relative to that about the location, has
+# cancelled: rounding grows with the samples, of which 1024 are summed at a time
+_CANCELLED = 1024 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class PairwiseSums:
         Raises
         ------
         ValueError
-            If a variable has too few values for `ddof`.
+            If a variable has too few values for `ddof`, or they are constant.
         """
         p = self.p
         lost = (self.squared_counts / block_sums(p, self.counts))[p.labels]
@@ -105,9 +108,14 @@ class PairwiseSums:
             raise ValueError(
                 f"column {few[0]} of X has too few values for ddof={ddof}; expected a positive divisor"
             )
-        means = self.sums / self.counts
-        variances: Array = (self.squares - self.counts * squared(means)) / divisors
-        return variances
+        rest: Array = self.squares - self.counts * squared(self.sums / self.counts)
+        constant = np.flatnonzero(rest <= _CANCELLED * self.squares)
+        if len(constant):
+            raise ValueError(
+                f"column {constant[0]} of X is constant to rounding; expected variables that vary, and "
+                f"a location near their values"
+            )
+        return rest / divisors
 
     def pair(self, ddof: int, centre: bool, dtype: Any) -> Pair:
         """Return the positive definite pair of pairwise means (:ref:`theory-missing`).
