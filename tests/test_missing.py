@@ -374,6 +374,27 @@ def test_bad_samples_are_refused(missing):
         bm.fit_samples(X, P, aligned=True, missing=missing)
 
 
+@pytest.mark.parametrize(
+    ("types", "expected"),
+    [
+        (["Float32"] * 4, np.float32),
+        (["Float32", "float32", "Float32", "float32"], np.float32),
+        (["Float32", "Float32", "Float64", "Float32"], np.float64),
+        (["Float32", "Float32", "Int8", "Float32"], np.float64),
+    ],
+)
+def test_nullable_columns_keep_single_precision(types, expected):
+    pd = pytest.importorskip("pandas")
+    X = np.rint(10 * np.random.default_rng(0).standard_normal((20, 4)))
+    frame = pd.DataFrame(X).astype(dict(enumerate(types)))
+    frame.iloc[3, 0] = pd.NA
+    A = bm.fit_samples(frame, [0, 0, 1, 1], missing="pairwise")
+    assert A.dtype == expected
+    X[3, 0] = np.nan
+    dense = bm.fit_samples(X, [0, 0, 1, 1], missing="pairwise").toarray()
+    assert_matches_dense(A, dense.astype(expected))
+
+
 @pytest.mark.parametrize("missing", ["pairwise", "em"])
 def test_nullable_columns_of_pandas_have_missing_values(missing):
     pd = pytest.importorskip("pandas")

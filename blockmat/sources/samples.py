@@ -35,7 +35,8 @@ def _without_nullable_types(X: Any) -> Any:
     is_nullable = [hasattr(dtype, "na_value") for dtype in X.dtypes]
     if not any(is_nullable) or not all(dtype.kind in "biuf" for dtype in X.dtypes):
         return X
-    return X.to_numpy(dtype=np.float64, na_value=np.nan)
+    is_single = all(dtype.kind == "f" and getattr(dtype, "itemsize", 8) <= 4 for dtype in X.dtypes)
+    return X.to_numpy(dtype=np.float32 if is_single else np.float64, na_value=np.nan)
 
 
 def refuse_symmetric(X: Array) -> None:
