@@ -32,6 +32,26 @@ def test_the_log_likelihood_of_a_covariance_is_that_of_the_samples(kind):
     assert result == pytest.approx(log_likelihood(samples, A, mean), rel=1e-10)
 
 
+@pytest.mark.parametrize("n_samples", [300, 10**4, 10**8, 10**13, 10**20])
+def test_the_correction_is_exact_for_any_number_of_samples(n_samples):
+    """With its formula in 50 digits; in double precision it cancels for many samples."""
+    mpmath = pytest.importorskip("mpmath")
+    S = np.eye(8) + 0.3
+    S[:2, :2] += 0.01
+    result = likelihood_ratio_test(S, COARSE, FINE, n_samples=n_samples)
+    ratio = bm.fit(S, COARSE).logdet() - bm.fit(S, FINE).logdet()
+    with mpmath.workdps(50):
+
+        def expected(labels):
+            sizes, df = np.unique(labels, return_counts=True)[1].tolist(), mpmath.mpf(n_samples - 1)
+            total = sum(mpmath.psi(0, (df - i) / 2) for i in range(len(sizes)))
+            m = [size - 1 for size in sizes if size > 1]
+            return total + sum(x * (mpmath.psi(0, df * x / 2) - mpmath.log(x)) for x in m)
+
+        factor = result.df / float(n_samples * (expected(COARSE) - expected(FINE)))
+    assert result.statistic == pytest.approx(n_samples * ratio * factor, rel=1e-9)
+
+
 def test_the_test_of_a_covariance_is_that_of_the_samples():
     expected = likelihood_ratio_test(X, COARSE, FINE)
     for divisor in (1, 40 / 39, 1e-30):  # of no consequence

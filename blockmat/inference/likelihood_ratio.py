@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
+from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range
 from blockmat.exceptions import PartitionMismatchError
@@ -21,6 +22,8 @@ from blockmat.sources.samples import as_real_samples
 from blockmat.sources.weighted_samples import WeightedSamples
 
 __all__ = ["LikelihoodRatioResult", "likelihood_ratio_test"]
+
+_LARGE = 1e3  # from here on the series of the digamma function is exact to rounding
 
 
 class LikelihoodRatioResult(NamedTuple):
@@ -133,7 +136,7 @@ def likelihood_ratio_test(
             f"blocks); each block of fine must lie inside one of coarse, and at least one be smaller"
         )
     check_enough_samples(given.n_rows, fine.n_blocks, assume_centered)
-    df = given.n_samples - (not assume_centered)
+    df = float(given.n_samples) - (not assume_centered)
     ratio = given.n_samples * (given.logdet(coarse) - given.logdet(fine))
     expected = given.n_samples * (_expected_logdet(coarse, df) - _expected_logdet(fine, df))
     n_more = n_parameters(fine) - n_parameters(coarse)
@@ -184,7 +187,19 @@ def _given(
 
 
 def _expected_logdet(p: Partition, df: float) -> float:
-    """Return E log det of the estimate for the identity, up to a constant for all partitions."""
-    between = scipy.special.digamma((df - np.arange(p.n_blocks)) / 2).sum()
-    m = p.sizes[p.sizes > 1] - 1
-    return float(between + (m * (scipy.special.digamma(df * m / 2) - np.log(m))).sum())
+    """Return E log det of the estimate for the identity, up to a constant for all partitions.
+
+    The constant is chosen so that differences do not cancel for many samples: it is the logarithm
+    of ``df / 2``, once for each variable.
+    """
+    i, m = np.arange(p.n_blocks), p.sizes[p.sizes > 1] - 1
+    between = _digamma_less_log((df - i) / 2) + np.log1p(-i / df)
+    return float(between.sum() + (m * _digamma_less_log(df * m / 2)).sum())
+
+
+def _digamma_less_log(x: Array) -> Array:
+    """Return ``digamma(x) - log(x)``, for large x by its asymptotic series."""
+    y = 1 / np.maximum(x, _LARGE)
+    series = -y / 2 - y**2 / 12 + y**4 / 120
+    difference: Array = np.where(x < _LARGE, scipy.special.digamma(x) - np.log(x), series)
+    return difference
