@@ -6,10 +6,12 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.finding.gaps import Blocks
 from blockmat.finding.kmeans import in_order
 from blockmat.finding.partition_path import partition_path
 from blockmat.finding.problem import check_n_blocks
-from blockmat.finding.read_problem import Request, read_problem
+from blockmat.finding.read_problem import Question, Request, solve
+from blockmat.finding.read_samples import SampleOptions
 from blockmat.finding.search import SearchOptions, signs_in_blocks
 
 __all__ = ["find_partition"]
@@ -30,6 +32,9 @@ def find_partition(
     n_jobs: int | None = None,
     n_samples: int | None = None,
     degrees: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
 ) -> Partition: ...
 
 
@@ -48,6 +53,9 @@ def find_partition(
     n_jobs: int | None = None,
     n_samples: int | None = None,
     degrees: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
 ) -> tuple[Partition, Array]: ...
 
 
@@ -65,6 +73,9 @@ def find_partition(
     n_jobs: int | None = None,
     n_samples: int | None = None,
     degrees: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
 ) -> Partition | tuple[Partition, Array]:
     r"""Find blocks of similar variables, and how many there are.
 
@@ -201,12 +212,21 @@ def find_partition(
             n_jobs=n_jobs,
             n_samples=n_samples,
             degrees=degrees,
+            missing=missing,
+            sample_weight=sample_weight,
+            weight_type=weight_type,
         )
         best = int(np.argmin(path.criterion))
         return path.best if path.signs is None else (path.best, path.signs[best])
-    request = Request(samples, signs, loadings, criterion, n_samples, degrees)
-    problem, _ = read_problem(source, request)
-    k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, problem.bound)
-    found = problem.search(k, SearchOptions(contiguous, signs, random_state)).find(k)
-    p = in_order(found.labels)
-    return (p, signs_in_blocks(p, found)) if signs else p
+
+    def find(question: Question) -> Blocks:
+        problem = question.problem
+        k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, problem.bound)
+        found = problem.search(k, SearchOptions(contiguous, signs, random_state)).find(k)
+        p = in_order(found.labels)
+        return Blocks(p, signs_in_blocks(p, found) if signs else None)
+
+    of_samples = SampleOptions(missing, sample_weight, weight_type)
+    request = Request(samples, signs, loadings, criterion, n_samples, degrees, of_samples)
+    p, found_signs = solve(source, request, find)
+    return p if found_signs is None else (p, found_signs)
