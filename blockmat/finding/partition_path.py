@@ -110,13 +110,17 @@ def partition_path(
         The integrated completed likelihood ("icl"), the same for a model that is only nearly true
         ("misfit"), the Bayesian information criterion, or the deviance of held-out samples.
         By default "misfit" with `loadings`, which it needs, and "icl" without. "bic" tends to find
-        more blocks. "cv" needs samples and takes six times as long.
+        more blocks. "cv" needs samples without gaps and weights, and takes six times as long.
     max_blocks : int, optional
         The largest number of blocks to try, as for `find_partition`.
     n_jobs : int, optional
         How many threads share the folds of "cv", as for `joblib.Parallel` (extra ``sklearn``);
         -1 is one for each processor. By default no threads are started.
     n_samples, degrees : int, optional, and bool, default False
+        As for `find_partition`.
+    missing : {"raise", "pairwise", "em"}, default "raise"
+        As for `find_partition`. The path is that of the last correlations.
+    sample_weight, weight_type : array_like, shape (T,), optional, and str, default "frequency"
         As for `find_partition`.
 
     Returns
@@ -129,6 +133,8 @@ def partition_path(
     Raises
     ------
     ShapeError, DtypeError, NonFiniteError, NotHermitianError, ValueError, TypeError
+        As for `find_partition`.
+    SingularMatrixError
         As for `find_partition`.
 
     See Also

@@ -142,6 +142,11 @@ def partition_stability(
         -1 is one for each processor. By default no threads are started.
     progress : bool, optional
         Whether to show a progress bar; by default in a terminal, if tqdm is installed.
+    missing : {"raise", "pairwise", "em"}, default "raise"
+        As for `find_partition`.
+    sample_weight, weight_type : array_like, shape (T,), optional, and str, default "frequency"
+        As for `find_partition`. Each row is drawn with its weight and its missing values; rows of
+        weight zero or without values are not drawn.
 
     Returns
     -------
@@ -150,7 +155,9 @@ def partition_stability(
 
     Raises
     ------
-    ShapeError, DtypeError, NonFiniteError, NotHermitianError, MissingExtraError
+    ShapeError, DtypeError, NonFiniteError, NotHermitianError
+        As for `find_partition`.
+    SingularMatrixError, MissingExtraError
         As for `find_partition`.
     ValueError
         As for `find_partition`, and if `n_resamples` is below 2, a method or a share is invalid,
