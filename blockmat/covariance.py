@@ -22,13 +22,13 @@ from blockmat.inference.block_covariance import (
     NONLINEAR,
     Estimate,
     Model,
-    check_n_rows,
     estimate,
 )
 from blockmat.inference.constant_variables import with_constants
 from blockmat.inference.gapped_covariance import estimate_with_gaps
 from blockmat.inference.likelihood import log_likelihood
 from blockmat.inference.observed_density import observed_density
+from blockmat.sources.counts import require_rows
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.gaps import require_missing
 from blockmat.sources.running_samples import RunningSamples
@@ -370,7 +370,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     def _estimate(
         self, rows: WeightedSamples | RunningSamples | GappedSamples, named: Any, dtype: Any
     ) -> Estimate:
-        check_n_rows(rows, 2)
+        require_rows(rows.n_rows, 2)
         centre = not self.assume_centered
         columns = rows.range(centre)
         varying = np.ones(len(columns.low), dtype=bool)

@@ -12,8 +12,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import blockmat as bm
 from blockmat.covariance import BlockCovariance
-from blockmat.finding.expected_correlation import ExpectedCorrelation, ExpectedRows
-from blockmat.finding.similarity import Correlation
 from blockmat.sources.standardize_observed import standardize_observed
 from blockmat.sources.weights import as_weights
 from blockmat.testing import project_dense
@@ -217,29 +215,6 @@ def test_blocks_are_found_in_spite_of_gaps(missing):
     X[:140, 7] = np.nan  # a late listing
     model = Blocks(missing=missing).fit(X)
     np.testing.assert_array_equal(model.labels_, LABELS)
-
-
-@pytest.mark.parametrize("n_samples", [9, 60])
-def test_expected_correlations_are_the_dense_ones(n_samples):
-    """Fewer and more samples than variables."""
-    rng = np.random.default_rng(0)
-    D = rng.standard_normal((n_samples, 16))
-    other = bm.Partition.from_labels(np.arange(16) % 3)
-    lost = bm.fit_samples(rng.standard_normal((20, 16)), other)
-    S = D.T @ D / n_samples + lost.toarray()
-    R = S / np.sqrt(np.outer(np.diag(S), np.diag(S))) * np.outer(REVERSED, REVERSED)
-    similarity = ExpectedCorrelation(ExpectedRows(D, lost, n_samples, 7)).with_signs(REVERSED)
-    np.testing.assert_allclose(similarity.row_sums(P), P.block_sums(R, axis=1), atol=1e-12)
-    np.testing.assert_array_equal(similarity.diagonal, 1)
-
-
-def test_expected_correlations_without_gaps_are_those_of_the_samples():
-    Z = standardized(samples(share=0))[0]
-    nothing = 0 * bm.BlockConstantMatrix.identity(P)
-    similarity, plain = ExpectedCorrelation(ExpectedRows(Z, nothing, 120, 120)), Correlation(Z)
-    np.testing.assert_allclose(similarity.row_sums(P), plain.row_sums(P), atol=1e-12)
-    points, expected = (x.points(5, np.random.default_rng(0)) for x in (similarity, plain))
-    np.testing.assert_allclose(points**2, expected**2, atol=1e-9)
 
 
 # Densities of what is observed

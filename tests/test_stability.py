@@ -11,6 +11,7 @@ from blockmat.finding.agreement import adjusted_rand
 from blockmat.finding.coassignment import Coassignment
 from blockmat.finding.kmeans import in_order
 from blockmat.finding.resamples import NormalResamples, RowResamples
+from blockmat.sources.weighted_samples import WeightedSamples
 
 
 def random_labels(m, n, k, seed=0):
@@ -254,11 +255,11 @@ def test_an_indefinite_correlation_matrix_is_resampled():
 
 def test_resamples_are_rows_of_the_samples():
     X = np.arange(30.0).reshape(10, 3)
-    rng = np.random.default_rng(0)
-    rows = RowResamples(X, 10, replace=True).draw(rng).source
+    samples, rng = WeightedSamples(X), np.random.default_rng(0)
+    rows = RowResamples(samples, 10, replace=True).draw(rng).source.X
     assert rows.shape == (10, 3)
     assert 1 < len(np.unique(rows[:, 0])) < 10
-    half = RowResamples(X, 5, replace=False).draw(rng).source
+    half = RowResamples(samples, 5, replace=False).draw(rng).source.X
     assert len(np.unique(half[:, 0])) == 5
     assert np.isin(half, X).all()
 
@@ -266,9 +267,9 @@ def test_resamples_are_rows_of_the_samples():
 def test_resamples_without_a_constant_column_are_drawn():
     X = np.random.default_rng(0).standard_normal((20, 4))
     X[:, 2] = np.arange(20) < 2
-    resamples = RowResamples(X, 20, replace=True)
+    resamples = RowResamples(WeightedSamples(X), 20, replace=True)
     rng = np.random.default_rng(0)
-    assert all(np.ptp(resamples.draw(rng).source, axis=0).min() > 0 for _ in range(50))
+    assert all(np.ptp(resamples.draw(rng).source.X, axis=0).min() > 0 for _ in range(50))
     X[:, 2] = 0
     with pytest.raises(ValueError, match="column 2 of source is constant in 100 resamples"):
         resamples.draw(rng)

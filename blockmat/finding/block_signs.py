@@ -1,25 +1,22 @@
 """block_signs: the signs of variables whose blocks are known."""
 
-from typing import Any
-
 import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
-from blockmat.finding.expected_correlation import sample_correlations
+from blockmat.finding.expected_correlation import SampleCorrelation
 from blockmat.finding.kmeans import refine
 from blockmat.finding.objectives import GaussianLoss
 from blockmat.finding.search import signs_in_blocks
 from blockmat.finding.starts import leading_signs
 
 
-def block_signs(source: Any, p: Partition) -> Array:
+def block_signs(correlation: SampleCorrelation, p: Partition) -> Array:
     """Return 1 or -1 for each variable of samples (n,), and 1 for the first of each block.
 
     They start from the signs of the leading principal component of each block, and change as long
     as the likelihood rises.
     """
-    correlation = sample_correlations(source)
     signs = leading_signs(correlation.factor.T, p.labels)
     objective = GaussianLoss(correlation.n_samples)
 

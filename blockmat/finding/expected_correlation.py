@@ -1,7 +1,7 @@
 """ExpectedCorrelation: the correlations of samples whose missing values were filled in."""
 
 from copy import copy
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,6 +77,4 @@ class ExpectedCorrelation:
         return result
 
 
-def sample_correlations(source: Any) -> Correlation | ExpectedCorrelation:
-    """Return the correlations of samples, of which missing values may have been filled in."""
-    return ExpectedCorrelation(source) if isinstance(source, ExpectedRows) else Correlation(source)
+SampleCorrelation = Correlation | ExpectedCorrelation

@@ -6,10 +6,12 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.finding.gaps import Blocks
 from blockmat.finding.kmeans import in_order
 from blockmat.finding.partition_path import partition_path
 from blockmat.finding.problem import check_n_blocks
-from blockmat.finding.read_problem import Request, read_problem
+from blockmat.finding.read_problem import Question, Request, solve
+from blockmat.finding.read_samples import SampleOptions
 from blockmat.finding.search import SearchOptions, signs_in_blocks
 
 __all__ = ["find_partition"]
@@ -30,6 +32,9 @@ def find_partition(
     n_jobs: int | None = None,
     n_samples: int | None = None,
     degrees: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
 ) -> Partition: ...
 
 
@@ -48,6 +53,9 @@ def find_partition(
     n_jobs: int | None = None,
     n_samples: int | None = None,
     degrees: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
 ) -> tuple[Partition, Array]: ...
 
 
@@ -65,6 +73,9 @@ def find_partition(
     n_jobs: int | None = None,
     n_samples: int | None = None,
     degrees: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
 ) -> Partition | tuple[Partition, Array]:
     r"""Find blocks of similar variables, and how many there are.
 
@@ -102,6 +113,16 @@ def find_partition(
     degrees : bool, default False
         Whether `source` is the adjacency matrix of a network, and the blocks should not depend
         on the degrees of the nodes.
+    missing : {"raise", "pairwise", "em"}, default "raise"
+        What NaN in samples means: an error, or a missing value. Blocks are found again, a few
+        times, in the correlations that are expected under the blocks found before. These are
+        fitted to the means of observed products ("pairwise") or by maximum likelihood ("em").
+        Infinity is always an error.
+    sample_weight : array_like, shape (T,), optional
+        The weight of each sample; by default 1. A sample of weight zero is left out.
+    weight_type : {"frequency", "reliability"}, default "frequency"
+        Frequencies count samples: the weight 2 is a repeated row, and the number of samples in
+        criteria is :math:`\sum w`. For reliabilities it is :math:`(\sum w)^2 / \sum w^2`.
 
     Returns
     -------
@@ -122,7 +143,12 @@ def find_partition(
         constant column, a DataFrame has its rows in another order than its columns, a number
         of blocks is below 1 or too large, or the criterion is unknown, or it or `loadings`
         needs samples; with `n_samples`, if a variance is not positive or a correlation is not from
-        -1 to 1; with `degrees`, if there are negative entries or no edges.
+        -1 to 1; with `degrees`, if there are negative entries or no edges; with `missing`, if a
+        column has no value, or two columns have values in fewer than 3 of the same samples on
+        average; if weights are negative or count as fewer than 3 samples; if "cv" is used with
+        missing values or weights, or these arguments with a matrix.
+    SingularMatrixError
+        If `missing` is "em" and there are too few samples, or collinear variables.
     TypeError
         If `loadings` is not a bool or None.
     MissingExtraError
@@ -148,6 +174,9 @@ def find_partition(
     With `degrees` the entry of nodes i and j, divided by the roots of their degrees, is
     approximated by :math:`B_{bc}` times these roots. A node without edges joins the largest
     block.
+
+    With missing values the number of samples in criteria is the number in which two variables
+    are both observed, on average. See :ref:`theory-gaps`.
 
     A sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(m n k) for samples with m the smaller
     of T and n, after O(m T n) once. See :ref:`theory-blocks` and :ref:`theory-factor-blocks`.
@@ -181,6 +210,12 @@ def find_partition(
     >>> p.labels.tolist(), signs.tolist()
     ([0, 1, 2, 1, 0, 2, 0, 1, 2, 0], [1, 1, 1, 1, -1, -1, 1, 1, -1, 1])
 
+    Samples with missing values:
+
+    >>> gappy = np.where(rng.random(returns.shape) < 0.2, np.nan, returns)
+    >>> bm.find_partition(gappy, samples=True, missing="em").labels.tolist()
+    [0, 1, 2, 1, 0, 2, 0, 1, 2, 0]
+
     Two groups of a network, each with a hub:
 
     >>> A = np.kron(np.eye(2), np.ones((5, 5)) - np.eye(5))
@@ -201,12 +236,21 @@ def find_partition(
             n_jobs=n_jobs,
             n_samples=n_samples,
             degrees=degrees,
+            missing=missing,
+            sample_weight=sample_weight,
+            weight_type=weight_type,
         )
         best = int(np.argmin(path.criterion))
         return path.best if path.signs is None else (path.best, path.signs[best])
-    request = Request(samples, signs, loadings, criterion, n_samples, degrees)
-    problem, _ = read_problem(source, request)
-    k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, problem.bound)
-    found = problem.search(k, SearchOptions(contiguous, signs, random_state)).find(k)
-    p = in_order(found.labels)
-    return (p, signs_in_blocks(p, found)) if signs else p
+
+    def find(question: Question) -> Blocks:
+        problem = question.problem
+        k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, problem.bound)
+        found = problem.search(k, SearchOptions(contiguous, signs, random_state)).find(k)
+        p = in_order(found.labels)
+        return Blocks(p, signs_in_blocks(p, found) if signs else None)
+
+    of_samples = SampleOptions(missing, sample_weight, weight_type)
+    request = Request(samples, signs, loadings, criterion, n_samples, degrees, of_samples)
+    p, found_signs = solve(source, request, find)
+    return p if found_signs is None else (p, found_signs)

@@ -10,12 +10,12 @@ from blockmat.cores.scale import times_power
 from blockmat.finding.criteria import Criterion
 from blockmat.finding.kmeans import in_order
 from blockmat.finding.problem import Problem, check_n_blocks
-from blockmat.finding.read_problem import Request, read_problem
+from blockmat.finding.read_problem import Question, Request, solve
+from blockmat.finding.read_samples import SampleOptions
 from blockmat.finding.sample_problems import BlockConstantProblem, OneFactorProblem
 from blockmat.finding.search import Found, Search, SearchOptions, signs_in_blocks
 from blockmat.finding.tree import PartitionTree, merge_all
 from blockmat.fitting.held_out import min_training_size
-from blockmat.sources.samples import as_samples
 
 __all__ = ["PartitionPath", "partition_path"]
 
@@ -86,6 +86,9 @@ def partition_path(
     n_jobs: int | None = None,
     n_samples: int | None = None,
     degrees: bool = False,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
 ) -> PartitionPath:
     r"""Find partitions into 1, 2 and more blocks, and compute a criterion for each.
 
@@ -107,13 +110,17 @@ def partition_path(
         The integrated completed likelihood ("icl"), the same for a model that is only nearly true
         ("misfit"), the Bayesian information criterion, or the deviance of held-out samples.
         By default "misfit" with `loadings`, which it needs, and "icl" without. "bic" tends to find
-        more blocks. "cv" needs samples and takes six times as long.
+        more blocks. "cv" needs samples without gaps and weights, and takes six times as long.
     max_blocks : int, optional
         The largest number of blocks to try, as for `find_partition`.
     n_jobs : int, optional
         How many threads share the folds of "cv", as for `joblib.Parallel` (extra ``sklearn``);
         -1 is one for each processor. By default no threads are started.
     n_samples, degrees : int, optional, and bool, default False
+        As for `find_partition`.
+    missing : {"raise", "pairwise", "em"}, default "raise"
+        As for `find_partition`. The path is that of the last correlations.
+    sample_weight, weight_type : array_like, shape (T,), optional, and str, default "frequency"
         As for `find_partition`.
 
     Returns
@@ -126,6 +133,8 @@ def partition_path(
     Raises
     ------
     ShapeError, DtypeError, NonFiniteError, NotHermitianError, ValueError, TypeError
+        As for `find_partition`.
+    SingularMatrixError
         As for `find_partition`.
 
     See Also
@@ -165,10 +174,21 @@ def partition_path(
     >>> path.n_blocks.tolist(), path.best.n_blocks
     ([1, 2, 3, 4, 5], 3)
     """
-    request = Request(samples, signs, loadings, criterion, n_samples, degrees)
-    problem, model = read_problem(source, request)
     options = SearchOptions(contiguous, signs, random_state)
-    X = as_samples(source) if model.criterion == "cv" else None
+
+    def find(question: Question) -> PartitionPath:
+        return _find_path(question, options, max_blocks, n_jobs)
+
+    of_samples = SampleOptions(missing, sample_weight, weight_type)
+    request = Request(samples, signs, loadings, criterion, n_samples, degrees, of_samples)
+    return solve(source, request, find)
+
+
+def _find_path(
+    question: Question, options: SearchOptions, max_blocks: int | None, n_jobs: int | None
+) -> PartitionPath:
+    """Find partitions into each number of blocks."""
+    problem, criterion, X = question
     possible = problem.max_blocks
     if X is not None:
         possible = min(possible, _max_blocks_of_folds(len(X)))
@@ -179,7 +199,7 @@ def partition_path(
     search = problem.search(k_max, options)
     measure: Criterion
     if X is None:
-        measure = problem.criterion(model.criterion, search, contiguous)
+        measure = problem.criterion(criterion, search, options.contiguous)
     else:
         assert isinstance(problem, BlockConstantProblem | OneFactorProblem)  # samples are given
         measure = problem.held_out(X, k_max, options, n_jobs)

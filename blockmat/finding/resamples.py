@@ -4,14 +4,18 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from blockmat.blocks.checks import Array
 from blockmat.sources.correlation_matrix import as_correlation
+from blockmat.sources.gapped_samples import GappedSamples
+from blockmat.sources.weighted_samples import WeightedSamples
 
 _MAX_DRAWS = 100  # until no column is constant
 
 
 class Data(NamedTuple):
-    """Samples (T, n), or if T is given as `n_samples`, their correlation matrix (n, n)."""
+    """Samples, or if T is given as `n_samples`, their correlation matrix (n, n).
+
+    Samples are an array (T, n), or `WeightedSamples` or `GappedSamples`.
+    """
 
     source: Any
     n_samples: int | None = None
@@ -20,6 +24,14 @@ class Data(NamedTuple):
     def is_of_samples(self) -> bool:
         """Whether the source holds samples."""
         return self.n_samples is None
+
+    @property
+    def n_joint(self) -> int:
+        """The number of samples that criteria see."""
+        if self.n_samples is not None:
+            return self.n_samples
+        has_weights = isinstance(self.source, WeightedSamples | GappedSamples)
+        return self.source.n_joint if has_weights else len(self.source)
 
 
 class Resamples(Protocol):
@@ -33,19 +45,25 @@ class Resamples(Protocol):
 
 
 class RowResamples:
-    """`size` rows of samples X (T, n), drawn with or without replacement."""
+    """`size` of the samples that count, drawn with or without replacement.
 
-    def __init__(self, X: Array, size: int, replace: bool) -> None:
-        self.data, self.size, self.replace = Data(X), size, replace
+    Each keeps its weight and its missing values.
+    """
+
+    def __init__(self, samples: WeightedSamples | GappedSamples, size: int, replace: bool) -> None:
+        self.data, self.size, self.replace = Data(samples), size, replace
+        self.counting = samples.counting
 
     def draw(self, rng: np.random.Generator) -> Data:
         """Return new samples; they are drawn again if one of their columns is constant."""
-        X = self.data.source
+        samples = self.data.source
         for _ in range(_MAX_DRAWS):
-            rows: Array = X[rng.choice(len(X), self.size, replace=self.replace)]
-            constant = np.flatnonzero((rows == rows[0]).all(axis=0))
+            places = rng.choice(len(self.counting), self.size, replace=self.replace)
+            drawn = samples.rows(self.counting[places])
+            low, high = (f.reduce(drawn.X, axis=0) for f in (np.fmin, np.fmax))
+            constant = np.flatnonzero(~(low < high))  # or without a value
             if len(constant) == 0:
-                return Data(rows)
+                return Data(drawn)
         raise ValueError(
             f"column {constant[0]} of source is constant in {_MAX_DRAWS} resamples in a row; "
             f"expected variables with more values that differ"

@@ -13,16 +13,15 @@ from blockmat.finding.coassignment import Coassignment
 from blockmat.finding.find_partition import find_partition
 from blockmat.finding.partition_path import PartitionPath, partition_path
 from blockmat.finding.problem import as_model
+from blockmat.finding.read_samples import MIN_SAMPLES, SampleOptions, read_samples
 from blockmat.finding.resamples import Data, NormalResamples, Resamples, RowResamples
 from blockmat.fitting.held_out import map_in_threads
 from blockmat.sources.progress import track
-from blockmat.sources.samples import as_real_samples
 
 __all__ = ["PartitionStability", "partition_stability"]
 
 _METHODS = ("bootstrap", "subsample")
 _SHARE = 0.5  # of the rows in a subsample
-_MIN_SAMPLES = 3
 
 
 class PartitionStability(NamedTuple):
@@ -102,6 +101,9 @@ def partition_stability(
     share: float | None = None,
     n_jobs: int | None = None,
     progress: bool | None = None,
+    missing: str = "raise",
+    sample_weight: Any = None,
+    weight_type: str = "frequency",
 ) -> PartitionStability:
     r"""Find blocks again in resampled data, and measure how much they change.
 
@@ -140,6 +142,11 @@ def partition_stability(
         -1 is one for each processor. By default no threads are started.
     progress : bool, optional
         Whether to show a progress bar; by default in a terminal, if tqdm is installed.
+    missing : {"raise", "pairwise", "em"}, default "raise"
+        As for `find_partition`.
+    sample_weight, weight_type : array_like, shape (T,), optional, and str, default "frequency"
+        As for `find_partition`. Each row is drawn with its weight and its missing values; rows of
+        weight zero or without values are not drawn.
 
     Returns
     -------
@@ -148,7 +155,9 @@ def partition_stability(
 
     Raises
     ------
-    ShapeError, DtypeError, NonFiniteError, NotHermitianError, MissingExtraError
+    ShapeError, DtypeError, NonFiniteError, NotHermitianError
+        As for `find_partition`.
+    SingularMatrixError, MissingExtraError
         As for `find_partition`.
     ValueError
         As for `find_partition`, and if `n_resamples` is below 2, a method or a share is invalid,
@@ -196,7 +205,8 @@ def partition_stability(
     np.True_
     """
     n_resamples = as_count(n_resamples, "n_resamples", 2)
-    resamples = _read_resamples(source, samples, n_samples, method, share)
+    of_samples = SampleOptions(missing, sample_weight, weight_type)
+    resamples = _read_resamples(source, samples, n_samples, method, share, of_samples)
     model = as_model(loadings, criterion, True, samples)
     if model.criterion == "cv" and method == "bootstrap":
         raise ValueError(
@@ -206,22 +216,30 @@ def partition_stability(
 
     def search(data: Data, rng: np.random.Generator, max_blocks: int | None) -> PartitionPath:
         options = {"loadings": model.loadings, "criterion": model.criterion}
+        if samples:
+            options["missing"] = missing
         return _search(data, n_blocks, contiguous, rng, signs, max_blocks, options)
 
     seeds = np.random.default_rng(random_state).integers(2**63, size=n_resamples + 1)
     whole = search(resamples.data, np.random.default_rng(seeds[0]), max_blocks)
-    most = None if max_blocks is None else min(max_blocks, resamples.size - 2)
 
     def again(seed: int) -> _Resample:
         rng = np.random.default_rng(seed)
-        return _compare(whole, search(resamples.draw(rng), rng, most))
+        data = resamples.draw(rng)
+        most = None if max_blocks is None else min(max_blocks, data.n_joint - 2)
+        return _compare(whole, search(data, rng, most))
 
     tracked = track(seeds[1:], n_resamples, "resamples", progress)
     return _summary(whole, map_in_threads(again, tracked, n_jobs), names_of(source, 1))
 
 
 def _read_resamples(
-    source: Any, samples: bool, n_samples: int | None, method: str, share: float | None
+    source: Any,
+    samples: bool,
+    n_samples: int | None,
+    method: str,
+    share: float | None,
+    of_samples: SampleOptions,
 ) -> Resamples:
     """Check the source and how to resample it."""
     if method not in _METHODS:
@@ -229,6 +247,7 @@ def _read_resamples(
     if share is not None and method == "bootstrap":
         raise ValueError(f"share is {share} with method='bootstrap'; expected method='subsample'")
     if not samples:
+        of_samples.require_none()
         if n_samples is None:
             raise ValueError(
                 "n_samples is None; expected the number of samples of a correlation matrix, or "
@@ -237,24 +256,24 @@ def _read_resamples(
         if method == "subsample":
             raise ValueError("method is 'subsample' with samples=False; expected 'bootstrap'")
         check_names(source)
-        return NormalResamples(source, as_count(n_samples, "n_samples", _MIN_SAMPLES))
+        return NormalResamples(source, as_count(n_samples, "n_samples", MIN_SAMPLES))
     if n_samples is not None:
         raise ValueError(
             f"n_samples is {n_samples} with samples=True; expected it only for a correlation matrix"
         )
-    X = as_real_samples(source, _MIN_SAMPLES)
+    data = read_samples(source, of_samples)
     if method == "bootstrap":
-        return RowResamples(X, len(X), replace=True)
+        return RowResamples(data, data.n_rows, replace=True)
     share = _SHARE if share is None else share
     if not (isinstance(share, Real) and 0 < share < 1):
         raise ValueError(f"share is {share!r}; expected a number above 0 and below 1")
-    size = int(share * len(X))
-    if size < _MIN_SAMPLES:
+    size = int(share * data.n_rows)
+    if size < MIN_SAMPLES:
         raise ValueError(
-            f"share is {share}, and source has {len(X)} rows; expected a subsample of at least "
-            f"{_MIN_SAMPLES} rows"
+            f"share is {share}, and source has {data.n_rows} rows; expected a subsample of at least "
+            f"{MIN_SAMPLES} rows"
         )
-    return RowResamples(X, size, replace=False)
+    return RowResamples(data, size, replace=False)
 
 
 def _search(

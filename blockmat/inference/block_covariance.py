@@ -12,7 +12,9 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import in_range, times_power
 from blockmat.finding.block_signs import block_signs
+from blockmat.finding.expected_correlation import SampleCorrelation
 from blockmat.finding.find_partition import find_partition
+from blockmat.finding.similarity import Correlation
 from blockmat.fitting.factors_and_blocks import (
     BlocksAndDirections,
     Operator,
@@ -28,6 +30,7 @@ from blockmat.inference.shrinkage import (
     shrinkage_toward,
 )
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.sources.counts import require_effective, require_rows, whole
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.standardize import Standardized, StandardRows
 from blockmat.sources.weighted_samples import WeightedSamples
@@ -128,16 +131,19 @@ def find_blocks(
         n_rows = max(n_distinct(standardized.deviations, rows.relative_weights), 3)
     if at_most is not None:
         model = replace(model, n_blocks=min(at_most, n_rows - 2, n_samples - 2))
-    return search(StandardRows(standardized.deviations, n_rows, n_samples), rows, model)
+    require_searchable(rows)
+    found = StandardRows(standardized.deviations, n_rows, n_samples)
+    return search(Correlation(found), model)
 
 
-def search(source: Any, rows: Rows | GappedSamples, model: Model) -> tuple[Partition, Array]:
-    """Find blocks or signs in a source of `find_partition` that is made of the rows."""
-    check_n_rows(rows, 3)
-    if rows.n_effective < 3:
-        raise ValueError(
-            f"the weights of X count as {rows.n_effective:.3g} samples; expected at least 3"
-        )
+def require_searchable(rows: Rows | GappedSamples) -> None:
+    """Raise ValueError for too few samples to find blocks or signs."""
+    require_rows(rows.n_rows, 3)
+    require_effective(rows.n_effective)
+
+
+def search(source: SampleCorrelation, model: Model) -> tuple[Partition, Array]:
+    """Find blocks or signs in the correlations of samples."""
     if model.partition is not None:
         return model.partition, block_signs(source, model.partition)
     options: dict[str, Any] = {"random_state": model.random_state, "loadings": False}
@@ -158,17 +164,6 @@ def n_distinct(Z: Array, weights: Array | None) -> int:
     if weights is not None:
         values /= np.sqrt(weights)
     return 1 + int(np.count_nonzero(np.diff(np.sort(values)) > _SAME_ROW * np.sqrt(n)))
-
-
-def whole(n_effective: float) -> int:
-    """Return the number of samples without its fraction, which may be rounding."""
-    return int(n_effective * (1 + 1e-9))
-
-
-def check_n_rows(rows: Rows | GappedSamples, least: int) -> None:
-    """Raise ValueError for fewer samples of positive weight."""
-    if rows.n_rows < least:
-        raise ValueError(f"X has {rows.n_rows} rows; expected at least {least} samples")
 
 
 def check_n_factors(rows: Rows | GappedSamples, n: int, model: Model) -> None:

@@ -4,16 +4,16 @@ They are those of `block_covariance`. Where these need complete samples, missing
 by their conditional expectations under the block model (:ref:`theory-gaps`).
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
-from blockmat.cores import pair
-from blockmat.finding.expected_correlation import ExpectedRows
+from blockmat.finding.expected_correlation import SampleCorrelation
+from blockmat.finding.gaps import Blocks, find_with_gaps, signs_of
 from blockmat.fitting.factors_and_blocks import BlocksAndDirections, Operator
-from blockmat.fitting.fit_samples import fit_samples
+from blockmat.fitting.gapped_rows import Completed, GappedRows, complete, fit_gapped
 from blockmat.inference.block_covariance import (
     HINT,
     NONLINEAR,
@@ -22,59 +22,15 @@ from blockmat.inference.block_covariance import (
     check_n_factors,
     choose_shrinkage,
     covariance,
+    require_searchable,
     search,
-    whole,
     with_scales,
 )
 from blockmat.inference.likelihood import check_enough_samples
-from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.sources.em import Estimate as Parameters
-from blockmat.sources.em import em_fit, expected_values
 from blockmat.sources.gapped_samples import GappedSamples
-from blockmat.sources.observed import ObservedSamples
-from blockmat.sources.standardize import Standardized, StandardRows
-from blockmat.sources.standardize_observed import StandardizedObserved
+from blockmat.sources.standardize import Standardized
 from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import Weights
-
-_ROUNDS = 5  # of the search, at most
-
-
-class GappedRows(NamedTuple):
-    """Standardized samples Z (T, n) with NaN for missing values, each with a value and a weight.
-
-    They are ``location + scale * Z``, with signs in the scales. ``counts`` (n,) are the sums of the
-    weights of the values of each column.
-    """
-
-    Z: Array
-    weights: Weights
-    location: Array
-    scale: Array
-    counts: Array
-
-    @classmethod
-    def of(cls, standardized: StandardizedObserved) -> "GappedRows":
-        """Return the samples that count."""
-        weights, counting = standardized.weights, standardized.weights.values > 0
-        Z = standardized.with_gaps()
-        if not counting.all():
-            Z = Z[counting]
-            weights = weights.rows(counting)
-        return cls(Z, weights, standardized.location, standardized.scale, standardized.counts)
-
-    def times(self, signs: Array) -> "GappedRows":
-        """Return the same samples, with signs (n,) in both Z and the scales."""
-        if (signs > 0).all():
-            return self
-        return self._replace(Z=self.Z * signs, scale=self.scale * signs)
-
-
-class Completed(NamedTuple):
-    """Deviations (T, n) without gaps, and the mean covariance that the fills lack."""
-
-    deviations: Array
-    lost: BlockConstantMatrix
 
 
 def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Estimate:
@@ -85,7 +41,7 @@ def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Esti
         check_enough_samples(samples.n_rows, partition.n_blocks, model.assume_centered)
     check_n_factors(samples, partition.n, model)
     rows = rows.times(signs)
-    mean, fit = fit_blocks(rows, partition, model)
+    mean, fit = fit_gapped(rows, partition, model.missing, not model.assume_centered)
     location = rows.location + rows.scale * mean
     if model.shrinkage is None and not model.n_factors:
         blocks = BlocksAndDirections(fit, np.empty((partition.n, 0)), np.empty(0))
@@ -100,88 +56,18 @@ def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Esti
 
 
 def find_blocks(samples: GappedSamples, rows: GappedRows, model: Model) -> tuple[Partition, Array]:
-    """Return the blocks and the signs of the variables.
-
-    They are found with means for missing values first, which lowers correlations, and then again
-    with the correlations that are expected under the blocks of the round before.
-    """
-    signs = np.ones(len(rows.scale), dtype=np.intp)
+    """Return the blocks and the signs of the variables."""
     if model.partition is not None and not model.signs:
-        return model.partition, signs
+        return model.partition, np.ones(len(rows.scale), dtype=np.intp)
     if not model.scaled or model.assume_centered:
         rows = GappedRows.of(samples.standardize(True, True))
-    n_samples = mean_pair_number(rows)
-    roots = np.sqrt(rows.weights.values / rows.weights.values.mean())[:, None]
-    filled = np.nan_to_num(rows.Z)
-    filled *= roots
-    filled *= np.sqrt(rows.weights.total / rows.counts)
-    p, signs = search(StandardRows(filled, samples.n_rows, n_samples), samples, model)
-    del filled  # which is as large as the samples
-    for _ in range(_ROUNDS):
-        signed = rows.times(signs)
-        deviations, lost = complete(signed, np.zeros(p.n), pairwise_fit(signed, p))
-        deviations *= roots
-        source = ExpectedRows(deviations, lost, samples.n_rows, n_samples)
-        found, changes = search(source, samples, model)
-        is_same = found.same_blocks(p) and (changes > 0).all()
-        p, signs = found, in_blocks(signs * changes, found)
-        if is_same:
-            break
-    return p, signs
+    require_searchable(samples)
 
+    def find(correlations: SampleCorrelation) -> Blocks:
+        return Blocks(*search(correlations, model))
 
-def mean_pair_number(rows: GappedRows) -> int:
-    """Return in how many samples two variables are both observed, on average."""
-    weights, n = rows.weights, len(rows.scale)
-    numbers = n - np.isnan(rows.Z).sum(axis=1).astype(np.float64)
-    share = float(weights.values @ numbers**2) / weights.total / n**2
-    n_samples = whole(weights.n_effective * share)
-    if n_samples < 3:
-        raise ValueError(
-            f"two columns of X have values in {n_samples} of the same samples on average; expected "
-            f"at least 3"
-        )
-    return n_samples
-
-
-def in_blocks(signs: Array, p: Partition) -> Array:
-    """Return signs relative to the first variable of each block."""
-    relative: Array = signs * p.expand(signs[p.order[p.offsets[:-1]]])
-    return relative.astype(np.intp)
-
-
-def fit_blocks(rows: GappedRows, p: Partition, model: Model) -> tuple[Array, BlockConstantMatrix]:
-    """Return the mean (n,) and the covariance of the standardized samples, pairwise or by EM."""
-    if model.missing == "em":
-        samples = ObservedSamples(rows.Z, rows.weights)
-        mean, between, within = em_fit(samples, p, not model.assume_centered).estimate
-        return mean, BlockConstantMatrix(p, between, within)
-    return np.zeros(p.n), pairwise_fit(rows, p)
-
-
-def pairwise_fit(rows: GappedRows, p: Partition) -> BlockConstantMatrix:
-    """Return the positive definite fit of pairwise means."""
-    return fit_samples(
-        rows.Z,
-        p,
-        ddof=0,
-        assume_centered=True,
-        sample_weight=rows.weights.values,
-        missing="pairwise",
-    )
-
-
-def complete(rows: GappedRows, mean: Array, fit: BlockConstantMatrix) -> Completed:
-    """Replace missing values by their expectations given the other values of the sample."""
-    p, total = fit.partition, rows.weights.total
-    parameters = Parameters(mean, fit.between, fit.within)
-    expected = expected_values(ObservedSamples(rows.Z, rows.weights), p, parameters)
-    deviations = rows.Z - mean
-    t, i = np.nonzero(np.isnan(deviations))
-    deviations[t, i] = expected.fills[t, p.labels[i]]
-    between = expected.covariance / pair.outer_root(p.sizes) / total
-    within = pair.within_of_traces(expected.variances / total, between, p.sizes)
-    return Completed(deviations, BlockConstantMatrix(p, between, within))
+    found = find_with_gaps(rows, samples.n_joint, model.missing, find)
+    return found.best, signs_of(found)
 
 
 def shrink(

@@ -18,7 +18,7 @@ from blockmat.exceptions import SingularMatrixError
 from blockmat.sources.observed import ObservedSamples
 from blockmat.sources.pairwise import pairwise_pair
 
-_TOLERANCE = 1e-7  # of a step, relative to variances and standard deviations
+TOLERANCE = 1e-7  # of a step, relative to variances and standard deviations
 _MAX_ITERATIONS = 1000
 _ROUNDING = 64 * float(np.finfo(np.float64).eps)  # of a variance, relative to that of its block
 _AT_A_TIME = 2**21  # numbers of the inverses that are computed together
@@ -105,7 +105,7 @@ def em_fit(
     samples: ObservedSamples,
     p: Partition,
     centre: bool,
-    tolerance: float = _TOLERANCE,
+    tolerance: float = TOLERANCE,
     max_iterations: int = _MAX_ITERATIONS,
 ) -> EMResult:
     """Return the maximum-likelihood estimate from real samples with missing values.

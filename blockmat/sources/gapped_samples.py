@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import Array
+from blockmat.sources.counts import whole
 from blockmat.sources.observed import require_values
 from blockmat.sources.standardize import ColumnRange
 from blockmat.sources.standardize_observed import StandardizedObserved, standardize_observed
@@ -31,12 +32,29 @@ class GappedSamples:
     @property
     def n_rows(self) -> int:
         """The number of samples of positive weight with a value."""
-        return int(np.count_nonzero(self._kept.values))
+        return len(self.counting)
+
+    @property
+    def counting(self) -> Array:
+        """The numbers of the samples of positive weight with a value, ascending."""
+        return np.flatnonzero(self._kept.values)
 
     @property
     def n_effective(self) -> float:
         """The number of samples for criteria, of those that have a value."""
         return self._kept.n_effective
+
+    @cached_property
+    def n_joint(self) -> int:
+        """The number of samples in which two variables are both observed, on average."""
+        weights, n = self._kept, self.X.shape[1]
+        numbers = n - np.isnan(self.X).sum(axis=1).astype(np.float64)
+        share = float(weights.values @ numbers**2) / weights.total / n**2
+        return whole(weights.n_effective * share)
+
+    def rows(self, index: Array) -> "GappedSamples":
+        """Return some of the samples."""
+        return replace(self, X=self.X[index], weights=self.weights.rows(index))
 
     def columns(self, index: Array) -> "GappedSamples":
         """Return the samples of the variables that a mask (n,) keeps."""

@@ -74,12 +74,16 @@ def refuse_symmetric(X: Array) -> None:
     )
 
 
-def as_real_samples(X: Any, least: int) -> Array:
-    """Return at least `least` real, finite samples as an array of a supported dtype."""
+def as_real_samples(X: Any, least: int, may_have_gaps: bool = False) -> Array:
+    """Return at least `least` real samples as an array of a supported dtype.
+
+    They are checked to be finite, unless they may have gaps.
+    """
     samples = as_samples(X)
     if samples.dtype.kind == "c":
         raise DtypeError(f"X has dtype {samples.dtype}; expected real numbers")
     if len(samples) < least:
         raise ValueError(f"X has {len(samples)} rows; expected at least {least} samples")
-    require_finite(samples, "X")
+    if not may_have_gaps:
+        require_finite(samples, "X")
     return samples

@@ -3,7 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from blockmat.blocks.checks import Array
+from blockmat.sources.counts import whole
 from blockmat.sources.standardize import ColumnRange, Standardized, standardize
 from blockmat.sources.weights import Weights, as_weights
 
@@ -35,6 +38,11 @@ class WeightedSamples:
         return len(self.X)
 
     @property
+    def counting(self) -> Array:
+        """The numbers of the samples, which all count, (T,)."""
+        return np.arange(self.n_rows)
+
+    @property
     def total(self) -> float:
         """The sum of the weights."""
         return float(self.n_rows) if self.weights is None else self.weights.total
@@ -43,6 +51,11 @@ class WeightedSamples:
     def n_effective(self) -> float:
         """The number of samples for criteria, as `Weights.n_effective`."""
         return float(self.n_rows) if self.weights is None else self.weights.n_effective
+
+    @property
+    def n_joint(self) -> int:
+        """The same without its fraction, as of `GappedSamples`."""
+        return whole(self.n_effective)
 
     @property
     def relative_weights(self) -> Array | None:

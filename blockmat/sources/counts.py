@@ -1,0 +1,20 @@
+"""How many samples there are, and how many they count as by their weights."""
+
+
+def whole(n_effective: float) -> int:
+    """Return the number of samples without its fraction, which may be rounding."""
+    return int(n_effective * (1 + 1e-9))
+
+
+def require_rows(n_rows: int, least: int) -> None:
+    """Raise ValueError for fewer samples of positive weight."""
+    if n_rows < least:
+        raise ValueError(f"X has {n_rows} rows; expected at least {least} samples")
+
+
+def require_effective(n_effective: float) -> None:
+    """Raise ValueError for weights that count as fewer samples than a search for blocks needs."""
+    if whole(n_effective) < 3:
+        raise ValueError(
+            f"the weights of X count as {n_effective:.3g} samples; expected at least 3"
+        )
