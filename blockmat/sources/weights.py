@@ -40,9 +40,9 @@ class Weights:
     def lost(self) -> float:
         """What each degree of freedom subtracts from the divisor of a covariance matrix.
 
-        It is ``sum(squares) / total``: 1 for frequency weights.
+        It is ``sum(squares) / total``: 1 for frequency weights, also if there are none.
         """
-        return float(self.squares.sum()) / self.total
+        return float(self.squares.sum()) / self.total if self.total > 0 else 1.0
 
     @property
     def n_effective(self) -> float:
