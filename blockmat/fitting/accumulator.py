@@ -190,7 +190,7 @@ class BlockAccumulator:
         ----------
         X : array_like, shape (T, n)
             One sample per row.
-        sample_weight : array_like, shape (T,), optional
+        sample_weight : array_like or Series, shape (T,), optional
             A non-negative weight for each sample.
         weight_type : {"frequency", "reliability"}, default "frequency"
             The kind of the weights, as for `fit_samples`.
@@ -227,7 +227,7 @@ class BlockAccumulator:
                 "X has its columns in another order than the index of the labels; expected "
                 "X[labels.index]"
             )
-        weights = as_weights(sample_weight, len(samples), weight_type)
+        weights = as_weights(sample_weight, len(samples), weight_type, source=X)
         if self._half_life is not None:
             weights = weights.decayed(self._half_life)
         if self._observed is not None:

@@ -48,7 +48,7 @@ def optimal_shrinkage(
     n_samples : int, optional
         The number of samples T of a covariance matrix, with any divisor. The samples are then
         taken to be Gaussian.
-    sample_weight : array_like, shape (T,), optional
+    sample_weight : array_like or Series, shape (T,), optional
         The weight of each sample.
     weight_type : {"frequency", "reliability"}, default "frequency"
         The meaning of the weights, as for `fit_samples`. With reliabilities T is the effective number
@@ -118,7 +118,7 @@ def optimal_shrinkage(
         return _weight_of_target(spread, p, given.n_samples)
     samples = as_real_samples(X, 2)
     p = None if partition is None else as_partition(partition, samples.shape[1], source=X)
-    weighted = WeightedSamples.checked(samples, sample_weight, weight_type)
+    weighted = WeightedSamples.checked(samples, sample_weight, weight_type, X)
     if weighted.n_effective < 2 * (1 - _ROUNDING):
         raise ValueError(
             f"X counts as {weighted.n_effective:g} samples by its weights; expected at least 2"
