@@ -12,7 +12,7 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_count, require_finite
 from blockmat.blocks.extras import missing_extra
-from blockmat.blocks.names import names_of, weights_by_name
+from blockmat.blocks.names import names_of
 from blockmat.blocks.partition import as_partition
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import ShapeError
@@ -357,13 +357,12 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     ) -> WeightedSamples | GappedSamples:
         """Return the samples with their weights. `named` is X with the names of the user."""
         refuse_symmetric(X)
-        given = weights_by_name(sample_weight, named, "sample_weight")
-        weights = as_weights(given, len(X))
+        weights = as_weights(sample_weight, len(X), source=named)
         if self.half_life is not None:
             weights = weights.decayed(self.half_life)
         if np.isnan(X).any(where=weights.values[:, None] > 0):
             return GappedSamples(X, weights, names_of(named, 1))
-        if given is None and self.half_life is None:
+        if sample_weight is None and self.half_life is None:
             return WeightedSamples(X)
         return WeightedSamples.of(X, weights)
 
@@ -524,8 +523,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             If there is no value, or `sample_weight` does not fit.
         """
         X = self._validated(X_test)
-        given = weights_by_name(sample_weight, X_test, "sample_weight")
-        weights = None if given is None else as_weights(given, len(X)).values
+        weights = None
+        if sample_weight is not None:
+            weights = as_weights(sample_weight, len(X), source=X_test).values
         covariance, location = self._varying
         if np.isnan(X).any():
             density = observed_density(covariance, X - location)

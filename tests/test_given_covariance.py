@@ -228,6 +228,21 @@ def test_matrices_that_do_not_fit_are_refused(call, matrix, options, error, mess
         call(matrix, **({"n_samples": 40} | options))
 
 
+@pytest.mark.parametrize(
+    ("weights", "kind"),
+    [([0, 1, 0], "frequency"), ([0.6, 0.6, 0.6], "frequency"), ([0, 5, 1], "reliability")],
+)
+def test_the_shrinkage_needs_two_samples_by_their_weights(weights, kind):
+    with pytest.raises(ValueError, match=r"X counts as 1.* samples by its weights; expected at le"):
+        bm.optimal_shrinkage(X[:3], FINE, sample_weight=weights, weight_type=kind)
+    for enough in ([0.3, 0, 0.3], [5, 5, 2]):
+        assert (
+            0
+            <= bm.optimal_shrinkage(X[:3], FINE, sample_weight=enough, weight_type="reliability")
+            <= 1
+        )
+
+
 def test_arguments_that_do_not_go_together_are_refused():
     with pytest.raises(ValueError, match="X has 4 samples, too few for 4 blocks"):
         likelihood_ratio_test(S, COARSE, FINE, n_samples=4)

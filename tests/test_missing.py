@@ -1,5 +1,7 @@
 """Samples with missing values, compared with loops over pairs and with dense conditioning."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -344,6 +346,29 @@ def test_em_refuses_singular_estimates(rows):
     X[0, 0] = np.nan
     with pytest.raises(SingularMatrixError, match="expected more samples, fewer blocks or missing"):
         bm.fit_samples(X, P, missing="em")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("labels", "T", "share", "seed"), [([0, 1, 0], 3, 0.4, 4), ([0, 1], 3, 0.3, 1)]
+)
+def test_degenerate_estimates_are_refused_or_positive_definite(labels, T, share, seed):
+    """The likelihood of few samples is often unbounded, and the steps end near a singular matrix."""
+    rng, refused = np.random.default_rng(seed), 0
+    for _ in range(20):
+        X = rng.standard_normal((T, len(labels)))
+        X[rng.random(X.shape) < share] = np.nan
+        X[:2, 0], X[1:, 1:] = 1 + rng.random(2), rng.random((T - 1, len(labels) - 1))
+        w = 10 ** rng.uniform(-9, 9, T)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "EM has not converged")
+                A = bm.fit_samples(X, labels, 0, sample_weight=w, missing="em")
+        except SingularMatrixError:
+            refused += 1
+            continue
+        assert np.linalg.eigvalsh(A.toarray()).min() > 0
+    assert 0 < refused < 20
 
 
 def test_estimate_has_the_names_of_its_parameters():

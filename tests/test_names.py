@@ -320,3 +320,33 @@ def test_sums_that_overflow_are_not_said_to_be_nan():
         np.linalg.LinAlgError, match=r"the sum of block \(0, 0\) of source overflows"
     ):
         bm.fit(np.full((4, 4), 1e308), [0] * 4)
+
+
+WEIGHTED_FITS = [
+    lambda X, w: bm.fit_samples(X, [0, 0, 1, 1], sample_weight=w).toarray(),
+    lambda X, w: bm.fit_samples(X, [0, 0, 1, 1], sample_weight=w, missing="em").toarray(),
+    lambda X, w: bm.fit_factor(X, [0] * 4, sample_weight=w).toarray(),
+    lambda X, w: bm.fit_factor(X, [0] * 4, sample_weight=w, missing="em").toarray(),
+    lambda X, w: bm.optimal_shrinkage(X, [0, 0, 1, 1], sample_weight=w),
+    lambda X, w: log_likelihood(X, bm.BlockConstantMatrix.identity([0] * 4), sample_weight=w),
+    lambda X, w: likelihood_ratio_test(X, [0] * 4, [0, 0, 1, 1], sample_weight=w).statistic,
+    lambda X, w: accumulated(X, w).toarray(),
+]
+
+
+def accumulated(X, w):
+    acc = bm.BlockAccumulator([0, 0, 1, 1], missing="pairwise")
+    acc.add_samples(X, sample_weight=w)
+    return acc.covariance()
+
+
+@pytest.mark.parametrize("call", WEIGHTED_FITS)
+def test_a_series_of_weights_is_matched_to_the_rows(call):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 1)) + rng.standard_normal((60, 4))
+    w = rng.uniform(0.5, 2, 60)
+    names = [f"row {i}" for i in range(60)]
+    frame, weights = pd.DataFrame(X, index=names), pd.Series(w, index=names)
+    np.testing.assert_allclose(call(frame, weights[::-1]), call(X, w), rtol=1e-12)
+    with pytest.raises(ValueError, match="sample_weight has another index than the rows of X"):
+        call(frame, weights.rename({"row 0": "other"}))

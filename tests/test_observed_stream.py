@@ -275,3 +275,21 @@ def test_constant_variables_have_no_correlations(missing, value):
     acc.add_samples(X[::-1] + [0, 1e-5, 0])
     if value == 0.1:
         assert acc.covariance().diagonal()[1] == pytest.approx(2.5e-11, rel=1e-2)
+
+
+def test_a_series_of_locations_is_matched_to_the_labels():
+    pd = pytest.importorskip("pandas")
+    labels = pd.Series([0, 0, 1, 1], index=list("abcd"))
+    location, scale = pd.Series([1.0, 2, 3, 4], index=labels.index), pd.Series([1.0, 3, 1, 5])
+    X = np.random.default_rng(0).standard_normal((20, 4))
+    X[3, 1] = np.nan
+    results = []
+    for center in (location[::-1], location.to_numpy()):
+        acc = bm.BlockAccumulator(
+            labels, missing="pairwise", scaled=True, location=center, scale=scale
+        )
+        acc.add_samples(pd.DataFrame(X, columns=labels.index))
+        results.append(acc.covariance().toarray())
+    np.testing.assert_array_equal(*results)
+    with pytest.raises(ValueError, match="location has another index than the labels; expected"):
+        bm.BlockAccumulator(labels, scaled=True, location=location.rename({"a": "x"}))

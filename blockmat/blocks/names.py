@@ -55,24 +55,29 @@ def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
 
 
 def weights_by_name(weights: Any, source: Any, name: str) -> Any:
-    """Return weights of the rows of a DataFrame in their order; a Series is matched by name.
+    """Return weights of the rows of a DataFrame in their order; a Series is matched by name."""
+    return numbers_by_name(weights, names_of(source, 0), name, "the rows of X")
 
-    Other weights are returned unchanged, and so is a Series for an array, one with the same index,
-    and one with the default index 0 to T - 1, unless the names of the rows are integers too.
+
+def numbers_by_name(numbers: Any, names: list[Any] | None, name: str, owner: str) -> Any:
+    """Return numbers in the order of names; a Series is matched by its index.
+
+    Other numbers are returned unchanged, and so is a Series if there are no names, one with the same
+    index, and one with the default index 0 to n - 1, unless the names are integers too. `owner` is
+    what has the names, for the message.
     """
-    rows = names_of(source, 0)
-    if not is_series(weights) or rows is None:
-        return weights
-    given = list(weights.index)
+    if not is_series(numbers) or names is None:
+        return numbers
+    given = list(numbers.index)
     is_default = given == list(range(len(given)))
-    if given == rows or (is_default and not all(isinstance(x, Integral) for x in rows)):
-        return weights
-    if len(set(rows)) < len(rows) or Counter(given) != Counter(rows):
+    if given == names or (is_default and not all(isinstance(x, Integral) for x in names)):
+        return numbers
+    if len(set(names)) < len(names) or Counter(given) != Counter(names):
         raise ValueError(
-            f"{name} has another index than the rows of X; expected a weight for each row name, or "
+            f"{name} has another index than {owner}; expected a number for each name, or "
             f"{name}.to_numpy()"
         )
-    return weights.reindex(rows)
+    return numbers.reindex(names)
 
 
 def is_series(labels: Any) -> bool:

@@ -35,8 +35,8 @@ def _raised(numbers: Array, variances: Array, least: float) -> Array:
     return raised
 
 
-def _exceeds(unit: Array, least: float) -> bool:
-    """Tell whether all eigenvalues are above a number, by a Cholesky factorization."""
+def eigenvalues_exceed(unit: Array, least: float) -> bool:
+    """Whether all eigenvalues of a matrix are above a number, by a Cholesky factorization."""
     try:
         np.linalg.cholesky(unit - least * np.eye(len(unit)))
     except np.linalg.LinAlgError:
@@ -50,7 +50,7 @@ def _definite(between: Array, least: float) -> Array:
     lengths = np.where(lengths > 0, lengths, 1)
     kept = np.real(np.diagonal(between)) > 0
     unit = (between / np.multiply.outer(lengths, lengths))[np.ix_(kept, kept)]
-    if _exceeds(unit, least):
+    if eigenvalues_exceed(unit, least):
         return between
     eigenvalues, vectors = scipy.linalg.eigh(unit)
     floor = np.clip(-eigenvalues[0], least, 1)

@@ -13,7 +13,7 @@ from blockmat.blocks.checks import (
     require_finite,
     require_in_range,
 )
-from blockmat.blocks.names import is_series
+from blockmat.blocks.names import is_series, numbers_by_name
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import NonFiniteError, PartitionMismatchError, ShapeError
 from blockmat.fitting.observed_stream import as_stream
@@ -43,9 +43,10 @@ class BlockAccumulator:
     scaled : bool, default False
         Whether each variable has a variance of its own, so that `covariance` is a
         ScaledBlockMatrix with block-constant correlations.
-    location, scale : array_like, shape (n,), optional
+    location, scale : array_like or Series, shape (n,), optional
         Only with ``missing="pairwise"`` or `scaled`: numbers near the means and the standard
-        deviations. By default those of the first samples that have values.
+        deviations. By default those of the first samples that have values. A Series is matched to
+        a Series of labels by name.
     half_life : float, optional
         The number of further samples after which the weight of a sample is half as large. By
         default weights change only by `decay`.
@@ -114,6 +115,11 @@ class BlockAccumulator:
         self._dtype: np.dtype[Any] | None = None
         self._outer = Moments.zero(self._partition, self._aligned)
         self._samples: CentredMoments | None = None
+        names = list(partition.index) if is_series(partition) else None
+        location, scale = (
+            numbers_by_name(numbers, names, name, "the labels")
+            for numbers, name in ((location, "location"), (scale, "scale"))
+        )
         self._observed = as_stream(
             self._partition, self._aligned, missing, bool(scaled), location, scale
         )
@@ -190,7 +196,7 @@ class BlockAccumulator:
         ----------
         X : array_like, shape (T, n)
             One sample per row.
-        sample_weight : array_like, shape (T,), optional
+        sample_weight : array_like or Series, shape (T,), optional
             A non-negative weight for each sample.
         weight_type : {"frequency", "reliability"}, default "frequency"
             The kind of the weights, as for `fit_samples`.
@@ -227,7 +233,7 @@ class BlockAccumulator:
                 "X has its columns in another order than the index of the labels; expected "
                 "X[labels.index]"
             )
-        weights = as_weights(sample_weight, len(samples), weight_type)
+        weights = as_weights(sample_weight, len(samples), weight_type, source=X)
         if self._half_life is not None:
             weights = weights.decayed(self._half_life)
         if self._observed is not None:

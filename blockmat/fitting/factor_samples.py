@@ -41,7 +41,7 @@ def as_factor_samples(
     X = as_real_samples(source, 1) if missing == "raise" else as_samples(source)
     require_real_dtype(X.dtype, "X")
     if missing == "em" and np.isnan(X).any():
-        weights = as_weights(sample_weight, len(X), weight_type)
+        weights = as_weights(sample_weight, len(X), weight_type, source=source)
         Z = standardize_observed(X, weights, centre, names=names_of(source, 1))
         kept = Z.weights.values > 0
         return FactorSamples(
@@ -54,7 +54,7 @@ def as_factor_samples(
             X.dtype,
         )
     require_finite(X, "X")
-    samples = WeightedSamples.checked(X, sample_weight, weight_type)
+    samples = WeightedSamples.checked(X, sample_weight, weight_type, source)
     n_samples = samples.n_rows if sample_weight is None else samples.n_effective
     standardized = samples.standardize(centre, unit_variance=True)
     return FactorSamples(*standardized, None, None, n_samples, X.dtype)

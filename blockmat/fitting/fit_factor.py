@@ -101,7 +101,7 @@ def fit_factor(
     missing : {"raise", "em"}, default "raise"
         What NaN in the samples means: an error, or a missing value. "em" maximizes the likelihood of
         the observed values. Samples without any value are left out.
-    sample_weight : array_like, shape (T,), optional
+    sample_weight : array_like or Series, shape (T,), optional
         The weight of each sample.
     weight_type : {"frequency", "reliability"}, default "frequency"
         The meaning of the weights, as for `fit_samples`. They give the same estimates. The number of

@@ -41,8 +41,9 @@ def fit_samples(
         Whether the mean is known to be zero. Otherwise the sample mean is subtracted.
     aligned : bool, default False
         Whether every square block has two values, as for `fit`.
-    sample_weight : array_like, shape (T,), optional
-        A non-negative weight for each sample. A sample of weight zero is left out.
+    sample_weight : array_like or Series, shape (T,), optional
+        A non-negative weight for each sample. A sample of weight zero is left out. If `X` is a
+        DataFrame, a Series is matched to its rows by name.
     weight_type : {"frequency", "reliability"}, default "frequency"
         Whether weights count samples, so that integers give the fit of repeated rows, or are
         inverse variances up to a common factor.

@@ -67,7 +67,7 @@ def as_sample_source(
         return (lazy if sample_weight is None else DaskSamples(X, compute, weights)), weights
     _require_compute(compute)
     samples = as_samples(X)
-    weights = as_weights(sample_weight, len(samples), weight_type)
+    weights = as_weights(sample_weight, len(samples), weight_type, source=X)
     if missing != "raise":
         return SamplesWithGaps(samples, weights, missing, names_of(X, 1)), weights
     return DenseSamples(samples, None if sample_weight is None else weights), weights

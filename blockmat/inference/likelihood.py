@@ -38,7 +38,7 @@ def log_likelihood(
         The mean. It must be 0 with `n_samples`: S is taken about the mean of the model.
     n_samples : int, optional
         The number of samples T of a covariance matrix.
-    sample_weight : array_like, shape (T,), optional
+    sample_weight : array_like or Series, shape (T,), optional
         The weight of each sample.
     weight_type : {"frequency", "reliability"}, default "frequency"
         The meaning of the weights, as for `fit_samples`.
@@ -84,15 +84,15 @@ def log_likelihood(
         )
     if n_samples is not None:
         return _likelihood_of_matrix(X, covariance, mean, n_samples, sample_weight)
-    X = as_real_samples(X, 1).astype(np.float64, copy=False)
-    n = X.shape[1]
+    samples = as_real_samples(X, 1).astype(np.float64, copy=False)
+    n = samples.shape[1]
     if n != covariance.shape[0]:
         raise ShapeError(f"X has {n} columns; expected {covariance.shape[0]}, as the covariance")
     mean = as_numeric(mean, "mean", (0, 1))
     if mean.ndim and mean.shape != (n,):
         raise ShapeError(f"mean has shape {mean.shape}; expected ({n},)")
     require_finite(np.atleast_1d(mean), "mean")
-    weighted = WeightedSamples.checked(X, sample_weight, weight_type)
+    weighted = WeightedSamples.checked(samples, sample_weight, weight_type, X)
     deviations = weighted.X - mean
     if weighted.relative_weights is not None:
         deviations *= np.sqrt(weighted.relative_weights)[:, None]

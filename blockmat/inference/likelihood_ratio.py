@@ -77,7 +77,7 @@ def likelihood_ratio_test(
     scaled : bool, default False
         Whether each variable has a variance of its own, and only correlations are tested. A matrix
         with ones on its diagonal is always tested so.
-    sample_weight : array_like, shape (T,), optional
+    sample_weight : array_like or Series, shape (T,), optional
         The weight of each sample.
     weight_type : {"frequency", "reliability"}, default "frequency"
         The meaning of the weights, as for `fit_samples`. With reliabilities T is the effective number
@@ -177,7 +177,7 @@ def _given(
         S, _ = in_range(matrix.correlations if scaled else matrix.matrix)
         is_scaled = scaled or matrix.is_correlation
         return _Given(partial(fit, S), len(S), matrix.n_samples, matrix.n_samples, is_scaled)
-    weighted = WeightedSamples.checked(as_real_samples(X, 1), sample_weight, weight_type)
+    weighted = WeightedSamples.checked(as_real_samples(X, 1), sample_weight, weight_type, X)
     deviations = weighted.standardize(not assume_centered, unit_variance=scaled).deviations
     deviations, _ = in_range(deviations)  # multiplies both determinants by the same factor
     fit_deviations = partial(fit_samples, deviations, ddof=0, assume_centered=True)

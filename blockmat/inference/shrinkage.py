@@ -21,7 +21,7 @@ __all__ = ["optimal_shrinkage"]
 
 
 _MIN_SHRINKAGE = 1e-3  # that is tried
-_ROUNDING = 1e-12  # of a likelihood, relative
+_ROUNDING = 1e-12  # of a likelihood, or of a number of samples; relative
 FitFold = Callable[[WeightedSamples], tuple[Standardized, Partition]]  # signs are in the scales
 
 
@@ -48,7 +48,7 @@ def optimal_shrinkage(
     n_samples : int, optional
         The number of samples T of a covariance matrix, with any divisor. The samples are then
         taken to be Gaussian.
-    sample_weight : array_like, shape (T,), optional
+    sample_weight : array_like or Series, shape (T,), optional
         The weight of each sample.
     weight_type : {"frequency", "reliability"}, default "frequency"
         The meaning of the weights, as for `fit_samples`. With reliabilities T is the effective number
@@ -69,7 +69,7 @@ def optimal_shrinkage(
     NotHermitianError
         If a covariance matrix is not symmetric.
     ValueError
-        If there are fewer than 2 samples, `X` is a symmetric matrix and `n_samples` is None, the
+        If there are fewer than 2 samples, also as counted by weights; `X` is a symmetric matrix and `n_samples` is None, the
         diagonal of a covariance matrix is not positive, or a weight is negative.
 
     See Also
@@ -118,7 +118,11 @@ def optimal_shrinkage(
         return _weight_of_target(spread, p, given.n_samples)
     samples = as_real_samples(X, 2)
     p = None if partition is None else as_partition(partition, samples.shape[1], source=X)
-    weighted = WeightedSamples.checked(samples, sample_weight, weight_type)
+    weighted = WeightedSamples.checked(samples, sample_weight, weight_type, X)
+    if weighted.n_effective < 2 * (1 - _ROUNDING):
+        raise ValueError(
+            f"X counts as {weighted.n_effective:g} samples by its weights; expected at least 2"
+        )
     deviations = weighted.standardize(not assume_centered, unit_variance=False).deviations
     return shrinkage_toward(deviations, p, weighted.n_effective, weighted.relative_weights)
 

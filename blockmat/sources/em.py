@@ -14,6 +14,7 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums
 from blockmat.cores import pair
+from blockmat.cores.definite import eigenvalues_exceed
 from blockmat.exceptions import SingularMatrixError
 from blockmat.sources.observed import ObservedSamples
 from blockmat.sources.pairwise import pairwise_pair
@@ -125,6 +126,7 @@ def em_fit(
     mean = samples.mean if centre else np.zeros(p.n)
     start = pairwise_pair(samples, p, 0, centre)
     estimate = Estimate(mean, start.between, start.within)
+    _require_definite(p, estimate)
     rows = _Rows.of(samples, p)
     if len(rows.w) - centre < p.n_blocks:
         _refuse_singular(p)
@@ -135,6 +137,7 @@ def em_fit(
         log_likelihoods.append(expected.log_likelihood)
         old = estimate
         estimate, sums, squares = _maximize(rows, old, expected, sums, squares, centre)
+        _require_definite(p, estimate)
         if _step(p, old, estimate) <= tolerance:
             return EMResult(estimate, log_likelihoods)
     warnings.warn(
@@ -164,7 +167,6 @@ def _expect(rows: _Rows, estimate: Estimate, sums: Array, squares: Array) -> Exp
     ``V - V diag(m) H diag(m) V``.
     """
     p, (_, between, within) = rows.p, estimate
-    _require_definite(p, between, within)
     values = pair.values(between, within, p.sizes)
     fills = np.empty_like(sums)
     covariance, variances = np.zeros_like(between), np.zeros_like(within)
@@ -256,11 +258,16 @@ def _step(p: Partition, old: Estimate, new: Estimate) -> float:
     return max(float(step.max(initial=0)) for step in steps)
 
 
-def _require_definite(p: Partition, between: Array, within: Array) -> None:
-    """Refuse variances that are zero to rounding."""
+def _require_definite(p: Partition, estimate: Estimate) -> None:
+    """Refuse an estimate that is singular to rounding, or indefinite by rounding."""
+    _, between, within = estimate
     variances = pair.diagonal_values(between, within, p.sizes)
-    smallest = np.minimum(np.diagonal(between), np.where(p.sizes > 1, within, np.inf))
+    diagonal = np.diagonal(between)
+    smallest = np.minimum(diagonal, np.where(p.sizes > 1, within, np.inf))
     if not (smallest > _ROUNDING * variances).all():
+        _refuse_singular(p)
+    lengths = np.sqrt(diagonal)
+    if not eigenvalues_exceed(between / np.multiply.outer(lengths, lengths), _ROUNDING):
         _refuse_singular(p)
 
 

@@ -27,9 +27,11 @@ class WeightedSamples:
         return cls(X, weights).rows(counting)
 
     @classmethod
-    def checked(cls, X: Array, sample_weight: Any, weight_type: str) -> "WeightedSamples":
-        """Return samples with weights as a user gives them; see `as_weights`."""
-        weights = as_weights(sample_weight, len(X), weight_type)
+    def checked(
+        cls, X: Array, sample_weight: Any, weight_type: str, source: Any
+    ) -> "WeightedSamples":
+        """Return samples X with weights as a user gives them for the source; see `as_weights`."""
+        weights = as_weights(sample_weight, len(X), weight_type, source=source)
         return cls(X) if sample_weight is None else cls.of(X, weights)
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
+from blockmat.blocks.names import weights_by_name
 from blockmat.exceptions import DtypeError, ShapeError
 
 WEIGHT_TYPES = ("frequency", "reliability")
@@ -90,8 +91,11 @@ def as_weights(
     n_samples: int,
     weight_type: str = "frequency",
     name: str = "sample_weight",
+    source: Any = None,
 ) -> Weights:
     """Check weights of samples; None means a weight of 1 for each sample.
+
+    If the samples were given as a DataFrame, the `source`, a Series is matched to its rows by name.
 
     Frequency weights count samples: integers give the results of repeated rows. Reliability
     weights are inverse variances up to a common factor, as `aweights` of `numpy.cov`.
@@ -105,13 +109,14 @@ def as_weights(
     NonFiniteError
         If they contain NaN or infinity.
     ValueError
-        If one is negative, their sum is zero, or `weight_type` is unknown.
+        If one is negative, their sum is zero, `weight_type` is unknown, or a Series has another
+        index than the rows of the source.
     """
     if weight_type not in WEIGHT_TYPES:
         raise ValueError(f"weight_type is {weight_type!r}; expected 'frequency' or 'reliability'")
     if sample_weight is None:
         return _of(np.ones(n_samples), weight_type)
-    given = as_numeric(sample_weight, name, (1,))
+    given = as_numeric(weights_by_name(sample_weight, source, name), name, (1,))
     if given.dtype.kind == "c":
         raise DtypeError(f"{name} has dtype {given.dtype}; expected real numbers")
     if len(given) != n_samples:
