@@ -17,6 +17,8 @@ from blockmat.finding.factor_criteria import (
     excess_optimism,
 )
 from blockmat.finding.factor_search import FactorSearch
+from blockmat.finding.given_correlation import GivenCorrelation
+from blockmat.finding.leading_spectrum import leading_spectrum
 from blockmat.finding.one_factor import (
     MIN_NOISE,
     discrepancy,
@@ -48,7 +50,7 @@ def random_model(seed, n=9, k=3, n_samples=40):
     labels = rng.permutation(np.arange(n) % k)
     s = rng.uniform(0.2, 0.9, n) * rng.choice([-1, 1], n)
     F = np.corrcoef(rng.standard_normal((k, 2 * k)))
-    return R, evaluate(R, labels, s, rng.uniform(0.1, 1, n), F)
+    return R, evaluate(R, bm.Partition.from_labels(labels), s, rng.uniform(0.1, 1, n), F)
 
 
 def dense(model):
@@ -92,7 +94,7 @@ def test_the_discrepancy_is_that_of_whitened_variables(seed):
 def test_a_step_of_em_never_raises_the_loss(signs, seed):
     R, model = random_model(seed)
     if not signs:
-        model = evaluate(R, model.labels, abs(model.loadings), model.noise, model.factors)
+        model = evaluate(R, model.partition, abs(model.loadings), model.noise, model.factors)
     for _ in range(5):
         after = em_step(R, model, signs)
         assert after.loss <= model.loss + 1e-12
@@ -181,7 +183,7 @@ def test_a_split_makes_two_blocks_that_are_not_empty():
 def test_a_merge_costs_the_divergence_of_the_weighted_sums(r):
     R, model = random_model(2, k=2)
     F = np.array([[1, r], [r, 1]])
-    model = evaluate(R, model.labels, model.loadings, model.noise, F)
+    model = evaluate(R, model.partition, model.loadings, model.noise, F)
     x = np.sqrt(model.precision)
     S = np.eye(2) + np.outer(x, x) * np.array([[1, abs(r)], [abs(r), 1]])
     M = np.eye(2) + np.outer(x, x)
@@ -355,6 +357,25 @@ def test_there_are_as_many_blocks_as_asked_for(seed, k):
     assert p.n_blocks == k
     assert set(signs) <= {1, -1}
     assert bm.find_partition(X, k, samples=True).n_blocks == k
+
+
+@pytest.mark.parametrize("n_samples", [4, 700])  # more samples are reduced to n rows
+@pytest.mark.parametrize("given", [False, True])
+def test_weighted_sums_are_products_with_the_dense_matrix(n_samples, given):
+    rng = np.random.default_rng(0)
+    X, w = rng.standard_normal((n_samples, 300)), rng.standard_normal(300)
+    labels, M = rng.permutation(np.arange(300) % 7), rng.standard_normal((7, 7))
+    C, W = np.corrcoef(X, rowvar=False), np.eye(7)[labels] * w[:, None]
+    R = GivenCorrelation(C, leading_spectrum(C), n_samples) if given else Correlation(X)
+    weighted = R.weighted_sums(bm.Partition.from_labels(labels), w)
+    tolerance = (
+        1000 * EPS * abs(W).sum()
+    )  # sums of 300 correlations, each with an error of some EPS
+    np.testing.assert_allclose(weighted.products(), C @ W, atol=tolerance)
+    np.testing.assert_allclose(weighted.sums, W.T @ C @ W, atol=100 * tolerance)
+    own = (C @ W @ M)[np.arange(300), labels]
+    np.testing.assert_allclose(weighted.own(M), own, atol=10 * tolerance)
+    assert weighted.products() is not weighted.products()
 
 
 def test_weights_of_row_sums_are_those_of_columns():
