@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal
 
 import blockmat as bm
 from bench.questionnaires import Design, answers, correlation
+from blockmat.finding.accelerated_em import accelerated_em
 from blockmat.finding.factor_criteria import (
     FactorCriterion,
     MisfitCriterion,
@@ -103,12 +104,12 @@ def test_a_step_of_em_never_raises_the_loss(signs, seed):
         model = after
 
 
-def test_em_ends_where_the_gradient_is_zero():
+def test_accelerated_em_ends_where_the_gradient_is_zero():
     """At the maximum of the likelihood the model has ones on its diagonal, and M^-1 R M^-1 = M^-1
     in the directions of the loadings and of the factors."""
     X, labels = answers(SIX, 300, 0)
     R = Correlation(X)
-    model = em(R, starting_model(R, labels, np.ones(18)), True, 3000, 1e-14)
+    model = accelerated_em(R, starting_model(R, labels, np.ones(18)), True, 3000, 1e-14)
     assert (model.noise > MIN_NOISE).all()
     M = np.linalg.inv(dense(model))
     gradient = M - M @ correlations(R) @ M
@@ -117,6 +118,34 @@ def test_em_ends_where_the_gradient_is_zero():
     assert abs(np.diag(gradient)).max() < 1e-5
     assert abs((gradient @ Z @ model.factors)[np.arange(18), labels]).max() < 1e-5
     assert abs(Z.T @ gradient @ Z).max() < 1e-5
+
+
+@pytest.mark.parametrize("signs", [False, True])
+@given(st.integers(0, 999))
+@settings(max_examples=15)
+def test_accelerated_em_never_raises_the_loss_and_is_faster(signs, seed):
+    R, model = random_model(seed)
+    model = evaluate(R, model.partition, abs(model.loadings), model.noise, model.factors)
+    losses = [accelerated_em(R, model, signs, steps, -np.inf).loss for steps in range(40)]
+    assert (np.diff(losses) <= 1e-12).all()
+    after = accelerated_em(R, model, signs, 200, -np.inf)
+    assert (np.linalg.eigvalsh(after.factors) > 0).all()
+    np.testing.assert_allclose(after.factors, after.factors.T, atol=4 * EPS)
+    np.testing.assert_allclose(np.diag(after.factors), 1, atol=4 * EPS)
+    assert signs or (after.loadings >= 0).all()
+    # Both end at the same loss, or plain EM is not there yet
+    assert after.loss <= em(R, model, signs, 200).loss + 1e-6
+
+
+def test_accelerated_em_needs_few_steps():
+    X, labels = answers(Design(), 1000, 1)
+    R = Correlation(X)
+    model = starting_model(R, labels, np.sign(X[:, 0] @ X))
+    least = accelerated_em(R, model, True, 1000, -np.inf).loss
+    assert accelerated_em(R, model, True, 15, -np.inf).loss - least < 1e-6
+    assert em(R, model, True, 15).loss - least > 1e-6
+    slow = accelerated_em(R, model, True, 1000, 1e-4)  # ends early
+    assert 1e-12 < slow.loss - least < 1e-2
 
 
 @given(st.integers(0, 99))
@@ -157,7 +186,7 @@ def test_the_residual_direction_tells_two_scales_in_one_block_apart():
     R = Correlation(X)
     together = np.minimum(labels, 1)  # the last two scales are one block
     signs = np.sign(np.linalg.eigh(correlations(R))[1][:, -1])
-    model = em(R, starting_model(R, together, signs), True, 200, 0)
+    model = em(R, starting_model(R, together, signs), True, 200)
     directions, gains = residual_directions(R, model)
     assert np.argmax(gains) == 1
     found = split(together, 1, directions * model.signs, 2)
@@ -218,7 +247,7 @@ def test_splits_and_merges_leave_a_poor_optimum():
     # Two scales in one block, and one scale in two
     wrong = np.where(labels == 3, 2, labels)
     wrong[np.flatnonzero(labels == 0)[:3]] = 3
-    poor = em(R, starting_model(R, wrong, np.ones(24)), True, 50, 0)
+    poor = em(R, starting_model(R, wrong, np.ones(24)), True, 50)
     better = search.improve(poor)
     assert agreement(labels, better.labels) == 1
     assert better.loss < poor.loss
@@ -317,7 +346,7 @@ def test_a_true_model_has_no_misfit_also_with_fewer_samples_than_variables():
         X, labels = answers(design, 40, seed)
         R = Correlation(X)
         signs = np.sign(np.linalg.eigh(correlations(R))[1][:, -1])
-        model = em(R, starting_model(R, labels, signs), True, 300, 1e-9)
+        model = em(R, starting_model(R, labels, signs), True, 300)
         ratios.append(40 * discrepancy(R, model) / degrees_of_freedom(model))
     assert abs(np.mean(ratios) - 1) < 0.1
 

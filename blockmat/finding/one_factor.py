@@ -70,6 +70,11 @@ def evaluate(
     return OneFactorModel(p, loadings, noise, factors, precision, posterior, weighted, loss)
 
 
+def with_loadings(R: Correlations, p: Partition, loadings: Array, factors: Array) -> OneFactorModel:
+    """Return the model whose variables have variance 1, or at least little noise."""
+    return evaluate(R, p, loadings, np.maximum(1 - loadings**2, MIN_NOISE), factors)
+
+
 def starting_model(R: Correlations, labels: Array, signs: Array) -> OneFactorModel:
     """Return a model in which all loadings of a block are equal, but for their signs."""
     p = Partition(np.bincount(labels), labels)
@@ -93,30 +98,29 @@ def nearest_correlation(values: Array) -> Array:
     return result
 
 
-def em_step(R: Correlations, model: OneFactorModel, signs: bool) -> OneFactorModel:
-    """Return the model after one step of EM, which never raises the loss.
+def em_update(model: OneFactorModel, signs: bool) -> tuple[Array, Array]:
+    """Return the loadings (n,) and the correlations of factors (k, k) after one step of EM.
 
     Without `signs` no loading is negative.
     """
-    p, P = model.partition, model.posterior
+    P = model.posterior
     covariance = model.weighted.own(P)  # of variables and the expected factors of their blocks
     second = P + P @ model.weighted.sums @ P
     if not signs:
         covariance = np.maximum(covariance, 0)
-    lengths = np.sqrt(np.diag(second))
-    loadings = covariance / lengths[p.labels]  # for factors of variance 1
-    noise = np.maximum(1 - loadings**2, MIN_NOISE)
-    return evaluate(R, p, loadings, noise, second / np.outer(lengths, lengths))
+    lengths = np.sqrt(np.diag(second))  # the factors get the variance 1
+    return covariance / lengths[model.labels], second / np.outer(lengths, lengths)
 
 
-def em(
-    R: Correlations, model: OneFactorModel, signs: bool, steps: int, tol: float
-) -> OneFactorModel:
-    """Return the model after at most so many steps; fewer if one lowers the loss by less than `tol`."""
+def em_step(R: Correlations, model: OneFactorModel, signs: bool) -> OneFactorModel:
+    """Return the model after one step of EM, which never raises the loss."""
+    return with_loadings(R, model.partition, *em_update(model, signs))
+
+
+def em(R: Correlations, model: OneFactorModel, signs: bool, steps: int) -> OneFactorModel:
+    """Return the model after so many steps."""
     for _ in range(steps):
-        before, model = model, em_step(R, model, signs)
-        if before.loss - model.loss < tol:
-            break
+        model = em_step(R, model, signs)
     return model
 
 
