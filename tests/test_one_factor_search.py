@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal
 
 import blockmat as bm
 from bench.questionnaires import Design, answers, correlation
+from blockmat.finding.accelerated_em import accelerated_em
 from blockmat.finding.factor_criteria import (
     FactorCriterion,
     MisfitCriterion,
@@ -17,6 +18,8 @@ from blockmat.finding.factor_criteria import (
     excess_optimism,
 )
 from blockmat.finding.factor_search import FactorSearch
+from blockmat.finding.given_correlation import GivenCorrelation
+from blockmat.finding.leading_spectrum import leading_spectrum
 from blockmat.finding.one_factor import (
     MIN_NOISE,
     discrepancy,
@@ -48,7 +51,7 @@ def random_model(seed, n=9, k=3, n_samples=40):
     labels = rng.permutation(np.arange(n) % k)
     s = rng.uniform(0.2, 0.9, n) * rng.choice([-1, 1], n)
     F = np.corrcoef(rng.standard_normal((k, 2 * k)))
-    return R, evaluate(R, labels, s, rng.uniform(0.1, 1, n), F)
+    return R, evaluate(R, bm.Partition.from_labels(labels), s, rng.uniform(0.1, 1, n), F)
 
 
 def dense(model):
@@ -92,7 +95,7 @@ def test_the_discrepancy_is_that_of_whitened_variables(seed):
 def test_a_step_of_em_never_raises_the_loss(signs, seed):
     R, model = random_model(seed)
     if not signs:
-        model = evaluate(R, model.labels, abs(model.loadings), model.noise, model.factors)
+        model = evaluate(R, model.partition, abs(model.loadings), model.noise, model.factors)
     for _ in range(5):
         after = em_step(R, model, signs)
         assert after.loss <= model.loss + 1e-12
@@ -101,12 +104,12 @@ def test_a_step_of_em_never_raises_the_loss(signs, seed):
         model = after
 
 
-def test_em_ends_where_the_gradient_is_zero():
+def test_accelerated_em_ends_where_the_gradient_is_zero():
     """At the maximum of the likelihood the model has ones on its diagonal, and M^-1 R M^-1 = M^-1
     in the directions of the loadings and of the factors."""
     X, labels = answers(SIX, 300, 0)
     R = Correlation(X)
-    model = em(R, starting_model(R, labels, np.ones(18)), True, 3000, 1e-14)
+    model = accelerated_em(R, starting_model(R, labels, np.ones(18)), True, 3000, 1e-14)
     assert (model.noise > MIN_NOISE).all()
     M = np.linalg.inv(dense(model))
     gradient = M - M @ correlations(R) @ M
@@ -115,6 +118,34 @@ def test_em_ends_where_the_gradient_is_zero():
     assert abs(np.diag(gradient)).max() < 1e-5
     assert abs((gradient @ Z @ model.factors)[np.arange(18), labels]).max() < 1e-5
     assert abs(Z.T @ gradient @ Z).max() < 1e-5
+
+
+@pytest.mark.parametrize("signs", [False, True])
+@given(st.integers(0, 999))
+@settings(max_examples=15)
+def test_accelerated_em_never_raises_the_loss_and_is_faster(signs, seed):
+    R, model = random_model(seed)
+    model = evaluate(R, model.partition, abs(model.loadings), model.noise, model.factors)
+    losses = [accelerated_em(R, model, signs, steps, -np.inf).loss for steps in range(40)]
+    assert (np.diff(losses) <= 1e-12).all()
+    after = accelerated_em(R, model, signs, 200, -np.inf)
+    assert (np.linalg.eigvalsh(after.factors) > 0).all()
+    np.testing.assert_allclose(after.factors, after.factors.T, atol=4 * EPS)
+    np.testing.assert_allclose(np.diag(after.factors), 1, atol=4 * EPS)
+    assert signs or (after.loadings >= 0).all()
+    # Both end at the same loss, or plain EM is not there yet
+    assert after.loss <= em(R, model, signs, 200).loss + 1e-6
+
+
+def test_accelerated_em_needs_few_steps():
+    X, labels = answers(Design(), 1000, 1)
+    R = Correlation(X)
+    model = starting_model(R, labels, np.sign(X[:, 0] @ X))
+    least = accelerated_em(R, model, True, 1000, -np.inf).loss
+    assert accelerated_em(R, model, True, 15, -np.inf).loss - least < 1e-6
+    assert em(R, model, True, 15).loss - least > 1e-6
+    slow = accelerated_em(R, model, True, 1000, 1e-4)  # ends early
+    assert 1e-12 < slow.loss - least < 1e-2
 
 
 @given(st.integers(0, 99))
@@ -155,7 +186,7 @@ def test_the_residual_direction_tells_two_scales_in_one_block_apart():
     R = Correlation(X)
     together = np.minimum(labels, 1)  # the last two scales are one block
     signs = np.sign(np.linalg.eigh(correlations(R))[1][:, -1])
-    model = em(R, starting_model(R, together, signs), True, 200, 0)
+    model = em(R, starting_model(R, together, signs), True, 200)
     directions, gains = residual_directions(R, model)
     assert np.argmax(gains) == 1
     found = split(together, 1, directions * model.signs, 2)
@@ -181,7 +212,7 @@ def test_a_split_makes_two_blocks_that_are_not_empty():
 def test_a_merge_costs_the_divergence_of_the_weighted_sums(r):
     R, model = random_model(2, k=2)
     F = np.array([[1, r], [r, 1]])
-    model = evaluate(R, model.labels, model.loadings, model.noise, F)
+    model = evaluate(R, model.partition, model.loadings, model.noise, F)
     x = np.sqrt(model.precision)
     S = np.eye(2) + np.outer(x, x) * np.array([[1, abs(r)], [abs(r), 1]])
     M = np.eye(2) + np.outer(x, x)
@@ -216,7 +247,7 @@ def test_splits_and_merges_leave_a_poor_optimum():
     # Two scales in one block, and one scale in two
     wrong = np.where(labels == 3, 2, labels)
     wrong[np.flatnonzero(labels == 0)[:3]] = 3
-    poor = em(R, starting_model(R, wrong, np.ones(24)), True, 50, 0)
+    poor = em(R, starting_model(R, wrong, np.ones(24)), True, 50)
     better = search.improve(poor)
     assert agreement(labels, better.labels) == 1
     assert better.loss < poor.loss
@@ -315,7 +346,7 @@ def test_a_true_model_has_no_misfit_also_with_fewer_samples_than_variables():
         X, labels = answers(design, 40, seed)
         R = Correlation(X)
         signs = np.sign(np.linalg.eigh(correlations(R))[1][:, -1])
-        model = em(R, starting_model(R, labels, signs), True, 300, 1e-9)
+        model = em(R, starting_model(R, labels, signs), True, 300)
         ratios.append(40 * discrepancy(R, model) / degrees_of_freedom(model))
     assert abs(np.mean(ratios) - 1) < 0.1
 
@@ -355,6 +386,25 @@ def test_there_are_as_many_blocks_as_asked_for(seed, k):
     assert p.n_blocks == k
     assert set(signs) <= {1, -1}
     assert bm.find_partition(X, k, samples=True).n_blocks == k
+
+
+@pytest.mark.parametrize("n_samples", [4, 700])  # more samples are reduced to n rows
+@pytest.mark.parametrize("given", [False, True])
+def test_weighted_sums_are_products_with_the_dense_matrix(n_samples, given):
+    rng = np.random.default_rng(0)
+    X, w = rng.standard_normal((n_samples, 300)), rng.standard_normal(300)
+    labels, M = rng.permutation(np.arange(300) % 7), rng.standard_normal((7, 7))
+    C, W = np.corrcoef(X, rowvar=False), np.eye(7)[labels] * w[:, None]
+    R = GivenCorrelation(C, leading_spectrum(C), n_samples) if given else Correlation(X)
+    weighted = R.weighted_sums(bm.Partition.from_labels(labels), w)
+    tolerance = (
+        1000 * EPS * abs(W).sum()
+    )  # sums of 300 correlations, each with an error of some EPS
+    np.testing.assert_allclose(weighted.products(), C @ W, atol=tolerance)
+    np.testing.assert_allclose(weighted.sums, W.T @ C @ W, atol=100 * tolerance)
+    own = (C @ W @ M)[np.arange(300), labels]
+    np.testing.assert_allclose(weighted.own(M), own, atol=10 * tolerance)
+    assert weighted.products() is not weighted.products()
 
 
 def test_weights_of_row_sums_are_those_of_columns():

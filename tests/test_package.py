@@ -26,7 +26,11 @@ def test_import_loads_no_extra_and_no_kernel():
     loaded = run("import sys, blockmat; print(*sys.modules)").split()
     assert not set(EXTRAS) & set(loaded)
     assert "numba" not in loaded
-    assert not {"blockmat.blocks.kernels", "blockmat.sources.kernels"} & set(loaded)
+    assert not {
+        "blockmat.blocks.kernels",
+        "blockmat.sources.kernels",
+        "blockmat.finding.kernels",
+    } & set(loaded)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.similarity import Correlation
+from blockmat.finding.weighted_sums import SumsOfProducts
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.sources.standardize import StandardRows, compress_rows
 
@@ -53,6 +54,10 @@ class ExpectedCorrelation:
         )
         sums: Array = self.filled.row_sums(p, weights) + (self.lost.dot(columns).T * self.scale).T
         return sums
+
+    def weighted_sums(self, p: Partition, weights: Array) -> SumsOfProducts:
+        """Return the products with weights (n,) of the blocks."""
+        return SumsOfProducts(p, weights, self.row_sums(p, weights))
 
     def squared_norm(self, weights: Array) -> float:
         """Return the sum of ``w_i w_j R_ij^2`` for weights w (n,) that are not negative."""

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import Array
-from blockmat.blocks.partition import Partition
 from blockmat.finding.criteria import label_deviance
 from blockmat.finding.one_factor import OneFactorModel, discrepancy
 from blockmat.finding.similarity import Correlation, Correlations
@@ -45,6 +44,7 @@ class MisfitCriterion:
 
     def __init__(self, R: Correlations, contiguous: bool) -> None:
         self.R, self.likelihood = R, FactorCriterion(R, True, contiguous)
+        self._measured: dict[int, tuple[OneFactorModel, float]] = {}
 
     def values(self, found: Sequence[OneFactorModel]) -> list[float]:
         """Return the values of partitions.
@@ -54,7 +54,7 @@ class MisfitCriterion:
         """
         T, n = self.R.n_samples, self.R.n
         free = np.array([degrees_of_freedom(model) for model in found])
-        discrepancies = np.array([discrepancy(self.R, model) for model in found])
+        discrepancies = np.array([self._discrepancy(model) for model in found])
         losses = np.array([model.loss for model in found])
         best = int(np.argmin(np.where(free > 0, discrepancies / np.maximum(free, 1), np.inf)))
         excess = np.maximum(discrepancies[best] + losses - losses[best], 0)
@@ -64,6 +64,12 @@ class MisfitCriterion:
             self.likelihood.penalty(m, 1 / v) for m, v in zip(found, variances, strict=True)
         ]
         return [float(value) for value in deviances + penalties]
+
+    def _discrepancy(self, model: OneFactorModel) -> float:
+        """Return the discrepancy of a model, which is computed once."""
+        if id(model) not in self._measured:  # the model is kept, so that no other has its identity
+            self._measured[id(model)] = model, discrepancy(self.R, model)
+        return self._measured[id(model)][1]
 
 
 def degrees_of_freedom(model: OneFactorModel) -> float:
@@ -84,6 +90,7 @@ def excess_optimism(k: int, n_samples: float) -> float:
 
 def one_factor_model(train: Correlation, found: OneFactorModel) -> tuple[Any, Array]:
     """Return the model as a matrix, and the signs of its variables, which are 1."""
-    p = Partition(found.sizes, found.labels)
     loadings = np.where(found.loadings == 0, _LEAST, found.loadings)
-    return BlockFactorMatrix(p, found.factors, found.noise, loadings), np.ones(train.n)
+    return BlockFactorMatrix(found.partition, found.factors, found.noise, loadings), np.ones(
+        train.n
+    )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from blockmat.blocks.checks import Array
+from blockmat.finding.accelerated_em import accelerated_em
 from blockmat.finding.kmeans import cheapest, cheapest_intervals
 from blockmat.finding.one_factor import OneFactorModel, em, moved, moves, starting_model
 from blockmat.finding.search import SearchOptions
@@ -15,11 +16,13 @@ from blockmat.finding.starts import ChangePoints, Start, WardTree, leading_signs
 _MIN_RANK = 20  # coordinates of the points to start from; more if there are more blocks
 _MAX_SWEEPS = 40
 _PATIENCE = 5  # sweeps that may raise the loss, because all variables move at once
-_STEPS_BEFORE = 5  # of EM before the first sweep, and after each
-_STEPS_AFTER = 200  # at the end
+_STEPS = 2  # of EM before the first sweep, and after each
+_STEPS_AFTER = 10  # after the last sweep
+_STEPS_AT_END = 200  # of the search
 _MAX_SPLITS = 8  # that improve
 _CANDIDATES = 3  # blocks to split, before the search ends
 _TOL = 0.01  # of the deviance of all samples
+_LARGE = 10.0  # times larger is the tolerance after the last sweep
 
 
 class FactorSearch:
@@ -55,7 +58,7 @@ class FactorSearch:
         """Return the model after all splits and merges that lower the loss."""
         if len(found.factors) > 1 and not self.contiguous:
             found = self._split_and_merge(found)
-        return em(self.R, found, self.signs, _STEPS_AFTER, self.tol)
+        return accelerated_em(self.R, found, self.signs, _STEPS_AT_END, self.tol)
 
     def _starts(self, k: int) -> Iterator[tuple[Array, Array]]:
         """Yield labels and signs to start from."""
@@ -65,22 +68,20 @@ class FactorSearch:
 
     def _refine(self, labels: Array, signs: Array) -> OneFactorModel:
         """Move variables to their cheapest blocks as long as the loss falls."""
-        best = em(
-            self.R, starting_model(self.R, labels, signs), self.signs, _STEPS_BEFORE, self.tol
-        )
-        model = best
+        model = em(self.R, starting_model(self.R, labels, signs), self.signs, _STEPS)
+        best = model
         for sweep in range(_MAX_SWEEPS):
             to = moves(model, self.signs)
             labels = self.assign(to.costs)
             if (labels == model.labels).all():
                 break
             model = moved(self.R, model, labels, to)
-            model = em(self.R, model, self.signs, _STEPS_BEFORE, self.tol)
+            model = em(self.R, model, self.signs, _STEPS)
             if model.loss < best.loss:
                 best = model
             elif sweep >= _PATIENCE:
                 break
-        return best
+        return accelerated_em(self.R, best, self.signs, _STEPS_AFTER, _LARGE * self.tol)
 
     def _split_and_merge(self, best: OneFactorModel) -> OneFactorModel:
         """Split a block and merge two, as long as this lowers the loss."""

@@ -8,6 +8,7 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.leading_spectrum import LeadingSpectrum
 from blockmat.finding.similarity import row_sums
+from blockmat.finding.weighted_sums import SumsOfProducts
 
 _EQUAL = 1e-8  # variables with correlations this close to 1 or -1 are equal
 
@@ -55,6 +56,10 @@ class GivenCorrelation:
         columns[np.arange(self.n), p.labels] = weights
         sums: Array = self.matrix @ columns
         return sums
+
+    def weighted_sums(self, p: Partition, weights: Array) -> SumsOfProducts:
+        """Return the products with weights (n,) of the blocks."""
+        return SumsOfProducts(p, weights, self.row_sums(p, weights))
 
     def squared_norm(self, weights: Array) -> float:
         """Return the sum of ``w_i w_j R_ij^2`` for weights w (n,) that are not negative."""

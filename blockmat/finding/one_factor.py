@@ -11,6 +11,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.similarity import Correlations
+from blockmat.finding.weighted_sums import WeightedSums
 
 MIN_NOISE = 1e-3  # variance of a variable that its factor leaves
 _LEAST = 0.05  # loading from which EM can start: at zero it stays there
@@ -23,25 +24,29 @@ class OneFactorModel(NamedTuple):
 
     The factors have variance 1. ``factors`` (k, k) are their correlations, ``precision`` (k,) sums
     ``s_i^2 / noise_i`` in each block, and ``posterior`` (k, k) is the covariance of the factors given
-    the variables. ``products`` (n, k) are ``R W`` with the weights ``s_i / noise_i`` of each
-    variable in the column of its block, and ``sums`` (k, k) is ``W^T R W``. ``loss`` is minus twice
-    the log-likelihood per sample, without constants.
+    the variables. ``weighted`` are the products of R with the weights ``s_i / noise_i`` of each
+    variable in the column of its block. ``loss`` is minus twice the log-likelihood per sample,
+    without constants.
     """
 
-    labels: Array
+    partition: Partition
     loadings: Array
     noise: Array
     factors: Array
     precision: Array
     posterior: Array
-    products: Array
-    sums: Array
+    weighted: WeightedSums
     loss: float
+
+    @property
+    def labels(self) -> Array:
+        """The block of each variable, (n,)."""
+        return self.partition.labels
 
     @property
     def sizes(self) -> Array:
         """The number of variables in each block, (k,)."""
-        return np.bincount(self.labels, minlength=len(self.factors))
+        return self.partition.sizes
 
     @property
     def signs(self) -> Array:
@@ -50,38 +55,38 @@ class OneFactorModel(NamedTuple):
 
 
 def evaluate(
-    R: Correlations, labels: Array, loadings: Array, noise: Array, factors: Array
+    R: Correlations, p: Partition, loadings: Array, noise: Array, factors: Array
 ) -> OneFactorModel:
     """Return the model with these parameters."""
-    k = len(factors)
-    p = Partition(np.bincount(labels, minlength=k), labels)
     weights = loadings / noise
-    products = R.row_sums(p, weights)
-    sums = p.block_sums(weights[:, None] * products)
-    precision = p.block_sums(loadings * weights)
-    inner = np.eye(k) + precision[:, None] * factors
+    weighted = R.weighted_sums(p, weights)
+    precision = np.bincount(p.labels, loadings * weights, p.n_blocks)
+    inner = np.eye(p.n_blocks) + precision[:, None] * factors
     posterior = np.linalg.solve(inner.T, factors).T
     posterior = (posterior + posterior.T) / 2
     logdet = np.linalg.slogdet(inner)[1] + np.log(noise).sum()
-    trace = (1 / noise).sum() - (posterior * sums).sum()
-    loss = float(logdet + trace - len(labels))
-    return OneFactorModel(
-        labels, loadings, noise, factors, precision, posterior, products, sums, loss
-    )
+    trace = (1 / noise).sum() - (posterior * weighted.sums).sum()
+    loss = float(logdet + trace - p.n)
+    return OneFactorModel(p, loadings, noise, factors, precision, posterior, weighted, loss)
+
+
+def with_loadings(R: Correlations, p: Partition, loadings: Array, factors: Array) -> OneFactorModel:
+    """Return the model whose variables have variance 1, or at least little noise."""
+    return evaluate(R, p, loadings, np.maximum(1 - loadings**2, MIN_NOISE), factors)
 
 
 def starting_model(R: Correlations, labels: Array, signs: Array) -> OneFactorModel:
     """Return a model in which all loadings of a block are equal, but for their signs."""
     p = Partition(np.bincount(labels), labels)
     n = p.sizes.astype(np.float64)
-    sums = p.block_sums(signs[:, None] * R.row_sums(p, signs))
+    sums = R.weighted_sums(p, signs).sums
     pairs = np.maximum(n * (n - 1), 1)
     common = np.where(n > 1, np.clip((np.diag(sums) - n) / pairs, _LEAST, 0.9), 0.5)
     values = sums / np.outer(n, n) / np.sqrt(np.outer(common, common))
     np.fill_diagonal(values, 1)
     factors = nearest_correlation(values)
     loadings = signs * np.sqrt(common)[labels]
-    return evaluate(R, labels, loadings, 1 - loadings**2, factors)
+    return evaluate(R, p, loadings, 1 - loadings**2, factors)
 
 
 def nearest_correlation(values: Array) -> Array:
@@ -93,31 +98,29 @@ def nearest_correlation(values: Array) -> Array:
     return result
 
 
-def em_step(R: Correlations, model: OneFactorModel, signs: bool) -> OneFactorModel:
-    """Return the model after one step of EM, which never raises the loss.
+def em_update(model: OneFactorModel, signs: bool) -> tuple[Array, Array]:
+    """Return the loadings (n,) and the correlations of factors (k, k) after one step of EM.
 
     Without `signs` no loading is negative.
     """
-    labels, own = model.labels, np.arange(len(model.labels))
-    with_scores = model.products @ model.posterior  # covariances of variables and expected factors
-    second = model.posterior + model.posterior @ model.sums @ model.posterior
-    covariance = with_scores[own, labels]
+    P = model.posterior
+    covariance = model.weighted.own(P)  # of variables and the expected factors of their blocks
+    second = P + P @ model.weighted.sums @ P
     if not signs:
         covariance = np.maximum(covariance, 0)
-    lengths = np.sqrt(np.diag(second))
-    loadings = covariance / lengths[labels]  # for factors of variance 1
-    noise = np.maximum(1 - loadings**2, MIN_NOISE)
-    return evaluate(R, labels, loadings, noise, second / np.outer(lengths, lengths))
+    lengths = np.sqrt(np.diag(second))  # the factors get the variance 1
+    return covariance / lengths[model.labels], second / np.outer(lengths, lengths)
 
 
-def em(
-    R: Correlations, model: OneFactorModel, signs: bool, steps: int, tol: float
-) -> OneFactorModel:
-    """Return the model after at most so many steps; fewer if one lowers the loss by less than `tol`."""
+def em_step(R: Correlations, model: OneFactorModel, signs: bool) -> OneFactorModel:
+    """Return the model after one step of EM, which never raises the loss."""
+    return with_loadings(R, model.partition, *em_update(model, signs))
+
+
+def em(R: Correlations, model: OneFactorModel, signs: bool, steps: int) -> OneFactorModel:
+    """Return the model after so many steps."""
     for _ in range(steps):
-        before, model = model, em_step(R, model, signs)
-        if before.loss - model.loss < tol:
-            break
+        model = em_step(R, model, signs)
     return model
 
 
@@ -139,7 +142,7 @@ def moves(model: OneFactorModel, signs: bool) -> Moves:
     weights, energy = model.loadings / model.noise, model.loadings**2 / model.noise
     # Leaving variable i out changes P by a matrix of rank one
     factor = energy / np.maximum(1 - energy * at[own, labels], np.finfo(np.float64).tiny)
-    products = model.products.copy()
+    products = model.weighted.products()
     products[own, labels] -= weights
     covariance = products @ P + (factor * (products * at).sum(axis=1))[:, None] * at
     variance = 1 - np.diag(P) - factor[:, None] * at**2
@@ -158,15 +161,17 @@ def moved(R: Correlations, model: OneFactorModel, labels: Array, to: Moves) -> O
     stays = labels == model.labels
     loadings = np.where(stays, model.loadings, np.where(wanted < 0, -size, size))
     noise = np.where(stays, model.noise, 1 - loadings**2)
-    return evaluate(R, labels, loadings, noise, model.factors)
+    p = Partition(np.bincount(labels), labels)
+    return evaluate(R, p, loadings, noise, model.factors)
 
 
 def discrepancy(R: Correlations, model: OneFactorModel) -> float:
     """Return ``|M^-1/2 R M^-1/2 - I|^2 / 2`` for the model's matrix M."""
     precisions = 1 / model.noise
     squares = R.squared_norm(precisions)
-    cross = (model.posterior * (model.products.T @ (precisions[:, None] * model.products))).sum()
-    inner = model.posterior @ model.sums
+    products = model.weighted.products()
+    cross = (model.posterior * (products.T @ (precisions[:, None] * products))).sum()
+    inner = model.posterior @ model.weighted.sums
     trace = precisions.sum() - np.trace(inner)
     both = squares - 2 * cross + (inner * inner.T).sum()
     return float((both - 2 * trace + len(precisions)) / 2)

@@ -11,6 +11,7 @@ from blockmat.blocks.partition import Partition
 from blockmat.cores.core import is_close_to_adjoint
 from blockmat.cores.scale import exponent_of, in_range, times_power
 from blockmat.exceptions import NotHermitianError
+from blockmat.finding.weighted_sums import SumsOfRows, WeightedSums
 from blockmat.sources.recognise import as_real_matrix
 from blockmat.sources.samples import as_real_samples
 from blockmat.sources.standardize import StandardRows, compress_rows, standardize, sum_of_squares
@@ -66,6 +67,9 @@ class Correlations(Similarity, Protocol):
 
     def row_sums(self, p: Partition, weights: Array | None = None) -> Array:
         """Return the sum of each row over each block, (n, k), of columns times weights (n,)."""
+
+    def weighted_sums(self, p: Partition, weights: Array) -> WeightedSums:
+        """Return the products with weights (n,) of the blocks."""
 
     def squared_norm(self, weights: Array) -> float:
         """Return the sum of ``w_i w_j R_ij^2`` for weights w (n,) that are not negative."""
@@ -146,7 +150,8 @@ class Correlation:
             Z, self.location, self.scale = standardize(as_real_samples(X, 3))
             self.n_rows = self.n_samples = len(Z)
         self.n = Z.shape[1]
-        self.factor = compress_rows(Z) / np.sqrt(len(Z))
+        # Column by column in memory: kernels read one variable after the other
+        self.factor = np.divide(compress_rows(Z), np.sqrt(len(Z)), order="F")
         self.diagonal = np.ones(self.n)
 
     def row_sums(self, p: Partition, weights: Array | None = None) -> Array:
@@ -155,9 +160,14 @@ class Correlation:
         sums: Array = self.factor.T @ p.block_sums(columns, axis=1)
         return sums
 
+    def weighted_sums(self, p: Partition, weights: Array) -> SumsOfRows:
+        """Return the products with weights (n,) of the blocks."""
+        return SumsOfRows(p, weights, self.factor.T)
+
     def squared_norm(self, weights: Array) -> float:
         """Return the sum of ``w_i w_j R_ij^2`` for weights w (n,) that are not negative."""
-        product = (self.factor * weights) @ self.factor.T
+        columns = self.factor * np.sqrt(weights)
+        product = columns @ columns.T
         return float((product * product).sum())
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:

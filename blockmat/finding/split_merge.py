@@ -17,8 +17,8 @@ def residual_directions(R: Correlations, model: OneFactorModel) -> tuple[Array, 
     off their diagonals, found by power iteration from the variable with the most noise. An eigenvalue
     of w gains ``w - log(1 + w)``.
     """
-    p = Partition(model.sizes, model.labels)
-    root, own = np.sqrt(model.noise), np.arange(p.n)
+    p = model.partition
+    root, identity = np.sqrt(model.noise), np.eye(p.n_blocks)
     u = model.loadings / root
     v = _one_of_each_block(p, model.noise)
     values = np.zeros(p.n_blocks)
@@ -28,7 +28,7 @@ def residual_directions(R: Correlations, model: OneFactorModel) -> tuple[Array, 
         if step == _POWER_STEPS:
             break
         w = v / root
-        products = (R.row_sums(p, w)[own, model.labels] - w) / root
+        products = (R.weighted_sums(p, w).own(identity) - w) / root
         products -= u * p.expand(p.block_sums(u * v)) - u * u * v
         values = p.block_sums(v * products)
         v = products + v  # the shift by one favours positive eigenvalues
