@@ -232,3 +232,17 @@ NAMED = pd.DataFrame(NEVER, columns=list("abcd"))
 def test_arguments_that_do_not_fit_are_refused(source, options, error, message):
     with pytest.raises(error, match=message):
         bm.fit_factor(source, [0, 0, 1, 1], **({"missing": "em"} | options))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("dtype", "exponent"), [(np.float64, 600), (np.float32, 80)])
+@pytest.mark.parametrize("missing", ["raise", "em"])
+def test_variances_out_of_range_are_refused(dtype, exponent, missing):
+    X = samples(planted(0, [3, 4]), 60, 0).astype(dtype)
+    if missing == "em":
+        X[3, 2] = np.nan
+    labels = planted(0, [3, 4]).partition
+    with pytest.raises(NonFiniteError, match=f"the result overflows; .* the largest {X.dtype}"):
+        bm.fit_factor(X * dtype(2.0**exponent), labels, missing=missing)
+    with pytest.raises(ValueError, match=f"column 0 is below the range of {X.dtype}; expected lar"):
+        bm.fit_factor(X * dtype(2.0**-exponent), labels, missing=missing)

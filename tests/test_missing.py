@@ -183,6 +183,13 @@ def test_standardized_samples_without_gaps_are_those_of_before():
     np.testing.assert_allclose(z.scale, expected.scale, rtol=1e-13)
 
 
+def test_a_large_mean_is_subtracted_to_the_rounding_of_the_deviations():
+    X = 1e9 + np.random.default_rng(0).standard_normal((5000, 3))
+    X[::7, 1] = np.nan
+    z = standardize_observed(X, as_weights(None, len(X)))
+    np.testing.assert_allclose(z.deviations.sum(axis=0) / z.counts, 0, atol=1e-13)
+
+
 def test_columns_that_cannot_be_standardized_are_refused():
     X = np.array([[1, 2.0], [np.nan, 2], [3, 5]])
     weights = as_weights([1, 1, 0], 3)

@@ -293,3 +293,15 @@ def test_a_series_of_locations_is_matched_to_the_labels():
     np.testing.assert_array_equal(*results)
     with pytest.raises(ValueError, match="location has another index than the labels; expected"):
         bm.BlockAccumulator(labels, scaled=True, location=location.rename({"a": "x"}))
+
+
+def test_samples_without_values_change_nothing():
+    X = gappy(np.random.default_rng(0), 40)
+    X = X[~np.isnan(X).all(axis=1)]
+    results = []
+    for rows in (X, np.insert(X, [5] * 20, np.nan, axis=0)):
+        acc = bm.BlockAccumulator(P, missing="pairwise", location=np.arange(P.n))
+        acc.add_samples(rows)
+        assert acc.n_samples == len(X)
+        results.append(acc.covariance())
+    assert_matches_dense(results[1], results[0].toarray())

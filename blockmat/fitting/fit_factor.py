@@ -5,7 +5,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, frozen
+from blockmat.blocks.checks import Array, as_count, frozen, require_in_range
 from blockmat.blocks.names import check_names
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.fitting.factor_data import complete, from_correlation, incomplete
@@ -135,12 +135,12 @@ def fit_factor(
     TypeError
         If `n_samples` or `max_iter` is not an integer.
     NonFiniteError
-        If it contains infinity, or NaN with ``missing="raise"``.
+        If it contains infinity, or NaN with ``missing="raise"``; or if a variance overflows.
     NotHermitianError
         If a matrix is not symmetric.
     ValueError
         If there are too few samples (fewer than 3, or than k plus one for the mean); if a column is
-        constant or has no value; if a variance of a matrix is not positive, or a correlation is not
+        constant, has no value or has a variance below the range of the dtype; if a variance of a matrix is not positive, or a correlation is not
         between -1 and 1; if `n_samples` is given for samples, or gaps or weights for a matrix; or if
         a weight is negative or an option is out of range.
 
@@ -322,7 +322,15 @@ def _result(
     scale: Array,
     dtype: np.dtype[Any],
 ) -> FactorFit:
-    parts = (estimate.covariance, estimate.noise * scale * scale, estimate.loadings * scale)
+    with np.errstate(over="ignore"):
+        noise = estimate.noise * scale * scale
+    require_in_range(dtype, noise)
+    small = np.flatnonzero(noise < np.finfo(dtype).tiny)
+    if len(small):
+        raise ValueError(
+            f"the variance of column {small[0]} is below the range of {dtype}; expected larger numbers"
+        )
+    parts = (estimate.covariance, noise, estimate.loadings * scale)
     matrix = BlockFactorMatrix(p, *(x.astype(dtype) for x in parts))
     smallest = options.min_noise * (1 + 1e-6)
     at_bound = (estimate.noise <= smallest) & (p.sizes > 1)[p.labels]
