@@ -14,7 +14,7 @@ from bench import pages, rows
 
 SCENARIOS = (
     "product", "factor", "family", "fit", "samples", "functions", "peers", "scaling", "threads", "startup", "accuracy", "backward",
-    "optimizer", "discover", "covariance", "scaleout", "demo",
+    "optimizer", "discover", "missing", "covariance", "scaleout", "demo",
 )  # fmt: skip
 
 

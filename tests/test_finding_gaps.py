@@ -139,6 +139,21 @@ def test_blocks_of_weak_correlations_are_about_those_without_gaps(missing):
     assert adjusted_rand(bm.find_partition(X, 3, samples=True, missing=missing), P) > 0.8
 
 
+def test_many_gaps_do_not_hide_weak_blocks():
+    """They are found about as well as in as many complete samples as there are pairs of values."""
+    indices, labels = [], np.repeat(np.arange(5), 5)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        loadings = rng.uniform(0.3, 0.8, 25)
+        factors = rng.multivariate_normal(np.zeros(5), 0.7 * np.eye(5) + 0.3, size=500)
+        X = factors[:, labels] * loadings
+        X += np.sqrt(1 - loadings**2) * rng.standard_normal(X.shape)
+        X[rng.random(X.shape) < 0.4] = np.nan
+        found = bm.find_partition(X, samples=True, missing="em")
+        indices.append(adjusted_rand(found, bm.Partition.from_labels(labels)))
+    assert np.mean(indices) > 0.85
+
+
 def test_the_criterion_counts_samples_in_which_two_variables_are_observed():
     X, w = samples(150, 0.3), np.random.default_rng(0).random(150)
     X[5] = np.nan

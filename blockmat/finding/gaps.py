@@ -18,6 +18,7 @@ from blockmat.finding.expected_correlation import (
 )
 from blockmat.finding.similarity import Correlation
 from blockmat.fitting.gapped_rows import GappedRows, complete, fit_gapped
+from blockmat.sources.counts import whole
 from blockmat.sources.standardize import StandardRows
 
 _ROUNDS = 5  # after the first one, at most
@@ -66,7 +67,7 @@ def find_with_gaps(
             f"two columns of X have values in {n_samples} of the same samples on average; expected "
             f"at least 3"
         )
-    found = find(_with_means(rows, n_samples))
+    found = find(_with_means(rows))
     for _ in range(_ROUNDS):
         before = found
         found = find(_expected(rows, before, missing, n_samples))
@@ -76,12 +77,15 @@ def find_with_gaps(
     return found
 
 
-def _with_means(rows: GappedRows, n_samples: int) -> Correlation:
-    """Return the correlations of samples that have means for missing values."""
+def _with_means(rows: GappedRows) -> Correlation:
+    """Return the correlations of samples that have means for missing values.
+
+    Means lower the correlations and leave their errors as small as those of all samples.
+    """
     filled = np.nan_to_num(rows.Z)
     filled *= _roots(rows)
     filled *= np.sqrt(rows.weights.total / rows.counts)
-    return Correlation(StandardRows(filled, len(filled), n_samples))
+    return Correlation(StandardRows(filled, len(filled), whole(rows.weights.n_effective)))
 
 
 def _expected(

@@ -39,7 +39,7 @@ opinions += np.sqrt(1 - loadings**2) * rng.normal(size=(n_people, 15))
 answers = pd.DataFrame(
     np.digitize(opinions, [-1.5, -0.5, 0.5, 1.5]) + 1.0, columns=items
 )
-answers = answers.mask(rng.random(answers.shape) < 0.01)
+answers = answers.mask(rng.random(answers.shape) < 0.05)
 
 file = Path(tempfile.mkdtemp()) / "answers.csv"
 answers.to_csv(file, index=False)
@@ -47,20 +47,20 @@ answers.to_csv(file, index=False)
 # %%
 # Read it
 # -------
-# ``pandas.read_csv`` reads empty cells as NaN. We keep the people who answered every item.
+# ``pandas.read_csv`` reads empty cells as NaN. Few people answered every item, so we keep all of them.
 
 data = pd.read_csv(file)
 print(f"{data.isna().mean().mean():.1%} of the answers are missing")
-complete = data.dropna()
-print(f"{len(complete)} of {len(data)} people answered every item")
+print(f"{len(data.dropna())} of {len(data)} people answered every item")
 
 # %%
 # Find the groups
 # ---------------
 # :func:`~blockmat.partition_path` compares numbers of groups. With ``signs=True`` it also finds the items that are
-# reversed. The sign of the first item of each group is 1.
+# reversed. The sign of the first item of each group is 1. With ``missing="em"`` missing answers are replaced by those that
+# are expected from the other answers of the person and the groups, and the groups are found again.
 
-path = bm.partition_path(complete, samples=True, signs=True)
+path = bm.partition_path(data, samples=True, signs=True, missing="em")
 groups, signs = path.best, path.best_signs
 for members in groups:
     print(", ".join(("-" if signs[i] < 0 else "") + items[i] for i in members))
@@ -74,7 +74,9 @@ plt.show()
 # ------------------------
 # :func:`~blockmat.partition_stability` draws the people again, with replacement, and repeats the search a hundred times.
 
-sure = bm.partition_stability(complete, samples=True, signs=True, random_state=0)
+sure = bm.partition_stability(
+    data, samples=True, signs=True, missing="em", random_state=0
+)
 for members, value in zip(sure.partition, sure.of_block, strict=True):
     print(f"{value:.2f}  {items[members[0]]} and {len(members) - 1} others")
 
@@ -101,17 +103,20 @@ plt.show()
 # %%
 # The correlations
 # ----------------
-# Reverse the items that have a minus. Then all correlations inside the groups are positive, and :func:`~blockmat.fit`
-# averages them:
+# Reverse the items that have a minus. Then all correlations inside the groups are positive, and
+# :func:`~blockmat.fit_samples` averages them:
 
-model = bm.fit((complete * signs).corr(), groups)
+standard = (data - data.mean()) / data.std()
+model = bm.fit_samples(standard * signs, groups, missing="em")
 figure, ax = plt.subplots(figsize=(6.4, 5), layout="constrained")
 plot.matrix(model, ax=ax, signs=signs, names=items)
 plt.show()
 
 # %%
-# If you have only the correlation matrix and the number of people, pass both:
+# If you have only the correlation matrix and the number of people, pass both. Here they are those of the people who
+# answered every item:
 
+complete = data.dropna()
 R = complete.corr()
 again = bm.partition_stability(
     R, 3, signs=True, n_samples=len(complete), random_state=0
