@@ -10,6 +10,7 @@ from sklearn.covariance import graphical_lasso
 from sklearn.metrics import adjusted_rand_score
 
 import blockmat as bm
+from bench import data
 from bench.questionnaires import DESIGNS, answers
 from bench.rows import Row
 
@@ -19,7 +20,37 @@ def rows(quick: bool) -> list[Row]:
     seeds = range(3 if quick else 10)
     cases = [("5 scales of 5", T) for T in (100, 200, 500, 1000, 5000)]
     cases += [(name, T) for name in DESIGNS if name != "5 scales of 5" for T in (200, 1000)]
-    return [_row(*case, seeds) for case in cases]
+    simulated = [_row(*case, seeds) for case in cases]
+    return simulated + [row for name in ("thurstone", "reise") if (row := _published(name))]
+
+
+def _published(name: str) -> Row | None:
+    """Published correlations of the items of a questionnaire, with their known scales; or None."""
+    loaded = data.questionnaire(name)
+    if loaded is None:
+        return None
+    R, labels, n_samples = loaded
+    k = len(np.unique(labels))
+    found = {"blockmat": bm.find_partition(R, n_samples=n_samples, signs=True)[0].labels,
+             "icl, equal correlations": bm.find_partition(R, n_samples=n_samples, signs=True, loadings=False)[0].labels,
+             "EGA": _network_communities(R, n_samples, 0),
+             "blockmat, k given": bm.find_partition(R, k, n_samples=n_samples, signs=True)[0].labels,
+             **_peers(np.abs(R), k, 0)}  # fmt: skip
+    numbers = {f"number, {method}": len(np.unique(found[method]))
+               for method in ("blockmat", "icl, equal correlations", "EGA")}  # fmt: skip
+    notes = numbers | {"known scales": k}
+    notes |= {method: adjusted_rand_score(labels, each) for method, each in found.items()}
+    return Row(f"{name}, T = {n_samples}", notes=notes, group="Published questionnaires")
+
+
+def _peers(A, k: int, seed: int):
+    """Clusters of a matrix of similarities whose number is given, of several methods."""
+    spectral = SpectralClustering(k, affinity="precomputed", random_state=seed)
+    return {
+        "Ward, k given": cut_tree(linkage(A, "ward"), k)[:, 0],
+        "KMeans, k given": KMeans(k, n_init=10, random_state=seed).fit(A).labels_,
+        "SpectralClustering, k given": spectral.fit(A).labels_,
+    }
 
 
 def _row(name: str, n_samples: int, seeds) -> Row:
@@ -44,12 +75,8 @@ def _row(name: str, n_samples: int, seeds) -> Row:
         score("EGA", labels, _network_communities(R, n_samples, seed))
         if k > 1:
             score("blockmat, k given", labels, bm.find_partition(X, k, True, signs=True)[0].labels)
-            A = np.abs(R)
-            score("Ward, k given", labels, cut_tree(linkage(A, "ward"), k)[:, 0])
-            kmeans = KMeans(k, n_init=10, random_state=seed)
-            score("KMeans, k given", labels, kmeans.fit(A).labels_)
-            spectral = SpectralClustering(k, affinity="precomputed", random_state=seed)
-            score("SpectralClustering, k given", labels, spectral.fit(A).labels_)
+            for method, found in _peers(np.abs(R), k, seed).items():
+                score(method, labels, found)
     notes = {f"number ± 1, {method}": fmean(hits) for method, hits in near.items()}
     row = Row(f"{name}, T = {n_samples}", notes=notes, group="Questionnaires")
     if k > 1:

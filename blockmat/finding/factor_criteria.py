@@ -61,7 +61,8 @@ class MisfitCriterion:
         variances = np.maximum(np.where(free > 0, excess / np.maximum(free, 1), 0), 1 / T)
         deviances = n * (n - 1) / 2 * np.log(variances) + excess / variances
         penalties = [
-            self.likelihood.penalty(m, 1 / v) for m, v in zip(found, variances, strict=True)
+            self.likelihood.penalty(m, 1 / v) + pairs_penalty(m, 1 / v)
+            for m, v in zip(found, variances, strict=True)
         ]
         return [float(value) for value in deviances + penalties]
 
@@ -76,6 +77,14 @@ def degrees_of_freedom(model: OneFactorModel) -> float:
     """Return the number of correlations minus that of free parameters, which can be negative."""
     n, k = len(model.labels), len(model.factors)
     return n * (n - 1) / 2 - n - k * (k - 1) / 2
+
+
+def pairs_penalty(model: OneFactorModel, n_samples: float) -> float:
+    """Return what blocks of two variables cost: each as much as one more parameter.
+
+    Such a block describes a single correlation, which can also be an error of the model.
+    """
+    return float((model.sizes == 2).sum() * np.log(n_samples))
 
 
 def excess_optimism(k: int, n_samples: float) -> float:
