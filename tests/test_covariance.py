@@ -310,8 +310,8 @@ CLASSES = {
 def test_factors_that_explain_everything_leave_a_definite_matrix(labels, n_factors):
     """With 2 variables of variance 1 the first component is their sum or their difference."""
     X = np.random.default_rng(0).multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], 30)
-    for shrinkage in (None, 0.5):
-        model = BlockCovariance(labels, n_factors=n_factors, shrinkage=shrinkage).fit(X)
+    for weight in (None, 0.5):
+        model = BlockCovariance(labels, n_factors=n_factors, shrinkage=weight).fit(X)
         covariance = np.cov(X, rowvar=False, ddof=0)
         np.testing.assert_allclose(model.covariance_, covariance, rtol=1e-7)
         deviations = X - X.mean(0)
