@@ -305,6 +305,20 @@ CLASSES = {
 }
 
 
+@pytest.mark.parametrize("n_factors", [1, 2])
+@pytest.mark.parametrize("labels", [[0, 0], [0, 1]])
+def test_factors_that_explain_everything_leave_a_definite_matrix(labels, n_factors):
+    """With 2 variables of variance 1 the first component is their sum or their difference."""
+    X = np.random.default_rng(0).multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], 30)
+    for weight in (None, 0.5):
+        model = BlockCovariance(labels, n_factors=n_factors, shrinkage=weight).fit(X)
+        covariance = np.cov(X, rowvar=False, ddof=0)
+        np.testing.assert_allclose(model.covariance_, covariance, rtol=1e-7)
+        deviations = X - X.mean(0)
+        distances = np.sum(deviations * np.linalg.solve(covariance, deviations.T).T, axis=1)
+        np.testing.assert_allclose(model.mahalanobis(X), distances, rtol=1e-6)
+
+
 @pytest.mark.parametrize("assume_centered", [False, True])
 @pytest.mark.parametrize(("scaled", "weight"), CLASSES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -404,6 +418,9 @@ def test_blocks_are_found_or_given():
         BlockCovariance(shrinkage=None),
         BlockCovariance(n_factors=0, scaled=False, assume_centered=True),
         BlockCovariance(n_factors=1, shrinkage="optimal"),
+        BlockCovariance(n_factors=1, shrinkage="cv"),
+        BlockCovariance(n_factors=2),
+        BlockCovariance(n_factors=2, shrinkage="cv", n_blocks=1),
         BlockCovariance(n_factors=1, shrinkage=None, n_blocks=1),
         BlockCovariance(shrinkage="cv"),
         BlockCovariance(shrinkage="optimal"),
@@ -457,8 +474,8 @@ BAD = [
     ({"n_factors": -1}, samples(), ValueError, "n_factors is -1"),
     ({"n_factors": 1.5}, samples(), TypeError, "n_factors is"),
     ({"n_factors": "all"}, samples(), ValueError, "n_factors is 'all'; expected an integer or"),
-    ({"n_factors": 17}, samples(), ValueError, "n_factors is 17; expected at most 16"),
-    ({"labels": LABELS, "n_factors": 4}, samples(4), ValueError, "4; expected at most 3: the smal"),
+    ({"n_factors": 17}, samples(), ValueError, "n_factors=17 expects at most 16"),
+    ({"labels": LABELS, "n_factors": 4}, samples(4), ValueError, "n_factors=4 expects at most 3: the sm"),
     ({}, CONSTANT, ValueError, "column 1 of X is constant"),
     ({"labels": [0, 1]}, CONSTANT, ValueError, "column 1 of X is constant"),
     ({}, np.ones((5, 3)), ValueError, "column 0 of X is constant"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.cores.definite import definite_pair
 from blockmat.fitting.eigenvalue_shrinkage import quadratic_inverse_shrinkage
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.principal_components import PrincipalComponents, principal_components
@@ -17,6 +18,7 @@ from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.sources.standardize import compress_rows
 
+_LEAST = float(np.sqrt(np.finfo(np.float64).eps))  # eigenvalue of what factors leave, relative
 Operator = BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank
 
 
@@ -106,4 +108,17 @@ def _rest(Z: Array, factors: PrincipalComponents) -> Array:
 def _model(Z: Array, p: Partition, factors: PrincipalComponents) -> BlocksAndDirections:
     """Return the part of S of some eigenvectors plus the projection of the rest."""
     blocks = fit_samples(_rest(Z, factors), p, ddof=0, assume_centered=True)
+    if len(factors.values):
+        blocks = _definite(blocks, factors.values.sum() / p.n)
     return BlocksAndDirections(blocks, factors.vectors, factors.values)
+
+
+def _definite(blocks: BlockConstantMatrix, variance: float) -> BlockConstantMatrix:
+    """Raise tiny eigenvalues, as factors can explain a combination of variables completely.
+
+    `variance` is what the factors explain of a variable, on average.
+    """
+    p = blocks.partition
+    values = np.asarray(blocks.values)
+    variances = np.maximum(np.diagonal(values) + blocks.within, _LEAST * variance)
+    return BlockConstantMatrix(p, *definite_pair(values, variances, p.sizes, _LEAST))

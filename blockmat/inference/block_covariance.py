@@ -171,8 +171,8 @@ def check_n_factors(rows: Rows | GappedSamples, n: int, model: Model) -> None:
     most = min(n, rows.n_rows - (not model.assume_centered))
     if model.n_factors > most:
         raise ValueError(
-            f"n_factors is {model.n_factors}; expected at most {most}: the smaller of the number of "
-            f"variables and the rank of the samples"
+            f"X has {n} feature(s) and {rows.n_rows} rows; n_factors={model.n_factors} expects at most "
+            f"{most}: the smaller of the number of variables and the rank of the samples"
         )
 
 
