@@ -156,7 +156,8 @@ def partition_path(
 
     Both "icl" and "bic" find every small error of the model once T is large, and then the number
     of blocks grows with T. "misfit" replaces T by :math:`1 / (1/T + v)`. The variance v of the
-    model's errors is estimated for each partition, and is zero if the model is true. See
+    model's errors is estimated for each partition, and is zero if the model is true. A block of
+    two variables, whose factor describes a single correlation, costs one more parameter. See
     :ref:`theory-misfit`.
 
     References
