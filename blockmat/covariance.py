@@ -165,8 +165,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     If the blocks are found and the shrinkage is estimated, the search is repeated for each of five
     folds of the samples. Sums over samples are weighted means: they are divided by the sum of the
     weights. Scores and distances of T samples take O(T n), or O(m T n) for a BlockPlusLowRank,
-    where m is the smaller of n and the number of samples of the fit. Missing
-    values are treated as in :ref:`theory-gaps`. See :ref:`theory-market`, :ref:`theory-scaled` and
+    where m is the smaller of n and the number of samples of the fit; with g missing values in a
+    sample, :math:`O(g^3)` more, or O(m g\ :sup:`2`) if that is larger. Missing values are treated as in
+    :ref:`theory-gaps`. See :ref:`theory-market`, :ref:`theory-scaled` and
     :ref:`theory-shrinkage`.
 
     References

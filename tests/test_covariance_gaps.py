@@ -225,6 +225,7 @@ def test_likelihoods_and_distances_are_those_of_the_observed_values(options):
     model = Blocks(LABELS, missing="pairwise", **options).fit(samples())
     new = samples(25, seed=1)
     new[3], new[5] = new[4], np.nan
+    new[7, 3:] = new[9, 1:12] = np.nan  # more than half of the variables
     densities, distances = [], []
     for x in new:
         seen = ~np.isnan(x)
