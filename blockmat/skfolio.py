@@ -29,14 +29,16 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
 
     Parameters
     ----------
-    labels, n_blocks, scaled, n_factors, shrinkage, signs, missing, half_life, constant
+    labels, n_blocks, scaled, n_factors, shrinkage, signs, missing, half_life, constant : optional
         As for `blockmat.covariance.BlockCovariance`.
-    assume_centered, random_state, n_jobs
+    assume_centered, random_state, n_jobs : optional
         As for `blockmat.covariance.BlockCovariance`.
     min_observations : int, default 20
         An asset with fewer returns, which are also fewer than half of all rows, counts as not
         listed: its covariances are NaN, as is usual in skfolio.
-    nearest, higham, higham_max_iteration
+    nearest, higham : bool
+        As for `skfolio.moments.BaseCovariance`.
+    higham_max_iteration : int, default 100
         As for `skfolio.moments.BaseCovariance`.
 
     Attributes

@@ -46,6 +46,7 @@ numpydoc_validation_checks = {"all", "ES01", "SA01", "EX01", "RT01", "SA03", "GL
 numpydoc_validation_exclude = {
     r"\._",
     r"blockmat\.exceptions\.",
+    r"\.set_\w+_request$",  # methods that scikit-learn makes
     r"\.(BlockEigh|FactorFit|FitResult|PartitionPath|PartitionStability|PartitionTree|Coclusters|ConfidenceIntervals|LikelihoodRatioResult)\.",  # fields, which the class docstring describes
 }
 

@@ -14,6 +14,7 @@ PROJECTS: dict[str, tuple[str, str, dict[str, str]]] = {
         GENERATED,
         {
             "numpy.allclose": "function",
+            "numpy.cov": "function",
             "numpy.linalg.LinAlgError": "exception",
             "numpy.linalg.cond": "function",
             "numpy.linalg.norm": "function",
