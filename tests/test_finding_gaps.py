@@ -44,7 +44,7 @@ def of_samples(T):
 
 def of_weighted_samples(T):
     X, w = samples(T, 0), np.random.default_rng(1).integers(1, 4, T)
-    return correlation_of(WeightedSamples.checked(X, w, "frequency")), np.corrcoef(
+    return correlation_of(WeightedSamples.checked(X, w, "frequency", None)), np.corrcoef(
         np.repeat(X, w, axis=0), rowvar=False
     )
 
