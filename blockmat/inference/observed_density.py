@@ -36,7 +36,8 @@ def observed_density(covariance: Any, deviations: Array) -> ObservedDensity:
     """
     covariance = covariance.astype(np.float64)
     observed = ~np.isnan(deviations)
-    few, many = [], []
+    few: list[tuple[Array, Array]] = []
+    many: list[tuple[Array, Array]] = []
     for rows in _by_pattern(observed):
         missing = np.flatnonzero(~observed[rows[0]])
         is_few = len(missing) <= min(_MANY, observed.shape[1] // 2)
