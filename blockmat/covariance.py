@@ -166,6 +166,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     "nonlinear" the eigenvalues of the first S are shrunk [2]_, :math:`\delta = 1/2`, and the
     matrix is positive definite for any number of samples and blocks. If variables are scaled, the
     variances of the result are those of the samples.
+    With `loadings` the fit of `blockmat.fit_factor` replaces :math:`L + P(S - L)`.
     For :math:`\delta = 1` without scaling and factors it is the maximum-likelihood estimate,
     which exists if there is one sample for each block and one for the mean.
 
@@ -202,6 +203,11 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
 
     >>> BlockCovariance(shrinkage=None).fit(returns).operator_
     <10x10 ScaledBlockMatrix of 3 blocks, dtype=float64>
+
+    Variables with different loadings on the factor of their block:
+
+    >>> BlockCovariance(loadings=True, shrinkage=None).fit(returns).operator_
+    <10x10 BlockFactorMatrix of 3 blocks, dtype=float64>
     """
 
     _stream: RunningSamples | None
