@@ -84,7 +84,13 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     n_factors : int or "auto", default "auto"
         The number of factors whose loadings differ between the variables of a block, such as the
         market for stocks. They are the leading principal components, and only the rest of the
-        covariance is block-constant. "auto" means 1 for ``shrinkage="nonlinear"``, and otherwise 0.
+        covariance is block-constant. "auto" means 1 for ``shrinkage="nonlinear"``, and otherwise 0;
+        0 with `loadings`.
+    loadings : bool, default False
+        Whether each block has a factor of its own, on which its variables may have different
+        loadings, as in `blockmat.fit_factor`. Then correlations in a block need not be equal. It
+        expects `scaled`, no further factors, and the shrinkage "nonlinear" or None; for missing
+        values "em" and the shrinkage None. Constant columns are an error.
     shrinkage : "nonlinear", "cv", "optimal", float or None, default "nonlinear"
         The weight of the model, above 0 and at most 1; the rest is the weight of the sample
         covariance. "nonlinear" means 1/2, and shrinks the eigenvalues of the sample covariance.
@@ -115,10 +121,11 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
 
     Attributes
     ----------
-    operator_ : BlockConstantMatrix, ScaledBlockMatrix or BlockPlusLowRank
+    operator_ : BlockConstantMatrix, ScaledBlockMatrix, BlockFactorMatrix or BlockPlusLowRank
         The covariance: a BlockPlusLowRank if there are factors or the shrinkage is below 1, and
         otherwise a ScaledBlockMatrix, or a BlockConstantMatrix if neither `scaled` nor `signs`. Variables
-        with the sign -1 have negative scales.
+        with the sign -1 have negative scales. With `loadings` and ``shrinkage=None`` it is a
+        BlockFactorMatrix.
     partition_ : Partition
         The blocks.
     labels_ : ndarray of int, shape (n_features,)
@@ -159,6 +166,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     "nonlinear" the eigenvalues of the first S are shrunk [2]_, :math:`\delta = 1/2`, and the
     matrix is positive definite for any number of samples and blocks. If variables are scaled, the
     variances of the result are those of the samples.
+    With `loadings` the fit of `blockmat.fit_factor` replaces :math:`L + P(S - L)`.
     For :math:`\delta = 1` without scaling and factors it is the maximum-likelihood estimate,
     which exists if there is one sample for each block and one for the mean.
 
@@ -195,6 +203,11 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
 
     >>> BlockCovariance(shrinkage=None).fit(returns).operator_
     <10x10 ScaledBlockMatrix of 3 blocks, dtype=float64>
+
+    Variables with different loadings on the factor of their block:
+
+    >>> BlockCovariance(loadings=True, shrinkage=None).fit(returns).operator_
+    <10x10 BlockFactorMatrix of 3 blocks, dtype=float64>
     """
 
     _stream: RunningSamples | None
@@ -206,6 +219,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         n_blocks: int | str = "auto",
         scaled: bool = True,
         n_factors: int | str = "auto",
+        loadings: bool = False,
         shrinkage: float | str | None = NONLINEAR,
         signs: bool = False,
         missing: str = "raise",
@@ -219,6 +233,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.n_blocks = n_blocks
         self.scaled = scaled
         self.n_factors = n_factors
+        self.loadings = loadings
         self.shrinkage = shrinkage
         self.signs = signs
         self.missing = missing
@@ -399,6 +414,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             n_blocks=self._check_n_blocks(int(varying.sum())) if given is None else None,
             scaled=self.scaled,
             n_factors=self._check_n_factors(),
+            loadings=self.loadings,
             shrinkage=self.shrinkage,
             signs=self.signs,
             missing=self.missing,
@@ -423,6 +439,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     def _check_parameters(self) -> None:
         self._check_shrinkage()
         self._check_n_factors()
+        self._check_loadings()
         require_missing(self.missing)
         if not isinstance(self.constant, str) or self.constant not in ("raise", "keep"):
             raise ValueError(f"constant is {self.constant!r}; expected 'raise' or 'keep'")
@@ -445,8 +462,35 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if isinstance(self.n_factors, str):
             if self.n_factors != "auto":
                 raise ValueError(f"n_factors is {self.n_factors!r}; expected an integer or 'auto'")
-            return 1 if self.shrinkage == NONLINEAR else 0
+            return 1 if self.shrinkage == NONLINEAR and not self.loadings else 0
         return as_count(self.n_factors, "n_factors", 0)
+
+    def _check_loadings(self) -> None:
+        if not isinstance(self.loadings, bool):
+            raise TypeError(f"loadings is {self.loadings!r}; expected True or False")
+        if not self.loadings:
+            return
+        if not self.scaled:
+            raise ValueError("scaled is False with loadings=True; expected True")
+        if self.constant != "raise":
+            raise ValueError(
+                f"constant is {self.constant!r} with loadings=True; expected 'raise', because "
+                f"each variable has noise"
+            )
+        if self._check_n_factors():
+            raise ValueError(
+                f"n_factors is {self.n_factors} with loadings=True; expected 0 or 'auto', because "
+                f"each block has a factor"
+            )
+        if self.shrinkage is not None and self.shrinkage != NONLINEAR:
+            raise ValueError(
+                f"shrinkage is {self.shrinkage!r} with loadings=True; expected 'nonlinear' or None"
+            )
+        if self.missing != "raise" and (self.missing != "em" or self.shrinkage is not None):
+            raise ValueError(
+                f"missing is {self.missing!r} and shrinkage {self.shrinkage!r} with loadings=True; "
+                f"expected 'em' and None"
+            )
 
     def _check_n_blocks(self, n: int) -> int | None:
         """Return the number of blocks to find, or None for "auto"."""

@@ -29,9 +29,9 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
 
     Parameters
     ----------
-    labels, n_blocks, scaled, n_factors, shrinkage, signs, missing, half_life, constant : optional
+    labels, n_blocks, scaled, n_factors, loadings, shrinkage, signs, missing : optional
         As for `blockmat.covariance.BlockCovariance`.
-    assume_centered, random_state, n_jobs : optional
+    half_life, constant, assume_centered, random_state, n_jobs : optional
         As for `blockmat.covariance.BlockCovariance`.
     min_observations : int, default 20
         An asset with fewer returns, which are also fewer than half of all rows, counts as not
@@ -76,6 +76,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         n_blocks: int | str = "auto",
         scaled: bool = True,
         n_factors: int | str = "auto",
+        loadings: bool = False,
         shrinkage: float | str | None = "nonlinear",
         signs: bool = False,
         missing: str = "raise",
@@ -94,6 +95,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         self.n_blocks = n_blocks
         self.scaled = scaled
         self.n_factors = n_factors
+        self.loadings = loadings
         self.shrinkage = shrinkage
         self.signs = signs
         self.missing = missing

@@ -14,12 +14,13 @@ from blockmat.fitting.eigenvalue_shrinkage import quadratic_inverse_shrinkage
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.principal_components import PrincipalComponents, principal_components
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.block_factor import BlockFactorMatrix
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.sources.standardize import compress_rows
 
 _LEAST = float(np.sqrt(np.finfo(np.float64).eps))  # eigenvalue of what factors leave, relative
-Operator = BlockConstantMatrix | ScaledBlockMatrix | BlockPlusLowRank
+Operator = BlockConstantMatrix | ScaledBlockMatrix | BlockFactorMatrix | BlockPlusLowRank
 
 
 class BlocksAndDirections(NamedTuple):

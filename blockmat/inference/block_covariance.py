@@ -22,6 +22,7 @@ from blockmat.fitting.factors_and_blocks import (
     mix_with_shrunk_samples,
     without_factors,
 )
+from blockmat.fitting.one_factor_blocks import mix_one_factor_blocks, one_factor_blocks
 from blockmat.inference.likelihood import check_enough_samples
 from blockmat.inference.shrinkage import (
     cross_fitted_shrinkage,
@@ -68,6 +69,7 @@ class Model:
     n_blocks: int | None
     scaled: bool
     n_factors: int
+    loadings: bool
     shrinkage: float | str | None
     signs: bool
     missing: str
@@ -99,7 +101,7 @@ def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
     """Estimate the covariance matrix in a precision."""
     standardized = standardize(rows, model)
     partition, signs = find_blocks(rows, standardized, model)
-    if model.shrinkage != NONLINEAR:
+    if model.shrinkage != NONLINEAR and not model.loadings:
         check_enough_samples(rows.n_rows, partition.n_blocks, model.assume_centered)
     check_n_factors(rows, partition.n, model)
     signed = standardized.times(signs)
@@ -146,7 +148,7 @@ def search(source: SampleCorrelation, model: Model) -> tuple[Partition, Array]:
     """Find blocks or signs in the correlations of samples."""
     if model.partition is not None:
         return model.partition, block_signs(source, model.partition)
-    options: dict[str, Any] = {"random_state": model.random_state, "loadings": False}
+    options: dict[str, Any] = {"random_state": model.random_state, "loadings": model.loadings}
     if model.signs:
         return find_partition(source, model.n_blocks, samples=True, signs=True, **options)
     found = find_partition(source, model.n_blocks, samples=True, **options)
@@ -226,8 +228,13 @@ def covariance(
     the samples.
     """
     Z, exponent = in_range(signed.deviations)
+    n_samples = max(rows.n_effective - (not model.assume_centered), 1.0)
+    if model.loadings:
+        scale = signed.scale * times_power(1.0, exponent)
+        if model.shrinkage == NONLINEAR:
+            return mix_one_factor_blocks(Z, p, scale, shrinkage, n_samples)
+        return one_factor_blocks(Z, p, scale)
     if model.shrinkage == NONLINEAR:
-        n_samples = max(rows.n_effective - (not model.assume_centered), 1.0)
         mixed = mix_with_shrunk_samples(Z, p, model.n_factors, shrinkage, n_samples)
     else:
         mixed = mix_with_samples(Z, p, model.n_factors, shrinkage)

@@ -13,7 +13,9 @@ from blockmat.blocks.partition import Partition
 from blockmat.finding.expected_correlation import SampleCorrelation
 from blockmat.finding.gaps import Blocks, find_with_gaps, signs_of
 from blockmat.fitting.factors_and_blocks import BlocksAndDirections, Operator
+from blockmat.fitting.fit_factor import fit_factor
 from blockmat.fitting.gapped_rows import Completed, GappedRows, complete, fit_gapped
+from blockmat.fitting.one_factor_blocks import times_scale
 from blockmat.inference.block_covariance import (
     HINT,
     NONLINEAR,
@@ -37,10 +39,12 @@ def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Esti
     """Estimate the covariance matrix in a precision."""
     rows = GappedRows.of(samples.standardize(not model.assume_centered, model.scaled, HINT))
     partition, signs = find_blocks(samples, rows, model)
-    if model.shrinkage != NONLINEAR:
+    if model.shrinkage != NONLINEAR and not model.loadings:
         check_enough_samples(samples.n_rows, partition.n_blocks, model.assume_centered)
     check_n_factors(samples, partition.n, model)
     rows = rows.times(signs)
+    if model.loadings:
+        return _with_loadings(rows, partition, signs, model, dtype)
     mean, fit = fit_gapped(rows, partition, model.missing, not model.assume_centered)
     location = rows.location + rows.scale * mean
     if model.shrinkage is None and not model.n_factors:
@@ -53,6 +57,23 @@ def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Esti
     constant = np.zeros(partition.n, dtype=bool)
     operator = operator.astype(dtype)
     return Estimate(location.astype(dtype), partition, signs, constant, shrinkage, operator)
+
+
+def _with_loadings(
+    rows: GappedRows, p: Partition, signs: Array, model: Model, dtype: Any
+) -> Estimate:
+    """Return blocks of one factor each, of the highest likelihood of the observed values."""
+    fit = fit_factor(
+        rows.Z,
+        p,
+        missing="em",
+        sample_weight=rows.weights.values,
+        assume_centered=model.assume_centered,
+        full_output=True,
+    )
+    location = (rows.location + rows.scale * fit.mean).astype(dtype)
+    operator = times_scale(fit.matrix, rows.scale).astype(dtype)
+    return Estimate(location, p, signs, np.zeros(p.n, dtype=bool), 1.0, operator)
 
 
 def find_blocks(samples: GappedSamples, rows: GappedRows, model: Model) -> tuple[Partition, Array]:
