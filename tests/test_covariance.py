@@ -475,7 +475,12 @@ BAD = [
     ({"n_factors": 1.5}, samples(), TypeError, "n_factors is"),
     ({"n_factors": "all"}, samples(), ValueError, "n_factors is 'all'; expected an integer or"),
     ({"n_factors": 17}, samples(), ValueError, "n_factors=17 expects at most 16"),
-    ({"labels": LABELS, "n_factors": 4}, samples(4), ValueError, "n_factors=4 expects at most 3: the sm"),
+    (
+        {"labels": LABELS, "n_factors": 4},
+        samples(4),
+        ValueError,
+        "n_factors=4 expects at most 3: the sm",
+    ),
     ({}, CONSTANT, ValueError, "column 1 of X is constant"),
     ({"labels": [0, 1]}, CONSTANT, ValueError, "column 1 of X is constant"),
     ({}, np.ones((5, 3)), ValueError, "column 0 of X is constant"),

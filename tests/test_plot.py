@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 import blockmat as bm
 from blockmat import plot
+from blockmat.covariance import BlockCovariance
 from tests.cases import make
 
 
@@ -25,6 +27,13 @@ def correlation(sizes=(5, 1, 3), names=("utilities", "telecom", "energy"), seed=
     p = bm.Partition.from_sizes(sizes, names=names)
     X = np.random.default_rng(seed).standard_normal((40, p.n)) + 1
     return bm.fit(np.corrcoef(X, rowvar=False), p)
+
+
+EPS = np.finfo(np.float64).eps
+
+
+def colour_bar(axes):
+    return axes.collections[0].colorbar.ax
 
 
 def drawn_values(axes):
@@ -61,31 +70,78 @@ def test_colours_are_centred_at_zero_and_leave_out_blocks_of_one():
     assert plot.matrix(bm.BlockConstantMatrix([0], [[2.0]])).collections[0].get_clim() == (-2, 2)
 
 
-def test_of_a_scaled_matrix_the_correlations_are_drawn():
-    A = correlation()
-    scaled = bm.ScaledBlockMatrix(A, np.arange(1.0, 10))
-    np.testing.assert_allclose(drawn_values(plot.matrix(scaled)), A.values)
-
-
 def structured(seed=0):
-    """A matrix of each type that has no numbers of blocks, on the same blocks."""
+    """A covariance matrix of each type whose variances differ, on the same blocks."""
     A, rng = correlation(), np.random.default_rng(seed)
     n, V = A.shape[0], rng.standard_normal((A.shape[0], 1))
     factor = bm.BlockFactorMatrix(A.partition, A.values, rng.uniform(1, 2, n), rng.uniform(1, 2, n))
-    scaled = bm.ScaledBlockMatrix(A, rng.uniform(1, 2, n))
-    return [factor, *(B.add_low_rank(V) for B in (A, scaled, factor))]
+    scaled = bm.ScaledBlockMatrix(A, rng.uniform(1, 2, n) * rng.choice([-1, 1], n))
+    return [scaled, factor, *(B.add_low_rank(V) for B in (A, scaled, factor))]
 
 
-def test_of_other_square_matrices_the_means_of_the_blocks_are_drawn():
-    for A in structured():
-        D, p = A.toarray(), A.partition
-        drawn = drawn_values(plot.matrix(A))
-        for a, rows in enumerate(p):
-            for b, columns in enumerate(p):
-                entries = D[np.ix_(rows, columns)]
-                if a == b and len(rows) > 1:
-                    entries = entries[~np.eye(len(rows), dtype=bool)]
-                assert drawn[a, b] == pytest.approx(entries.mean())
+def means_of_blocks(D, p):
+    """The mean of each block without the diagonal of the matrix; NaN for one variable."""
+    off = np.where(np.eye(len(D), dtype=bool), np.nan, D)
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing
+        return np.array([[np.nanmean(off[np.ix_(a, b)]) for b in p] for a in p])
+
+
+def assert_draws(axes, D, p):
+    """Assert that the picture has the means of the blocks; a diagonal entry alone is not compared."""
+    expected = means_of_blocks(D, p)
+    drawn = np.where(np.isnan(expected), np.nan, drawn_values(axes))
+    np.testing.assert_allclose(drawn, expected, rtol=1e-12, atol=100 * EPS * np.abs(D).max())
+
+
+SIGNS = np.array([1, -1, 1, 1, -1, -1, 1, 1, -1])
+
+
+@pytest.mark.parametrize("which", range(5))
+@pytest.mark.parametrize("signs", [None, SIGNS])
+def test_of_unequal_variances_the_mean_correlations_of_turned_variables_are_drawn(which, signs):
+    A = structured()[which]
+    D, p = A.toarray(), A.partition
+    scale = (1 if signs is None else signs) / np.sqrt(D.diagonal())
+    axes = plot.matrix(A, signs=signs)
+    assert_draws(axes, D * np.outer(scale, scale), p)
+    assert colour_bar(axes).get_ylabel() == "correlation"
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_of_matrices_that_are_no_covariance_the_mean_entries_are_drawn(which):
+    A = structured()[which]
+    A = -1 * A if which == 0 else A.add_low_rank(np.eye(9)[:, :1], [[-100.0]])
+    D, p = A.toarray(), A.partition
+    axes = plot.matrix(A, signs=SIGNS)
+    assert_draws(axes, D * np.outer(SIGNS, SIGNS), p)
+    assert colour_bar(axes).get_ylabel() == "value"
+
+
+def test_signs_turn_the_variables_of_a_block_constant_matrix():
+    p = bm.Partition.from_sizes([4, 4, 1])
+    for A in (correlation(), make(p, np.complex128, aligned=True, hermitian=False)):
+        D, signs = np.real(A.toarray()), SIGNS
+        if A.is_aligned:  # the paired entries are left out
+            D = np.real(A.values)[A.partition.labels][:, A.partition.labels]
+            signs = np.repeat([1, -1, 1], [4, 4, 1])  # of a whole block: the pairs stay alike
+        axes = plot.matrix(A, signs=signs)
+        assert_draws(axes, D * np.outer(signs, signs), A.partition)
+        assert colour_bar(axes).get_ylabel() == "value"
+
+
+def test_pictures_of_an_estimator_agree_with_and_without_shrinkage():
+    rng = np.random.default_rng(0)
+    labels, flips = np.repeat([0, 1, 2], 5), rng.choice([-1, 1], 15)
+    flips[::5] = 1
+    X = rng.standard_normal((200, 3))[:, labels] + rng.standard_normal((200, 15))
+    X *= flips * rng.uniform(1, 9, 15)
+    for shrinkage in (None, "nonlinear"):
+        model = BlockCovariance(labels, signs=True, shrinkage=shrinkage).fit(X)
+        np.testing.assert_array_equal(model.signs_, flips)
+        drawn = drawn_values(plot.matrix(model.operator_, signs=model.signs_))
+        assert drawn.diagonal().min() > 0.3  # the correlations of the samples are near 0.5
+        assert np.abs(drawn - np.diag(drawn.diagonal())).max() < 0.2
 
 
 def test_a_rectangular_matrix_is_drawn_to_scale_with_names_on_both_sides():

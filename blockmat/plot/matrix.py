@@ -8,9 +8,9 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.fitting.fit import fit
 from blockmat.matrices.block_constant import BlockConstantMatrix
+from blockmat.matrices.divided import divided
 from blockmat.matrices.rectangular import BlockRectangularMatrix
-from blockmat.matrices.scaled import ScaledBlockMatrix
-from blockmat.matrices.structured import SquareMatrix
+from blockmat.matrices.structured import SquareMatrix, Structured
 from blockmat.plot.figures import (
     COLOURS,
     MAX_NAMES,
@@ -25,6 +25,7 @@ from blockmat.plot.figures import (
 
 _MAX_BLOCKS_WITH_LINES = 60
 _MAX_BLOCKS_WITH_VALUES = 12
+_VALUE, _CORRELATION = "value", "correlation"
 _FONT_SIZE = 7  # of the values in blocks, in points
 
 
@@ -40,15 +41,17 @@ def matrix(
     Parameters
     ----------
     A : matrix of this package, shape (m, n)
-        The matrix. For a ScaledBlockMatrix the inner matrix is drawn; for a covariance matrix
-        these are the correlations. For a BlockFactorMatrix and a BlockPlusLowRank the means of
-        the blocks are drawn. The diagonals of the blocks are not drawn, and complex numbers are
-        drawn as their real parts.
+        The matrix. For a ScaledBlockMatrix, a BlockFactorMatrix and a BlockPlusLowRank the means
+        of the blocks are drawn: of the correlations if the matrix is Hermitian with a positive
+        diagonal, and of the entries otherwise. The colour bar says which. The diagonal of the
+        matrix is not drawn, nor are paired entries of aligned blocks, and complex numbers are drawn
+        as their real parts.
     ax : matplotlib.axes.Axes, optional
         The axes to draw into; by default those of a new figure.
     signs : array_like, shape (n,), optional
-        Signs of the variables, 1 or -1, as `find_partition` finds them. Those that are reversed
-        get a mark at the edge, or a minus before their names. For square matrices.
+        Signs of the variables of `A`, 1 or -1, as `find_partition` finds them. Rows and columns are
+        multiplied by them before they are averaged. Variables that are reversed get a mark at
+        the edge, or a minus before their names. For square matrices.
     names : sequence, shape (n,), optional
         Names of the variables, such as the columns of a DataFrame. Up to 50 are written instead of
         those of the blocks. For square matrices.
@@ -75,11 +78,13 @@ def matrix(
     >>> [label.get_text() for label in plot.matrix(A).get_yticklabels()]
     ['x', 'y']
     """
-    rows, columns, values = _numbers_of_blocks(A)
+    require_matrix(A)
+    rows, columns = _partitions(A)
     if rows is not columns and not (signs is None and names is None):
         raise ValueError("signs and names are for square matrices; expected None for this one")
     reversed_or_not = as_signs(signs, rows.n)
     texts = None if names is None else names_of_variables(names, reversed_or_not)
+    values, quantity = _values_of_blocks(A, reversed_or_not)
     axes = new_axes(ax)
     x, y = (np.append(p.offsets[:-1], p.n) for p in (columns, rows))
     is_variance = np.zeros(values.shape, dtype=bool)
@@ -89,7 +94,7 @@ def matrix(
     n_blocks = max(values.shape)
     lines = {"edgecolors": "white", "linewidth": 0.6} if n_blocks <= _MAX_BLOCKS_WITH_LINES else {}
     drawn = axes.pcolormesh(x, y, values, cmap=COLOURS, vmin=-bound, vmax=bound, **lines)
-    axes.figure.colorbar(drawn, ax=axes, shrink=0.8)
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.8, label=quantity)
     axes.set(aspect="equal", ylim=(rows.n, 0))
     if texts is not None and rows.n <= MAX_NAMES:
         name_variables(axes, [texts[i] for i in rows.order])
@@ -101,16 +106,27 @@ def matrix(
     return axes
 
 
-def _numbers_of_blocks(A: Any) -> tuple[Partition, Partition, Array]:
-    """Return the blocks of rows and of columns, and the real numbers in them off their diagonals."""
+def _partitions(A: Any) -> tuple[Partition, Partition]:
+    """Return the blocks of rows and of columns."""
     if isinstance(A, BlockRectangularMatrix):
-        return A.row_partition, A.col_partition, np.real(A.values)
-    require_matrix(A)
-    if isinstance(A, ScaledBlockMatrix):
-        A = A.matrix
+        return A.row_partition, A.col_partition
+    return A.partition, A.partition
+
+
+def _values_of_blocks(A: Any, signs: Array) -> tuple[Array, str]:
+    """Return the real numbers in the blocks off their diagonals, and what they are."""
+    if isinstance(A, BlockRectangularMatrix):
+        return np.real(A.values), _VALUE
+    scale, quantity = signs, _VALUE
     if not isinstance(A, BlockConstantMatrix):
-        A = fit(A, A.partition)
-    return A.partition, A.partition, np.real(A.values)
+        diagonal = np.real(A.diagonal())
+        if A.is_hermitian and (diagonal > 0).all():
+            scale, quantity = signs * np.sqrt(diagonal), _CORRELATION
+    elif (signs == 1).all():
+        return np.real(A.values), quantity
+    turned = divided(A, scale)
+    means = fit(turned, A.partition, aligned=Structured(turned).is_aligned)
+    return np.real(means.values), quantity
 
 
 def _write_values(
