@@ -415,6 +415,24 @@ def test_the_tree_has_a_leaf_for_each_block():
     assert plot.tree(path, given) is given
 
 
+def test_the_tree_shows_the_best_signs():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 4)
+    blocks = rng.standard_normal((300, 3))
+    blocks[:, 1] -= blocks[:, 0]  # a merged block has negative correlations
+    flips = rng.choice([-1, 1], 12)
+    X = (blocks[:, labels] + 0.5 * rng.standard_normal((300, 12))) * flips
+    path = bm.partition_path(X, samples=True, signs=True)
+    assert (path.best.labels == labels).all()
+    assert (path.best_signs != path.tree.signs).any()
+    names = np.array([f"x{i}" for i in range(12)])
+    minus = np.where(path.best_signs < 0, "\N{MINUS SIGN}", "")
+    expected = sorted(", ".join(minus[i] + names[i] for i in members) for members in path.best)
+    for drawn in (path, path.tree):
+        texts = [label.get_text() for label in plot.tree(drawn, names=names).get_yticklabels()]
+        assert sorted(texts) == expected
+
+
 def test_what_the_pictures_refuse():
     A, result = correlation(), stability(3)
     wide = bm.BlockRectangularMatrix.from_values([0, 0], ["a", "a", "b"], [[1, 2]])

@@ -37,7 +37,8 @@ class PartitionPath(NamedTuple):
     partitions : tuple of Partition, length m
         The partitions.
     signs : None or tuple of ndarray of int, length m
-        The signs of the variables, 1 or -1, if they were asked for.
+        The signs of the variables, 1 or -1, if they were asked for; 1 for the first variable of
+        each block.
     tree : None or PartitionTree
         Coarser partitions that are nested in the best one; None if the loss depends on more than
         sums over blocks.
@@ -268,6 +269,12 @@ def _path(
         times_power(np.array([each.loss for each in found]), exponent),
         np.array(values),
         partitions,
-        tuple(map(signs_in_blocks, partitions, found)) if options.signs else None,
+        _signs(partitions, found) if options.signs else None,
         tree,
     )
+
+
+def _signs(partitions: tuple[Partition, ...], found: list[Found]) -> tuple[Array, ...]:
+    """Return the signs of all partitions."""
+    pairs = zip(partitions, found, strict=True)
+    return tuple(signs_in_blocks(p, each.signs) for p, each in pairs)

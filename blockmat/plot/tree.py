@@ -4,8 +4,9 @@ from typing import Any
 
 from blockmat.blocks.extras import import_extra
 from blockmat.finding.partition_path import PartitionPath
+from blockmat.finding.search import signs_in_blocks
 from blockmat.finding.tree import PartitionTree
-from blockmat.plot.figures import SOURCE_COLOUR, as_signs, names_of_variables, new_axes, short
+from blockmat.plot.figures import SOURCE_COLOUR, names_of_variables, new_axes, short
 
 _MAX_LABEL = 44  # letters
 _FONT_SIZES = {20: 8, 40: 6, 80: 4}  # points, by the largest number of leaves
@@ -22,7 +23,8 @@ def tree(path: PartitionPath | PartitionTree, ax: Any = None, *, names: Any = No
         The axes to draw into; by default those of a new figure.
     names : sequence, shape (n,), optional
         Names of the variables, such as the columns of a DataFrame. The first ones of each block are
-        written beside it; by default its size is. Variables that are reversed get a minus.
+        written beside it; by default its size is. Variables that are reversed relative to the first
+        one of their block get a minus, as `PartitionPath.best_signs` tells.
 
     Returns
     -------
@@ -83,5 +85,5 @@ def _labels(found: PartitionTree, names: Any) -> list[str]:
             f"{short(name)} ({size} variable{s})"
             for name, size, s in zip(p.names, p.sizes.tolist(), plural, strict=True)
         ]
-    texts = names_of_variables(names, as_signs(found.signs, p.n))
+    texts = names_of_variables(names, signs_in_blocks(p, found.signs))
     return [short(", ".join(texts[i] for i in members), _MAX_LABEL) for members in p]
