@@ -433,6 +433,21 @@ def test_the_tree_shows_the_best_signs():
         assert sorted(texts) == expected
 
 
+def test_the_tree_has_the_names_of_a_data_frame():
+    pandas = pytest.importorskip("pandas")
+    X = np.random.default_rng(0).standard_normal((100, 3))[:, [0, 0, 0, 1, 1, 2, 2]]
+    X = X + 0.5 * np.random.default_rng(1).standard_normal(X.shape)
+    frame = pandas.DataFrame(X, columns=list("abcdefg"))
+    for source, options in ((frame, {"samples": True}), (frame.corr(), {"n_samples": 100})):
+        path = bm.partition_path(source, **options)
+        assert path.names == tuple("abcdefg")
+        texts = [label.get_text() for label in plot.tree(path).get_yticklabels()]
+        assert sorted(texts) == ["a, b, c", "d, e", "f, g"]
+        others = plot.tree(path, names=range(7)).get_yticklabels()
+        assert sorted(label.get_text() for label in others) == ["0, 1, 2", "3, 4", "5, 6"]
+    assert bm.partition_path(X, samples=True).names is None
+
+
 def test_what_the_pictures_refuse():
     A, result = correlation(), stability(3)
     wide = bm.BlockRectangularMatrix.from_values([0, 0], ["a", "a", "b"], [[1, 2]])
@@ -448,6 +463,13 @@ def test_what_the_pictures_refuse():
         plot.matrix(wide, signs=[1, 1])
     with pytest.raises(TypeError, match="path is a ndarray; expected a PartitionPath with a tree"):
         plot.tree(np.eye(3))
+    with pytest.raises(TypeError, match="result is a PartitionPath; expected a PartitionStability"):
+        plot.stability(bm.partition_path(A.toarray()))
+    with pytest.raises(TypeError, match="result is a PartitionStability; expected a PartitionPath"):
+        plot.path(result)
+    model = BlockCovariance(A.partition).fit(np.random.default_rng(0).standard_normal((20, 9)))
+    with pytest.raises(TypeError, match="A is a BlockCovariance; .*: pass its operator_"):
+        plot.matrix(model)
     with pytest.raises(ValueError, match="path has one block as its best partition"):
         plot.tree(bm.partition_path(np.ones((3, 3))))
     assert len(pyplot.get_fignums()) == n_figures

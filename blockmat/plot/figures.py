@@ -47,6 +47,8 @@ def new_panels(ax: Any, n_panels: int, **options: Any) -> Any:
 
 def require_matrix(A: Any) -> None:
     """Raise TypeError for another object than a matrix of this package."""
+    if hasattr(A, "operator_"):
+        raise TypeError(f"A is a {type(A).__name__}; expected a matrix: pass its operator_")
     if not isinstance(A, SquareMatrix | BlockRectangularMatrix):
         raise TypeError(f"A is a {type(A).__name__}; expected a matrix of this package")
 

@@ -22,8 +22,8 @@ def tree(path: PartitionPath | PartitionTree, ax: Any = None, *, names: Any = No
     ax : matplotlib.axes.Axes, optional
         The axes to draw into; by default those of a new figure.
     names : sequence, shape (n,), optional
-        Names of the variables, such as the columns of a DataFrame. The first ones of each block are
-        written beside it; by default its size is. Variables that are reversed relative to the first
+        Names of the variables; by default those of the path, if it has any. The first ones of each
+        block are written beside it; without names its size is. Variables that are reversed relative to the first
         one of their block get a minus, as `PartitionPath.best_signs` tells.
 
     Returns
@@ -59,6 +59,8 @@ def tree(path: PartitionPath | PartitionTree, ax: Any = None, *, names: Any = No
     p = found.partition
     if p.n_blocks < 2:
         raise ValueError("path has one block as its best partition; expected several to merge")
+    if names is None and isinstance(path, PartitionPath):
+        names = path.names
     labels = _labels(found, names)
     axes = new_axes(ax)
     hierarchy = import_extra("scipy.cluster.hierarchy", "plot", "a tree")
