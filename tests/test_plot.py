@@ -468,7 +468,7 @@ def test_what_the_pictures_refuse():
     with pytest.raises(TypeError, match="result is a PartitionStability; expected a PartitionPath"):
         plot.path(result)
     model = BlockCovariance(A.partition).fit(np.random.default_rng(0).standard_normal((20, 9)))
-    with pytest.raises(TypeError, match="A is a BlockCovariance; .*: pass its operator_"):
+    with pytest.raises(TypeError, match=r"A is a BlockCovariance; .*: pass its operator_"):
         plot.matrix(model)
     with pytest.raises(ValueError, match="path has one block as its best partition"):
         plot.tree(bm.partition_path(np.ones((3, 3))))
