@@ -37,11 +37,9 @@ def colour_bar(axes):
 
 
 def drawn_values(axes):
-    return (
-        axes.collections[0]
-        .get_array()
-        .reshape([len(axes.collections[0].get_coordinates()) - 1] * 2)
-    )
+    """The numbers of the blocks of a square matrix; NaN where nothing is drawn."""
+    mesh = axes.collections[0]
+    return mesh.get_array().filled(np.nan).reshape([len(mesh.get_coordinates()) - 1] * 2)
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -52,7 +50,7 @@ def test_matrix_draws_the_numbers_to_scale_with_names(given):
     assert isinstance(axes, Axes)
     assert ax is None or axes is ax
     mesh = axes.collections[0]
-    np.testing.assert_allclose(drawn_values(axes), A.values)
+    np.testing.assert_allclose(drawn_values(axes), means_of_blocks(A.toarray(), A.partition))
     np.testing.assert_array_equal(np.unique(mesh.get_coordinates()), [0, 5, 6, 9])
     assert axes.get_ylim() == (9, 0)
     labels = [label.get_text() for label in axes.get_yticklabels()]
@@ -67,7 +65,7 @@ def test_colours_are_centred_at_zero_and_leave_out_blocks_of_one():
     largest = np.abs(A.values[[0, 0, 0, 1, 2], [0, 1, 2, 2, 2]]).max()
     assert mesh.get_clim() == pytest.approx((-largest, largest))
     assert plot.matrix(0 * A).collections[0].get_clim() == (-1, 1)
-    assert plot.matrix(bm.BlockConstantMatrix([0], [[2.0]])).collections[0].get_clim() == (-2, 2)
+    assert plot.matrix(bm.BlockConstantMatrix([0], [[2.0]])).collections[0].get_clim() == (-1, 1)
 
 
 def structured(seed=0):
@@ -88,10 +86,9 @@ def means_of_blocks(D, p):
 
 
 def assert_draws(axes, D, p):
-    """Assert that the picture has the means of the blocks; a diagonal entry alone is not compared."""
-    expected = means_of_blocks(D, p)
-    drawn = np.where(np.isnan(expected), np.nan, drawn_values(axes))
-    np.testing.assert_allclose(drawn, expected, rtol=1e-12, atol=100 * EPS * np.abs(D).max())
+    """Assert that the picture has the means of the blocks, without the diagonal of the matrix."""
+    atol = 100 * EPS * np.abs(D).max()  # sums over blocks, less the diagonal
+    np.testing.assert_allclose(drawn_values(axes), means_of_blocks(D, p), rtol=1e-12, atol=atol)
 
 
 SIGNS = np.array([1, -1, 1, 1, -1, -1, 1, 1, -1])
@@ -289,13 +286,71 @@ def test_numbers_are_written_where_they_fit():
     values = np.full((4, 4), 0.25) + np.diag([0.75, 0.75, 0.75, 0.75])
     A = bm.BlockConstantMatrix.from_values(np.repeat([0, 1, 2, 3], [2, 4, 40, 40]), values)
     written = sorted(text.get_text() for text in plot.matrix(A).texts)
-    assert written == [
-        "0.25",
-        "0.25",
-        "1",
-        "1",
-        "1",
-    ]  # none in the first block, a short one in the second
+    assert written == ["0.25", "0.25", "1", "1"]  # none in the first two blocks
+
+
+SECTORS = ["Consumer Discretionary", "Consumer Staples", "Energy", "Financials", "Health Care"]
+SECTORS += ["Industrials", "Information Technology", "Materials", "Telecommunications", "Utilities"]
+SIZES = [29, 17, 15, 30, 18, 24, 25, 13, 2, 13]
+
+
+@pytest.mark.parametrize("n_panels", [1, 2])
+@pytest.mark.parametrize("unit", [1.0, 1e-4, 1e3])
+@pytest.mark.parametrize("engine", ["constrained", None])
+def test_names_and_numbers_do_not_overlap(n_panels, unit, engine):
+    p = bm.Partition.from_sizes(SIZES, names=SECTORS)
+    X = np.random.default_rng(0).standard_normal((60, p.n)) + 1
+    A = bm.fit_samples(np.random.default_rng(1).standard_normal((60, 1)) + X, p) * unit
+    figure = pyplot.figure(figsize=(6.4 if n_panels == 1 else 10, 4.8), layout=engine)
+    every = np.ravel(figure.subplots(1, n_panels))
+    for axes in every:
+        plot.matrix(A, axes)
+    figure.draw_without_rendering()
+    for axes in every:
+        box = axes.get_tightbbox()
+        assert engine is None or (box.x0 >= 0 and box.y0 >= 0)
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert boxes
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+        for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+            boxes = [label.get_window_extent() for label in labels]
+            assert len(boxes) > 5
+            assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_names_of_many_variables_do_not_overlap():
+    p = bm.Partition.uniform(5, 10)
+    axes = plot.matrix(
+        bm.BlockConstantMatrix.identity(p), names=[f"variable {i}" for i in range(50)]
+    )
+    axes.figure.draw_without_rendering()
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        boxes = [label.get_window_extent() for label in labels]
+        assert len(boxes) == 50
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+@pytest.mark.parametrize(
+    ("largest", "label", "written"),
+    [
+        (0.5, "value", {"0.5", "-0.12", "0.01"}),
+        (5e-5, "value / 1e-5", {"5", "-1.2", "0.1"}),
+        (5e4, "value / 1e4", {"5", "-1.2", "0.1"}),
+        (20.0, "value", {"20", "-5", "0"}),
+    ],
+)
+def test_numbers_are_short(largest, label, written):
+    values = largest * np.array([[1, -0.2468], [-0.2468, 0.01234]])
+    axes = plot.matrix(bm.BlockConstantMatrix.from_values([0] * 5 + [1] * 5, values))
+    assert {text.get_text() for text in axes.texts} == written
+    assert colour_bar(axes).get_ylabel() == label
+    ticks = [
+        float(t.get_text().replace("\N{MINUS SIGN}", "-"))
+        for t in colour_bar(axes).get_yticklabels()
+    ]
+    places = colour_bar(axes).get_yticks()
+    unit = float(label.partition("/")[2] or 1)
+    np.testing.assert_allclose(np.array(ticks) * unit, places, rtol=1e-9, atol=1e-9 * largest)
 
 
 def stability(n_blocks=None, signs=False, n=9, **options):
