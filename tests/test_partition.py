@@ -255,3 +255,10 @@ def test_an_index_that_chooses_nothing_sensible_is_refused(index, error, message
         Partition.from_sizes([2, 1]).subset(index)
     assert issubclass(VariableIndexError, IndexError)
     assert issubclass(VariableIndexError, ValueError)
+
+
+@pytest.mark.parametrize("names", [np.array(["x", "y", "z"]), np.array([3, 1, 2])])
+def test_groups_of_an_array_of_names_are_plain_objects(names):
+    groups = bm.Partition.from_labels(["b", "a", "b"]).groups(names)
+    assert groups == {"a": [names[1]], "b": [names[0], names[2]]}
+    assert {type(x) for members in groups.values() for x in members} == {type(names[0].item())}

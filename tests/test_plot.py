@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 import blockmat as bm
 from blockmat import plot
+from blockmat.covariance import BlockCovariance
 from tests.cases import make
 
 
@@ -27,12 +29,17 @@ def correlation(sizes=(5, 1, 3), names=("utilities", "telecom", "energy"), seed=
     return bm.fit(np.corrcoef(X, rowvar=False), p)
 
 
+EPS = np.finfo(np.float64).eps
+
+
+def colour_bar(axes):
+    return axes.collections[0].colorbar.ax
+
+
 def drawn_values(axes):
-    return (
-        axes.collections[0]
-        .get_array()
-        .reshape([len(axes.collections[0].get_coordinates()) - 1] * 2)
-    )
+    """The numbers of the blocks of a square matrix; NaN where nothing is drawn."""
+    mesh = axes.collections[0]
+    return mesh.get_array().filled(np.nan).reshape([len(mesh.get_coordinates()) - 1] * 2)
 
 
 @pytest.mark.parametrize("given", [False, True])
@@ -43,7 +50,7 @@ def test_matrix_draws_the_numbers_to_scale_with_names(given):
     assert isinstance(axes, Axes)
     assert ax is None or axes is ax
     mesh = axes.collections[0]
-    np.testing.assert_allclose(drawn_values(axes), A.values)
+    np.testing.assert_allclose(drawn_values(axes), means_of_blocks(A.toarray(), A.partition))
     np.testing.assert_array_equal(np.unique(mesh.get_coordinates()), [0, 5, 6, 9])
     assert axes.get_ylim() == (9, 0)
     labels = [label.get_text() for label in axes.get_yticklabels()]
@@ -58,34 +65,80 @@ def test_colours_are_centred_at_zero_and_leave_out_blocks_of_one():
     largest = np.abs(A.values[[0, 0, 0, 1, 2], [0, 1, 2, 2, 2]]).max()
     assert mesh.get_clim() == pytest.approx((-largest, largest))
     assert plot.matrix(0 * A).collections[0].get_clim() == (-1, 1)
-    assert plot.matrix(bm.BlockConstantMatrix([0], [[2.0]])).collections[0].get_clim() == (-2, 2)
-
-
-def test_of_a_scaled_matrix_the_correlations_are_drawn():
-    A = correlation()
-    scaled = bm.ScaledBlockMatrix(A, np.arange(1.0, 10))
-    np.testing.assert_allclose(drawn_values(plot.matrix(scaled)), A.values)
+    assert plot.matrix(bm.BlockConstantMatrix([0], [[2.0]])).collections[0].get_clim() == (-1, 1)
 
 
 def structured(seed=0):
-    """A matrix of each type that has no numbers of blocks, on the same blocks."""
+    """A covariance matrix of each type whose variances differ, on the same blocks."""
     A, rng = correlation(), np.random.default_rng(seed)
     n, V = A.shape[0], rng.standard_normal((A.shape[0], 1))
     factor = bm.BlockFactorMatrix(A.partition, A.values, rng.uniform(1, 2, n), rng.uniform(1, 2, n))
-    scaled = bm.ScaledBlockMatrix(A, rng.uniform(1, 2, n))
-    return [factor, *(B.add_low_rank(V) for B in (A, scaled, factor))]
+    scaled = bm.ScaledBlockMatrix(A, rng.uniform(1, 2, n) * rng.choice([-1, 1], n))
+    return [scaled, factor, *(B.add_low_rank(V) for B in (A, scaled, factor))]
 
 
-def test_of_other_square_matrices_the_means_of_the_blocks_are_drawn():
-    for A in structured():
-        D, p = A.toarray(), A.partition
-        drawn = drawn_values(plot.matrix(A))
-        for a, rows in enumerate(p):
-            for b, columns in enumerate(p):
-                entries = D[np.ix_(rows, columns)]
-                if a == b and len(rows) > 1:
-                    entries = entries[~np.eye(len(rows), dtype=bool)]
-                assert drawn[a, b] == pytest.approx(entries.mean())
+def means_of_blocks(D, p):
+    """The mean of each block without the diagonal of the matrix; NaN for one variable."""
+    off = np.where(np.eye(len(D), dtype=bool), np.nan, D)
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing
+        return np.array([[np.nanmean(off[np.ix_(a, b)]) for b in p] for a in p])
+
+
+def assert_draws(axes, D, p):
+    """Assert that the picture has the means of the blocks, without the diagonal of the matrix."""
+    atol = 100 * EPS * np.abs(D).max()  # sums over blocks, less the diagonal
+    np.testing.assert_allclose(drawn_values(axes), means_of_blocks(D, p), rtol=1e-12, atol=atol)
+
+
+SIGNS = np.array([1, -1, 1, 1, -1, -1, 1, 1, -1])
+
+
+@pytest.mark.parametrize("which", range(5))
+@pytest.mark.parametrize("signs", [None, SIGNS])
+def test_of_unequal_variances_the_mean_correlations_of_turned_variables_are_drawn(which, signs):
+    A = structured()[which]
+    D, p = A.toarray(), A.partition
+    scale = (1 if signs is None else signs) / np.sqrt(D.diagonal())
+    axes = plot.matrix(A, signs=signs)
+    assert_draws(axes, D * np.outer(scale, scale), p)
+    assert colour_bar(axes).get_ylabel() == "correlation"
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_of_matrices_that_are_no_covariance_the_mean_entries_are_drawn(which):
+    A = structured()[which]
+    A = -1 * A if which == 0 else A.add_low_rank(np.eye(9)[:, :1], [[-100.0]])
+    D, p = A.toarray(), A.partition
+    axes = plot.matrix(A, signs=SIGNS)
+    assert_draws(axes, D * np.outer(SIGNS, SIGNS), p)
+    assert colour_bar(axes).get_ylabel() == "value"
+
+
+def test_signs_turn_the_variables_of_a_block_constant_matrix():
+    p = bm.Partition.from_sizes([4, 4, 1])
+    for A in (correlation(), make(p, np.complex128, aligned=True, hermitian=False)):
+        D, signs = np.real(A.toarray()), SIGNS
+        if A.is_aligned:  # the paired entries are left out
+            D = np.real(A.values)[A.partition.labels][:, A.partition.labels]
+            signs = np.repeat([1, -1, 1], [4, 4, 1])  # of a whole block: the pairs stay alike
+        axes = plot.matrix(A, signs=signs)
+        assert_draws(axes, D * np.outer(signs, signs), A.partition)
+        assert colour_bar(axes).get_ylabel() == "value"
+
+
+def test_pictures_of_an_estimator_agree_with_and_without_shrinkage():
+    rng = np.random.default_rng(0)
+    labels, flips = np.repeat([0, 1, 2], 5), rng.choice([-1, 1], 15)
+    flips[::5] = 1
+    X = rng.standard_normal((200, 3))[:, labels] + rng.standard_normal((200, 15))
+    X *= flips * rng.uniform(1, 9, 15)
+    for shrinkage in (None, "nonlinear"):
+        model = BlockCovariance(labels, signs=True, shrinkage=shrinkage).fit(X)
+        np.testing.assert_array_equal(model.signs_, flips)
+        drawn = drawn_values(plot.matrix(model.operator_, signs=model.signs_))
+        assert drawn.diagonal().min() > 0.3  # the correlations of the samples are near 0.5
+        assert np.abs(drawn - np.diag(drawn.diagonal())).max() < 0.2
 
 
 def test_a_rectangular_matrix_is_drawn_to_scale_with_names_on_both_sides():
@@ -233,13 +286,71 @@ def test_numbers_are_written_where_they_fit():
     values = np.full((4, 4), 0.25) + np.diag([0.75, 0.75, 0.75, 0.75])
     A = bm.BlockConstantMatrix.from_values(np.repeat([0, 1, 2, 3], [2, 4, 40, 40]), values)
     written = sorted(text.get_text() for text in plot.matrix(A).texts)
-    assert written == [
-        "0.25",
-        "0.25",
-        "1",
-        "1",
-        "1",
-    ]  # none in the first block, a short one in the second
+    assert written == ["0.25", "0.25", "1", "1"]  # none in the first two blocks
+
+
+SECTORS = ["Consumer Discretionary", "Consumer Staples", "Energy", "Financials", "Health Care"]
+SECTORS += ["Industrials", "Information Technology", "Materials", "Telecommunications", "Utilities"]
+SIZES = [29, 17, 15, 30, 18, 24, 25, 13, 2, 13]
+
+
+@pytest.mark.parametrize("n_panels", [1, 2])
+@pytest.mark.parametrize("unit", [1.0, 1e-4, 1e3])
+@pytest.mark.parametrize("engine", ["constrained", None])
+def test_names_and_numbers_do_not_overlap(n_panels, unit, engine):
+    p = bm.Partition.from_sizes(SIZES, names=SECTORS)
+    X = np.random.default_rng(0).standard_normal((60, p.n)) + 1
+    A = bm.fit_samples(np.random.default_rng(1).standard_normal((60, 1)) + X, p) * unit
+    figure = pyplot.figure(figsize=(6.4 if n_panels == 1 else 10, 4.8), layout=engine)
+    every = np.ravel(figure.subplots(1, n_panels))
+    for axes in every:
+        plot.matrix(A, axes)
+    figure.draw_without_rendering()
+    for axes in every:
+        box = axes.get_tightbbox()
+        assert engine is None or (box.x0 >= 0 and box.y0 >= 0)
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert boxes
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+        for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+            boxes = [label.get_window_extent() for label in labels]
+            assert len(boxes) > 5
+            assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_names_of_many_variables_do_not_overlap():
+    p = bm.Partition.uniform(5, 10)
+    axes = plot.matrix(
+        bm.BlockConstantMatrix.identity(p), names=[f"variable {i}" for i in range(50)]
+    )
+    axes.figure.draw_without_rendering()
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        boxes = [label.get_window_extent() for label in labels]
+        assert len(boxes) == 50
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+@pytest.mark.parametrize(
+    ("largest", "label", "written"),
+    [
+        (0.5, "value", {"0.5", "-0.12", "0.01"}),
+        (5e-5, "value / 1e-5", {"5", "-1.2", "0.1"}),
+        (5e4, "value / 1e4", {"5", "-1.2", "0.1"}),
+        (20.0, "value", {"20", "-5", "0"}),
+    ],
+)
+def test_numbers_are_short(largest, label, written):
+    values = largest * np.array([[1, -0.2468], [-0.2468, 0.01234]])
+    axes = plot.matrix(bm.BlockConstantMatrix.from_values([0] * 5 + [1] * 5, values))
+    assert {text.get_text() for text in axes.texts} == written
+    assert colour_bar(axes).get_ylabel() == label
+    ticks = [
+        float(t.get_text().replace("\N{MINUS SIGN}", "-"))
+        for t in colour_bar(axes).get_yticklabels()
+    ]
+    places = colour_bar(axes).get_yticks()
+    unit = float(label.partition("/")[2] or 1)
+    np.testing.assert_allclose(np.array(ticks) * unit, places, rtol=1e-9, atol=1e-9 * largest)
 
 
 def stability(n_blocks=None, signs=False, n=9, **options):
@@ -359,6 +470,39 @@ def test_the_tree_has_a_leaf_for_each_block():
     assert plot.tree(path, given) is given
 
 
+def test_the_tree_shows_the_best_signs():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 4)
+    blocks = rng.standard_normal((300, 3))
+    blocks[:, 1] -= blocks[:, 0]  # a merged block has negative correlations
+    flips = rng.choice([-1, 1], 12)
+    X = (blocks[:, labels] + 0.5 * rng.standard_normal((300, 12))) * flips
+    path = bm.partition_path(X, samples=True, signs=True)
+    assert (path.best.labels == labels).all()
+    assert (path.best_signs != path.tree.signs).any()
+    names = np.array([f"x{i}" for i in range(12)])
+    minus = np.where(path.best_signs < 0, "\N{MINUS SIGN}", "")
+    expected = sorted(", ".join(minus[i] + names[i] for i in members) for members in path.best)
+    for drawn in (path, path.tree):
+        texts = [label.get_text() for label in plot.tree(drawn, names=names).get_yticklabels()]
+        assert sorted(texts) == expected
+
+
+def test_the_tree_has_the_names_of_a_data_frame():
+    pandas = pytest.importorskip("pandas")
+    X = np.random.default_rng(0).standard_normal((100, 3))[:, [0, 0, 0, 1, 1, 2, 2]]
+    X = X + 0.5 * np.random.default_rng(1).standard_normal(X.shape)
+    frame = pandas.DataFrame(X, columns=list("abcdefg"))
+    for source, options in ((frame, {"samples": True}), (frame.corr(), {"n_samples": 100})):
+        path = bm.partition_path(source, **options)
+        assert path.names == tuple("abcdefg")
+        texts = [label.get_text() for label in plot.tree(path).get_yticklabels()]
+        assert sorted(texts) == ["a, b, c", "d, e", "f, g"]
+        others = plot.tree(path, names=range(7)).get_yticklabels()
+        assert sorted(label.get_text() for label in others) == ["0, 1, 2", "3, 4", "5, 6"]
+    assert bm.partition_path(X, samples=True).names is None
+
+
 def test_what_the_pictures_refuse():
     A, result = correlation(), stability(3)
     wide = bm.BlockRectangularMatrix.from_values([0, 0], ["a", "a", "b"], [[1, 2]])
@@ -374,6 +518,13 @@ def test_what_the_pictures_refuse():
         plot.matrix(wide, signs=[1, 1])
     with pytest.raises(TypeError, match="path is a ndarray; expected a PartitionPath with a tree"):
         plot.tree(np.eye(3))
+    with pytest.raises(TypeError, match="result is a PartitionPath; expected a PartitionStability"):
+        plot.stability(bm.partition_path(A.toarray()))
+    with pytest.raises(TypeError, match="result is a PartitionStability; expected a PartitionPath"):
+        plot.path(result)
+    model = BlockCovariance(A.partition).fit(np.random.default_rng(0).standard_normal((20, 9)))
+    with pytest.raises(TypeError, match=r"A is a BlockCovariance; .*: pass its operator_"):
+        plot.matrix(model)
     with pytest.raises(ValueError, match="path has one block as its best partition"):
         plot.tree(bm.partition_path(np.ones((3, 3))))
     assert len(pyplot.get_fignums()) == n_figures

@@ -363,3 +363,15 @@ def test_the_sign_of_a_variable_that_never_shares_a_block_is_unknown():
     never = ~(own > 0)
     assert (own == 0).any()
     np.testing.assert_array_equal(np.isnan(result.of_sign), never)
+
+
+def test_results_are_displayed_in_one_line():
+    X = np.random.default_rng(0).standard_normal((60, 2))[:, [0, 0, 0, 1, 1]]
+    X = X + 0.5 * np.random.default_rng(1).standard_normal(X.shape)
+    path = bm.partition_path(X, samples=True, max_blocks=3)
+    assert repr(path) == "<PartitionPath of 5 variables: 3 numbers of blocks tried, best 2>"
+    given = bm.partition_stability(X, 2, samples=True, n_resamples=3)
+    assert (
+        repr(given) == "<PartitionStability of 5 variables: 1 number of blocks tried, "
+        "2 in all the data>"
+    )

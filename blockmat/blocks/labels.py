@@ -51,10 +51,10 @@ def _factorize_objects(
             ordered = list(distinct)
     numbers = {label: b for b, label in enumerate(ordered)}
     codes = np.fromiter((numbers[label] for label in labels), dtype=np.intp, count=len(labels))
-    return tuple(map(_as_plain, ordered)), codes
+    return tuple(map(as_plain, ordered)), codes
 
 
-def _as_plain(label: Any) -> Any:
+def as_plain(label: Any) -> Any:
     """Convert a NumPy scalar to a Python object; times that Python cannot represent are kept."""
     if not isinstance(label, np.generic):
         return label

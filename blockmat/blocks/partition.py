@@ -10,7 +10,7 @@ from blockmat.blocks.array_methods import ArrayMethods
 from blockmat.blocks.checks import Array, as_count
 from blockmat.blocks.html import partition_to_html
 from blockmat.blocks.index import as_index
-from blockmat.blocks.labels import factorize
+from blockmat.blocks.labels import as_plain, factorize
 from blockmat.blocks.names import in_order_of
 from blockmat.blocks.partition_checks import checked_labels, checked_names, checked_sizes
 from blockmat.exceptions import ShapeError
@@ -424,7 +424,7 @@ class Partition(ArrayMethods):
         >>> bm.Partition.from_labels(["b", "a", "b"]).groups(["x", "y", "z"])
         {'a': ['y'], 'b': ['x', 'z']}
         """
-        every = list(range(self.n) if variables is None else variables)
+        every = list(map(as_plain, range(self.n) if variables is None else variables))
         if len(every) != self.n:
             raise ShapeError(f"variables has length {len(every)}; expected {self.n}")
         return {

@@ -23,4 +23,5 @@ def block_signs(correlation: SampleCorrelation, p: Partition) -> Array:
     def stay(costs: Array) -> Array:
         return np.array(p.labels)
 
-    return signs_in_blocks(p, refine(correlation, p.labels, p.n_blocks, objective, stay, signs))
+    found = refine(correlation, p.labels, p.n_blocks, objective, stay, signs)
+    return signs_in_blocks(p, found.signs)

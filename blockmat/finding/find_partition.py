@@ -248,7 +248,7 @@ def find_partition(
         k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, problem.bound)
         found = problem.search(k, SearchOptions(contiguous, signs, random_state)).find(k)
         p = in_order(found.labels)
-        return Blocks(p, signs_in_blocks(p, found) if signs else None)
+        return Blocks(p, signs_in_blocks(p, found.signs) if signs else None)
 
     of_samples = SampleOptions(missing, sample_weight, weight_type)
     request = Request(samples, signs, loadings, criterion, n_samples, degrees, of_samples)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.names import names_of
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import times_power
 from blockmat.finding.criteria import Criterion
@@ -37,10 +38,13 @@ class PartitionPath(NamedTuple):
     partitions : tuple of Partition, length m
         The partitions.
     signs : None or tuple of ndarray of int, length m
-        The signs of the variables, 1 or -1, if they were asked for.
+        The signs of the variables, 1 or -1, if they were asked for; 1 for the first variable of
+        each block.
     tree : None or PartitionTree
         Coarser partitions that are nested in the best one; None if the loss depends on more than
         sums over blocks.
+    names : None or tuple
+        The names of the variables, if the source is a DataFrame.
 
     See Also
     --------
@@ -61,6 +65,7 @@ class PartitionPath(NamedTuple):
     partitions: tuple[Partition, ...]
     signs: tuple[Array, ...] | None = None
     tree: PartitionTree | None = None
+    names: tuple[Any, ...] | None = None
 
     @property
     def best(self) -> Partition:
@@ -71,6 +76,13 @@ class PartitionPath(NamedTuple):
     def best_signs(self) -> Array | None:
         """The signs of the best partition, 1 or -1, or None if they were not asked for."""
         return None if self.signs is None else self.signs[int(np.argmin(self.criterion))]
+
+    def __repr__(self) -> str:
+        m = len(self.n_blocks)
+        return (
+            f"<PartitionPath of {self.best.n} variables: {m} number{'s' if m > 1 else ''} of blocks "
+            f"tried, best {self.best.n_blocks}>"
+        )
 
 
 def partition_path(
@@ -182,7 +194,8 @@ def partition_path(
 
     of_samples = SampleOptions(missing, sample_weight, weight_type)
     request = Request(samples, signs, loadings, criterion, n_samples, degrees, of_samples)
-    return solve(source, request, find)
+    names = names_of(source, 1)
+    return solve(source, request, find)._replace(names=None if names is None else tuple(names))
 
 
 def _find_path(
@@ -269,6 +282,12 @@ def _path(
         times_power(np.array([each.loss for each in found]), exponent),
         np.array(values),
         partitions,
-        tuple(map(signs_in_blocks, partitions, found)) if options.signs else None,
+        _signs(partitions, found) if options.signs else None,
         tree,
     )
+
+
+def _signs(partitions: tuple[Partition, ...], found: list[Found]) -> tuple[Array, ...]:
+    """Return the signs of all partitions."""
+    pairs = zip(partitions, found, strict=True)
+    return tuple(signs_in_blocks(p, each.signs) for p, each in pairs)

@@ -99,8 +99,11 @@ class PartitionSearch:
         return refine(self.similarity, labels, k, self.objective, self.assign, signs)
 
 
-def signs_in_blocks(p: Partition, solution: Found) -> Array:
-    """Return the signs relative to the first variable of each block, read-only integers (n,)."""
-    signs = np.ones(p.n) if solution.signs is None else solution.signs
+def signs_in_blocks(p: Partition, signs: Array | None) -> Array:
+    """Return signs relative to the first variable of each block, read-only integers (n,).
+
+    Without signs all are 1.
+    """
+    signs = np.ones(p.n) if signs is None else signs
     first = signs[p.order[p.offsets[:-1]]]
     return frozen((signs * p.expand(first)).astype(np.intp))

@@ -83,6 +83,13 @@ class PartitionStability(NamedTuple):
     agreement: Array
     names: tuple[Any, ...] | None = None
 
+    def __repr__(self) -> str:
+        m = len(self.n_blocks)
+        return (
+            f"<PartitionStability of {self.partition.n} variables: {m} "
+            f"number{'s' if m > 1 else ''} of blocks tried, {self.partition.n_blocks} in all the data>"
+        )
+
 
 def partition_stability(
     source: Any,

@@ -25,7 +25,10 @@ class PartitionTree(NamedTuple):
         A linkage matrix, as `scipy.cluster.hierarchy.linkage` returns: the two nodes of each
         merge, the rise of the loss since the finest partition, and the number of leaves below.
     signs : None or ndarray of int, shape (n,)
-        The signs of the variables, 1 or -1, in all the partitions, if signs were asked for.
+        The signs of the variables, 1 or -1, if signs were asked for. They are relative to the
+        first variable of all, and hold for merged blocks too: a block whose correlations with
+        another are negative is reversed before the two are merged. `PartitionPath.best_signs`
+        are relative to the first variable of each block.
 
     See Also
     --------

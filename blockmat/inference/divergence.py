@@ -19,6 +19,7 @@ from blockmat.exceptions import IndefiniteMatrixError, PartitionMismatchError, S
 from blockmat.fitting.fit import fit
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.matrices.block_factor import BlockFactorMatrix
+from blockmat.matrices.divided import divided
 from blockmat.matrices.low_rank import BlockPlusLowRank
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.stored_pair import (
@@ -38,7 +39,7 @@ def divergence(A: SquareMatrix, B: SquareMatrix) -> float:
         return _trace_divergence(double_a, double_b)
     if isinstance(double_b, ScaledBlockMatrix):
         # S^-1 A S^-1 has the same divergence from the block-constant matrix inside the scales
-        double_a, double_b = _divided(double_a, double_b.scale), double_b.matrix
+        double_a, double_b = divided(double_a, double_b.scale), double_b.matrix
     S = Structured(double_a)
     if S.block is not None and not S.factor.size:
         accurate = _scaled_divergence(S.block, S.scale, double_b)
@@ -72,17 +73,6 @@ def check_definite(A: SquareMatrix, name: str) -> None:
     )
 
 
-def _divided(A: Any, scale: Array) -> Any:
-    """Return ``S^-1 A S^-1``."""
-    if isinstance(A, BlockPlusLowRank):
-        return BlockPlusLowRank(_divided(A.base, scale), (A.factor.T / scale).T, A.core)
-    if isinstance(A, ScaledBlockMatrix):
-        return ScaledBlockMatrix(A.matrix, A.scale / scale)
-    if isinstance(A, BlockFactorMatrix):
-        return A.rescale(1 / scale)
-    return ScaledBlockMatrix(A, 1 / scale)
-
-
 def _trace_divergence(A: Any, B: BlockPlusLowRank | BlockFactorMatrix) -> float:
     """Return the divergence from tr(B^-1 A) and determinants, with the rounding of n."""
     trace = _trace_of_product(B.inv(), A)
@@ -96,7 +86,7 @@ def _trace_of_product(P: Any, A: Any) -> float:
         low_rank = P.core * (P.factor.T @ A.dot(P.factor))
         return _trace_of_product(P.base, A) + float(low_rank.sum())
     if isinstance(P, ScaledBlockMatrix):
-        return _trace_of_product(P.matrix, _divided(A, 1 / P.scale))
+        return _trace_of_product(P.matrix, divided(A, 1 / P.scale))
     if isinstance(P, BlockFactorMatrix):
         return float(P.noise @ A.diagonal()) + _trace_with_factors(P, A)
     projection = fit(A, P.partition, aligned=P.is_aligned)

@@ -15,8 +15,9 @@ COLOURS = "RdBu_r"  # diverging, and safe for colour-blind readers
 SOURCE_COLOUR, MODEL_COLOUR = "#0072b2", "#d55e00"
 MAX_NAMES = 50  # of variables along an axis
 _MAX_SHOWN = 400  # variables; fewer than the pixels of a panel, so that diagonals are visible
-_SMALL = 7  # points
-_LABEL_HEIGHT = 0.027  # of the height of the axes
+_SMALLEST, _SMALL, _NORMAL = 3.0, 7.0, 8.0  # points
+_LINE = 1.3  # the height of a line of text, in font sizes
+_MAX_BLOCK_NAMES = 40  # along an axis
 _MAX_NAME = 28  # letters
 
 
@@ -47,19 +48,38 @@ def new_panels(ax: Any, n_panels: int, **options: Any) -> Any:
 
 def require_matrix(A: Any) -> None:
     """Raise TypeError for another object than a matrix of this package."""
+    if hasattr(A, "operator_"):
+        raise TypeError(f"A is a {type(A).__name__}; expected a matrix: pass its operator_")
     if not isinstance(A, SquareMatrix | BlockRectangularMatrix):
         raise TypeError(f"A is a {type(A).__name__}; expected a matrix of this package")
 
 
 def name_blocks(axes: Any, rows: Partition, columns: Partition) -> None:
     """Write the names of the blocks at their middles, and leave out names that do not fit."""
-    size = max(rows.n, columns.n)  # of the longer axis, which both are to the scale of
-    middles, names = _names_that_fit(rows, size)
-    axes.set_yticks(middles, names, fontsize=8)
-    middles, names = _names_that_fit(columns, size)
+    size = max(rows.n, columns.n)
+    _write_names(axes, rows, columns, np.full(2, size / _MAX_BLOCK_NAMES))
+    # These names take room from the axes.
+    variables = np.array([columns.n, rows.n])
+    _write_names(axes, rows, columns, _LINE * _NORMAL * variables / size_in_points(axes))
+
+
+def _write_names(axes: Any, rows: Partition, columns: Partition, distance: Array) -> None:
+    """Write names of blocks with at least a distance, in variables along x and along y."""
+    middles, names = _names_that_fit(columns, distance[0])
     angle = 0 if max(map(len, names)) <= 2 else 90
-    axes.set_xticks(middles, names, rotation=angle, fontsize=8)
+    axes.set_xticks(middles, names, rotation=angle, fontsize=_NORMAL)
+    middles, names = _names_that_fit(rows, distance[1])
+    axes.set_yticks(middles, names, fontsize=_NORMAL)
     axes.tick_params(length=0)
+
+
+def size_in_points(axes: Any) -> Array:
+    """Return the width and the height of the axes after the layout of the figure."""
+    figure = axes.figure.canvas.figure  # the whole one, also for axes in a subfigure
+    for _ in range(2):  # a layout with axes of equal scales takes several steps
+        figure.draw_without_rendering()
+    size: Array = 72 / figure.dpi * axes.get_window_extent().size
+    return size
 
 
 def name_variables(axes: Any, names: list[str], top: bool = True) -> None:
@@ -68,6 +88,8 @@ def name_variables(axes: Any, names: list[str], top: bool = True) -> None:
     axes.set_yticks(middles, names, fontsize=_SMALL)
     axes.set_xticks(middles if top else [], names if top else [], rotation=90, fontsize=_SMALL)
     axes.tick_params(length=0)
+    rows = min(size_in_points(axes)) / len(names)  # in points
+    axes.tick_params(labelsize=max(min(_SMALL, rows / _LINE), _SMALLEST))
 
 
 def mark_reversed(axes: Any, signs: Array) -> None:
@@ -81,12 +103,12 @@ def mark_reversed(axes: Any, signs: Array) -> None:
             axis.set_tick_params(which="major", pad=7)
 
 
-def _names_that_fit(p: Partition, size: int) -> tuple[Array, list[str]]:
-    """Return the middles and the short names of blocks that do not overlap."""
+def _names_that_fit(p: Partition, distance: float) -> tuple[Array, list[str]]:
+    """Return the middles and the short names of blocks whose middles have at least a distance."""
     middles = p.offsets[:-1] + p.sizes / 2
     chosen: list[int] = []
     for b in range(p.n_blocks):
-        if not chosen or middles[b] - middles[chosen[-1]] >= _LABEL_HEIGHT * size:
+        if not chosen or middles[b] - middles[chosen[-1]] >= distance:
             chosen.append(b)
     return middles[chosen], [short(p.names[b]) for b in chosen]
 

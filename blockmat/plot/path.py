@@ -25,6 +25,8 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
 
     Raises
     ------
+    TypeError
+        If `result` is another object.
     MissingExtraError
         If matplotlib is not installed.
 
@@ -37,6 +39,11 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
     >>> plot.path(bm.partition_path(A)).get_title()
     'best: 3 blocks'
     """
+    if not isinstance(result, PartitionPath):
+        raise TypeError(
+            f"result is a {type(result).__name__}; expected a PartitionPath, the result of "
+            f"partition_path"
+        )
     axes = new_axes(ax)
     known = np.isfinite(result.criterion)
     axes.plot(result.n_blocks[known], result.criterion[known], "o-", color=SOURCE_COLOUR, ms=4)

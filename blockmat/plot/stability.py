@@ -54,6 +54,8 @@ def stability(
 
     Raises
     ------
+    TypeError
+        If `result` is another object.
     ShapeError, ValueError
         If there is not one name or one sign for each variable, a sign is not 1 or -1, or `ax` is
         not three axes.
@@ -71,6 +73,11 @@ def stability(
     >>> [axes.get_title() for axes in plot.stability(result)]
     ['how often two variables share a block', 'variables', 'number of blocks']
     """
+    if not isinstance(result, PartitionStability):
+        raise TypeError(
+            f"result is a {type(result).__name__}; expected a PartitionStability, the result of "
+            f"partition_stability"
+        )
     p = result.partition
     of_variables = as_signs(result.signs if signs is None else signs, p.n)
     texts = names_of_variables(result.names if names is None else names, of_variables)

@@ -4,8 +4,9 @@ from typing import Any
 
 from blockmat.blocks.extras import import_extra
 from blockmat.finding.partition_path import PartitionPath
+from blockmat.finding.search import signs_in_blocks
 from blockmat.finding.tree import PartitionTree
-from blockmat.plot.figures import SOURCE_COLOUR, as_signs, names_of_variables, new_axes, short
+from blockmat.plot.figures import SOURCE_COLOUR, names_of_variables, new_axes, short
 
 _MAX_LABEL = 44  # letters
 _FONT_SIZES = {20: 8, 40: 6, 80: 4}  # points, by the largest number of leaves
@@ -21,8 +22,9 @@ def tree(path: PartitionPath | PartitionTree, ax: Any = None, *, names: Any = No
     ax : matplotlib.axes.Axes, optional
         The axes to draw into; by default those of a new figure.
     names : sequence, shape (n,), optional
-        Names of the variables, such as the columns of a DataFrame. The first ones of each block are
-        written beside it; by default its size is. Variables that are reversed get a minus.
+        Names of the variables; by default those of the path, if it has any. The first ones of each
+        block are written beside it; without names its size is. Variables that are reversed relative to the first
+        one of their block get a minus, as `PartitionPath.best_signs` tells.
 
     Returns
     -------
@@ -57,6 +59,8 @@ def tree(path: PartitionPath | PartitionTree, ax: Any = None, *, names: Any = No
     p = found.partition
     if p.n_blocks < 2:
         raise ValueError("path has one block as its best partition; expected several to merge")
+    if names is None and isinstance(path, PartitionPath):
+        names = path.names
     labels = _labels(found, names)
     axes = new_axes(ax)
     hierarchy = import_extra("scipy.cluster.hierarchy", "plot", "a tree")
@@ -83,5 +87,5 @@ def _labels(found: PartitionTree, names: Any) -> list[str]:
             f"{short(name)} ({size} variable{s})"
             for name, size, s in zip(p.names, p.sizes.tolist(), plural, strict=True)
         ]
-    texts = names_of_variables(names, as_signs(found.signs, p.n))
+    texts = names_of_variables(names, signs_in_blocks(p, found.signs))
     return [short(", ".join(texts[i] for i in members), _MAX_LABEL) for members in p]

@@ -22,6 +22,7 @@ import pandas as pd
 
 import blockmat as bm
 from blockmat import plot
+from blockmat.covariance import BlockCovariance
 
 rng = np.random.default_rng(5)
 traits = ["calm", "curious", "kind"]
@@ -103,13 +104,12 @@ plt.show()
 # %%
 # The correlations
 # ----------------
-# Reverse the items that have a minus. Then all correlations inside the groups are positive, and
-# :func:`~blockmat.fit_samples` averages them:
+# :class:`~blockmat.covariance.BlockCovariance` estimates the covariance matrix. If the items that have a minus are reversed, the
+# correlations inside the groups are positive. The picture shows their means:
 
-standard = (data - data.mean()) / data.std()
-model = bm.fit_samples(standard * signs, groups, missing="em")
+model = BlockCovariance(groups, signs=True, missing="em").fit(data)
 figure, ax = plt.subplots(figsize=(6.4, 5), layout="constrained")
-plot.matrix(model, ax=ax, signs=signs, names=items)
+plot.matrix(model.operator_, ax=ax, signs=model.signs_, names=items)
 plt.show()
 
 # %%
