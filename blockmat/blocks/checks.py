@@ -114,13 +114,19 @@ def require_in_range(dtype: Any, *results: Array) -> None:
         )
 
 
-def require_finite(x: Any, name: str) -> None:
-    """Raise `NonFiniteError` for NaN or infinity in an array or sparse matrix, with the index."""
+def require_finite(x: Any, name: str, for_nan: str = "") -> None:
+    """Raise `NonFiniteError` for NaN or infinity in an array or sparse matrix, with the index.
+
+    For NaN the message ends in `for_nan`.
+    """
     where = first_non_finite(x)
     if where is not None:
         place = str(where[0]) if len(where) == 1 else str(where)
         value = x.tocsr()[where] if issparse(x) else x[where]
-        raise NonFiniteError(f"{name} contains {value} at index {place}; expected finite numbers")
+        hint = for_nan if np.isnan(value) else ""
+        raise NonFiniteError(
+            f"{name} contains {value} at index {place}; expected finite numbers{hint}"
+        )
 
 
 def first_non_finite(x: Any) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ from blockmat.blocks.names import names_of, weights_by_name
 from blockmat.sources.counts import require_effective, require_rows
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.gaps import require_missing
-from blockmat.sources.samples import as_real_samples
+from blockmat.sources.samples import as_real_samples, use_missing
 from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import as_weights
 
@@ -52,7 +52,8 @@ def read_samples(source: Any, options: SampleOptions) -> WeightedSamples | Gappe
         return source
     missing, sample_weight, weight_type = options
     require_missing(missing)
-    X = as_real_samples(source, MIN_SAMPLES, may_have_gaps=missing != "raise")
+    may_have_gaps = missing != "raise"
+    X = as_real_samples(source, MIN_SAMPLES, may_have_gaps, use_missing("pairwise", "em"))
     given = weights_by_name(sample_weight, source, "sample_weight")
     weights = as_weights(given, len(X), weight_type)
     samples: WeightedSamples | GappedSamples

@@ -21,7 +21,7 @@ from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.sources.dense_samples import DenseSamples, refuse_non_finite_samples
 from blockmat.sources.moments import CentredMoments, Moments, outer_moments
-from blockmat.sources.samples import as_samples
+from blockmat.sources.samples import as_samples, use_missing
 from blockmat.sources.weights import Weights, as_half_life, as_weights
 
 __all__ = ["BlockAccumulator"]
@@ -242,7 +242,7 @@ class BlockAccumulator:
             self._observed.add(samples, weights, self._kept(len(samples)))
         else:
             is_plain = sample_weight is None and self._half_life is None
-            source = DenseSamples(samples, None if is_plain else weights)
+            source = DenseSamples(samples, None if is_plain else weights, use_missing("pairwise"))
             moments = source.centred_moments(self.partition, self._aligned)
             self.decay(self._kept(len(samples)))
             self._join(moments, 1 - 1 / weights.n_effective)
@@ -454,4 +454,4 @@ def _require_values(samples: Array, weights: Weights) -> None:
     rows = np.flatnonzero(weights.values)
     entry = first_non_finite(samples[rows])
     if entry is not None:
-        refuse_non_finite_samples((int(rows[entry[0]]), entry[1]))
+        refuse_non_finite_samples((int(rows[entry[0]]), entry[1]), use_missing("pairwise"))

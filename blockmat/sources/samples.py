@@ -74,10 +74,15 @@ def refuse_symmetric(X: Array) -> None:
     )
 
 
-def as_real_samples(X: Any, least: int, may_have_gaps: bool = False) -> Array:
+def use_missing(*ways: str) -> str:
+    """Return the end of a message for NaN in samples: the ways to treat missing values."""
+    return f", or missing={' or '.join(map(repr, ways))} if NaN marks a missing value"
+
+
+def as_real_samples(X: Any, least: int, may_have_gaps: bool = False, for_nan: str = "") -> Array:
     """Return at least `least` real samples as an array of a supported dtype.
 
-    They are checked to be finite, unless they may have gaps.
+    They are checked to be finite, unless they may have gaps. The message for NaN ends in `for_nan`.
     """
     samples = as_samples(X)
     if samples.dtype.kind == "c":
@@ -85,5 +90,5 @@ def as_real_samples(X: Any, least: int, may_have_gaps: bool = False) -> Array:
     if len(samples) < least:
         raise ValueError(f"X has {len(samples)} rows; expected at least {least} samples")
     if not may_have_gaps:
-        require_finite(samples, "X")
+        require_finite(samples, "X", for_nan)
     return samples

@@ -1,0 +1,68 @@
+"""Errors that are easy to run into say what to do."""
+
+import numpy as np
+import pytest
+
+import blockmat as bm
+from blockmat.covariance import BlockCovariance
+from blockmat.exceptions import NonFiniteError
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 2))[:, [0, 0, 0, 1, 1, 1]] + RNG.normal(size=(60, 6))
+LABELS = [0, 0, 0, 1, 1, 1]
+
+
+def changed(place, value):
+    result = X.copy()
+    result[place] = value
+    return result
+
+
+BOTH = "missing='pairwise' or 'em' if NaN marks a missing value"
+READERS = [
+    (lambda S: bm.find_partition(S, samples=True), BOTH),
+    (lambda S: bm.partition_path(S, samples=True), BOTH),
+    (lambda S: bm.partition_stability(S, samples=True), BOTH),
+    (lambda S: bm.fit_samples(S, LABELS), BOTH),
+    (lambda S: bm.fit_factor(S, LABELS), BOTH.replace("'pairwise' or ", "")),
+    (lambda S: bm.BlockAccumulator(LABELS).add_samples(S), BOTH.replace(" or 'em'", "")),
+    (lambda S: BlockCovariance().fit(S), BOTH),
+    (lambda S: BlockCovariance().fit(X).score(S), BOTH),
+    (lambda S: BlockCovariance().fit(X).mahalanobis(S), BOTH),
+]
+
+
+@pytest.mark.parametrize(("read", "hint"), READERS)
+def test_nan_names_the_argument_for_missing_values(read, hint):
+    with pytest.raises(NonFiniteError, match=r"X contains (nan|NaN)") as error:
+        read(changed((3, 1), np.nan))
+    assert str(error.value).endswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("read", "hint"), [pair for i, pair in enumerate(READERS) if i not in (3, 5)]
+)
+def test_infinity_is_no_missing_value(read, hint):
+    with pytest.raises(ValueError, match=r"inf(inity)?") as error:
+        read(changed((3, 1), np.inf))
+    assert "missing=" not in str(error.value)
+
+
+def test_partial_fit_says_that_it_takes_no_missing_values():
+    with pytest.raises(NonFiniteError, match=r"X contains nan at index \(3, 1\); expected finite"):
+        BlockCovariance().partial_fit(changed((3, 1), np.nan))
+
+
+def test_functions_without_missing_do_not_name_it():
+    with pytest.raises(NonFiniteError) as error:
+        bm.optimal_shrinkage(changed((3, 1), np.nan), LABELS)
+    assert "missing=" not in str(error.value)
+
+
+def test_skfolio_names_the_place_among_all_assets():
+    skfolio = pytest.importorskip("blockmat.skfolio")
+    S = changed((slice(5, None), 0), np.nan)  # not listed
+    S[3, 2] = np.nan
+    with pytest.raises(NonFiniteError, match=r"X contains nan at index \(3, 2\)") as error:
+        skfolio.BlockCovariance().fit(S)
+    assert str(error.value).endswith(BOTH)
