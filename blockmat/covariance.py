@@ -339,7 +339,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             reset=stream is None,
             ensure_all_finite="allow-nan",
         )
-        self._refuse_nan(X, " (partial_fit takes no missing values)")
+        self._refuse_nan(X, " (partial_fit takes no NaN)")
         samples = cast(WeightedSamples, self._weighted(X, sample_weight, named))  # without NaN
         batch = RunningSamples.of(samples)
         if stream is not None:
@@ -365,14 +365,15 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     ) -> WeightedSamples | GappedSamples:
         """Return the samples with their weights. `named` is X with the names of the user."""
         refuse_symmetric(X)
+        names = names_of(named, 1)
         weights = as_weights(sample_weight, len(X), source=named)
         if self.half_life is not None:
             weights = weights.decayed(self.half_life)
         if np.isnan(X).any(where=weights.values[:, None] > 0):
-            return GappedSamples(X, weights, names_of(named, 1))
+            return GappedSamples(X, weights, names)
         if sample_weight is None and self.half_life is None:
-            return WeightedSamples(X)
-        return WeightedSamples.of(X, weights)
+            return WeightedSamples(X, names=names)
+        return WeightedSamples.of(X, weights, names)
 
     def _estimate(
         self, rows: WeightedSamples | RunningSamples | GappedSamples, named: Any, dtype: Any

@@ -1,6 +1,7 @@
 """Errors that are easy to run into say what to do."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import blockmat as bm
@@ -66,3 +67,44 @@ def test_skfolio_names_the_place_among_all_assets():
     with pytest.raises(NonFiniteError, match=r"X contains nan at index \(3, 2\)") as error:
         skfolio.BlockCovariance().fit(S)
     assert str(error.value).endswith(BOTH)
+
+
+def with_constants(n):
+    table = pd.DataFrame(RNG.normal(size=(40, n + 2)), columns=[f"v{i}" for i in range(n + 2)])
+    table.iloc[:, 1 : n + 1] = 7.0
+    return table
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda S, w: bm.find_partition(S, samples=True, sample_weight=w),
+        lambda S, w: bm.fit_factor(S, np.zeros(S.shape[1], int), sample_weight=w),
+        lambda S, w: BlockCovariance().fit(S, sample_weight=w),
+        lambda S, w: BlockCovariance().partial_fit(S, sample_weight=w),
+        lambda S, w: bm.find_partition(S.mask(S.iloc[0, 0] == S), samples=True, missing="em"),
+        lambda S, w: BlockCovariance(missing="em").fit(S.mask(S.iloc[0, 0] == S)),
+    ],
+)
+@pytest.mark.parametrize("w", [None, np.arange(40) % 3])
+def test_constant_columns_are_named_and_counted(read, w):
+    match = r"X is constant in 20 of its columns: 'v1', 'v2', 'v3', \.\.\.; expected .*X.nunique\(\) > 1"
+    with pytest.raises(ValueError, match=match):
+        read(with_constants(20), w)
+    with pytest.raises(ValueError, match=r"X is constant in 1 of its columns: 'v1'; expected"):
+        read(with_constants(1), w)
+
+
+def test_the_advice_for_constant_columns_helps():
+    table = with_constants(2)
+    assert list(table.loc[:, table.nunique() > 1]) == ["v0", "v3"]
+    with pytest.raises(ValueError, match=r"of a DataFrame, or constant='keep'"):
+        BlockCovariance().fit(table)
+    assert BlockCovariance(constant="keep").fit(table).constant_.tolist() == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    labels = [0, 0, 0, 0]
+    BlockCovariance(labels, scaled=False).fit(table)

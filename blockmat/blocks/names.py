@@ -2,11 +2,16 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
+from blockmat.blocks.checks import Array
 from blockmat.exceptions import PartitionError
+
+_NAMED = 3  # columns that a message names
 
 
 def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
@@ -90,6 +95,21 @@ def names_of(source: Any, axis: int) -> list[Any] | None:
     if not (hasattr(source, "iloc") and hasattr(source, "columns")):
         return None
     return list(source.columns if axis else source.index)
+
+
+def kept_names(names: Sequence[Any] | None, mask: Array) -> list[Any] | None:
+    """Return the names that a mask (n,) keeps, or None if there are none."""
+    if names is None:
+        return None
+    return [name for name, keep in zip(names, mask, strict=True) if keep]
+
+
+def some_columns(chosen: Array, names: Sequence[Any] | None) -> str:
+    """Return how many columns a mask (n,) chooses, with the first names or numbers, for a message."""
+    where = np.flatnonzero(chosen)
+    shown = [repr(int(i) if names is None else names[i]) for i in where[:_NAMED]]
+    more = ", ..." if len(where) > _NAMED else ""
+    return f"{len(where)} of its columns: {', '.join(shown)}{more}"
 
 
 def check_names(source: Any) -> None:

@@ -56,11 +56,14 @@ def read_samples(source: Any, options: SampleOptions) -> WeightedSamples | Gappe
     X = as_real_samples(source, MIN_SAMPLES, may_have_gaps, use_missing("pairwise", "em"))
     given = weights_by_name(sample_weight, source, "sample_weight")
     weights = as_weights(given, len(X), weight_type)
+    names = names_of(source, 1)
     samples: WeightedSamples | GappedSamples
     if np.isnan(X).any(where=weights.values[:, None] > 0):
-        samples = GappedSamples(X, weights, names_of(source, 1))
+        samples = GappedSamples(X, weights, names)
     else:
-        samples = WeightedSamples(X) if given is None else WeightedSamples.of(X, weights)
+        samples = WeightedSamples.of(X, weights, names)
+        if given is None:
+            samples = WeightedSamples(X, names=names)
         require_finite(samples.X, "X")
     require_rows(samples.n_rows, MIN_SAMPLES)
     require_effective(samples.n_effective)

@@ -38,7 +38,7 @@ from blockmat.sources.weighted_samples import WeightedSamples
 NONLINEAR = "nonlinear"  # the shrinkage that mixes two models equally
 _EQUAL = 0.5
 _SAME_ROW = 1e-12  # rounding of standardized numbers
-HINT = ", or scaled=False"  # of the error for a constant column
+HINT = ", or constant='keep' (with labels also scaled=False)"  # for constant columns
 
 
 class Rows(Protocol):
@@ -125,7 +125,7 @@ def find_blocks(
     if model.partition is not None and not model.signs:
         return model.partition, np.ones(model.partition.n, dtype=np.intp)
     if not model.scaled or model.assume_centered:
-        standardized = rows.standardize(True, True)
+        standardized = rows.standardize(True, True, HINT)
     n_rows, n_samples = rows.n_rows, whole(rows.n_effective)
     if isinstance(rows, WeightedSamples):  # repeated rows add nothing to the rank
         n_rows = max(n_distinct(standardized.deviations, rows.relative_weights), 3)
