@@ -6,7 +6,7 @@ import pytest
 
 import blockmat as bm
 from blockmat.covariance import BlockCovariance
-from blockmat.exceptions import NonFiniteError
+from blockmat.exceptions import DtypeError, NonFiniteError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 2))[:, [0, 0, 0, 1, 1, 1]] + RNG.normal(size=(60, 6))
@@ -108,3 +108,57 @@ def test_the_advice_for_constant_columns_helps():
     ]
     labels = [0, 0, 0, 0]
     BlockCovariance(labels, scaled=False).fit(table)
+
+
+def test_weights_that_sum_to_one_name_the_other_kind_of_weights():
+    w = np.full(60, 1 / 60)
+    with pytest.raises(ValueError, match=r"count as 1 samples; .* or weight_type='reliability'"):
+        bm.find_partition(X, samples=True, sample_weight=w)
+    with pytest.raises(
+        ValueError, match=r"of samples, 1, the sum of .* or weight_type='reliability'"
+    ):
+        bm.fit_samples(X, LABELS, sample_weight=w)
+    with pytest.raises(ValueError, match=r"by weights that sum to the number of samples"):
+        BlockCovariance().fit(X, sample_weight=w)
+    p = bm.find_partition(X, samples=True, sample_weight=w, weight_type="reliability")
+    assert p.same_blocks(bm.find_partition(X, samples=True))
+    bm.fit_samples(X, LABELS, sample_weight=w, weight_type="reliability")
+
+
+def test_other_weights_do_not_name_it():
+    one = np.eye(60)[0]
+    few = np.array([1.0, 1.0, *[1e-3] * 58])
+    for w, kind in ((one, "frequency"), (few, "reliability")):
+        with pytest.raises(ValueError, match=r"ddof is 3; expected .*, [\d.]+$"):
+            bm.fit_samples(X, LABELS, 3, sample_weight=w, weight_type=kind)
+    with pytest.raises(ValueError, match=r"expected at least 3$"):
+        bm.find_partition(X, samples=True, sample_weight=few, weight_type="reliability")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda w: bm.find_partition(X, samples=True, sample_weight=w),
+        lambda w: bm.fit_samples(X, LABELS, sample_weight=w),
+        lambda w: bm.fit_factor(X, LABELS, sample_weight=w),
+        lambda w: BlockCovariance().fit(X, sample_weight=w),
+    ],
+)
+def test_weights_are_no_column_name(use):
+    with pytest.raises(
+        TypeError, match=r"is 'w'; expected one number per sample, such as data\['w'\]"
+    ):
+        use("w")
+
+
+def test_the_first_column_without_numbers_is_named():
+    table = pd.DataFrame(X).rename(columns=str).assign(sector=list("abc") * 20, day="Monday")
+    for use in (
+        lambda S: bm.find_partition(S, samples=True),
+        lambda S: bm.fit_samples(S, [*LABELS, 2, 2]),
+    ):
+        with pytest.raises(
+            DtypeError, match=r"column 'sector' of X has dtype (object|str.*); expected"
+        ):
+            use(table)
+    assert bm.find_partition(table.select_dtypes("number"), samples=True).n == 6

@@ -38,6 +38,7 @@ from blockmat.sources.weighted_samples import WeightedSamples
 NONLINEAR = "nonlinear"  # the shrinkage that mixes two models equally
 _EQUAL = 0.5
 _SAME_ROW = 1e-12  # rounding of standardized numbers
+_MORE = ", by weights that sum to the number of samples, or by a longer half_life"
 HINT = ", or constant='keep' (with labels also scaled=False)"  # for constant columns
 
 
@@ -139,7 +140,7 @@ def find_blocks(
 def require_searchable(rows: Rows | GappedSamples) -> None:
     """Raise ValueError for too few samples to find blocks or signs."""
     require_rows(rows.n_rows, 3)
-    require_effective(rows.n_effective)
+    require_effective(rows.n_effective, _MORE)
 
 
 def search(source: SampleCorrelation, model: Model) -> tuple[Partition, Array]:
