@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 import blockmat as bm
 from blockmat.covariance import BlockCovariance
-from blockmat.exceptions import DtypeError, NonFiniteError
+from blockmat.exceptions import DtypeError, NonFiniteError, NotHermitianError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 2))[:, [0, 0, 0, 1, 1, 1]] + RNG.normal(size=(60, 6))
@@ -162,3 +163,44 @@ def test_the_first_column_without_numbers_is_named():
         ):
             use(table)
     assert bm.find_partition(table.select_dtypes("number"), samples=True).n == 6
+
+
+R = np.corrcoef(X, rowvar=False)
+SEARCHES = [
+    lambda A: bm.find_partition(A, n_samples=60),
+    bm.find_partition,
+    lambda A: bm.find_partition(sp.csr_array(A)),
+    lambda A: bm.fit_factor(A, LABELS, samples=False),
+]
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_size_of_an_asymmetry_is_given(search):
+    skew = R.copy()
+    skew[1, 0] += 1e-3
+    match = r"source is not symmetric: mirrored entries differ by up to 0.001; .*\(source \+ source.T\) / 2"
+    with pytest.raises(NotHermitianError, match=match):
+        search(skew)
+    search((skew + skew.T) / 2)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize(("side", "k"), [("lower", -1), ("upper", 1)])
+def test_a_triangle_alone_is_recognised(search, side, k):
+    f = np.tril if side == "lower" else np.triu
+    part = f(R)
+    advice = rf"source \+ np.{f.__name__}\(source, {k}\).T"
+    with pytest.raises(NotHermitianError, match=rf"it has only its {side} triangle; .*{advice}"):
+        search(part)
+    np.testing.assert_allclose(part + f(part, k).T, R, rtol=1e-14)
+
+
+def test_a_whole_number_of_type_float_is_to_be_converted():
+    for value in (60.0, np.float64(60)):
+        with pytest.raises(
+            TypeError, match=r"60\.0\)?; expected an integer, such as int\(n_samples\)$"
+        ):
+            bm.find_partition(R, n_samples=value)
+    for value in (60.5, "60", np.inf, np.nan):
+        with pytest.raises(TypeError, match=r"; expected an integer$"):
+            bm.find_partition(R, n_samples=value)

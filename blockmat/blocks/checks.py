@@ -1,6 +1,7 @@
 """Checks of user input. Each error names the argument, its value and the expected value."""
 
 import operator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,9 @@ def as_count(value: Any, name: str, minimum: int) -> int:
     try:
         count = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} is {value!r}; expected an integer") from None
+        is_whole = isinstance(value, Real) and float(value).is_integer()
+        hint = f", such as int({name})" if is_whole else ""
+        raise TypeError(f"{name} is {value!r}; expected an integer{hint}") from None
     if count < minimum:
         raise ValueError(f"{name} is {count}; expected at least {minimum}")
     return count
