@@ -1,6 +1,5 @@
 """Labels by variable name, in a pandas Series or a dict."""
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from numbers import Integral
@@ -18,7 +17,8 @@ def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
     """Return labels in the order of the rows or columns of a DataFrame.
 
     Labels of a Series or a dict are matched to names. Other labels are returned unchanged, and so
-    is a Series with the default index 0 to n - 1, unless the names are integers too.
+    is a Series with the default index 0 to n - 1, unless the names are integers too. A Series with
+    another index needs names.
     """
     has_index = is_series(labels)
     if not has_index and not isinstance(labels, Mapping):
@@ -27,11 +27,10 @@ def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
     if names is None:
         if has_index:
             if source is not None and list(labels.index) != list(range(len(labels))):
-                warnings.warn(
-                    f"{name} is a Series with an index, and the source has no names: labels are "
-                    f"taken in the order of the variables, and the index is ignored. Expected a "
-                    f"DataFrame, or {name}.to_numpy()",
-                    stacklevel=4,
+                raise PartitionError(
+                    f"{name} is a Series with an index, and the source has no names; expected "
+                    f"{name}.to_numpy() in the order of the columns, or a DataFrame (from a pipeline by "
+                    f"set_output(transform='pandas'))"
                 )
             return labels
         raise TypeError(
