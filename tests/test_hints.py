@@ -204,3 +204,15 @@ def test_a_whole_number_of_type_float_is_to_be_converted():
     for value in (60.5, "60", np.inf, np.nan):
         with pytest.raises(TypeError, match=r"; expected an integer$"):
             bm.find_partition(R, n_samples=value)
+
+
+@pytest.mark.parametrize("options", [{}, {"missing": "pairwise"}, {"scaled": True}])
+def test_an_accumulator_without_samples_says_so(options):
+    acc = bm.BlockAccumulator(LABELS, **options)
+    for ddof in (0, 1):
+        with pytest.raises(
+            ValueError, match="the accumulator has no samples; expected add_samples"
+        ):
+            acc.covariance(ddof)
+    acc.add_samples(X)
+    acc.covariance()

@@ -364,7 +364,7 @@ class BlockAccumulator:
         Raises
         ------
         ValueError
-            If `ddof` is negative, or not below the effective number of samples
+            If there are no samples; if `ddof` is negative, or not below the effective number of samples
             :math:`(\sum w)^2 / \sum w^2`, where w are the weights; if values may be missing,
             and a column or two blocks have too few; or if the accumulator is scaled and a column
             is constant.
@@ -385,12 +385,17 @@ class BlockAccumulator:
         np.float64(2.0)
         """
         ddof = as_count(ddof, "ddof", 0)
+        if self.n_samples <= 0:
+            raise ValueError(
+                "the accumulator has no samples; expected add_samples before covariance"
+            )
         if self._observed is not None:
             return self._observed.covariance(ddof, self._dtype or np.dtype(np.float64))
         kept = (1 - ddof) + ddof * self._unlike  # of the sum of weights
         rounding = 8 * np.finfo(np.float64).eps * max(ddof - 1, 0)
-        if self._samples is None or self.n_samples <= 0 or kept <= rounding:
-            effective = 1 / (1 - self._unlike) if self.n_samples > 0 else 0.0
+        assert self._samples is not None
+        if kept <= rounding:
+            effective = 1 / (1 - self._unlike)
             raise ValueError(
                 f"ddof is {ddof}; expected less than the effective number of samples, {effective:g}"
             )
