@@ -32,7 +32,7 @@ from blockmat.sources.counts import require_rows
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.gaps import require_missing
 from blockmat.sources.running_samples import RunningSamples
-from blockmat.sources.samples import refuse_symmetric
+from blockmat.sources.samples import refuse_symmetric, use_missing
 from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import as_half_life, as_weights
 
@@ -298,8 +298,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             X,
             dtype=[np.float64, np.float32],
             ensure_min_samples=2,
-            ensure_all_finite=self._finite,
+            ensure_all_finite="allow-nan",
         )
+        self._refuse_nan(X, use_missing("pairwise", "em"))
         samples = self._weighted(X, sample_weight, named)
         self._set(self._estimate(samples, named, X.dtype), samples.n_effective, named)
         self._stream = None
@@ -347,7 +348,14 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
                 stacklevel=2,
             )
         named = X
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=stream is None)
+        X = validate_data(
+            self,
+            X,
+            dtype=[np.float64, np.float32],
+            reset=stream is None,
+            ensure_all_finite="allow-nan",
+        )
+        self._refuse_nan(X, " (partial_fit takes no NaN)")
         samples = cast(WeightedSamples, self._weighted(X, sample_weight, named))  # without NaN
         batch = RunningSamples.of(samples)
         if stream is not None:
@@ -358,10 +366,10 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self._stream = batch
         return self
 
-    @property
-    def _finite(self) -> bool | str:
-        """What scikit-learn calls ``ensure_all_finite``."""
-        return True if self.missing == "raise" else "allow-nan"
+    def _refuse_nan(self, X: Array, hint: str) -> None:
+        """Raise `NonFiniteError` for NaN if it does not mark missing values."""
+        if self.missing == "raise":
+            require_finite(X, "X", hint)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -373,14 +381,15 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     ) -> WeightedSamples | GappedSamples:
         """Return the samples with their weights. `named` is X with the names of the user."""
         refuse_symmetric(X)
+        names = names_of(named, 1)
         weights = as_weights(sample_weight, len(X), source=named)
         if self.half_life is not None:
             weights = weights.decayed(self.half_life)
         if np.isnan(X).any(where=weights.values[:, None] > 0):
-            return GappedSamples(X, weights, names_of(named, 1))
+            return GappedSamples(X, weights, names)
         if sample_weight is None and self.half_life is None:
-            return WeightedSamples(X)
-        return WeightedSamples.of(X, weights)
+            return WeightedSamples(X, names=names)
+        return WeightedSamples.of(X, weights, names)
 
     def _estimate(
         self, rows: WeightedSamples | RunningSamples | GappedSamples, named: Any, dtype: Any
@@ -618,8 +627,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             X,
             dtype=[np.float64, np.float32],
             reset=False,
-            ensure_all_finite=self._finite,
+            ensure_all_finite="allow-nan",
         )
+        self._refuse_nan(validated, use_missing("pairwise", "em"))
         return validated[:, ~self.constant_] if self.constant_.any() else validated
 
     def error_norm(

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count
+from blockmat.blocks.checks import Array, as_count, require_finite
 from blockmat.blocks.extras import missing_extra
 from blockmat.blocks.names import weights_by_name
 from blockmat.blocks.partition import as_partition
 from blockmat.covariance import BlockCovariance as BlockEstimator
 from blockmat.finding.find_partition import find_partition
+from blockmat.sources.samples import use_missing
 
 try:
     from skfolio.moments import BaseCovariance
@@ -139,6 +140,8 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
             raise ValueError(
                 f"no column of X has {least} numbers; expected one with min_observations numbers"
             )
+        if self.missing == "raise":
+            require_finite(np.where(listed, X, 0), "X", use_missing("pairwise", "em"))
         estimator = self._estimator(listed, named)
         weights = weights_by_name(sample_weight, named, "sample_weight")
         estimator.fit(X[:, listed], sample_weight=weights)

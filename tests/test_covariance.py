@@ -481,9 +481,9 @@ BAD = [
         ValueError,
         "n_factors=4 expects at most 3: the sm",
     ),
-    ({}, CONSTANT, ValueError, "column 1 of X is constant"),
-    ({"labels": [0, 1]}, CONSTANT, ValueError, "column 1 of X is constant"),
-    ({}, np.ones((5, 3)), ValueError, "column 0 of X is constant"),
+    ({}, CONSTANT, ValueError, "X is constant in 1 of its columns: 1"),
+    ({"labels": [0, 1]}, CONSTANT, ValueError, "X is constant in 1 of its columns: 1"),
+    ({}, np.ones((5, 3)), ValueError, "X is constant in 3 of its columns: 0"),
     ({}, np.full((5, 3), np.nan), ValueError, "NaN"),
     (
         {"labels": [0, 1]},
@@ -567,7 +567,7 @@ def test_columns_that_are_constant_but_for_rounding_are_refused(dtype, number, n
     if n_samples < 100:
         fits.append(lambda X: bm.find_partition(X, samples=True))
     for fit in fits:
-        with pytest.raises(ValueError, match="column 1 of X is constant"):
+        with pytest.raises(ValueError, match="X is constant in 1 of its columns: 1"):
             fit(X)
 
 
@@ -578,7 +578,7 @@ def test_a_constant_that_is_not_zero_varies_around_a_mean_of_zero():
         model.covariance_, X.T @ X / 50 * np.eye(2) + model.covariance_ * (1 - np.eye(2))
     )
     X[:, 1] = 0
-    with pytest.raises(ValueError, match="column 1 of X is constant"):
+    with pytest.raises(ValueError, match="X is constant in 1 of its columns: 1"):
         BlockCovariance([0, 1], assume_centered=True).fit(X)
 
 

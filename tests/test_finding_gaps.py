@@ -275,7 +275,7 @@ def changed(X, rows, columns, value):
         (NonFiniteError, "X contains", changed(samples(40, 0), 3, 4, np.inf), {}),
         (ValueError, "X has no value in 2 of its columns: 2, 5; expected",
          changed(samples(40), slice(None), [2, 5], np.nan), {}),
-        (ValueError, "column 2 of X is constant", changed(samples(40), slice(None), 2, 1.0), {}),
+        (ValueError, "X is constant in 1 of its columns: 2", changed(samples(40), slice(None), 2, 1.0), {}),
         (ValueError, "two columns of X have values in 2 of the same samples on average",
          samples(12, 0.65), {}),
         (ValueError, "X has 2 rows; expected at least 3 samples",

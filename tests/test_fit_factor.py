@@ -409,7 +409,7 @@ CONSTANT[:, 2], MISSING[3, 1] = 1.5, np.nan
 @pytest.mark.parametrize(
     ("source", "labels", "options", "error", "message"),
     [
-        (CONSTANT, [0, 0, 1, 1], {}, ValueError, "column 2 of X is constant"),
+        (CONSTANT, [0, 0, 1, 1], {}, ValueError, "X is constant in 1 of its columns: 2"),
         (MISSING, [0, 0, 1, 1], {}, NonFiniteError, r"X contains nan at index \(3, 1\)"),
         (X[:2], [0, 0, 0, 0], {}, ValueError, "X has 2 rows; expected at least 3 samples"),
         (X[:4], [0, 1, 2, 3], {}, ValueError, "4 rows; expected at least 5 samples for 4 factors"),

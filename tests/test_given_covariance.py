@@ -253,7 +253,7 @@ def test_arguments_that_do_not_go_together_are_refused():
     uneven = 10.0 ** -np.arange(40)  # worth 1.2 samples
     with pytest.raises(ValueError, match="X has 1 samples, too few for 4 blocks"):
         likelihood_ratio_test(X, COARSE, FINE, sample_weight=uneven, weight_type="reliability")
-    with pytest.raises(ValueError, match="column 0 of X is constant"):
+    with pytest.raises(ValueError, match="X is constant in 1 of its columns: 0"):
         likelihood_ratio_test(X * (np.arange(8) > 0), COARSE, FINE, scaled=True)
     with pytest.raises(ValueError, match="mean is 1; expected 0 with n_samples"):
         log_likelihood(S, A8, 1, n_samples=40)

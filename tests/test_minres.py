@@ -169,7 +169,7 @@ def test_names_of_rows_and_columns():
     ("source", "error", "message"),
     [
         (np.ones((3, 2)), ShapeError, r"square matrix \(for samples give samples=True\)"),
-        ([[1, 0.5], [0.4, 1]], NotHermitianError, "source is not symmetric; expected a symmetric"),
+        ([[1, 0.5], [0.4, 1]], NotHermitianError, "source is not symmetric: mirrored entries"),
         ([[1, 0.5], [0.5, 0]], ValueError, "source has the variance 0.0 at index 1; expected pos"),
         ([[1, np.nan], [np.nan, 1]], NonFiniteError, r"source contains nan at index \(0, 1\)"),
         (np.eye(2) * 1j, DtypeError, "source has dtype complex128; expected real"),

@@ -194,7 +194,7 @@ def test_columns_that_cannot_be_standardized_are_refused():
     X = np.array([[1, 2.0], [np.nan, 2], [3, 5]])
     weights = as_weights([1, 1, 0], 3)
     with pytest.raises(
-        ValueError, match="column 0 of X is constant; expected variables that vary!"
+        ValueError, match=r"X is constant in 2 of its columns: 0, 1; expected .* DataFrame!"
     ):
         standardize_observed(X, weights, hint="!")
     standardize_observed(X, weights, unit_variance=False)

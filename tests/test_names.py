@@ -8,6 +8,8 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import blockmat as bm
 from blockmat.covariance import BlockCovariance
@@ -86,19 +88,32 @@ def test_a_series_without_names_goes_by_position():
     assert bm.fit_samples(X, p).partition is p
 
 
-def test_an_index_that_is_ignored_is_a_warning():
+def test_an_index_needs_names():
     named = pd.Series(BY_NAME)
     numbers = X.to_numpy()
     acc = bm.BlockAccumulator(named)
     for use in (
-        lambda: bm.fit_samples(numbers, named).partition,
-        lambda: bm.fit(X.cov().to_numpy(), named).partition,
-        lambda: BlockCovariance(named).fit(numbers).partition_,
-        lambda: acc.add_samples(numbers) or acc.partition,
+        lambda: bm.fit_samples(numbers, named),
+        lambda: bm.fit(X.cov().to_numpy(), named),
+        lambda: BlockCovariance(named).fit(numbers),
+        lambda: acc.add_samples(numbers),
     ):
-        with pytest.warns(UserWarning, match=r"the index is ignored"):
-            p = use()
-        assert p.labels.tolist() == [0, 1, 0, 0, 1]
+        with pytest.raises(
+            PartitionError, match=r"\.to_numpy\(\) in the order of the columns, or a Dat"
+        ):
+            use()
+    in_order = named.reset_index(drop=True)
+    for labels in (in_order, named.to_numpy()):
+        assert bm.fit_samples(numbers, labels).partition.labels.tolist() == [0, 1, 0, 0, 1]
+
+
+def test_a_pipeline_matches_labels_by_name_or_refuses_them():
+    shuffled = pd.Series(BY_NAME).reindex(X.columns[[3, 0, 4, 2, 1]])
+    model = make_pipeline(StandardScaler(), BlockCovariance(shuffled, shrinkage=None))
+    with pytest.raises(PartitionError, match=r"labels is a Series with an index"):
+        model.fit(X)
+    labels = model.set_output(transform="pandas").fit(X)[-1].labels_
+    assert labels.tolist() == bm.fit_samples(X, shuffled).partition.labels.tolist()
 
 
 def test_an_accumulator_refuses_columns_in_another_order_than_its_labels():

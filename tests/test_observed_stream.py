@@ -248,7 +248,7 @@ def test_bad_samples_are_refused():
         ValueError, match=r"column 1 of X is constant; expected .* the argument scale"
     ):
         acc.add_samples([[1, 2], [3, 2]])
-    with pytest.raises(ValueError, match="X has no value in 2 of its columns: 0, 1"):
+    with pytest.raises(ValueError, match="the accumulator has no samples"):
         acc.covariance()
     acc = bm.BlockAccumulator([0, 0, 0], missing="pairwise", scaled=True, scale=[1, 1, 1])
     acc.add_samples([[1, 2, 1], [3, 1, np.nan], [1, 4, np.nan], [2, 1, np.nan]])

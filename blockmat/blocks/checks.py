@@ -1,6 +1,7 @@
 """Checks of user input. Each error names the argument, its value and the expected value."""
 
 import operator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -114,13 +115,19 @@ def require_in_range(dtype: Any, *results: Array) -> None:
         )
 
 
-def require_finite(x: Any, name: str) -> None:
-    """Raise `NonFiniteError` for NaN or infinity in an array or sparse matrix, with the index."""
+def require_finite(x: Any, name: str, for_nan: str = "") -> None:
+    """Raise `NonFiniteError` for NaN or infinity in an array or sparse matrix, with the index.
+
+    For NaN the message ends in `for_nan`.
+    """
     where = first_non_finite(x)
     if where is not None:
         place = str(where[0]) if len(where) == 1 else str(where)
         value = x.tocsr()[where] if issparse(x) else x[where]
-        raise NonFiniteError(f"{name} contains {value} at index {place}; expected finite numbers")
+        hint = for_nan if np.isnan(value) else ""
+        raise NonFiniteError(
+            f"{name} contains {value} at index {place}; expected finite numbers{hint}"
+        )
 
 
 def first_non_finite(x: Any) -> tuple[int, ...] | None:
@@ -145,7 +152,9 @@ def as_count(value: Any, name: str, minimum: int) -> int:
     try:
         count = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} is {value!r}; expected an integer") from None
+        is_whole = isinstance(value, Real) and float(value).is_integer()
+        hint = f", such as int({name})" if is_whole else ""
+        raise TypeError(f"{name} is {value!r}; expected an integer{hint}") from None
     if count < minimum:
         raise ValueError(f"{name} is {count}; expected at least {minimum}")
     return count

@@ -1,19 +1,24 @@
 """Labels by variable name, in a pandas Series or a dict."""
 
-import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
+from blockmat.blocks.checks import Array
 from blockmat.exceptions import PartitionError
+
+_NAMED = 3  # columns that a message names
 
 
 def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
     """Return labels in the order of the rows or columns of a DataFrame.
 
     Labels of a Series or a dict are matched to names. Other labels are returned unchanged, and so
-    is a Series with the default index 0 to n - 1, unless the names are integers too.
+    is a Series with the default index 0 to n - 1, unless the names are integers too. A Series with
+    another index needs names.
     """
     has_index = is_series(labels)
     if not has_index and not isinstance(labels, Mapping):
@@ -22,11 +27,10 @@ def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
     if names is None:
         if has_index:
             if source is not None and list(labels.index) != list(range(len(labels))):
-                warnings.warn(
-                    f"{name} is a Series with an index, and the source has no names: labels are "
-                    f"taken in the order of the variables, and the index is ignored. Expected a "
-                    f"DataFrame, or {name}.to_numpy()",
-                    stacklevel=4,
+                raise PartitionError(
+                    f"{name} is a Series with an index, and the source has no names; expected "
+                    f"{name}.to_numpy() in the order of the columns, or a DataFrame (from a pipeline by "
+                    f"set_output(transform='pandas'))"
                 )
             return labels
         raise TypeError(
@@ -90,6 +94,21 @@ def names_of(source: Any, axis: int) -> list[Any] | None:
     if not (hasattr(source, "iloc") and hasattr(source, "columns")):
         return None
     return list(source.columns if axis else source.index)
+
+
+def kept_names(names: Sequence[Any] | None, mask: Array) -> list[Any] | None:
+    """Return the names that a mask (n,) keeps, or None if there are none."""
+    if names is None:
+        return None
+    return [name for name, keep in zip(names, mask, strict=True) if keep]
+
+
+def some_columns(chosen: Array, names: Sequence[Any] | None) -> str:
+    """Return how many columns a mask (n,) chooses, with the first names or numbers, for a message."""
+    where = np.flatnonzero(chosen)
+    shown = [repr(int(i) if names is None else names[i]) for i in where[:_NAMED]]
+    more = ", ..." if len(where) > _NAMED else ""
+    return f"{len(where)} of its columns: {', '.join(shown)}{more}"
 
 
 def check_names(source: Any) -> None:

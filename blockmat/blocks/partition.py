@@ -490,7 +490,8 @@ def as_partition(
     ShapeError
         If it has another number of variables.
     PartitionError
-        If a name has no label, or occurs more than once.
+        If a name has no label, or occurs more than once; or if it is a Series with an index and the
+        source has no names.
     TypeError
         If it is a dict and the source has no names.
     """

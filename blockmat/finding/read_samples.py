@@ -9,11 +9,12 @@ from blockmat.blocks.names import names_of, weights_by_name
 from blockmat.sources.counts import require_effective, require_rows
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.gaps import require_missing
-from blockmat.sources.samples import as_real_samples
+from blockmat.sources.samples import as_real_samples, use_missing
 from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import as_weights
 
 MIN_SAMPLES = 3
+_NO_COUNTS = ", or weight_type='reliability' if the weights do not count samples"
 
 
 class SampleOptions(NamedTuple):
@@ -52,15 +53,19 @@ def read_samples(source: Any, options: SampleOptions) -> WeightedSamples | Gappe
         return source
     missing, sample_weight, weight_type = options
     require_missing(missing)
-    X = as_real_samples(source, MIN_SAMPLES, may_have_gaps=missing != "raise")
+    may_have_gaps = missing != "raise"
+    X = as_real_samples(source, MIN_SAMPLES, may_have_gaps, use_missing("pairwise", "em"))
     given = weights_by_name(sample_weight, source, "sample_weight")
     weights = as_weights(given, len(X), weight_type)
+    names = names_of(source, 1)
     samples: WeightedSamples | GappedSamples
     if np.isnan(X).any(where=weights.values[:, None] > 0):
-        samples = GappedSamples(X, weights, names_of(source, 1))
+        samples = GappedSamples(X, weights, names)
     else:
-        samples = WeightedSamples(X) if given is None else WeightedSamples.of(X, weights)
+        samples = WeightedSamples.of(X, weights, names)
+        if given is None:
+            samples = WeightedSamples(X, names=names)
         require_finite(samples.X, "X")
     require_rows(samples.n_rows, MIN_SAMPLES)
-    require_effective(samples.n_effective)
+    require_effective(samples.n_effective, _NO_COUNTS if weight_type == "frequency" else "")
     return samples

@@ -10,11 +10,11 @@ from blockmat.blocks.checks import Array, check_square, require_finite
 from blockmat.blocks.partition import Partition
 from blockmat.cores.core import is_close_to_adjoint
 from blockmat.cores.scale import exponent_of, in_range, times_power
-from blockmat.exceptions import NotHermitianError
 from blockmat.finding.weighted_sums import SumsOfRows, WeightedSums
 from blockmat.sources.recognise import as_real_matrix
 from blockmat.sources.samples import as_real_samples
 from blockmat.sources.standardize import StandardRows, compress_rows, standardize, sum_of_squares
+from blockmat.sources.symmetry import refuse_asymmetric
 
 _EXACT_UP_TO = 500  # columns; longer rows are projected
 _N_PROJECTIONS = 64  # coordinates of a projected row, at least
@@ -90,17 +90,17 @@ class SymmetricMatrix:
         self.is_sparse = issparse(self.matrix)
         if self.is_sparse:
             largest = abs(self.matrix).max() if self.matrix.nnz else 0.0
-            is_symmetric = _is_symmetric(self.matrix, np.sqrt(np.finfo(dtype).eps))
+            if not _is_symmetric(self.matrix, np.sqrt(np.finfo(dtype).eps)):
+                refuse_asymmetric(self.matrix, "source")
             self.exponent = exponent_of(largest)
             if self.exponent:
                 self.matrix.data = times_power(self.matrix.data, -self.exponent)
             self.squared_norm = sum_of_squares(self.matrix.data)
         else:
-            is_symmetric = is_close_to_adjoint(self.matrix, np.sqrt(np.finfo(dtype).eps))
+            if not is_close_to_adjoint(self.matrix, np.sqrt(np.finfo(dtype).eps)):
+                refuse_asymmetric(self.matrix, "source")
             self.matrix, self.exponent = in_range(self.matrix)
             self.squared_norm = sum_of_squares(self.matrix)
-        if not is_symmetric:
-            raise NotHermitianError("source is not symmetric; expected a symmetric matrix")
         self.n = source.shape[0]
         self.diagonal = np.asarray(self.matrix.diagonal(), dtype=np.float64)
 

@@ -21,7 +21,7 @@ from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.sources.dense_samples import DenseSamples, refuse_non_finite_samples
 from blockmat.sources.moments import CentredMoments, Moments, outer_moments
-from blockmat.sources.samples import as_samples
+from blockmat.sources.samples import as_samples, use_missing
 from blockmat.sources.weights import Weights, as_half_life, as_weights
 
 __all__ = ["BlockAccumulator"]
@@ -242,7 +242,7 @@ class BlockAccumulator:
             self._observed.add(samples, weights, self._kept(len(samples)))
         else:
             is_plain = sample_weight is None and self._half_life is None
-            source = DenseSamples(samples, None if is_plain else weights)
+            source = DenseSamples(samples, None if is_plain else weights, use_missing("pairwise"))
             moments = source.centred_moments(self.partition, self._aligned)
             self.decay(self._kept(len(samples)))
             self._join(moments, 1 - 1 / weights.n_effective)
@@ -364,7 +364,7 @@ class BlockAccumulator:
         Raises
         ------
         ValueError
-            If `ddof` is negative, or not below the effective number of samples
+            If there are no samples; if `ddof` is negative, or not below the effective number of samples
             :math:`(\sum w)^2 / \sum w^2`, where w are the weights; if values may be missing,
             and a column or two blocks have too few; or if the accumulator is scaled and a column
             is constant.
@@ -385,12 +385,17 @@ class BlockAccumulator:
         np.float64(2.0)
         """
         ddof = as_count(ddof, "ddof", 0)
+        if self.n_samples <= 0:
+            raise ValueError(
+                "the accumulator has no samples; expected add_samples before covariance"
+            )
         if self._observed is not None:
             return self._observed.covariance(ddof, self._dtype or np.dtype(np.float64))
         kept = (1 - ddof) + ddof * self._unlike  # of the sum of weights
         rounding = 8 * np.finfo(np.float64).eps * max(ddof - 1, 0)
-        if self._samples is None or self.n_samples <= 0 or kept <= rounding:
-            effective = 1 / (1 - self._unlike) if self.n_samples > 0 else 0.0
+        assert self._samples is not None
+        if kept <= rounding:
+            effective = 1 / (1 - self._unlike)
             raise ValueError(
                 f"ddof is {ddof}; expected less than the effective number of samples, {effective:g}"
             )
@@ -454,4 +459,4 @@ def _require_values(samples: Array, weights: Weights) -> None:
     rows = np.flatnonzero(weights.values)
     entry = first_non_finite(samples[rows])
     if entry is not None:
-        refuse_non_finite_samples((int(rows[entry[0]]), entry[1]))
+        refuse_non_finite_samples((int(rows[entry[0]]), entry[1]), use_missing("pairwise"))

@@ -7,7 +7,7 @@ import numpy as np
 from blockmat.blocks.checks import Array, require_finite
 from blockmat.blocks.names import names_of
 from blockmat.matrices.checks import require_real_dtype
-from blockmat.sources.samples import as_real_samples, as_samples
+from blockmat.sources.samples import as_real_samples, as_samples, use_missing
 from blockmat.sources.standardize_observed import standardize_observed
 from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import as_weights
@@ -38,7 +38,10 @@ def as_factor_samples(
 
     Samples without any value, or with weight zero, are left out.
     """
-    X = as_real_samples(source, 1) if missing == "raise" else as_samples(source)
+    if missing == "raise":
+        X = as_real_samples(source, 1, for_nan=use_missing("em"))
+    else:
+        X = as_samples(source)
     require_real_dtype(X.dtype, "X")
     if missing == "em" and np.isnan(X).any():
         weights = as_weights(sample_weight, len(X), weight_type, source=source)

@@ -9,7 +9,7 @@ from blockmat.matrices.structured import SquareMatrix
 from blockmat.sources.dense_samples import DenseSamples
 from blockmat.sources.gaps import SamplesWithGaps, require_missing
 from blockmat.sources.recognise import as_source
-from blockmat.sources.samples import as_samples
+from blockmat.sources.samples import as_samples, use_missing
 from blockmat.sources.source import LocalSource, Source
 from blockmat.sources.weights import Weights, as_weights
 
@@ -70,7 +70,8 @@ def as_sample_source(
     weights = as_weights(sample_weight, len(samples), weight_type, source=X)
     if missing != "raise":
         return SamplesWithGaps(samples, weights, missing, names_of(X, 1)), weights
-    return DenseSamples(samples, None if sample_weight is None else weights), weights
+    given = None if sample_weight is None else weights
+    return DenseSamples(samples, given, use_missing("pairwise", "em")), weights
 
 
 def _require_compute(compute: bool) -> None:

@@ -39,7 +39,8 @@ from blockmat.sources.weighted_samples import WeightedSamples
 NONLINEAR = "nonlinear"  # the shrinkage that mixes two models equally
 _EQUAL = 0.5
 _SAME_ROW = 1e-12  # rounding of standardized numbers
-HINT = ", or scaled=False"  # of the error for a constant column
+_MORE = ", by weights that sum to the number of samples, or by a longer half_life"
+HINT = ", or constant='keep' (with labels also scaled=False)"  # for constant columns
 
 
 class Rows(Protocol):
@@ -127,7 +128,7 @@ def find_blocks(
     if model.partition is not None and not model.signs:
         return model.partition, np.ones(model.partition.n, dtype=np.intp)
     if not model.scaled or model.assume_centered:
-        standardized = rows.standardize(True, True)
+        standardized = rows.standardize(True, True, HINT)
     n_rows, n_samples = rows.n_rows, whole(rows.n_effective)
     if isinstance(rows, WeightedSamples):  # repeated rows add nothing to the rank
         n_rows = max(n_distinct(standardized.deviations, rows.relative_weights), 3)
@@ -141,7 +142,7 @@ def find_blocks(
 def require_searchable(rows: Rows | GappedSamples) -> None:
     """Raise ValueError for too few samples to find blocks or signs."""
     require_rows(rows.n_rows, 3)
-    require_effective(rows.n_effective)
+    require_effective(rows.n_effective, _MORE)
 
 
 def search(source: SampleCorrelation, model: Model) -> tuple[Partition, Array]:

@@ -81,7 +81,7 @@ def find_blocks(samples: GappedSamples, rows: GappedRows, model: Model) -> tuple
     if model.partition is not None and not model.signs:
         return model.partition, np.ones(len(rows.scale), dtype=np.intp)
     if not model.scaled or model.assume_centered:
-        rows = GappedRows.of(samples.standardize(True, True))
+        rows = GappedRows.of(samples.standardize(True, True, HINT))
     require_searchable(samples)
 
     def find(correlations: SampleCorrelation) -> Blocks:

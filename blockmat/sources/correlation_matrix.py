@@ -6,7 +6,8 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_numeric, check_square, require_finite
 from blockmat.cores.core import is_close_to_adjoint
-from blockmat.exceptions import DtypeError, NotHermitianError, ShapeError
+from blockmat.exceptions import DtypeError, ShapeError
+from blockmat.sources.symmetry import refuse_asymmetric
 
 # Errors up to this, or 8 eps of the dtype, are rounding: correlations are often computed or stored
 # in single precision
@@ -41,7 +42,7 @@ def as_correlation(R: Any, name: str) -> tuple[Array, Array]:
     require_finite(C, name)
     eps = float(np.finfo(C.dtype).eps)
     if not is_close_to_adjoint(C, np.sqrt(eps)):
-        raise NotHermitianError(f"{name} is not symmetric; expected a symmetric matrix")
+        refuse_asymmetric(C, name)
     variances = C.diagonal().astype(np.float64)
     wrong = np.flatnonzero(variances <= 0)
     if len(wrong):

@@ -12,9 +12,12 @@ def require_rows(n_rows: int, least: int) -> None:
         raise ValueError(f"X has {n_rows} rows; expected at least {least} samples")
 
 
-def require_effective(n_effective: float) -> None:
-    """Raise ValueError for weights that count as fewer samples than a search for blocks needs."""
+def require_effective(n_effective: float, hint: str) -> None:
+    """Raise ValueError for weights that count as fewer samples than a search for blocks needs.
+
+    The message ends in `hint`.
+    """
     if whole(n_effective) < 3:
         raise ValueError(
-            f"the weights of X count as {n_effective:.3g} samples; expected at least 3"
+            f"the weights of X count as {n_effective:.3g} samples; expected at least 3{hint}"
         )

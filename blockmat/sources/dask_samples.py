@@ -33,7 +33,7 @@ from blockmat.sources.moments import (
     without_rounding,
 )
 from blockmat.sources.pair import Pair
-from blockmat.sources.samples import refuse_sparse_samples
+from blockmat.sources.samples import refuse_sparse_samples, use_missing
 from blockmat.sources.source import Options
 from blockmat.sources.weights import Weights, as_weights
 
@@ -204,4 +204,5 @@ def _check_chunk(
     rows = np.arange(len(chunk)) if w is None else np.flatnonzero(w)
     entry = first_non_finite(chunk if w is None else chunk[rows]) if options.check_finite else None
     if entry is not None:
-        refuse_non_finite_samples((first_row + int(rows[entry[0]]), first_column + entry[1]))
+        place = first_row + int(rows[entry[0]]), first_column + entry[1]
+        refuse_non_finite_samples(place, use_missing("pairwise"))

@@ -40,10 +40,12 @@ class DenseSamples(Source):
         One sample per row, at least one, of any supported dtype.
     weights : Weights, optional
         The weight of each sample. Samples of weight zero are left out.
+    for_nan : str
+        The end of the message for NaN or infinity; see `use_missing`.
     """
 
-    def __init__(self, X: Array, weights: Weights | None = None) -> None:
-        self._X, self._weights = X, weights
+    def __init__(self, X: Array, weights: Weights | None = None, for_nan: str = "") -> None:
+        self._X, self._weights, self._for_nan = X, weights, for_nan
         self.shape, self.dtype = X.shape, working_dtype(X.dtype, "X")
 
     def pair(self, p: Partition, options: Options) -> Pair:
@@ -128,7 +130,7 @@ class DenseSamples(Source):
         run(kernels.sum_samples, arguments, shared_ranges(bounds, rows.size))
         means = sum_of_parts(sums)
         if check_finite and not np.isfinite(means).all():
-            refuse_non_finite_samples(self._first_non_finite())
+            refuse_non_finite_samples(self._first_non_finite(), self._for_nan)
         means /= pair.root(p.sizes)
         with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for overflow
             between = (means.T * w if len(w) else means.T) @ means.conj()
@@ -150,10 +152,14 @@ def covariance_pair(total: Moments, divisor: float, dtype: np.dtype) -> Pair:
     return Pair.exact(*total.pair(), dtype)
 
 
-def refuse_non_finite_samples(entry: tuple[int, ...] | None) -> NoReturn:
-    """Raise `NonFiniteError` for an entry, or for overflow of the sums if `entry` is None."""
+def refuse_non_finite_samples(entry: tuple[int, ...] | None, for_nan: str) -> NoReturn:
+    """Raise `NonFiniteError` for an entry, or for overflow of the sums if `entry` is None.
+
+    The message for an entry ends in `for_nan`.
+    """
     if entry is None:
         raise NonFiniteError("the sums of X overflow; expected smaller numbers")
     raise NonFiniteError(
-        f"X contains NaN or infinity in row {entry[0]} and column {entry[1]}; expected finite numbers"
+        f"X contains NaN or infinity in row {entry[0]} and column {entry[1]}; expected finite "
+        f"numbers{for_nan}"
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.names import kept_names
 from blockmat.sources.counts import whole
 from blockmat.sources.observed import require_values
 from blockmat.sources.standardize import ColumnRange
@@ -58,13 +59,7 @@ class GappedSamples:
 
     def columns(self, index: Array) -> "GappedSamples":
         """Return the samples of the variables that a mask (n,) keeps."""
-        names = self.names
-        kept = (
-            None
-            if names is None
-            else [name for name, keep in zip(names, index, strict=True) if keep]
-        )
-        return replace(self, X=self.X[:, index], names=kept)
+        return replace(self, X=self.X[:, index], names=kept_names(self.names, index))
 
     def range(self, centre: bool) -> ColumnRange:
         """Return the range of the values of each variable; with zero if the mean is known."""

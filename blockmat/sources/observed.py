@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from blockmat.blocks.checks import Array, accumulator_dtype, working_dtype
+from blockmat.blocks.names import some_columns
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import sum_of_parts
 from blockmat.blocks.segments import pieces, shared_ranges
@@ -20,7 +21,6 @@ _SAMPLES_AT_A_TIME = 1024  # rows in a chunk
 _PIECES = 16  # pieces of the columns, which threads share
 _NARROWEST = 512  # columns in the smallest piece
 _PIECE_PER_BLOCK = 8  # columns in a piece for each of its k sums
-_NAMED = 3  # columns that a message names
 _UNITS = (-1000, 1000)  # exponents of units that are normal numbers, as are their inverses
 
 
@@ -193,11 +193,9 @@ def refuse_infinity(X: Array, weights: Weights, first_row: int = 0) -> NoReturn:
 
 def require_values(counts: Array, names: Sequence[Any] | None) -> None:
     """Raise ValueError for columns without a value, which have zero `counts` (n,)."""
-    empty = np.flatnonzero(counts == 0)
-    if len(empty):
-        shown = [repr(int(i) if names is None else names[i]) for i in empty[:_NAMED]]
-        more = ", ..." if len(empty) > _NAMED else ""
+    empty = counts == 0
+    if empty.any():
         raise ValueError(
-            f"X has no value in {len(empty)} of its columns: {', '.join(shown)}{more}; expected at "
-            f"least one value in each column"
+            f"X has no value in {some_columns(empty, names)}; expected at least one value in each "
+            f"column"
         )

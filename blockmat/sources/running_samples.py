@@ -1,11 +1,13 @@
 """RunningSamples: all samples of a stream, reduced to as many rows as there are variables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.names import kept_names
 from blockmat.sources.standardize import (
     ColumnRange,
     Standardized,
@@ -31,6 +33,7 @@ class RunningSamples:
     n_rows: int
     columns_range: ColumnRange
     dtype: np.dtype[Any]
+    names: Sequence[Any] | None = None  # of the columns, for messages
 
     @classmethod
     def of(cls, samples: WeightedSamples) -> "RunningSamples":
@@ -46,6 +49,7 @@ class RunningSamples:
             samples.n_rows,
             samples.range(True),
             samples.X.dtype,
+            samples.names,
         )
 
     def decay(self, factor: float) -> "RunningSamples":
@@ -70,6 +74,7 @@ class RunningSamples:
             self.n_rows + other.n_rows,
             self.columns_range.join(other.columns_range),
             np.result_type(self.dtype, other.dtype),
+            self.names,
         )
 
     @property
@@ -78,9 +83,15 @@ class RunningSamples:
         return self.total**2 / self.squares
 
     def columns(self, index: Array) -> "RunningSamples":
-        """Return the samples of some variables."""
+        """Return the samples of the variables that a mask (n,) keeps."""
         some = ColumnRange(*(bound[index] for bound in self.columns_range))
-        return replace(self, rows=self.rows[:, index], mean=self.mean[index], columns_range=some)
+        return replace(
+            self,
+            rows=self.rows[:, index],
+            mean=self.mean[index],
+            columns_range=some,
+            names=kept_names(self.names, index),
+        )
 
     def range(self, centre: bool) -> ColumnRange:
         """Return the range of each variable; with zero if the mean is known to be zero."""
@@ -89,7 +100,7 @@ class RunningSamples:
     def standardize(self, centre: bool, unit_variance: bool, hint: str = "") -> Standardized:
         """Return the mean, rows D (m, n) and scales; ``D.T @ D / m`` is the covariance."""
         if unit_variance:
-            require_varying(self.range(centre).is_constant(self.dtype), hint)
+            require_varying(self.range(centre).is_constant(self.dtype), hint, self.names)
         rows = self.rows
         if not centre:
             rows = np.vstack([rows, np.sqrt(self.total) * self.mean])

@@ -21,6 +21,7 @@ def refuse_sparse_samples(X: Any) -> None:
 def as_samples(X: Any) -> Array:
     """Return samples as an array of a supported dtype with at least one row."""
     refuse_sparse_samples(X)
+    _refuse_other_columns(X)
     samples = as_numeric(_without_nullable_types(X), "X", (2,))
     if len(samples) == 0:
         raise ShapeError("X has no rows; expected at least one sample")
@@ -28,12 +29,22 @@ def as_samples(X: Any) -> Array:
     return samples
 
 
+def _refuse_other_columns(X: Any) -> None:
+    """Raise `DtypeError` for the first column of a DataFrame that is not numeric."""
+    for name, dtype in zip(names_of(X, 1) or [], getattr(X, "dtypes", []), strict=False):
+        if dtype.kind not in "biufc":
+            raise DtypeError(
+                f"column {name!r} of X has dtype {dtype}; expected numbers (see "
+                f"X.select_dtypes('number'))"
+            )
+
+
 def _without_nullable_types(X: Any) -> Any:
     """Return a DataFrame with nullable numbers as an array with NaN for NA, and others unchanged."""
     if names_of(X, 1) is None:
         return X
     is_nullable = [hasattr(dtype, "na_value") for dtype in X.dtypes]
-    if not any(is_nullable) or not all(dtype.kind in "biuf" for dtype in X.dtypes):
+    if not any(is_nullable) or not all(dtype.kind != "c" for dtype in X.dtypes):
         return X
     is_single = all(dtype.kind == "f" and getattr(dtype, "itemsize", 8) <= 4 for dtype in X.dtypes)
     return X.to_numpy(dtype=np.float32 if is_single else np.float64, na_value=np.nan)
@@ -74,10 +85,15 @@ def refuse_symmetric(X: Array) -> None:
     )
 
 
-def as_real_samples(X: Any, least: int, may_have_gaps: bool = False) -> Array:
+def use_missing(*ways: str) -> str:
+    """Return the end of a message for NaN in samples: the ways to treat missing values."""
+    return f", or missing={' or '.join(map(repr, ways))} if NaN marks a missing value"
+
+
+def as_real_samples(X: Any, least: int, may_have_gaps: bool = False, for_nan: str = "") -> Array:
     """Return at least `least` real samples as an array of a supported dtype.
 
-    They are checked to be finite, unless they may have gaps.
+    They are checked to be finite, unless they may have gaps. The message for NaN ends in `for_nan`.
     """
     samples = as_samples(X)
     if samples.dtype.kind == "c":
@@ -85,5 +101,5 @@ def as_real_samples(X: Any, least: int, may_have_gaps: bool = False) -> Array:
     if len(samples) < least:
         raise ValueError(f"X has {len(samples)} rows; expected at least {least} samples")
     if not may_have_gaps:
-        require_finite(samples, "X")
+        require_finite(samples, "X", for_nan)
     return samples

@@ -1,12 +1,14 @@
 """Standardized samples: columns with mean zero and variance one."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg.lapack import dpstrf
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.names import some_columns
 from blockmat.cores.scale import exponents_of
 
 _AT_A_TIME = 2**20  # numbers that are squared at once
@@ -82,17 +84,18 @@ def standardize(
     unit_variance: bool = True,
     hint: str = "",
     weights: Array | None = None,
+    names: Sequence[Any] | None = None,
 ) -> Standardized:
     """Subtract the mean of each column and divide by its standard deviation, in double precision.
 
     With `unit_variance` a constant column is an error, whose message ends in `hint`. With
     `weights` (T,), whose mean is 1, means and variances are weighted, and each row of the
     deviations D is multiplied by the root of its weight: ``D.T @ D / T`` is the weighted
-    covariance.
+    covariance. `names` (n,) are the names of the columns, for messages.
     """
     columns = ColumnRange.of(X, centre)
     if unit_variance:
-        require_varying(columns.is_constant(X.dtype), hint)
+        require_varying(columns.is_constant(X.dtype), hint, names)
     exponents = exponents_of(columns.size)
     unit = np.ldexp(1.0, np.clip(exponents, -1000, 1000))
     deviations = X.astype(np.float64)
@@ -115,11 +118,13 @@ def standardize(
     return Standardized(deviations, location * unit, scale)
 
 
-def require_varying(constant: Array, hint: str = "") -> None:
-    """Raise ValueError for the first constant column, with a message that ends in `hint`."""
-    where = np.flatnonzero(constant)
-    if len(where):
-        raise ValueError(f"column {where[0]} of X is constant; expected variables that vary{hint}")
+def require_varying(constant: Array, hint: str = "", names: Sequence[Any] | None = None) -> None:
+    """Raise ValueError for constant columns, with a message that ends in `hint`."""
+    if constant.any():
+        raise ValueError(
+            f"X is constant in {some_columns(constant, names)}; expected variables that vary, such as "
+            f"X.loc[:, X.nunique() > 1] of a DataFrame{hint}"
+        )
 
 
 def sum_of_squares(x: Array) -> float:

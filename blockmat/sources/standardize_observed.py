@@ -74,7 +74,7 @@ def standardize_observed(
     high = np.max(deviations, axis=0, where=observed, initial=-np.inf if centre else 0)
     columns = ColumnRange(low, high)
     if unit_variance:
-        require_varying(columns.is_constant(X.dtype), hint)
+        require_varying(columns.is_constant(X.dtype), hint, names)
     unit = np.ldexp(1.0, np.clip(exponents_of(columns.size), -1000, 1000))
     deviations /= unit
     location, scale = np.zeros(n), np.ones(n)

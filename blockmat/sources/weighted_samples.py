@@ -1,11 +1,13 @@
 """WeightedSamples: the rows that count, with their weights and how many samples they are worth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.names import kept_names, names_of
 from blockmat.sources.counts import whole
 from blockmat.sources.standardize import ColumnRange, Standardized, standardize
 from blockmat.sources.weights import Weights, as_weights
@@ -13,18 +15,23 @@ from blockmat.sources.weights import Weights, as_weights
 
 @dataclass(frozen=True)
 class WeightedSamples:
-    """Samples X (T, n), one per row, with positive weights, or None if all are 1."""
+    """Samples X (T, n), one per row, with positive weights, or None if all are 1.
+
+    `names` (n,) are the names of the columns, for messages.
+    """
 
     X: Array
     weights: Weights | None = None
+    names: Sequence[Any] | None = None
 
     @classmethod
-    def of(cls, X: Array, weights: Weights) -> "WeightedSamples":
+    def of(
+        cls, X: Array, weights: Weights, names: Sequence[Any] | None = None
+    ) -> "WeightedSamples":
         """Return the samples without those of weight zero."""
         counting = weights.values > 0
-        if counting.all():
-            return cls(X, weights)
-        return cls(X, weights).rows(counting)
+        samples = cls(X, weights, names)
+        return samples if counting.all() else samples.rows(counting)
 
     @classmethod
     def checked(
@@ -32,7 +39,8 @@ class WeightedSamples:
     ) -> "WeightedSamples":
         """Return samples X with weights as a user gives them for the source; see `as_weights`."""
         weights = as_weights(sample_weight, len(X), weight_type, source=source)
-        return cls(X) if sample_weight is None else cls.of(X, weights)
+        names = names_of(source, 1)
+        return cls(X, None, names) if sample_weight is None else cls.of(X, weights, names)
 
     @property
     def n_rows(self) -> int:
@@ -70,11 +78,11 @@ class WeightedSamples:
     def rows(self, index: Array) -> "WeightedSamples":
         """Return some of the samples."""
         weights = None if self.weights is None else self.weights.rows(index)
-        return WeightedSamples(self.X[index], weights)
+        return replace(self, X=self.X[index], weights=weights)
 
     def columns(self, index: Array) -> "WeightedSamples":
-        """Return the samples of some variables."""
-        return replace(self, X=self.X[:, index])
+        """Return the samples of the variables that a mask (n,) keeps."""
+        return replace(self, X=self.X[:, index], names=kept_names(self.names, index))
 
     def range(self, centre: bool) -> ColumnRange:
         """Return the range of each variable; with zero if the mean is known to be zero."""
@@ -82,4 +90,4 @@ class WeightedSamples:
 
     def standardize(self, centre: bool, unit_variance: bool, hint: str = "") -> Standardized:
         """Subtract the weighted mean and divide by the deviations; see `standardize`."""
-        return standardize(self.X, centre, unit_variance, hint, self.relative_weights)
+        return standardize(self.X, centre, unit_variance, hint, self.relative_weights, self.names)

@@ -59,8 +59,12 @@ class Weights:
             If it is not positive.
         """
         if ddof >= self.n_effective:
+            has_rows = np.count_nonzero(self.values) > ddof
+            is_count = np.array_equal(self.values, self.squares)
+            hint = ", the sum of the weights, or weight_type='reliability'"
             raise ValueError(
-                f"ddof is {ddof}; expected less than the number of samples, {self.n_effective:g}"
+                f"ddof is {ddof}; expected less than the number of samples, "
+                f"{self.n_effective:g}{hint if has_rows and is_count else ''}"
             )
         return self.total - ddof * self.lost
 
@@ -108,10 +112,17 @@ def as_weights(
         If they are not real numbers.
     NonFiniteError
         If they contain NaN or infinity.
+    TypeError
+        If they are a string.
     ValueError
         If one is negative, their sum is zero, `weight_type` is unknown, or a Series has another
         index than the rows of the source.
     """
+    if isinstance(sample_weight, str):
+        raise TypeError(
+            f"{name} is {sample_weight!r}; expected one number per sample, such as "
+            f"data[{sample_weight!r}]"
+        )
     if weight_type not in WEIGHT_TYPES:
         raise ValueError(f"weight_type is {weight_type!r}; expected 'frequency' or 'reliability'")
     if sample_weight is None:
