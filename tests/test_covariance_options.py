@@ -428,7 +428,7 @@ def test_weights_in_a_series_belong_to_the_rows_of_their_names():
     for given in (w, shuffled, w.reset_index(drop=True), w.to_numpy(), w.tolist()):
         assert_same(BlockCovariance(LABELS).fit(df, sample_weight=given), expected, 0)
     assert_same(BlockCovariance(LABELS).fit(df.to_numpy(), sample_weight=w), expected, 0)
-    message = "sample_weight has another index than the rows of X; expected a weight for each row"
+    message = "sample_weight has another index than the rows of X; expected a number for each name"
     later = w.set_axis(df.index + pd.Timedelta("1D"))
     twice = df.set_axis(df.index[[0, *range(59)]])
     for X, given in ((df, later), (df, w[:-1]), (twice, shuffled)):
