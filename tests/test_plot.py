@@ -272,6 +272,33 @@ def test_path_marks_the_best():
     assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (2, 1)
 
 
+def path_of(criterion):
+    numbers = np.arange(1, len(criterion) + 1)
+    return bm.PartitionPath(numbers, np.zeros(len(criterion)), np.array(criterion), ())
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+def test_the_path_shows_the_region_around_the_best(unit):
+    rises = np.array([165, 115, 65, 15, 0, 45, 205, 125, 160, 215, 360, 550, 3215])
+    axes = plot.path(path_of(unit * (rises - 615.0)))
+    bottom, top = np.array(axes.get_ylim()) / unit + 615
+    assert top == pytest.approx(3 * 215)  # three times the third quartile
+    assert -0.1 * top < bottom < 0
+    arrows = axes.lines[-1]
+    assert arrows.get_marker() == "^"
+    np.testing.assert_array_equal(arrows.get_xdata(), [13])
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), unit * (rises - 615.0))  # all of them
+
+
+@pytest.mark.parametrize("criterion", [[3.0, 1.0, 2.0], [1.0], [0.0] * 9 + [5.0]])
+def test_a_path_without_far_points_is_drawn_whole(criterion):
+    axes = plot.path(path_of(criterion))
+    assert len(axes.lines) == 3
+    bottom, top = axes.get_ylim()
+    assert bottom <= min(criterion)
+    assert top >= max(criterion)
+
+
 @pytest.mark.parametrize(
     "draw",
     [lambda A: plot.matrix(A), lambda A: plot.approximation(A, A), lambda A: plot.spectrum(A)],
