@@ -316,6 +316,12 @@ def test_numbers_are_written_where_they_fit():
     assert written == ["0.25", "0.25", "1", "1"]  # none in the first two blocks
 
 
+def test_only_zero_is_written_as_0():
+    values = np.array([[1.0, 0.0], [-0.001, 0.5]])
+    axes = plot.matrix(bm.BlockConstantMatrix.from_values([0] * 5 + [1] * 5, values))
+    assert {text.get_text() for text in axes.texts} == {"1", "0", "0.00", "0.5"}
+
+
 SECTORS = ["Consumer Discretionary", "Consumer Staples", "Energy", "Financials", "Health Care"]
 SECTORS += ["Industrials", "Information Technology", "Materials", "Telecommunications", "Utilities"]
 SIZES = [29, 17, 15, 30, 18, 24, 25, 13, 2, 13]
@@ -363,7 +369,8 @@ def test_names_of_many_variables_do_not_overlap():
         (0.5, "value", {"0.5", "-0.12", "0.01"}),
         (5e-5, "value / 1e-5", {"5", "-1.2", "0.1"}),
         (5e4, "value / 1e4", {"5", "-1.2", "0.1"}),
-        (20.0, "value", {"20", "-5", "0"}),
+        (9.0, "value", {"9", "-2.2", "0.1"}),
+        (20.0, "value", {"20", "-4.9", "0.2"}),
     ],
 )
 def test_numbers_are_short(largest, label, written):
