@@ -272,6 +272,33 @@ def test_path_marks_the_best():
     assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (2, 1)
 
 
+def path_of(criterion):
+    numbers = np.arange(1, len(criterion) + 1)
+    return bm.PartitionPath(numbers, np.zeros(len(criterion)), np.array(criterion), ())
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+def test_the_path_shows_the_region_around_the_best(unit):
+    rises = np.array([165, 115, 65, 15, 0, 45, 205, 125, 160, 215, 360, 550, 3215])
+    axes = plot.path(path_of(unit * (rises - 615.0)))
+    bottom, top = np.array(axes.get_ylim()) / unit + 615
+    assert top == pytest.approx(3 * 215)  # three times the third quartile
+    assert -0.1 * top < bottom < 0
+    arrows = axes.lines[-1]
+    assert arrows.get_marker() == "^"
+    np.testing.assert_array_equal(arrows.get_xdata(), [13])
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), unit * (rises - 615.0))  # all of them
+
+
+@pytest.mark.parametrize("criterion", [[3.0, 1.0, 2.0], [1.0], [0.0] * 9 + [5.0]])
+def test_a_path_without_far_points_is_drawn_whole(criterion):
+    axes = plot.path(path_of(criterion))
+    assert len(axes.lines) == 3
+    bottom, top = axes.get_ylim()
+    assert bottom <= min(criterion)
+    assert top >= max(criterion)
+
+
 @pytest.mark.parametrize(
     "draw",
     [lambda A: plot.matrix(A), lambda A: plot.approximation(A, A), lambda A: plot.spectrum(A)],
@@ -287,6 +314,12 @@ def test_numbers_are_written_where_they_fit():
     A = bm.BlockConstantMatrix.from_values(np.repeat([0, 1, 2, 3], [2, 4, 40, 40]), values)
     written = sorted(text.get_text() for text in plot.matrix(A).texts)
     assert written == ["0.25", "0.25", "1", "1"]  # none in the first two blocks
+
+
+def test_only_zero_is_written_as_0():
+    values = np.array([[1.0, 0.0], [-0.001, 0.5]])
+    axes = plot.matrix(bm.BlockConstantMatrix.from_values([0] * 5 + [1] * 5, values))
+    assert {text.get_text() for text in axes.texts} == {"1", "0", "0.00", "0.5"}
 
 
 SECTORS = ["Consumer Discretionary", "Consumer Staples", "Energy", "Financials", "Health Care"]
@@ -336,7 +369,8 @@ def test_names_of_many_variables_do_not_overlap():
         (0.5, "value", {"0.5", "-0.12", "0.01"}),
         (5e-5, "value / 1e-5", {"5", "-1.2", "0.1"}),
         (5e4, "value / 1e4", {"5", "-1.2", "0.1"}),
-        (20.0, "value", {"20", "-5", "0"}),
+        (9.0, "value", {"9", "-2.2", "0.1"}),
+        (20.0, "value", {"20", "-4.9", "0.2"}),
     ],
 )
 def test_numbers_are_short(largest, label, written):

@@ -29,6 +29,7 @@ _MAX_BLOCKS_WITH_VALUES = 12
 _VALUE, _CORRELATION = "value", "correlation"
 _NOTHING = "0.85"  # grey, where nothing is drawn
 _LETTER, _LINE = 0.62, 1.5  # the size of a digit with the space around it, in font sizes
+_ROUNDING = 1e-12
 _FONT_SIZE = 7  # of the values in blocks, in points
 
 
@@ -106,7 +107,8 @@ def matrix(
     label = f"{quantity} / 1e{exponent}" if exponent else quantity
     bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.8, label=label)
     if exponent:
-        bar.formatter = lambda x, _: f"{x / 10.0**exponent:.3g}"
+        minus = "\N{MINUS SIGN}"
+        bar.formatter = lambda x, _: f"{x / 10.0**exponent:.3g}".replace("-", minus)
     if texts is not None and rows.n <= MAX_NAMES:
         name_variables(axes, [texts[i] for i in rows.order])
     else:
@@ -153,13 +155,18 @@ def _write_values(
     width, height = size_in_points(axes)
     x, y = (p.offsets[:-1] + p.sizes / 2 for p in (columns, rows))
     widths, heights = width * columns.sizes / columns.n, height * rows.sizes / rows.n
-    digits = max(2 - int(np.ceil(np.log10(bound))), 0)
+    digits = max(2 - int(np.ceil(np.log10(bound))), 1)
     for a, b in np.argwhere(~np.ma.getmaskarray(values)):
-        number = round(float(values[a, b]), digits) + 0.0  # no minus before zero
-        needed = max(_LETTER * len(f"{number:.{digits}f}"), _LINE) * _FONT_SIZE
+        value = float(values[a, b])
+        number = round(value, digits) + 0.0  # no minus before zero
+        text = f"{number:.{digits}f}"
+        needed = max(_LETTER * len(text), _LINE) * _FONT_SIZE
         if needed > min(heights[a], widths[b]):
             continue
-        text = f"{number:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{number:.0f}"
+        if (
+            abs(value - number) <= _ROUNDING * bound
+        ):  # so 0 is zero, and 0.0 may be any small number
+            text = text.rstrip("0").rstrip(".")
         is_dark = abs(values[a, b]) > 0.6 * bound
         axes.text(
             x[b], y[a], text, ha="center", va="center",

@@ -4,12 +4,18 @@ from typing import Any
 
 import numpy as np
 
+from blockmat.blocks.checks import Array
 from blockmat.finding.partition_path import PartitionPath
 from blockmat.plot.figures import MODEL_COLOUR, SOURCE_COLOUR, new_axes
+
+_QUARTILES = 3  # of the rises above the minimum, at the end of the axis
 
 
 def path(result: PartitionPath, ax: Any = None) -> Any:
     """Plot the criterion against the number of blocks, and mark its minimum.
+
+    The axis of the criterion shows the region around the minimum. It ends at three times the third
+    quartile of the rises above the minimum, if any point is higher. Higher points are arrows at the top.
 
     Parameters
     ----------
@@ -51,7 +57,21 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
     k = int(result.n_blocks[best])
     axes.plot(k, result.criterion[best], "o", color=MODEL_COLOUR, ms=9)
     axes.axvline(k, color=MODEL_COLOUR, lw=1, ls="--")
+    _leave_out_far_points(axes, result.n_blocks[known], result.criterion[known])
     axes.set(xlabel="blocks", ylabel="criterion", title=f"best: {k} block{'s' if k > 1 else ''}")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     return axes
+
+
+def _leave_out_far_points(axes: Any, n_blocks: Array, criterion: Array) -> None:
+    """End the axis above most of the points, and draw arrows for the others."""
+    rises = criterion - criterion.min()
+    end = _QUARTILES * float(np.quantile(rises, 0.75))
+    is_far = rises > end
+    if end == 0 or not is_far.any():
+        return
+    axes.set_ylim(criterion.min() - 0.05 * end, criterion.min() + end)
+    top = np.full(int(is_far.sum()), 0.98)  # of the height
+    at_edge = axes.get_xaxis_transform()
+    axes.plot(n_blocks[is_far], top, "^", color=SOURCE_COLOUR, ms=7, transform=at_edge)
