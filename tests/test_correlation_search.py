@@ -16,7 +16,7 @@ from blockmat.finding.given_correlation import GivenCorrelation
 from blockmat.finding.leading_spectrum import leading_spectrum
 from blockmat.finding.matrix_problems import CorrelationProblem, MatrixProblem
 from blockmat.finding.objectives import block_statistics
-from blockmat.finding.read_problem import Request, read_problem
+from blockmat.finding.problem import as_model, read_matrix
 from blockmat.finding.similarity import Correlation, SymmetricMatrix
 
 
@@ -235,10 +235,11 @@ def test_only_correlations_are_taken_for_correlations():
     R = correlations(planted(60)[0])
     signs = np.where(np.random.default_rng(0).random(R.shape) < 0.5, -0.9, 0.9)
     indefinite = np.triu(signs, 1) + np.triu(signs, 1).T + np.eye(len(R))
-    assert isinstance(read_problem(R, Request())[0], CorrelationProblem)
-    assert isinstance(read_problem(R.astype(np.float32), Request())[0], CorrelationProblem)
+    model = as_model(None, None, has_samples=False, samples=False)
+    for C in (R, R.astype(np.float32)):
+        assert isinstance(read_matrix(C, model, None, False, False), CorrelationProblem)
     for other in (2 * R, R - 2 * np.eye(len(R)), 3 * R - 2 * np.eye(len(R)), indefinite):
-        assert isinstance(read_problem(other, Request())[0], MatrixProblem)
+        assert isinstance(read_matrix(other, model, None, False, False), MatrixProblem)
 
 
 @pytest.mark.parametrize("known", [False, True])
