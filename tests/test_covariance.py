@@ -475,7 +475,12 @@ BAD = [
     ({"n_factors": 1.5}, samples(), TypeError, "n_factors is"),
     ({"n_factors": "all"}, samples(), ValueError, "n_factors is 'all'; expected an integer or"),
     ({"n_factors": 17}, samples(), ValueError, "n_factors=17 expects at most 16"),
-    ({"labels": LABELS, "n_factors": 4}, samples(4), ValueError, "n_factors=4 expects at most 3: the sm"),
+    (
+        {"labels": LABELS, "n_factors": 4},
+        samples(4),
+        ValueError,
+        "n_factors=4 expects at most 3: the sm",
+    ),
     ({}, CONSTANT, ValueError, "X is constant in 1 of its columns: 1"),
     ({"labels": [0, 1]}, CONSTANT, ValueError, "X is constant in 1 of its columns: 1"),
     ({}, np.ones((5, 3)), ValueError, "X is constant in 3 of its columns: 0"),

@@ -722,7 +722,11 @@ BAD = [
     ({"source": MATRIX, "max_blocks": 9}, ValueError, "max_blocks is 9; expected at most 4"),
     ({"source": np.ones((1, 3)), "samples": True}, ValueError, "X has 1 rows; expected at least 3"),
     ({"source": np.ones((0, 3)), "samples": True}, ValueError, "X has no rows"),
-    ({"source": np.ones((9, 2)), "samples": True}, ValueError, "X is constant in 2 of its columns: 0"),
+    (
+        {"source": np.ones((9, 2)), "samples": True},
+        ValueError,
+        "X is constant in 2 of its columns: 0",
+    ),
     ({"source": sp.csr_array(MATRIX), "samples": True}, TypeError, "X is a sparse matrix"),
     ({"source": MATRIX * 1j, "samples": True}, TypeError, "expected real numbers"),
     ({"source": np.full((4, 2), np.nan), "samples": True}, np.linalg.LinAlgError, "X contains nan"),

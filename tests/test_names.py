@@ -98,7 +98,9 @@ def test_an_index_needs_names():
         lambda: BlockCovariance(named).fit(numbers),
         lambda: acc.add_samples(numbers),
     ):
-        with pytest.raises(PartitionError, match=r"\.to_numpy\(\) in the order of the columns, or a Dat"):
+        with pytest.raises(
+            PartitionError, match=r"\.to_numpy\(\) in the order of the columns, or a Dat"
+        ):
             use()
     in_order = named.reset_index(drop=True)
     for labels in (in_order, named.to_numpy()):
