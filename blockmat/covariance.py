@@ -311,8 +311,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         """Estimate the covariance of these and all earlier samples.
 
         The result is that of `fit` on all rows together, to rounding: blocks, signs and constant
-        columns are found again each time. At most n_features rows are stored. The shrinkage must
-        be None or a number. `fit` stores no rows, so a call after `fit` starts anew.
+        columns are found again each time. At most n_features rows are stored. `shrinkage` must be
+        "nonlinear", None or a number, and `missing` "raise". `fit` stores no rows, so a call after `fit` starts anew.
 
         Parameters
         ----------

@@ -56,6 +56,11 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
     --------
     blockmat.covariance.BlockCovariance : the estimator for scikit-learn.
 
+    Notes
+    -----
+    If returns are missing, the other estimators of a prior must accept NaN too, such as
+    `skfolio.moments.EWMu` for the means.
+
     Examples
     --------
     >>> import numpy as np

@@ -216,3 +216,14 @@ def test_an_accumulator_without_samples_says_so(options):
             acc.covariance(ddof)
     acc.add_samples(X)
     acc.covariance()
+
+
+def test_a_stream_keeps_the_names_of_columns():
+    model = (
+        BlockCovariance(constant="keep")
+        .partial_fit(with_constants(2))
+        .partial_fit(with_constants(2))
+    )
+    model.set_params(constant="raise")
+    with pytest.raises(ValueError, match="X is constant in 2 of its columns: 'v1', 'v2'; expected"):
+        model.partial_fit(with_constants(2))

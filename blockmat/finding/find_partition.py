@@ -98,7 +98,8 @@ def find_partition(
     loadings : bool, optional
         Whether the variables of a block may have different loadings on its factor, as the items
         of a scale have. With False all correlations within a block, and between two blocks, are
-        equal. By default True for samples and with `n_samples`, and False for other matrices.
+        equal. By default True if the number of samples is known, by `samples` or `n_samples`, and
+        False otherwise.
     criterion : {"misfit", "icl", "bic", "cv"}, optional
         How to choose the number of blocks; see `partition_path`.
     max_blocks : int, optional
@@ -166,17 +167,20 @@ def find_partition(
     :math:`C` the values of the blocks and :math:`R_{ic}` the sum of row i over block c. For
     samples it is minus twice the log-likelihood of the variable given the others. With
     `loadings`, EM estimates one factor for each block between the sweeps, and splits and merges
-    of blocks follow. With ``loadings=False`` the likelihood given the block means is used, also
-    for a dense matrix with ones on its diagonal, entries from -1 to 1 and at
-    most a twentieth of its eigenvalues' sum negative, if its blocks are tighter than those of
-    the first cost. Negative eigenvalues are then replaced by zero, as they are with `n_samples`.
+    of blocks follow. With ``loadings=False`` it is the likelihood given the block means.
+
+    A dense matrix without `n_samples` counts as a correlation matrix if it has ones on its
+    diagonal, entries from -1 to 1, and negative eigenvalues that add up to at most a twentieth of
+    its trace. It is searched by both costs, and the tighter blocks are returned. For the
+    likelihood negative eigenvalues are replaced by zero, also with `n_samples`.
 
     With `degrees` the entry of nodes i and j, divided by the roots of their degrees, is
     approximated by :math:`B_{bc}` times these roots. A node without edges joins the largest
     block.
 
     With missing values the number of samples in criteria is the number in which two variables
-    are both observed, on average. See :ref:`theory-gaps`.
+    are both observed, on average. The search is repeated up to five times. See
+    :ref:`theory-gaps`.
 
     A sweep takes O(n\ :sup:`2` + n k\ :sup:`2`), or O(m n k) for samples with m the smaller
     of T and n, after O(m T n) once. See :ref:`theory-blocks` and :ref:`theory-factor-blocks`.

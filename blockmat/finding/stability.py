@@ -188,6 +188,8 @@ def partition_stability(
     sample, but criteria see the smaller number of samples, and choose fewer blocks. See
     :ref:`theory-blocks`.
 
+    It takes as long as ``n_resamples + 1`` searches, and O(n `n_resamples`) memory.
+
     References
     ----------
     .. [1] S. Monti, P. Tamayo, J. Mesirov, T. Golub, "Consensus Clustering: A Resampling-Based

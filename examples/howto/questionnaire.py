@@ -94,7 +94,7 @@ plt.show()
 #
 # Larger groups
 # -------------
-# The tree first merges the two groups whose merging lowers the likelihood least.
+# The tree first merges the two groups whose merging raises the loss least (minus twice the log-likelihood).
 # :meth:`~blockmat.PartitionTree.cut` returns the partition into any smaller number of groups.
 
 figure, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
