@@ -41,6 +41,7 @@ PROJECTS: dict[str, tuple[str, str, dict[str, str]]] = {
         "generated/{}.html",
         {
             "skfolio.moments.BaseCovariance": "class",
+            "skfolio.moments.EWMu": "class",
             "skfolio.optimization.NestedClustersOptimization": "class",
         },
     ),
