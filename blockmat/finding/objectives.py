@@ -1,13 +1,13 @@
 """What block k-means minimizes: the Frobenius loss of a matrix, or the Gaussian one of samples."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.linalg import pinvh
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
-from blockmat.finding.merging import BlockSums, FrobeniusMerges, GaussianMerges, Merges
+from blockmat.finding.merging import BlockSums, FrobeniusMerges, GaussianMerges
 from blockmat.finding.similarity import Similarity
 
 _MIN_VARIANCE = 1e-10  # of a correlation matrix; what is smaller is rounding
@@ -89,14 +89,6 @@ class Objective(Protocol):
 
     def deviance(self, blocks: BlockStatistics) -> float:
         """Return minus twice the log-likelihood, up to a constant."""
-
-
-@runtime_checkable
-class MergingObjective(Protocol):
-    """An objective that is a function of sums over blocks, so that blocks can be merged."""
-
-    def merges(self, blocks: BlockStatistics) -> Merges:
-        """Return the loss as a function of merged blocks, in the order of their first variables."""
 
 
 class FrobeniusLoss:

@@ -41,8 +41,7 @@ class PartitionPath(NamedTuple):
         The signs of the variables, 1 or -1, if they were asked for; 1 for the first variable of
         each block.
     tree : None or PartitionTree
-        Coarser partitions that are nested in the best one; None if the loss depends on more than
-        sums over blocks.
+        Coarser partitions that are nested in the best one.
     names : None or tuple
         The names of the variables, if the source is a DataFrame.
 

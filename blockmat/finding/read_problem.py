@@ -7,7 +7,7 @@ from blockmat.blocks.checks import Array
 from blockmat.finding.expected_correlation import ExpectedCorrelation
 from blockmat.finding.gaps import Result, find_with_gaps
 from blockmat.finding.problem import Model, Problem, as_model, problem_of_samples, read_matrix
-from blockmat.finding.read_samples import SampleOptions, read_samples
+from blockmat.finding.read_samples import SampleOptions, read_samples, refuse_n_samples
 from blockmat.finding.similarity import Correlation, Correlations
 from blockmat.fitting.gapped_rows import GappedRows
 from blockmat.sources.gapped_samples import GappedSamples
@@ -50,10 +50,7 @@ def solve(source: Any, request: Request, find: Callable[[Question], Result]) -> 
         of_samples.require_none()
         problem = read_matrix(source, model, n_samples, degrees, signs)
         return find(Question(problem, model.criterion))
-    if n_samples is not None:
-        raise ValueError(
-            f"n_samples is {n_samples} with samples=True; expected it only for a correlation matrix"
-        )
+    refuse_n_samples(n_samples)
     if degrees:
         raise ValueError(
             "samples is True with degrees=True; expected a network, without samples and signs"

@@ -37,6 +37,14 @@ class SampleOptions(NamedTuple):
                 )
 
 
+def refuse_n_samples(n_samples: int | None) -> None:
+    """Raise ValueError for a number of samples that is given beside the samples."""
+    if n_samples is not None:
+        raise ValueError(
+            f"n_samples is {n_samples} with samples=True; expected it only for a correlation matrix"
+        )
+
+
 def read_samples(source: Any, options: SampleOptions) -> WeightedSamples | GappedSamples:
     """Check samples (T, n) and their weights. Samples that were read before are returned unchanged.
 

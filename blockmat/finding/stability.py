@@ -13,7 +13,7 @@ from blockmat.finding.coassignment import Coassignment
 from blockmat.finding.find_partition import find_partition
 from blockmat.finding.partition_path import PartitionPath, partition_path
 from blockmat.finding.problem import as_model
-from blockmat.finding.read_samples import MIN_SAMPLES, SampleOptions, read_samples
+from blockmat.finding.read_samples import MIN_SAMPLES, SampleOptions, read_samples, refuse_n_samples
 from blockmat.finding.resamples import Data, NormalResamples, Resamples, RowResamples
 from blockmat.fitting.held_out import map_in_threads
 from blockmat.sources.progress import track
@@ -266,10 +266,7 @@ def _read_resamples(
             raise ValueError("method is 'subsample' with samples=False; expected 'bootstrap'")
         check_names(source)
         return NormalResamples(source, as_count(n_samples, "n_samples", MIN_SAMPLES))
-    if n_samples is not None:
-        raise ValueError(
-            f"n_samples is {n_samples} with samples=True; expected it only for a correlation matrix"
-        )
+    refuse_n_samples(n_samples)
     data = read_samples(source, of_samples)
     if method == "bootstrap":
         return RowResamples(data, data.n_rows, replace=True)
