@@ -24,12 +24,12 @@ if (
     TYPE_CHECKING
 ):  # these names are imported on first use, so that importing blockmat takes less time
     from blockmat import optim
-    from blockmat.finding.coassignment import Coassignment
-    from blockmat.finding.coclusters import Coclusters, cocluster
     from blockmat.finding.find_partition import find_partition
     from blockmat.finding.partition_path import PartitionPath, partition_path
+    from blockmat.finding.resampling.coassignment import Coassignment
+    from blockmat.finding.search.coclusters import Coclusters, cocluster
+    from blockmat.finding.search.tree import PartitionTree
     from blockmat.finding.stability import PartitionStability, partition_stability
-    from blockmat.finding.tree import PartitionTree
     from blockmat.inference.shrinkage import optimal_shrinkage
 
 __version__ = "0.1.0"
@@ -67,12 +67,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Coassignment": "blockmat.finding.coassignment",
-    "Coclusters": "blockmat.finding.coclusters",
+    "Coassignment": "blockmat.finding.resampling.coassignment",
+    "Coclusters": "blockmat.finding.search.coclusters",
     "PartitionPath": "blockmat.finding.partition_path",
     "PartitionStability": "blockmat.finding.stability",
-    "PartitionTree": "blockmat.finding.tree",
-    "cocluster": "blockmat.finding.coclusters",
+    "PartitionTree": "blockmat.finding.search.tree",
+    "cocluster": "blockmat.finding.search.coclusters",
     "find_partition": "blockmat.finding.find_partition",
     "optimal_shrinkage": "blockmat.inference.shrinkage",
     "partition_path": "blockmat.finding.partition_path",

@@ -31,7 +31,7 @@ FLOORS = (
 LATE = {
     "blocks.kernels": "from blockmat.blocks.jit import",
     "sources.kernels": "from blockmat.blocks.jit import",
-    "finding.kernels": "from blockmat.blocks.jit import",
+    "finding.correlations.kernels": "from blockmat.blocks.jit import",
     "matrices.scipy_covariance": "from scipy.stats import",
     "blocks.chunked": 'import_extra("dask',
     "matrices.chunked": 'import_extra("dask',

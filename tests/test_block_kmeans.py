@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from blockmat.finding.objectives import GaussianLoss
+from blockmat.finding.search.objectives import GaussianLoss
 
 
 @pytest.mark.parametrize("within", [0.5, 1e-3, 1e-5, 1e-8])

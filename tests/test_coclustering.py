@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import blockmat as bm
-from blockmat.finding import coclusters, similarity
+from blockmat.finding.search import coclusters, similarity
 from tests.test_discovery import same
 
 

@@ -10,14 +10,14 @@ from sklearn.datasets import load_iris, load_wine
 from sklearn.metrics import adjusted_rand_score
 
 import blockmat as bm
-from blockmat.finding import leading_spectrum as spectra
-from blockmat.finding.effective_samples import effective_samples
-from blockmat.finding.given_correlation import GivenCorrelation
-from blockmat.finding.leading_spectrum import leading_spectrum
-from blockmat.finding.matrix_problems import CorrelationProblem, MatrixProblem
-from blockmat.finding.objectives import block_statistics
-from blockmat.finding.problem import as_model, read_matrix
-from blockmat.finding.similarity import Correlation, SymmetricMatrix
+from blockmat.finding.correlations import leading_spectrum as spectra
+from blockmat.finding.correlations.given_correlation import GivenCorrelation
+from blockmat.finding.correlations.leading_spectrum import leading_spectrum
+from blockmat.finding.correlations.similarity import Correlation, SymmetricMatrix
+from blockmat.finding.criteria.effective_samples import effective_samples
+from blockmat.finding.problems.matrix_problems import CorrelationProblem, MatrixProblem
+from blockmat.finding.problems.problem import as_model, read_matrix
+from blockmat.finding.search.objectives import block_statistics
 
 
 def planted(n_samples, sizes=(12, 8, 20, 5), noise=1.0, seed=0):

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
-from blockmat.finding import criteria, partition_path, search, similarity, starts
-from blockmat.finding.kmeans import cheapest_intervals, refine
-from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, block_statistics
-from blockmat.finding.similarity import Correlation, SymmetricMatrix
-from blockmat.finding.starts import ChangePoints, WardTree
+from blockmat.finding.correlations.similarity import Correlation, SymmetricMatrix
+from blockmat.finding.criteria import criteria, partition_path, search, similarity, starts
+from blockmat.finding.search.kmeans import cheapest_intervals, refine
+from blockmat.finding.search.objectives import FrobeniusLoss, GaussianLoss, block_statistics
+from blockmat.finding.search.starts import ChangePoints, WardTree
 from blockmat.sources.standardize import compress_rows
 
 

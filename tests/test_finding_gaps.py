@@ -8,13 +8,13 @@ import pytest
 
 import blockmat as bm
 from blockmat.exceptions import NonFiniteError, ShapeError
-from blockmat.finding.agreement import adjusted_rand
-from blockmat.finding.expected_correlation import ExpectedCorrelation, ExpectedRows
-from blockmat.finding.given_correlation import GivenCorrelation
-from blockmat.finding.leading_spectrum import leading_spectrum
-from blockmat.finding.read_problem import correlation_of
-from blockmat.finding.resamples import RowResamples
-from blockmat.finding.similarity import Correlation
+from blockmat.finding.correlations.expected_correlation import ExpectedCorrelation, ExpectedRows
+from blockmat.finding.correlations.given_correlation import GivenCorrelation
+from blockmat.finding.correlations.leading_spectrum import leading_spectrum
+from blockmat.finding.correlations.similarity import Correlation
+from blockmat.finding.problems.read_problem import correlation_of
+from blockmat.finding.resampling.agreement import adjusted_rand
+from blockmat.finding.resampling.resamples import RowResamples
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import as_weights

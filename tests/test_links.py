@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import cut_tree, linkage
 
-from blockmat.finding.links import cut_links
+from blockmat.finding.search.links import cut_links
 
 
 @pytest.mark.parametrize("method", ["ward", "single", "complete"])

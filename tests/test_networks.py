@@ -12,12 +12,12 @@ from scipy.integrate import quad
 from sklearn.metrics import adjusted_rand_score
 
 import blockmat as bm
-from blockmat.finding import network as networks
-from blockmat.finding.degree_loss import DegreeLoss
-from blockmat.finding.network import Network
-from blockmat.finding.network_search import NetworkSearch
-from blockmat.finding.objectives import block_statistics
-from blockmat.finding.search import SearchOptions
+from blockmat.finding.networks import network as networks
+from blockmat.finding.networks.degree_loss import DegreeLoss
+from blockmat.finding.networks.network import Network
+from blockmat.finding.networks.network_search import NetworkSearch
+from blockmat.finding.search.objectives import block_statistics
+from blockmat.finding.search.search import SearchOptions
 
 
 def random_network(n, seed, density=0.5):

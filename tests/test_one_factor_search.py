@@ -10,17 +10,18 @@ from scipy.stats import multivariate_normal
 
 import blockmat as bm
 from bench.questionnaires import Design, answers, correlation
-from blockmat.finding.accelerated_em import accelerated_em
-from blockmat.finding.factor_criteria import (
+from blockmat.finding.correlations.given_correlation import GivenCorrelation
+from blockmat.finding.correlations.leading_spectrum import leading_spectrum
+from blockmat.finding.correlations.similarity import Correlation
+from blockmat.finding.factor_blocks.accelerated_em import accelerated_em
+from blockmat.finding.factor_blocks.factor_criteria import (
     FactorCriterion,
     MisfitCriterion,
     degrees_of_freedom,
     excess_optimism,
 )
-from blockmat.finding.factor_search import FactorSearch
-from blockmat.finding.given_correlation import GivenCorrelation
-from blockmat.finding.leading_spectrum import leading_spectrum
-from blockmat.finding.one_factor import (
+from blockmat.finding.factor_blocks.factor_search import FactorSearch
+from blockmat.finding.factor_blocks.one_factor import (
     MIN_NOISE,
     discrepancy,
     em,
@@ -30,15 +31,14 @@ from blockmat.finding.one_factor import (
     moves,
     starting_model,
 )
-from blockmat.finding.search import SearchOptions
-from blockmat.finding.similarity import Correlation
-from blockmat.finding.split_merge import (
+from blockmat.finding.factor_blocks.split_merge import (
     cheapest_merge,
     merge,
     merge_costs,
     residual_directions,
     split,
 )
+from blockmat.finding.search.search import SearchOptions
 
 EPS = np.finfo(np.float64).eps
 SIX = Design(n_scales=3, n_items=6, loadings=(0.5, 0.8), n_alike=0)

@@ -29,7 +29,7 @@ def test_import_loads_no_extra_and_no_kernel():
     assert not {
         "blockmat.blocks.kernels",
         "blockmat.sources.kernels",
-        "blockmat.finding.kernels",
+        "blockmat.finding.correlations.kernels",
     } & set(loaded)
 
 

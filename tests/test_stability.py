@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import blockmat as bm
-from blockmat.finding.agreement import adjusted_rand
-from blockmat.finding.coassignment import Coassignment
-from blockmat.finding.kmeans import in_order
-from blockmat.finding.resamples import NormalResamples, RowResamples
+from blockmat.finding.resampling.agreement import adjusted_rand
+from blockmat.finding.resampling.coassignment import Coassignment
+from blockmat.finding.resampling.resamples import NormalResamples, RowResamples
+from blockmat.finding.search.kmeans import in_order
 from blockmat.sources.weighted_samples import WeightedSamples
 
 

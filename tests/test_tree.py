@@ -7,11 +7,11 @@ import pytest
 from scipy.cluster.hierarchy import cut_tree, dendrogram, is_valid_linkage
 
 import blockmat as bm
-from blockmat.finding.degree_loss import DegreeLoss
-from blockmat.finding.kmeans import in_order
-from blockmat.finding.network import Network
-from blockmat.finding.objectives import FrobeniusLoss, GaussianLoss, block_statistics
-from blockmat.finding.similarity import Correlation, SymmetricMatrix
+from blockmat.finding.correlations.similarity import Correlation, SymmetricMatrix
+from blockmat.finding.networks.degree_loss import DegreeLoss
+from blockmat.finding.networks.network import Network
+from blockmat.finding.search.kmeans import in_order
+from blockmat.finding.search.objectives import FrobeniusLoss, GaussianLoss, block_statistics
 
 LABELS = np.array([0, 1, 2, 0, 3, 1, 1, 4, 2, 2, 0, 2, 3, 1])  # block 4 has one variable
 EPS = np.finfo(np.float64).eps

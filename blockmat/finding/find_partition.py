@@ -6,13 +6,13 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
-from blockmat.finding.gaps import Blocks
-from blockmat.finding.kmeans import in_order
+from blockmat.finding.correlations.gaps import Blocks
 from blockmat.finding.partition_path import partition_path
-from blockmat.finding.problem import check_n_blocks
-from blockmat.finding.read_problem import Question, Request, solve
-from blockmat.finding.read_samples import SampleOptions
-from blockmat.finding.search import SearchOptions, signs_in_blocks
+from blockmat.finding.problems.problem import check_n_blocks
+from blockmat.finding.problems.read_problem import Question, Request, solve
+from blockmat.finding.problems.read_samples import SampleOptions
+from blockmat.finding.search.kmeans import in_order
+from blockmat.finding.search.search import SearchOptions, signs_in_blocks
 
 __all__ = ["find_partition"]
 

@@ -8,14 +8,14 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.names import names_of
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import times_power
-from blockmat.finding.criteria import Criterion
-from blockmat.finding.kmeans import in_order
-from blockmat.finding.problem import Problem, check_n_blocks
-from blockmat.finding.read_problem import Question, Request, solve
-from blockmat.finding.read_samples import SampleOptions
-from blockmat.finding.sample_problems import BlockConstantProblem, OneFactorProblem
-from blockmat.finding.search import Found, Search, SearchOptions, signs_in_blocks
-from blockmat.finding.tree import PartitionTree, merge_all
+from blockmat.finding.criteria.criteria import Criterion
+from blockmat.finding.problems.problem import Problem, check_n_blocks
+from blockmat.finding.problems.read_problem import Question, Request, solve
+from blockmat.finding.problems.read_samples import SampleOptions
+from blockmat.finding.problems.sample_problems import BlockConstantProblem, OneFactorProblem
+from blockmat.finding.search.kmeans import in_order
+from blockmat.finding.search.search import Found, Search, SearchOptions, signs_in_blocks
+from blockmat.finding.search.tree import PartitionTree, merge_all
 from blockmat.fitting.held_out import min_training_size
 
 __all__ = ["PartitionPath", "partition_path"]

@@ -8,13 +8,18 @@ import numpy as np
 from blockmat.blocks.checks import Array, as_count, frozen
 from blockmat.blocks.names import check_names, names_of
 from blockmat.blocks.partition import Partition
-from blockmat.finding.agreement import adjusted_rand
-from blockmat.finding.coassignment import Coassignment
 from blockmat.finding.find_partition import find_partition
 from blockmat.finding.partition_path import PartitionPath, partition_path
-from blockmat.finding.problem import as_model
-from blockmat.finding.read_samples import MIN_SAMPLES, SampleOptions, read_samples, refuse_n_samples
-from blockmat.finding.resamples import Data, NormalResamples, Resamples, RowResamples
+from blockmat.finding.problems.problem import as_model
+from blockmat.finding.problems.read_samples import (
+    MIN_SAMPLES,
+    SampleOptions,
+    read_samples,
+    refuse_n_samples,
+)
+from blockmat.finding.resampling.agreement import adjusted_rand
+from blockmat.finding.resampling.coassignment import Coassignment
+from blockmat.finding.resampling.resamples import Data, NormalResamples, Resamples, RowResamples
 from blockmat.fitting.held_out import map_in_threads
 from blockmat.sources.progress import track
 

@@ -11,10 +11,10 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import in_range, times_power
-from blockmat.finding.block_signs import block_signs
-from blockmat.finding.expected_correlation import SampleCorrelation
+from blockmat.finding.correlations.expected_correlation import SampleCorrelation
+from blockmat.finding.correlations.similarity import Correlation
 from blockmat.finding.find_partition import find_partition
-from blockmat.finding.similarity import Correlation
+from blockmat.finding.search.block_signs import block_signs
 from blockmat.fitting.factors_and_blocks import (
     BlocksAndDirections,
     Operator,

@@ -10,8 +10,8 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
-from blockmat.finding.expected_correlation import SampleCorrelation
-from blockmat.finding.gaps import Blocks, find_with_gaps, signs_of
+from blockmat.finding.correlations.expected_correlation import SampleCorrelation
+from blockmat.finding.correlations.gaps import Blocks, find_with_gaps, signs_of
 from blockmat.fitting.factors_and_blocks import BlocksAndDirections, Operator
 from blockmat.fitting.fit_factor import fit_factor
 from blockmat.fitting.gapped_rows import Completed, GappedRows, complete, fit_gapped

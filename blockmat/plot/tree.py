@@ -4,8 +4,8 @@ from typing import Any
 
 from blockmat.blocks.extras import import_extra
 from blockmat.finding.partition_path import PartitionPath
-from blockmat.finding.search import signs_in_blocks
-from blockmat.finding.tree import PartitionTree
+from blockmat.finding.search.search import signs_in_blocks
+from blockmat.finding.search.tree import PartitionTree
 from blockmat.plot.figures import SOURCE_COLOUR, names_of_variables, new_axes, short
 
 _MAX_LABEL = 44  # letters

@@ -1,0 +1,100 @@
+"""GivenCorrelation: a correlation matrix whose samples are not at hand."""
+
+from copy import copy
+
+import numpy as np
+
+from blockmat.blocks.checks import Array
+from blockmat.blocks.partition import Partition
+from blockmat.finding.correlations.leading_spectrum import LeadingSpectrum
+from blockmat.finding.correlations.similarity import row_sums
+from blockmat.finding.correlations.weighted_sums import SumsOfProducts
+
+_EQUAL = 1e-8  # variables with correlations this close to 1 or -1 are equal
+
+
+class GivenCorrelation:
+    """A correlation matrix of T samples, with its spectrum.
+
+    Correlations of different kinds of observations, such as pairwise, rank or polychoric ones,
+    can have negative eigenvalues. These are replaced by zero, and the result is divided by the
+    roots of its diagonal.
+
+    Parameters
+    ----------
+    C : ndarray, shape (n, n)
+        Correlations, with ones on the diagonal.
+    spectrum : LeadingSpectrum
+        The spectrum of C.
+    n_samples : int, optional
+        T, if it is known. Otherwise `n_samples` is as many as the rank of C tells.
+    """
+
+    def __init__(self, C: Array, spectrum: LeadingSpectrum, n_samples: int | None = None) -> None:
+        self.n = len(C)
+        self.matrix = _without_negative_part(C, spectrum)
+        self.diagonal = np.ones(self.n)
+        self.spectrum = spectrum
+        self.n_components = spectrum.rank if n_samples is None else min(n_samples - 1, self.n)
+        self.n_samples = self.n_rows = self.n_components + 1 if n_samples is None else n_samples
+
+    @property
+    def most_samples(self) -> float:
+        """How many samples there are at most, as told by the rank; infinity if it is not told.
+
+        T samples have a correlation matrix of rank T - 1 if there are at least T variables. Equal
+        variables lower the rank too.
+        """
+        rank = self.n_components
+        return rank + 1 if rank < _n_different(self.matrix) else np.inf
+
+    def row_sums(self, p: Partition, weights: Array | None = None) -> Array:
+        """Return the sum of each row over each block, (n, k), of columns times weights (n,)."""
+        if weights is None:
+            return row_sums(self.matrix, p)
+        columns = np.zeros((self.n, p.n_blocks))
+        columns[np.arange(self.n), p.labels] = weights
+        sums: Array = self.matrix @ columns
+        return sums
+
+    def weighted_sums(self, p: Partition, weights: Array) -> SumsOfProducts:
+        """Return the products with weights (n,) of the blocks."""
+        return SumsOfProducts(p, weights, self.row_sums(p, weights))
+
+    def squared_norm(self, weights: Array) -> float:
+        """Return the sum of ``w_i w_j R_ij^2`` for weights w (n,) that are not negative."""
+        return float(weights @ (np.square(self.matrix, dtype=np.float64) @ weights))
+
+    def points(self, rank: int, rng: np.random.Generator) -> Array:
+        """Return the same coordinates of the variables as those of samples; see `Correlation`."""
+        values = np.maximum(self.spectrum.values[-rank:], 0)
+        noise = max(self.spectrum.noise(self.n_components), float(np.finfo(np.float64).tiny))
+        shrinkage = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
+        points: Array = self.spectrum.vectors[:, -rank:] * (np.sqrt(values) * shrinkage)
+        return points
+
+    def with_signs(self, signs: Array) -> "GivenCorrelation":
+        """Return ``S C S``."""
+        result = copy(self)
+        result.matrix = self.matrix * signs.astype(self.matrix.dtype)
+        result.matrix *= signs[:, None]
+        return result
+
+
+def _without_negative_part(C: Array, spectrum: LeadingSpectrum) -> Array:
+    """Return C if it has no negative eigenvalues, or else C without them and with ones restored."""
+    negative = spectrum.values < -spectrum.rounding
+    if not negative.any():
+        return C
+    vectors = spectrum.vectors[:, negative]
+    result: Array = C - ((vectors * spectrum.values[negative]) @ vectors.T).astype(C.dtype)
+    lengths = np.sqrt(result.diagonal())
+    result /= lengths
+    result /= lengths[:, None]
+    return result
+
+
+def _n_different(C: Array) -> int:
+    """Return how many variables are left if equal ones, and their negatives, count once."""
+    first = np.fromiter(((np.abs(row) >= 1 - _EQUAL).argmax() for row in C), dtype=np.intp)
+    return len(np.unique(first))

@@ -1,0 +1,97 @@
+"""solve: read the arguments of find_partition or partition_path, and search for blocks."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from blockmat.blocks.checks import Array
+from blockmat.finding.correlations.expected_correlation import ExpectedCorrelation
+from blockmat.finding.correlations.gaps import Result, find_with_gaps
+from blockmat.finding.correlations.similarity import Correlation, Correlations
+from blockmat.finding.problems.problem import (
+    Model,
+    Problem,
+    as_model,
+    problem_of_samples,
+    read_matrix,
+)
+from blockmat.finding.problems.read_samples import SampleOptions, read_samples, refuse_n_samples
+from blockmat.fitting.gapped_rows import GappedRows
+from blockmat.sources.gapped_samples import GappedSamples
+from blockmat.sources.standardize import StandardRows
+from blockmat.sources.weighted_samples import WeightedSamples
+
+
+class Request(NamedTuple):
+    """Arguments of `blockmat.find_partition` that tell what to search."""
+
+    samples: bool = False
+    signs: bool = False
+    loadings: bool | None = None
+    criterion: str | None = None
+    n_samples: int | None = None
+    degrees: bool = False
+    of_samples: SampleOptions = SampleOptions()
+
+
+class Question(NamedTuple):
+    """What to search, and how to choose the number of blocks.
+
+    `X` (T, n) are the samples that "cv" holds out; it is None for other criteria.
+    """
+
+    problem: Problem
+    criterion: str
+    X: Array | None = None
+
+
+def solve(source: Any, request: Request, find: Callable[[Question], Result]) -> Result:
+    """Read a matrix, a network, or samples (T, n), and return what `find` finds.
+
+    For samples with missing values `find` is called once in each round of `find_with_gaps`.
+    """
+    samples, signs, loadings, criterion, n_samples, degrees, of_samples = request
+    has_samples = samples or n_samples is not None
+    model = as_model(loadings, criterion, has_samples, samples)
+    if not samples:
+        of_samples.require_none()
+        problem = read_matrix(source, model, n_samples, degrees, signs)
+        return find(Question(problem, model.criterion))
+    refuse_n_samples(n_samples)
+    if degrees:
+        raise ValueError(
+            "samples is True with degrees=True; expected a network, without samples and signs"
+        )
+
+    def find_in(correlations: Correlations, X: Array | None = None) -> Result:
+        problem = problem_of_samples(correlations, model.loadings)
+        return find(Question(problem, model.criterion, X))
+
+    if isinstance(source, Correlation | ExpectedCorrelation):
+        return find_in(source)
+    data = read_samples(source, of_samples)
+    X = _held_out(data, model)
+    if isinstance(data, GappedSamples):
+        rows = GappedRows.of(data.standardize(True, True))
+        return find_with_gaps(rows, data.n_joint, of_samples.missing, find_in)
+    return find_in(correlation_of(data), X)
+
+
+def correlation_of(samples: WeightedSamples) -> Correlation:
+    """Return the weighted correlations of samples without gaps."""
+    deviations = samples.standardize(True, True).deviations
+    return Correlation(StandardRows(deviations, samples.n_rows, samples.n_joint))
+
+
+def _held_out(data: WeightedSamples | GappedSamples, model: Model) -> Array | None:
+    """Return the samples if the criterion holds some of them out, or None."""
+    if model.criterion != "cv":
+        return None
+    for name, is_given in (
+        ("missing values", isinstance(data, GappedSamples)),
+        ("weights", data.weights is not None),
+    ):
+        if is_given:
+            raise ValueError(
+                f"criterion is 'cv' and the samples have {name}; expected 'misfit', 'icl' or 'bic'"
+            )
+    return data.X
