@@ -123,8 +123,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     ----------
     operator_ : BlockConstantMatrix, ScaledBlockMatrix, BlockFactorMatrix or BlockPlusLowRank
         The covariance: a BlockPlusLowRank if there are factors or the shrinkage is below 1, and
-        otherwise a ScaledBlockMatrix, or a BlockConstantMatrix if neither `scaled` nor `signs`. Variables
-        with the sign -1 have negative scales. With `loadings` and ``shrinkage=None`` it is a
+        otherwise a ScaledBlockMatrix, or a BlockConstantMatrix if neither `scaled` nor `signs`.
+        Variables with the sign -1 have negative scales. With `loadings` and ``shrinkage=None`` it is a
         BlockFactorMatrix.
     partition_ : Partition
         The blocks.
@@ -312,7 +312,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
 
         The result is that of `fit` on all rows together, to rounding: blocks, signs and constant
         columns are found again each time. At most n_features rows are stored. `shrinkage` must be
-        "nonlinear", None or a number, and `missing` "raise". `fit` stores no rows, so a call after `fit` starts anew.
+        "nonlinear", None or a number, and `missing` "raise". `fit` stores no rows, so a call after
+        `fit` starts anew.
 
         Parameters
         ----------

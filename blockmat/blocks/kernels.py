@@ -534,7 +534,8 @@ def _entry_of_product(values, sums, b):
 def multiply_contiguous(x, scale, values, offsets, out):
     """``out = scale[b] * x + (values @ block sums of x)[b]`` for x (n,), b the blocks.
 
-    A diagonal matrix of values is given as (k,). One call computes the whole product, because for small sizes calls take longer than the work.
+    A diagonal matrix of values is given as (k,). One call computes the whole product, because for
+    small sizes calls take longer than the work.
     """
     k = values.shape[0]
     zero = values.dtype.type(0)

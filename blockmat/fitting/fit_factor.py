@@ -140,9 +140,10 @@ def fit_factor(
         If a matrix is not symmetric.
     ValueError
         If there are too few samples (fewer than 3, or than k plus one for the mean); if a column is
-        constant, has no value or has a variance below the range of the dtype; if a variance of a matrix is not positive, or a correlation is not
-        between -1 and 1; if `n_samples` is given for samples, or gaps or weights for a matrix; or if
-        a weight is negative or an option is out of range.
+        constant, has no value or has a variance below the range of the dtype; if a variance of a
+        matrix is not positive, or a correlation is not between -1 and 1; if `n_samples` is given
+        for samples, or gaps or weights for a matrix; or if a weight is negative or an option is out
+        of range.
 
     Warns
     -----

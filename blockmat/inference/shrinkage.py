@@ -69,8 +69,9 @@ def optimal_shrinkage(
     NotHermitianError
         If a covariance matrix is not symmetric.
     ValueError
-        If there are fewer than 2 samples, also as counted by weights; `X` is a symmetric matrix and `n_samples` is None, the
-        diagonal of a covariance matrix is not positive, or a weight is negative.
+        If there are fewer than 2 samples, also as counted by weights; `X` is a symmetric matrix and
+        `n_samples` is None, the diagonal of a covariance matrix is not positive, or a weight is
+        negative.
 
     See Also
     --------

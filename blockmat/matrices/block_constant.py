@@ -1,7 +1,8 @@
 """BlockConstantMatrix: constructors, algebra and solving.
 
-Its base classes are, from the last one: `PairParts` with submatrices, `StoredPair` with the entries, `CovarianceRoots` with whitening,
-`MatrixFunctions`, `Spectrum`, `DirectSum`, and those that all square matrix types share.
+Its base classes are, from the last one: `PairParts` with submatrices, `StoredPair` with the
+entries, `CovarianceRoots` with whitening, `MatrixFunctions`, `Spectrum`, `DirectSum`, and those
+that all square matrix types share.
 """
 
 from collections.abc import Callable, Sequence

@@ -40,7 +40,8 @@ def load(path: str | PathLike[str]) -> Matrix:
 
     Returns
     -------
-    BlockConstantMatrix, BlockRectangularMatrix, ScaledBlockMatrix, BlockFactorMatrix or BlockPlusLowRank
+    BlockConstantMatrix, BlockRectangularMatrix, ScaledBlockMatrix, BlockFactorMatrix or
+    BlockPlusLowRank
         Equal to the saved one, bit by bit.
 
     Raises

@@ -79,8 +79,8 @@ BlockRectangularMatrix or LinearOperator
             Without `columns` a matrix of the same type, on ``partition.subset(rows)``. If this
             matrix is the covariance of n variables, the result is the marginal covariance of the
             chosen ones. With `columns` a BlockRectangularMatrix, if this matrix is block-constant.
-            For independent blocks and the other types it is a SciPy operator with the methods `toarray` and
-            ``[...]``, which takes O(rows + columns) time for a product with a vector.
+            For independent blocks and the other types it is a SciPy operator with the methods
+            `toarray` and ``[...]``, which takes O(rows + columns) time for a product with a vector.
 
         Raises
         ------

@@ -1,9 +1,10 @@
 """Plots of matrices, fits, spectra, and of how sure found blocks and their number are.
 
-Needs the ``plot`` extra, matplotlib. Each function draws into the given axes, or into a new pyplot figure,
-and returns the axes.
+Needs the ``plot`` extra, matplotlib. Each function draws into the given axes, or into a new pyplot
+figure, and returns the axes.
 
-May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.matrices`, `blockmat.fitting`, `blockmat.finding`.
+May import: `blockmat.exceptions`, `blockmat.blocks`, `blockmat.matrices`, `blockmat.fitting`,
+`blockmat.finding`.
 """
 
 from blockmat.plot.approximation import approximation

@@ -15,7 +15,8 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
     """Plot the criterion against the number of blocks, and mark its minimum.
 
     The axis of the criterion shows the region around the minimum. It ends at three times the third
-    quartile of the rises above the minimum, if any point is higher. Higher points are arrows at the top.
+    quartile of the rises above the minimum, if any point is higher. Higher points are arrows at the
+    top.
 
     Parameters
     ----------

@@ -23,8 +23,8 @@ def tree(path: PartitionPath | PartitionTree, ax: Any = None, *, names: Any = No
         The axes to draw into; by default those of a new figure.
     names : sequence, shape (n,), optional
         Names of the variables; by default those of the path, if it has any. The first ones of each
-        block are written beside it; without names its size is. Variables that are reversed relative to the first
-        one of their block get a minus, as `PartitionPath.best_signs` tells.
+        block are written beside it; without names its size is. Variables that are reversed relative
+        to the first one of their block get a minus, as `PartitionPath.best_signs` tells.
 
     Returns
     -------

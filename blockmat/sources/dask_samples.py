@@ -120,10 +120,10 @@ def _moments_of_rows(
 class _PieceSums(NamedTuple):
     """Sums of a chunk that has some of the columns.
 
-    ``sums`` (T, k) are its block sums, ``counts`` (k,) its numbers of columns in each block, ``squares``
-    (k,) the sums of squared deviations from the means over these columns, and ``mean`` the column
-    means, if they are subtracted. ``weights`` (T,) are those of the rows; rows of weight zero are
-    left out.
+    ``sums`` (T, k) are its block sums, ``counts`` (k,) its numbers of columns in each block,
+    ``squares`` (k,) the sums of squared deviations from the means over these columns, and ``mean``
+    the column means, if they are subtracted. ``weights`` (T,) are those of the rows; rows of weight
+    zero are left out.
     """
 
     sums: Array

@@ -111,7 +111,9 @@ def em_fit(
 ) -> EMResult:
     """Return the maximum-likelihood estimate from real samples with missing values.
 
-    Each sample of positive weight has a value (see `ObservedSamples.without_empty_rows`). The function warns with a RuntimeWarning if the steps are not below the tolerance after `max_iterations`.
+    Each sample of positive weight has a value (see `ObservedSamples.without_empty_rows`). The
+    function warns with a RuntimeWarning if the steps are not below the tolerance after
+    `max_iterations`.
 
     Raises
     ------

@@ -27,8 +27,8 @@ _UNITS = (-1000, 1000)  # exponents of units that are normal numbers, as are the
 class RowSums(NamedTuple):
     """Sums over the observed values of some rows, without rows of weight zero.
 
-    ``weights`` and ``squares`` (T,) are those of `Weights`; ``sums`` (T, k) are the block sums of the deviations from a location, and
-    ``counts`` (T, k) the numbers of values.
+    ``weights`` and ``squares`` (T,) are those of `Weights`; ``sums`` (T, k) are the block sums of
+    the deviations from a location, and ``counts`` (T, k) the numbers of values.
     """
 
     weights: Array

@@ -205,7 +205,8 @@ class BlockMultivariateNormal(Distribution):
         Returns
         -------
         Tensor, shape (..., n)
-            With the axes of ``sample_shape``, then those of the batch: the mean plus `colorize` of white noise.
+            With the axes of ``sample_shape``, then those of the batch: the mean plus `colorize` of
+            white noise.
 
         Raises
         ------

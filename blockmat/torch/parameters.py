@@ -288,7 +288,8 @@ class LogCorrelation(Parametrization):
     The parameters are the off-diagonal numbers of :math:`\log C` in each block (a, b), times
     :math:`\sqrt{n_a n_b}`, row by row of the lower triangle [1]_. A diagonal block of one member has
     none. First and second derivatives are exact; see :ref:`theory-parameters`. The number of
-    iterations depends on the numbers, so ``torch.func.vmap`` does not work with it, and ``torch.compile`` breaks the graph there.
+    iterations depends on the numbers, so ``torch.func.vmap`` does not work with it, and
+    ``torch.compile`` breaks the graph there.
 
     References
     ----------

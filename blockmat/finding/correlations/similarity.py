@@ -59,7 +59,8 @@ class Similarity(Protocol):
 class Correlations(Similarity, Protocol):
     """The correlation matrix R (n, n) of T samples, which need not be formed.
 
-    It has no negative eigenvalues, and `n_rows` different rows, of which there can be fewer than samples.
+    It has no negative eigenvalues, and `n_rows` different rows, of which there can be fewer than
+    samples.
     """
 
     n_samples: int

@@ -21,8 +21,9 @@ def accelerated_em(
 ) -> OneFactorModel:
     """Return the model after at most so many steps, none of which raises the loss.
 
-    The steps end when two in a row lower the loss by less than `tol` each. Each step is extrapolated from the last
-    ones by Anderson's method [1]_. Where this raises the loss, the step is one of EM.
+    The steps end when two in a row lower the loss by less than `tol` each. Each step is
+    extrapolated from the last ones by Anderson's method [1]_. Where this raises the loss, the step
+    is one of EM.
 
     .. [1] N. C. Henderson, R. Varadhan, "Damped Anderson acceleration with restarts and monotonicity
        control for accelerating EM and EM-like algorithms", Journal of Computational and Graphical

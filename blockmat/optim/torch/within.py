@@ -1,7 +1,7 @@
 """The within core of a weight: one number per block ("mean") or a matrix ("aligned").
 
-`STRUCTURES` has the class of each. Both have the same methods. They are views of the tensors that a checkpoint saves, and
-change them in place.
+`STRUCTURES` has the class of each. Both have the same methods. They are views of the tensors that a
+checkpoint saves, and change them in place.
 """
 
 from collections.abc import Sequence
