@@ -158,8 +158,20 @@ def _read_matrix(path: Path) -> Any:
 
         return _parse(path, lambda: mmread(path, spmatrix=False))
     if kind == ".csv":
-        return _parse(path, lambda: np.loadtxt(path, delimiter=",", ndmin=2))
+        return _parse(path, lambda: _read_csv(path))
     raise ValueError(f"{path} ends in {kind or 'nothing'}; expected .npy, .npz, .mtx or .csv")
+
+
+def _read_csv(path: Path) -> Any:
+    """Read numbers separated by commas."""
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            return np.loadtxt(file, delimiter=",", ndmin=2)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; expected numbers without names of rows or columns, as written by "
+                f"frame.to_csv(path, header=False, index=False)"
+            ) from error
 
 
 def _parse(path: Path, read: Callable[[], Any]) -> Any:

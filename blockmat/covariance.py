@@ -34,7 +34,7 @@ from blockmat.sources.gaps import require_missing
 from blockmat.sources.running_samples import RunningSamples
 from blockmat.sources.samples import refuse_symmetric, use_missing
 from blockmat.sources.weighted_samples import WeightedSamples
-from blockmat.sources.weights import as_half_life, as_weights
+from blockmat.sources.weights import as_half_life, as_weights, require_weight_type
 
 try:
     from sklearn.covariance import EmpiricalCovariance
@@ -104,6 +104,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         or find the most likely parameters by expectation-maximization, as `blockmat.fit_samples`.
         `score` and `mahalanobis` then take samples with NaN too. Rows without a value do not
         count.
+    weight_type : {"frequency", "reliability"}, default "frequency"
+        What `sample_weight` counts: how many samples a row stands for, or how reliable it is, such
+        as the weights of a survey, whose common factor has no effect.
     half_life : float, optional
         The number of samples after which the weight of a sample is halved; the last row is the
         newest. By default all samples have the same weight.
@@ -139,9 +142,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     n_factors_ : int
         The number of factors.
     n_effective_ : float
-        The number of samples by which blocks and shrinkage are chosen: the sum of
-        `sample_weight`, or with `half_life` less. Samples of the weights w with decay factors f
-        count as :math:`(\sum w f)^2 / \sum w f^2`.
+        The number of samples by which blocks and shrinkage are chosen. Samples of the weights w with
+        decay factors f count as :math:`(\sum w f)^2 / \sum w f^2`, which is :math:`\sum w` without
+        decay; as :math:`(\sum w f)^2 / \sum w^2 f^2` if `weight_type` is "reliability".
     shrinkage_ : float
         The weight of the model.
     location_ : ndarray, shape (n_features,)
@@ -223,6 +226,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         shrinkage: float | str | None = NONLINEAR,
         signs: bool = False,
         missing: str = "raise",
+        weight_type: str = "frequency",
         half_life: float | None = None,
         constant: str = "raise",
         assume_centered: bool = False,
@@ -237,6 +241,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.shrinkage = shrinkage
         self.signs = signs
         self.missing = missing
+        self.weight_type = weight_type
         self.half_life = half_life
         self.constant = constant
         self.assume_centered = assume_centered
@@ -268,9 +273,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         y : None
             Ignored.
         sample_weight : array_like or Series, shape (n_samples,), optional
-            How often each sample counts: integers give the result of repeated rows. If X is a
-            DataFrame, a Series gives weights by row name. They are multiplied by the weights of
-            `half_life`.
+            How much each sample counts, see `weight_type`: with "frequency" integers give the
+            result of repeated rows. If X is a DataFrame, a Series gives weights by row name. They
+            are multiplied by the weights of `half_life`.
 
         Returns
         -------
@@ -383,7 +388,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         """Return the samples with their weights. `named` is X with the names of the user."""
         refuse_symmetric(X)
         names = names_of(named, 1)
-        weights = as_weights(sample_weight, len(X), source=named)
+        weights = as_weights(sample_weight, len(X), self.weight_type, source=named)
         if self.half_life is not None:
             weights = weights.decayed(self.half_life)
         if np.isnan(X).any(where=weights.values[:, None] > 0):
@@ -428,6 +433,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             shrinkage=self.shrinkage,
             signs=self.signs,
             missing=self.missing,
+            weight_type=self.weight_type,
             assume_centered=self.assume_centered,
             random_state=self.random_state,
             n_jobs=self.n_jobs,
@@ -451,6 +457,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self._check_n_factors()
         self._check_loadings()
         require_missing(self.missing)
+        require_weight_type(self.weight_type)
         if not isinstance(self.constant, str) or self.constant not in ("raise", "keep"):
             raise ValueError(f"constant is {self.constant!r}; expected 'raise' or 'keep'")
         if self.half_life is not None:

@@ -32,7 +32,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
     ----------
     labels, n_blocks, scaled, n_factors, loadings, shrinkage, signs, missing : optional
         As for `blockmat.covariance.BlockCovariance`.
-    half_life, constant, assume_centered, random_state, n_jobs : optional
+    weight_type, half_life, constant, assume_centered, random_state, n_jobs : optional
         As for `blockmat.covariance.BlockCovariance`.
     min_observations : int, default 20
         An asset with fewer returns, which are also fewer than half of all rows, counts as not
@@ -86,6 +86,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         shrinkage: float | str | None = "nonlinear",
         signs: bool = False,
         missing: str = "raise",
+        weight_type: str = "frequency",
         half_life: float | None = None,
         constant: str = "raise",
         assume_centered: bool = False,
@@ -105,6 +106,7 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         self.shrinkage = shrinkage
         self.signs = signs
         self.missing = missing
+        self.weight_type = weight_type
         self.half_life = half_life
         self.constant = constant
         self.random_state = random_state

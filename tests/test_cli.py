@@ -34,6 +34,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_fit_reads_a_csv_file_with_a_byte_order_mark(folder):
+    (folder / "bom.csv").write_bytes(b"\xef\xbb\xbf" + (folder / "S.csv").read_bytes())
+    assert main("fit bom.csv --labels labels.txt --output fit.npz".split()) == 0
+    assert_matches_dense(bm.load("fit.npz"), project_dense(S, LABELS), rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["S.npy", "S.csv", "S.npz", "sparse.npz", "S.mtx"])
 @pytest.mark.parametrize("labels", ["labels.txt", "labels.npy"])
 def test_fit_reads_every_format(name, labels, capsys):
@@ -106,6 +112,10 @@ def test_apply(name, function, shape):
         ("fit damaged.npy --blocks 2 --output f", "damaged.npy cannot be read as .npy"),
         ("fit damaged.mtx --blocks 2 --output f", "damaged.mtx cannot be read as .mtx"),
         ("fit damaged.csv --blocks 2 --output f", "damaged.csv cannot be read as .csv"),
+        (
+            "fit named.csv --blocks 2 --output f",
+            "expected numbers without names of rows or columns",
+        ),
         ("fit two.npz --blocks 2 --output f", "holds the arrays a, b; expected one"),
         (
             "fit labels.npy --blocks 2 --output f",
@@ -144,6 +154,7 @@ def test_apply(name, function, shape):
 def test_errors_are_one_line_and_exit_with_2(folder, capsys, arguments, message):
     for name in ("damaged.npy", "damaged.mtx", "damaged.csv"):
         (folder / name).write_text("not a matrix")
+    (folder / "named.csv").write_text(",a,b\na,2,1\nb,1,2\n")
     np.savez("two.npz", a=S, b=S)
     np.save("short.npy", np.ones(2))
     (folder / "gap.txt").write_text("a\n\nb\n")

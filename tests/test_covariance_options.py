@@ -189,6 +189,36 @@ def test_the_half_life_halves_weights():
         assert model.n_effective_ == pytest.approx(total.sum() ** 2 / (total * w).sum())
 
 
+@pytest.mark.parametrize("options", [{}, {"half_life": 25}, {"shrinkage": "cv"}, {"signs": True}])
+@pytest.mark.parametrize("missing", ["raise", "pairwise"])
+def test_a_factor_of_reliability_weights_has_no_effect(options, missing):
+    X = samples(noise=1.5)
+    if missing == "pairwise":
+        X[3:20, 2] = np.nan
+    w = np.random.default_rng(0).uniform(0.1, 1, 60)
+    models = [
+        BlockCovariance(**options, missing=missing, weight_type="reliability")
+        .fit(X, sample_weight=c * w) for c in (1, 1 / 64)
+    ]  # fmt: skip
+    assert_same(*models)
+    f = w * 0.5 ** (np.arange(60)[::-1] / options.get("half_life", np.inf))
+    for model in models:
+        assert model.n_effective_ == pytest.approx(f.sum() ** 2 / (f**2).sum())
+    fitted = BlockCovariance(LABELS, shrinkage=None, missing=missing, weight_type="reliability")
+    frequency = clone(fitted).set_params(weight_type="frequency")
+    same = [each.fit(X, sample_weight=w).covariance_ for each in (fitted, frequency)]
+    np.testing.assert_allclose(*same, rtol=1e-12)  # only numbers that are chosen depend on the kind
+
+
+def test_batches_of_reliability_weights_are_one_fit():
+    X, w = samples(), np.random.default_rng(0).uniform(0.1, 1, 60)
+    model = BlockCovariance(weight_type="reliability", half_life=30)
+    whole = clone(model).fit(X, sample_weight=w)
+    for rows in (slice(25), slice(25, None)):
+        model.partial_fit(X[rows], sample_weight=w[rows])
+    assert_same(model, whole)
+
+
 def test_the_number_of_samples_limits_the_number_of_found_blocks():
     X = samples()
     with pytest.raises(ValueError, match=r"n_blocks is 6; expected at most 5: the smaller"):
@@ -351,6 +381,8 @@ BAD = [
     ({"half_life": "year"}, {}, TypeError, "half_life is 'year'"),
     ({"constant": "drop"}, {}, ValueError, "constant is 'drop'; expected 'raise' or 'keep'"),
     ({"constant": None}, {}, ValueError, "constant is None"),
+    ({"weight_type": "survey"}, {}, ValueError, "weight_type is 'survey'; expected 'frequency'"),
+    ({"weight_type": None}, {}, ValueError, "weight_type is None"),
     ({}, {"sample_weight": np.ones(59)}, ValueError, "sample_weight has length 59; expected 60"),
     ({}, {"sample_weight": -np.ones(60)}, ValueError, "sample_weight is -1.0 at index 0"),
     ({}, {"sample_weight": np.zeros(60)}, ValueError, "sample_weight has only zeros"),

@@ -119,7 +119,7 @@ def test_weights_that_sum_to_one_name_the_other_kind_of_weights():
         ValueError, match=r"of samples, 1, the sum of .* or weight_type='reliability'"
     ):
         bm.fit_samples(X, LABELS, sample_weight=w)
-    with pytest.raises(ValueError, match=r"by weights that sum to the number of samples"):
+    with pytest.raises(ValueError, match=r"count as 1 samples; .* or weight_type='reliability'"):
         BlockCovariance().fit(X, sample_weight=w)
     p = bm.find_partition(X, samples=True, sample_weight=w, weight_type="reliability")
     assert p.same_blocks(bm.find_partition(X, samples=True))

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -252,7 +253,7 @@ def test_bad_samples_are_refused():
         acc.covariance()
     acc = bm.BlockAccumulator([0, 0, 0], missing="pairwise", scaled=True, scale=[1, 1, 1])
     acc.add_samples([[1, 2, 1], [3, 1, np.nan], [1, 4, np.nan], [2, 1, np.nan]])
-    with pytest.raises(ValueError, match="column 2 of X has too few values for ddof=1"):
+    with pytest.raises(ValueError, match="X has too few values for ddof=1 in 1 of its columns: 2"):
         acc.covariance()
 
 
@@ -269,7 +270,7 @@ def test_constant_variables_have_no_correlations(missing, value):
     acc.add_samples(X[:700])
     acc.add_samples(X[700:])
     with pytest.raises(
-        ValueError, match="column 1 of X is constant to rounding; expected variables"
+        ValueError, match="X is constant to rounding in 1 of its columns: 1; expected variables"
     ):
         acc.covariance()
     acc.add_samples(X[::-1] + [0, 1e-5, 0])
@@ -305,3 +306,49 @@ def test_samples_without_values_change_nothing():
         assert acc.n_samples == len(X)
         results.append(acc.covariance())
     assert_matches_dense(results[1], results[0].toarray())
+
+
+@given(
+    batches(), st.floats(1, 30), st.sampled_from([{}, {"missing": "pairwise"}, {"scaled": True}])
+)
+def test_the_mean_is_that_of_all_weighted_samples(case, half_life, options):
+    p, X, w, cut = case
+    X = X + 100
+    if "scaled" in options and (np.iscomplexobj(X) or np.ptp(X[:cut].real, axis=0).min() == 0):
+        return
+    acc = bm.BlockAccumulator(p, half_life=half_life, **options)
+    for part in (slice(cut), slice(cut, None)):
+        acc.add_samples(X[part], sample_weight=w[part])
+    f = w * recent(len(X), half_life)
+    assert acc.mean.dtype == X.dtype
+    expected = f @ X.astype(np.result_type(X, float)) / f.sum()
+    # Numbers near 100 are summed in double precision and rounded to the dtype.
+    np.testing.assert_allclose(acc.mean, expected, rtol=4 * np.finfo(X.dtype).eps + 1e-14)
+
+
+def test_the_mean_counts_observed_values_only():
+    X = np.arange(24.0).reshape(4, 6)
+    X[1, 2] = X[:3, 4] = np.nan
+    acc = bm.BlockAccumulator(P, missing="pairwise")
+    for row in X:
+        acc.add_samples(row[None])
+    np.testing.assert_allclose(acc.mean, np.nanmean(X, axis=0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("options", [{"missing": "pairwise"}, {"scaled": True}, {}])
+def test_there_is_no_mean_without_samples(options):
+    acc = bm.BlockAccumulator(P, **options)
+    with pytest.raises(ValueError, match="has no samples; expected add_samples before mean"):
+        _ = acc.mean
+
+
+def test_messages_name_the_columns_of_a_frame():
+    df = pd.DataFrame(
+        random_array(np.random.default_rng(0), (5, 6), np.float64), columns=list("abcdef")
+    )
+    df[["b", "e"]] = np.nan
+    acc = bm.BlockAccumulator(P, missing="pairwise")
+    acc.add_samples(df)
+    for use in (acc.covariance, lambda: acc.mean):
+        with pytest.raises(ValueError, match="X has no value in 2 of its columns: 'b', 'e'"):
+            use()

@@ -13,7 +13,7 @@ from blockmat.blocks.checks import (
     require_finite,
     require_in_range,
 )
-from blockmat.blocks.names import is_series, numbers_by_name
+from blockmat.blocks.names import is_series, names_of, numbers_by_name
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import NonFiniteError, PartitionMismatchError, ShapeError
 from blockmat.fitting.observed_stream import as_stream
@@ -125,6 +125,7 @@ class BlockAccumulator:
         )
         self._missing = missing
         self._half_life = None if half_life is None else as_half_life(half_life)
+        self._names = names
         self._unlike = 0.0  # probability that two draws by weight are different samples
 
     @property
@@ -143,6 +144,23 @@ class BlockAccumulator:
         if self._observed is not None:
             return self._observed.n_samples
         return 0.0 if self._samples is None else self._samples.weight
+
+    @property
+    def mean(self) -> Array:
+        """The weighted mean of the samples, shape (n,), of the observed values if some are missing.
+
+        It is an error (ValueError) without samples, or if a column has no value.
+        """
+        self._require_samples("mean")
+        dtype = self._dtype or np.dtype(np.float64)
+        if self._observed is not None:
+            return self._observed.mean(self._names).astype(dtype)
+        assert self._samples is not None
+        return self._samples.mean.astype(dtype)
+
+    def _require_samples(self, use: str) -> None:
+        if self.n_samples <= 0:
+            raise ValueError(f"the accumulator has no samples; expected add_samples before {use}")
 
     def add_outer(self, g: Any, weight: float = 1.0) -> None:
         """Add the outer product ``weight * g g^H``.
@@ -247,6 +265,7 @@ class BlockAccumulator:
             self.decay(self._kept(len(samples)))
             self._join(moments, 1 - 1 / weights.n_effective)
         self._see(samples.dtype)
+        self._names = self._names or names_of(X, 1)
 
     def decay(self, beta: float) -> None:
         """Multiply all sums and weights by a factor, for exponential averages.
@@ -385,12 +404,10 @@ class BlockAccumulator:
         np.float64(2.0)
         """
         ddof = as_count(ddof, "ddof", 0)
-        if self.n_samples <= 0:
-            raise ValueError(
-                "the accumulator has no samples; expected add_samples before covariance"
-            )
+        self._require_samples("covariance")
         if self._observed is not None:
-            return self._observed.covariance(ddof, self._dtype or np.dtype(np.float64))
+            dtype = self._dtype or np.dtype(np.float64)
+            return self._observed.covariance(ddof, dtype, self._names)
         kept = (1 - ddof) + ddof * self._unlike  # of the sum of weights
         rounding = 8 * np.finfo(np.float64).eps * max(ddof - 1, 0)
         assert self._samples is not None

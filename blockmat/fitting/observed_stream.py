@@ -1,5 +1,6 @@
 """ObservedStream: batches of samples with missing values, or with variances of their own."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -125,22 +126,43 @@ class ObservedStream:
             )
         self._sums = self._sums + other._sums
 
-    def covariance(self, ddof: int, dtype: Any) -> BlockConstantMatrix | ScaledBlockMatrix:
+    def mean(self, names: Sequence[Any] | None) -> Array:
+        """Return the weighted mean (n,) of the values of each column.
+
+        `names` (n,) are those of the columns, for messages.
+
+        Raises
+        ------
+        ValueError
+            If a column has no value.
+        """
+        sums = self._require_values(names)
+        shift: Array = sums.sums / sums.counts
+        return self._location + (shift * self._scale if self.is_scaled else shift)
+
+    def _require_values(self, names: Sequence[Any] | None) -> PairwiseSums:
+        require_values(np.zeros(self._p.n) if self._sums is None else self._sums.counts, names)
+        assert self._sums is not None  # there are values
+        return self._sums
+
+    def covariance(
+        self, ddof: int, dtype: Any, names: Sequence[Any] | None
+    ) -> BlockConstantMatrix | ScaledBlockMatrix:
         """Return the covariance matrix.
+
+        `names` (n,) are those of the columns, for messages.
 
         Raises
         ------
         ValueError
             If there are too few values for `ddof`, or variables of a scaled stream are constant.
         """
-        p, sums = self._p, self._sums
-        require_values(np.zeros(p.n) if sums is None else sums.counts, None)
-        assert sums is not None  # there are values
+        p, sums = self._p, self._require_values(names)
         between, within, *_ = sums.pair(ddof, True, dtype)
         if not self.is_scaled:
             require_in_range(dtype, between, within)
             return trusted_matrix(p, between, within, dtype)
-        variances = sums.variances(ddof)
+        variances = sums.variances(ddof, names)
         units = np.sqrt(formulas.diagonal_values(between, within, p.sizes))
         correlation = trusted_matrix(
             p, between / np.multiply.outer(units, units), within / units**2, dtype

@@ -39,7 +39,6 @@ from blockmat.sources.weighted_samples import WeightedSamples
 NONLINEAR = "nonlinear"  # the shrinkage that mixes two models equally
 _EQUAL = 0.5
 _SAME_ROW = 1e-12  # rounding of standardized numbers
-_MORE = ", by weights that sum to the number of samples, or by a longer half_life"
 HINT = ", or constant='keep' (with labels also scaled=False)"  # for constant columns
 
 
@@ -74,6 +73,7 @@ class Model:
     shrinkage: float | str | None
     signs: bool
     missing: str
+    weight_type: str
     assume_centered: bool
     random_state: Any
     n_jobs: int | None
@@ -134,15 +134,15 @@ def find_blocks(
         n_rows = max(n_distinct(standardized.deviations, rows.relative_weights), 3)
     if at_most is not None:
         model = replace(model, n_blocks=min(at_most, n_rows - 2, n_samples - 2))
-    require_searchable(rows)
+    require_searchable(rows, model)
     found = StandardRows(standardized.deviations, n_rows, n_samples)
     return search(Correlation(found), model)
 
 
-def require_searchable(rows: Rows | GappedSamples) -> None:
+def require_searchable(rows: Rows | GappedSamples, model: Model) -> None:
     """Raise ValueError for too few samples to find blocks or signs."""
     require_rows(rows.n_rows, 3)
-    require_effective(rows.n_effective, _MORE)
+    require_effective(rows.n_effective, model.weight_type)
 
 
 def search(source: SampleCorrelation, model: Model) -> tuple[Partition, Array]:

@@ -82,7 +82,7 @@ def find_blocks(samples: GappedSamples, rows: GappedRows, model: Model) -> tuple
         return model.partition, np.ones(len(rows.scale), dtype=np.intp)
     if not model.scaled or model.assume_centered:
         rows = GappedRows.of(samples.standardize(True, True, HINT))
-    require_searchable(samples)
+    require_searchable(samples, model)
 
     def find(correlations: SampleCorrelation) -> Blocks:
         return Blocks(*search(correlations, model))

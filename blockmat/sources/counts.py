@@ -12,12 +12,11 @@ def require_rows(n_rows: int, least: int) -> None:
         raise ValueError(f"X has {n_rows} rows; expected at least {least} samples")
 
 
-def require_effective(n_effective: float, hint: str) -> None:
-    """Raise ValueError for weights that count as fewer samples than a search for blocks needs.
-
-    The message ends in `hint`.
-    """
+def require_effective(n_effective: float, weight_type: str = "frequency") -> None:
+    """Raise ValueError for weights that count as fewer samples than a search for blocks needs."""
     if whole(n_effective) < 3:
+        hint = ", or weight_type='reliability' if the weights do not count samples"
         raise ValueError(
-            f"the weights of X count as {n_effective:.3g} samples; expected at least 3{hint}"
+            f"the weights of X count as {n_effective:.3g} samples; expected at least 3"
+            f"{hint if weight_type == 'frequency' else ''}"
         )

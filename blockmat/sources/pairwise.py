@@ -1,11 +1,13 @@
 """The pair of a covariance matrix whose values are means over the observed pairs of entries."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from blockmat.blocks.checks import Array, real_dtype
+from blockmat.blocks.names import some_columns
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums
 from blockmat.cores.definite import definite_pair
@@ -92,8 +94,8 @@ class PairwiseSums:
         factors = {name: beta**2 if name in _SQUARED else beta for name in _SUMS}
         return replace(self, **{name: getattr(self, name) * f for name, f in factors.items()})
 
-    def variances(self, ddof: int) -> Array:
-        """Return the variance (n,) of the values of each variable.
+    def variances(self, ddof: int, names: Sequence[Any] | None) -> Array:
+        """Return the variance (n,) of the values of each variable, whose `names` are for messages.
 
         Raises
         ------
@@ -103,17 +105,18 @@ class PairwiseSums:
         p = self.p
         lost = (self.squared_counts / block_sums(p, self.counts))[p.labels]
         divisors = self.counts - ddof * lost
-        few = np.flatnonzero(divisors <= 0)
-        if len(few):
+        few = divisors <= 0
+        if few.any():
             raise ValueError(
-                f"column {few[0]} of X has too few values for ddof={ddof}; expected a positive divisor"
+                f"X has too few values for ddof={ddof} in {some_columns(few, names)}; expected a "
+                f"positive divisor"
             )
         rest: Array = self.squares - self.counts * squared(self.sums / self.counts)
-        constant = np.flatnonzero(rest <= _CANCELLED * self.squares)
-        if len(constant):
+        constant = rest <= _CANCELLED * self.squares
+        if constant.any():
             raise ValueError(
-                f"column {constant[0]} of X is constant to rounding; expected variables that vary, and "
-                f"a location near their values"
+                f"X is constant to rounding in {some_columns(constant, names)}; expected variables "
+                f"that vary, and a location near their values"
             )
         return rest / divisors
 

@@ -123,8 +123,7 @@ def as_weights(
             f"{name} is {sample_weight!r}; expected one number per sample, such as "
             f"data[{sample_weight!r}]"
         )
-    if weight_type not in WEIGHT_TYPES:
-        raise ValueError(f"weight_type is {weight_type!r}; expected 'frequency' or 'reliability'")
+    require_weight_type(weight_type)
     if sample_weight is None:
         return _of(np.ones(n_samples), weight_type)
     given = as_numeric(weights_by_name(sample_weight, source, name), name, (1,))
@@ -143,6 +142,12 @@ def as_weights(
     if not _SMALLEST <= largest <= 1 / _SMALLEST:
         raise ValueError(f"{name} is up to {largest:g}; expected weights near 1")
     return _of(given.astype(np.float64), weight_type)
+
+
+def require_weight_type(weight_type: str) -> None:
+    """Raise ValueError for an unknown kind of weights."""
+    if not isinstance(weight_type, str) or weight_type not in WEIGHT_TYPES:
+        raise ValueError(f"weight_type is {weight_type!r}; expected 'frequency' or 'reliability'")
 
 
 def as_half_life(half_life: Any, name: str = "half_life") -> float:

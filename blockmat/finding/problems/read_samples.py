@@ -14,7 +14,6 @@ from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import as_weights
 
 MIN_SAMPLES = 3
-_NO_COUNTS = ", or weight_type='reliability' if the weights do not count samples"
 
 
 class SampleOptions(NamedTuple):
@@ -75,5 +74,5 @@ def read_samples(source: Any, options: SampleOptions) -> WeightedSamples | Gappe
             samples = WeightedSamples(X, names=names)
         require_finite(samples.X, "X")
     require_rows(samples.n_rows, MIN_SAMPLES)
-    require_effective(samples.n_effective, _NO_COUNTS if weight_type == "frequency" else "")
+    require_effective(samples.n_effective, weight_type)
     return samples
