@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import blockmat as bm
-from blockmat.finding.search import coclusters, similarity
+from blockmat.finding.correlations import similarity
+from blockmat.finding.search import coclusters
 from tests.test_discovery import same
 
 

@@ -13,11 +13,10 @@ import blockmat as bm
 from blockmat.finding.correlations import leading_spectrum as spectra
 from blockmat.finding.correlations.given_correlation import GivenCorrelation
 from blockmat.finding.correlations.leading_spectrum import leading_spectrum
-from blockmat.finding.correlations.similarity import Correlation, SymmetricMatrix
-from blockmat.finding.criteria.effective_samples import effective_samples
-from blockmat.finding.problems.matrix_problems import CorrelationProblem, MatrixProblem
-from blockmat.finding.problems.problem import as_model, read_matrix
-from blockmat.finding.search.objectives import block_statistics
+from blockmat.finding.correlations.similarity import Correlation
+from blockmat.finding.problems.matrix_problems import MatrixProblem
+from blockmat.finding.problems.problem import read_matrix
+from blockmat.finding.problems.sample_problems import CorrelationProblem
 
 
 def planted(n_samples, sizes=(12, 8, 20, 5), noise=1.0, seed=0):
@@ -160,36 +159,14 @@ def test_noise_alone_is_one_block():
         assert bm.find_partition(correlations(X)).n_blocks == 1
 
 
-@pytest.mark.parametrize("n_samples", [100, 1000])
-def test_the_effective_number_of_samples_is_about_their_number(n_samples):
-    X, labels = hard(n_samples, 0)
-    R = correlations(X)
-    blocks = block_statistics(SymmetricMatrix(R), labels, 10)
-    fit = bm.fit(R, labels).toarray()
-    off = ~np.eye(200, dtype=bool)
-    residual = ((R - fit)[off] ** 2).sum() / (200 * 199 - 10 * 11)
-    expected = ((1 - fit[off] ** 2) ** 2).mean() / residual
-    found = effective_samples(blocks, (R**2).sum())
-    np.testing.assert_allclose(found, expected)
-    assert 0.9 < found / n_samples < 1.2
-
-
-def test_an_exact_block_matrix_has_many_samples():
-    labels = np.arange(12) % 3
-    R = np.where(labels[:, None] == labels, 0.5, 0.1)
-    np.fill_diagonal(R, 1)
-    blocks = block_statistics(SymmetricMatrix(R), labels, 3)
-    assert effective_samples(blocks, (R**2).sum()) == 1e8
-
-
 def test_the_rank_tells_how_many_samples_there_are_at_most():
     X, _ = planted(20)
     R = correlations(X)
-    assert GivenCorrelation(R, leading_spectrum(R)).most_samples == 20
+    assert GivenCorrelation(R, leading_spectrum(R)).n_samples == 20
     twice = np.repeat(R[:, :15][:15], 2, axis=0).repeat(2, axis=1)
     twice *= np.outer([1, -1] * 15, [1, -1] * 15)
     assert leading_spectrum(twice).rank == 15
-    assert GivenCorrelation(twice, leading_spectrum(twice)).most_samples == np.inf
+    assert GivenCorrelation(twice, leading_spectrum(twice)).n_samples == 1_000_000
 
 
 def test_blocks_are_narrower_than_the_samples_allow():
@@ -222,24 +199,51 @@ def test_equal_variables_are_blocks():
     assert bm.find_partition(np.eye(5)).n_blocks == 1
 
 
-@pytest.mark.parametrize(("load", "quantile"), [(load_iris, 0.05), (load_wine, 0.05)])
-def test_a_kernel_keeps_the_blocks_of_least_squares_if_they_are_tighter(load, quantile):
-    data = load()
-    Z = (data.data - data.data.mean(0)) / data.data.std(0)
-    D = ((Z[:, None] - Z) ** 2).sum(-1)
-    A = np.exp(-D / np.quantile(D[D > 0], quantile))
-    assert bm.find_partition(A, 3) == bm.find_partition(2 * A, 3)
+@pytest.mark.parametrize("load", [load_iris, load_wine])
+@pytest.mark.parametrize("k", [3, 10])
+def test_blocks_of_equal_values_are_those_of_least_squares(load, k):
+    Z = load().data
+    Z = (Z - Z.mean(0)) / Z.std(0)
+    A = np.exp(-((Z[:, None] - Z) ** 2).sum(-1) / Z.shape[1] / 4)
+    p = bm.find_partition(A, k, loadings=False)
+    assert p == bm.find_partition(2 * A, k)
+    error = bm.approximation_error(A, bm.fit(A, p))
+    clusters = KMeans(k, n_init=5, random_state=0).fit(A).labels_
+    assert error <= 1.02 * bm.approximation_error(A, bm.fit(A, clusters))
+    assert error <= bm.approximation_error(A, bm.fit(A, bm.find_partition(A, k)))
 
 
 def test_only_correlations_are_taken_for_correlations():
     R = correlations(planted(60)[0])
     signs = np.where(np.random.default_rng(0).random(R.shape) < 0.5, -0.9, 0.9)
     indefinite = np.triu(signs, 1) + np.triu(signs, 1).T + np.eye(len(R))
-    model = as_model(None, None, has_samples=False, samples=False)
     for C in (R, R.astype(np.float32)):
-        assert isinstance(read_matrix(C, model, None, False, False), CorrelationProblem)
+        problem, criterion = read_matrix(C, None, None, None)
+        assert isinstance(problem, CorrelationProblem)
+        assert criterion == "misfit"
     for other in (2 * R, R - 2 * np.eye(len(R)), 3 * R - 2 * np.eye(len(R)), indefinite):
-        assert isinstance(read_matrix(other, model, None, False, False), MatrixProblem)
+        problem, criterion = read_matrix(other, None, None, None)
+        assert isinstance(problem, MatrixProblem)
+        assert criterion == "icl"
+    for options in ((False, None), (None, "icl"), (None, "bic")):
+        problem, criterion = read_matrix(R, *options, None)
+        assert isinstance(problem, MatrixProblem)
+        assert criterion == (options[1] or "icl")
+
+
+def test_loadings_take_a_covariance_matrix_for_one():
+    R = correlations(planted(60)[0])
+    scale = np.random.default_rng(0).uniform(0.01, 100, len(R))
+    S = R * np.outer(scale, scale)
+    assert bm.find_partition(S, loadings=True) == bm.find_partition(R)
+    assert bm.find_partition(S, 3, loadings=True) == bm.find_partition(R, 3)
+    with pytest.raises(ValueError, match=r"source has the variance -1.0 at index 0"):
+        bm.find_partition(-R, loadings=True)
+    for criterion in ("icl", "bic"):
+        with pytest.raises(
+            ValueError, match=f"criterion is '{criterion}' with loadings=True; .* n_s"
+        ):
+            bm.find_partition(R, loadings=True, criterion=criterion)
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -293,10 +297,8 @@ def test_single_precision_is_enough():
 def test_rounding_of_single_precision_is_no_variance():
     R = np.kron(np.eye(2), np.ones((4, 4))).astype(np.float32)  # of equal variables, or nearly so
     eps = np.finfo(np.float32).eps
-    for n_samples in (None, 30):
-        path = bm.partition_path(R, n_samples=n_samples, max_blocks=2, loadings=False)
-        loss = path.loss[1]
-        np.testing.assert_allclose(loss, 6 * np.log(eps) + 2 * np.log(4), rtol=1e-6)
+    path = bm.partition_path(R, n_samples=30, max_blocks=2, loadings=False)
+    np.testing.assert_allclose(path.loss[1], 6 * np.log(eps) + 2 * np.log(4), rtol=1e-6)
 
 
 BAD = {

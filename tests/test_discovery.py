@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 import blockmat as bm
+from blockmat.finding import partition_path
+from blockmat.finding.correlations import similarity
 from blockmat.finding.correlations.similarity import Correlation, SymmetricMatrix
-from blockmat.finding.criteria import criteria, partition_path, search, similarity, starts
+from blockmat.finding.criteria import criteria
+from blockmat.finding.search import search, starts
 from blockmat.finding.search.kmeans import cheapest_intervals, refine
 from blockmat.finding.search.objectives import FrobeniusLoss, GaussianLoss, block_statistics
 from blockmat.finding.search.starts import ChangePoints, WardTree
@@ -710,8 +713,17 @@ BAD = [
         ValueError,
         "criterion is 'aic'; expected 'misfit', 'icl', 'bic'",
     ),
-    ({"source": MATRIX, "criterion": "misfit"}, ValueError, "'misfit', which expects samples"),
-    ({"source": MATRIX, "loadings": True}, ValueError, "loadings is True with samples=False"),
+    ({"source": 2 * MATRIX, "criterion": "misfit"}, ValueError, "'misfit', which expects blocks"),
+    (
+        {"source": MATRIX, "loadings": True, "criterion": "bic"},
+        ValueError,
+        "expected n_samples too",
+    ),
+    (
+        {"source": MATRIX, "loadings": True, "degrees": True},
+        ValueError,
+        "loadings is True with deg",
+    ),
     ({"source": MATRIX, "loadings": 1}, TypeError, "loadings is 1; expected True, False or None"),
     ({"source": MATRIX, "criterion": "cv", "n_blocks": 2}, ValueError, "'cv' with samples=False"),
     (

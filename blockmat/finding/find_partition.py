@@ -98,8 +98,9 @@ def find_partition(
     loadings : bool, optional
         Whether the variables of a block may have different loadings on its factor, as the items
         of a scale have. With False all correlations within a block, and between two blocks, are
-        equal. By default True if the number of samples is known, by `samples` or `n_samples`, and
-        False otherwise.
+        equal. By default True for samples, and for a matrix that can be a correlation matrix: with
+        `n_samples`, or dense with ones on its diagonal, entries from -1 to 1 and hardly any negative
+        eigenvalues.
     criterion : {"misfit", "icl", "bic", "cv"}, optional
         How to choose the number of blocks; see `partition_path`.
     max_blocks : int, optional
@@ -110,7 +111,8 @@ def find_partition(
         -1 is one for each processor. By default no threads are started.
     n_samples : int, optional
         The number T of samples of which `source` is the correlation or covariance matrix. The
-        blocks are those of the samples, to rounding. A covariance matrix is standardized.
+        blocks are those of the samples, to rounding. A covariance matrix is standardized. If T is
+        not known, T is taken to be large, or what the rank of the matrix tells.
     degrees : bool, default False
         Whether `source` is the adjacency matrix of a network, and the blocks should not depend
         on the degrees of the nodes.
@@ -142,8 +144,8 @@ def find_partition(
     ValueError
         If there are fewer than 3 samples (6 for "cv"), samples are a symmetric matrix or have a
         constant column, a DataFrame has its rows in another order than its columns, a number
-        of blocks is below 1 or too large, or the criterion is unknown, or it or `loadings`
-        needs samples; with `n_samples`, if a variance is not positive or a correlation is not from
+        of blocks is below 1 or too large, or the criterion is unknown or needs samples; with
+        `n_samples` or `loadings`, if a variance is not positive or a correlation is not from
         -1 to 1; with `degrees`, if there are negative entries or no edges; with `missing`, if a
         column has no value, or two columns have values in fewer than 3 of the same samples on
         average; if weights are negative or count as fewer than 3 samples; if "cv" is used with
@@ -169,10 +171,9 @@ def find_partition(
     `loadings`, EM estimates one factor for each block between the sweeps, and splits and merges
     of blocks follow. With ``loadings=False`` it is the likelihood given the block means.
 
-    A dense matrix without `n_samples` counts as a correlation matrix if it has ones on its
-    diagonal, entries from -1 to 1, and negative eigenvalues that add up to at most a twentieth of
-    its trace. It is searched by both costs, and the tighter blocks are returned. For the
-    likelihood negative eigenvalues are replaced by zero, also with `n_samples`.
+    In a matrix that can be a correlation matrix, negative eigenvalues add up to at most a
+    twentieth of the trace. They are replaced by zero, also with `n_samples`. A kernel matrix can
+    be one too: for its block-constant approximation of least error pass ``loadings=False``.
 
     With `degrees` the entry of nodes i and j, divided by the roots of their degrees, is
     approximated by :math:`B_{bc}` times these roots. A node without edges joins the largest

@@ -121,7 +121,9 @@ def partition_path(
         The integrated completed likelihood ("icl"), the same for a model that is only nearly true
         ("misfit"), the Bayesian information criterion, or the deviance of held-out samples.
         By default "misfit" with `loadings`, which it needs, and "icl" without. "bic" tends to find
-        more blocks. "cv" needs samples without gaps and weights, and takes six times as long.
+        more blocks. "icl" and "bic" count samples: without `n_samples` a correlation matrix is then
+        searched as any other matrix. "cv" needs samples without gaps and weights, and takes six
+        times as long.
     max_blocks : int, optional
         The largest number of blocks to try, as for `find_partition`.
     n_jobs : int, optional
@@ -157,9 +159,7 @@ def partition_path(
     The integrated completed likelihood [1]_ is the Bayesian information criterion plus the cost
     of the labels, twice their entropy :math:`\sum_b n_b \log (n / n_b)`; for intervals it is
     :math:`2 \log \binom{n - 1}{k - 1}`. A matrix counts as :math:`n (n + 1) / 2` observations
-    with independent Gaussian errors. A correlation matrix without `n_samples` counts as the
-    number of samples whose errors would be as large as its distance to the default largest
-    number of blocks. With `degrees` the criteria are minus twice the integrated log-likelihood
+    with independent Gaussian errors. With `degrees` the criteria are minus twice the integrated log-likelihood
     of the numbers of edges, plus the cost of the labels for "icl". With samples these criteria have
     a small-sample correction,
     as in AICc, which is infinite for T - 2 blocks; "cv" holds out a fifth of the samples at a

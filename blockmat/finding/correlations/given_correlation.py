@@ -10,6 +10,7 @@ from blockmat.finding.correlations.leading_spectrum import LeadingSpectrum
 from blockmat.finding.correlations.similarity import row_sums
 from blockmat.finding.correlations.weighted_sums import SumsOfProducts
 
+_MANY = 1_000_000  # samples, whose errors are small beside those of any model
 _EQUAL = 1e-8  # variables with correlations this close to 1 or -1 are equal
 
 
@@ -27,7 +28,9 @@ class GivenCorrelation:
     spectrum : LeadingSpectrum
         The spectrum of C.
     n_samples : int, optional
-        T, if it is known. Otherwise `n_samples` is as many as the rank of C tells.
+        T, if it is known. Otherwise it is what the rank of C tells, or as good as infinite: T samples
+        have correlations of rank T - 1 if there are at least T variables. Equal variables lower the
+        rank too.
     """
 
     def __init__(self, C: Array, spectrum: LeadingSpectrum, n_samples: int | None = None) -> None:
@@ -35,18 +38,13 @@ class GivenCorrelation:
         self.matrix = _without_negative_part(C, spectrum)
         self.diagonal = np.ones(self.n)
         self.spectrum = spectrum
-        self.n_components = spectrum.rank if n_samples is None else min(n_samples - 1, self.n)
-        self.n_samples = self.n_rows = self.n_components + 1 if n_samples is None else n_samples
+        self.n_samples = self._told_by_rank() if n_samples is None else n_samples
+        self.n_rows = self.n_samples
+        self.n_components = min(self.n_samples - 1, self.n)
 
-    @property
-    def most_samples(self) -> float:
-        """How many samples there are at most, as told by the rank; infinity if it is not told.
-
-        T samples have a correlation matrix of rank T - 1 if there are at least T variables. Equal
-        variables lower the rank too.
-        """
-        rank = self.n_components
-        return rank + 1 if rank < _n_different(self.matrix) else np.inf
+    def _told_by_rank(self) -> int:
+        rank = self.spectrum.rank
+        return rank + 1 if rank < _n_different(self.matrix) else _MANY
 
     def row_sums(self, p: Partition, weights: Array | None = None) -> Array:
         """Return the sum of each row over each block, (n, k), of columns times weights (n,)."""

@@ -13,6 +13,7 @@ from blockmat.finding.problems.problem import (
     as_model,
     problem_of_samples,
     read_matrix,
+    read_network,
 )
 from blockmat.finding.problems.read_samples import SampleOptions, read_samples, refuse_n_samples
 from blockmat.fitting.gapped_rows import GappedRows
@@ -50,12 +51,14 @@ def solve(source: Any, request: Request, find: Callable[[Question], Result]) -> 
     For samples with missing values `find` is called once in each round of `find_with_gaps`.
     """
     samples, signs, loadings, criterion, n_samples, degrees, of_samples = request
-    has_samples = samples or n_samples is not None
-    model = as_model(loadings, criterion, has_samples, samples)
     if not samples:
         of_samples.require_none()
-        problem = read_matrix(source, model, n_samples, degrees, signs)
-        return find(Question(problem, model.criterion))
+        if degrees:
+            question = Question(*read_network(source, loadings, criterion, n_samples, signs))
+        else:
+            question = Question(*read_matrix(source, loadings, criterion, n_samples))
+        return find(question)
+    model = as_model(loadings, criterion, True, samples)
     refuse_n_samples(n_samples)
     if degrees:
         raise ValueError(

@@ -1,6 +1,7 @@
-"""Searches for blocks of the correlations of T samples, with equal or with different loadings."""
+"""Searches for blocks of the correlations of samples, with equal or with different loadings."""
 
 from blockmat.blocks.checks import Array
+from blockmat.finding.correlations.given_correlation import GivenCorrelation
 from blockmat.finding.correlations.similarity import Correlation, Correlations
 from blockmat.finding.criteria.criteria import (
     Criterion,
@@ -16,7 +17,7 @@ from blockmat.finding.factor_blocks.factor_criteria import (
 from blockmat.finding.factor_blocks.factor_merges import FactorMerges
 from blockmat.finding.factor_blocks.factor_search import FactorSearch
 from blockmat.finding.factor_blocks.one_factor import OneFactorModel
-from blockmat.finding.problems.matrix_problems import MAX_BLOCKS
+from blockmat.finding.problems.matrix_problems import MAX_BLOCKS, N_VARIABLES
 from blockmat.finding.search.kmeans import Solution
 from blockmat.finding.search.merging import Merges
 from blockmat.finding.search.objectives import GaussianLoss
@@ -98,6 +99,17 @@ class OneFactorProblem:
     def merges(self, found: OneFactorModel) -> Merges:
         """Return about how much the loss rises with merged blocks."""
         return FactorMerges(found)
+
+
+class CorrelationProblem(OneFactorProblem):
+    """A search in a correlation matrix whose number of samples is unknown."""
+
+    bound = N_VARIABLES
+
+    def __init__(self, R: GivenCorrelation) -> None:
+        super().__init__(R)
+        self.max_blocks = R.n
+        self.usual_blocks = max(min(MAX_BLOCKS, (R.n + 1) // 2, R.n_samples - 2), 1)
 
 
 def most_blocks(R: Correlations) -> int:
