@@ -329,3 +329,23 @@ def test_what_is_no_correlation_matrix_is_refused_with_a_number_of_samples():
         bm.find_partition(3 * R - 2 * np.eye(len(R)), n_samples=20)
     with pytest.raises(ValueError, match=r"source has the variance -1.0 at index 0"):
         bm.find_partition(-R, n_samples=20)
+
+
+@pytest.mark.parametrize("known", ["samples", "n_samples"])
+def test_variables_whose_sum_is_zero_are_not_blocks_of_one(known):
+    """Singular correlations: with as many blocks as variables the likelihood would be infinite."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 3))[:, np.repeat([0, 1, 2], 4)] + rng.normal(size=(500, 12))
+    X -= X.mean(axis=1, keepdims=True)
+    source, options = (
+        (X, {"samples": True}) if known == "samples" else (correlations(X), {"n_samples": 500})
+    )
+    assert bm.find_partition(source, **options).n_blocks == 3
+    with pytest.raises(ValueError, match=r"n_blocks is 11; expected at most 10: .* not collinear"):
+        bm.find_partition(source, 11, loadings=False, **options)
+    assert bm.find_partition(source, loadings=False, **options).n_blocks < 11
+    equal = np.repeat(X[:, ::4], 4, axis=1)  # equal variables are no fewer blocks
+    assert (
+        bm.find_partition(equal, 3, samples=True).labels.tolist()
+        == np.repeat([0, 1, 2], 4).tolist()
+    )

@@ -61,7 +61,7 @@ def expected(T):
         bm.fit_samples(rng.standard_normal((20, 16)), LABELS % 2),
     )
     S = D.T @ D / T + lost.toarray()
-    return ExpectedCorrelation(ExpectedRows(D, lost, T, 7)), S / np.sqrt(
+    return ExpectedCorrelation(ExpectedRows(D, lost, 7)), S / np.sqrt(
         np.outer(np.diag(S), np.diag(S))
     )
 
@@ -87,7 +87,7 @@ def test_expected_correlations_without_gaps_are_those_of_the_samples():
     Z = samples(120, 0)
     Z = (Z - Z.mean(axis=0)) / Z.std(axis=0)
     nothing = 0 * bm.BlockConstantMatrix.identity(P)
-    similarity, plain = ExpectedCorrelation(ExpectedRows(Z, nothing, 120, 120)), Correlation(Z)
+    similarity, plain = ExpectedCorrelation(ExpectedRows(Z, nothing, 120)), Correlation(Z)
     np.testing.assert_allclose(similarity.row_sums(P), plain.row_sums(P), atol=1e-12)
     points, others = (x.points(5, np.random.default_rng(0)) for x in (similarity, plain))
     np.testing.assert_allclose(points**2, others**2, atol=1e-9)
@@ -320,3 +320,21 @@ def test_columns_without_values_are_named(find):
     df["v3"] = np.nan
     with pytest.raises(ValueError, match="no value in 1 of its columns: 'v3'; expected"):
         find(df, samples=True, missing="em")
+
+
+@pytest.mark.parametrize("loadings", [True, False])
+@pytest.mark.parametrize("seed", range(6))
+def test_integer_weights_are_repeated_rows_of_few_different_samples(seed, loadings):
+    """Twelve different rows of 24 variables: their number, not their weights, limits the blocks."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(12, 3))[:, rng.integers(0, 3, 24)] + rng.normal(size=(12, 24))
+    w = rng.integers(0, 4, 12)
+    repeated = np.repeat(X, w, axis=0)
+    for n_blocks in (3, "auto"):
+        options = {"n_blocks": n_blocks, "samples": True, "loadings": loadings}
+        weighted = bm.find_partition(X, sample_weight=w, **options)
+        assert weighted == bm.find_partition(repeated, **options)
+    bound = np.count_nonzero(w) - 2
+    for Y, weight in ((X, w), (repeated, None)):
+        with pytest.raises(ValueError, match=f"n_blocks is {bound + 1}; expected at most {bound}"):
+            bm.find_partition(Y, bound + 1, samples=True, loadings=loadings, sample_weight=weight)

@@ -346,6 +346,36 @@ def test_cross_validation_and_a_largest_number_work_with_subsamples():
     assert np.isnan(few.agreement[-1])
 
 
+STABLE = np.random.default_rng(0).normal(size=(20, 30))
+GAPPED = np.where(np.random.default_rng(1).random((20, 30)) < 0.3, np.nan, STABLE)
+
+
+@pytest.mark.parametrize(
+    ("X", "options"),
+    [
+        (STABLE, {"max_blocks": 15, "method": "subsample", "sample_weight": np.full(20, 10)}),
+        (STABLE, {"max_blocks": 12, "method": "subsample", "criterion": "cv"}),
+        (GAPPED, {"max_blocks": 6, "missing": "pairwise"}),
+        (STABLE, {"max_blocks": 2, "weight_type": "reliability",
+                  "sample_weight": np.random.default_rng(0).random(20) ** 6}),
+        (STABLE, {"n_blocks": 15}),
+        (STABLE, {"n_blocks": 15, "signs": True}),
+    ],
+)  # fmt: skip
+def test_a_resample_has_as_many_blocks_as_it_allows(X, options):
+    result = bm.partition_stability(X, samples=True, n_resamples=8, random_state=0, **options)
+    most = options.get("max_blocks", options.get("n_blocks"))
+    assert (result.coassignment.labels.max(axis=1) < most).all()
+    assert result.of_n_blocks.sum() == pytest.approx(1)
+
+
+def test_repeated_rows_of_a_resample_are_no_blocks_of_one():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))[:, np.arange(45) % 3] + rng.normal(size=(60, 45))
+    options = {"samples": True, "loadings": False, "n_resamples": 10, "random_state": 0}
+    assert bm.partition_stability(X, **options).coassignment.labels.max() < 10
+
+
 def test_blocks_of_resamples_are_intervals_if_they_have_to_be():
     pytest.importorskip("ruptures")
     X, labels, _ = planted(40, noise=2.0)
@@ -356,7 +386,7 @@ def test_blocks_of_resamples_are_intervals_if_they_have_to_be():
 
 
 def test_the_sign_of_a_variable_that_never_shares_a_block_is_unknown():
-    X = np.random.default_rng(1).standard_normal((12, 8))
+    X = np.random.default_rng(1).standard_normal((30, 8))
     result = bm.partition_stability(X, 5, samples=True, signs=True, n_resamples=2, random_state=0)
     shared = result.coassignment.with_blocks(result.partition)
     own = shared[np.arange(8), result.partition.labels]

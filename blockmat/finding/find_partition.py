@@ -8,7 +8,7 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.correlations.gaps import Blocks
 from blockmat.finding.partition_path import partition_path
-from blockmat.finding.problems.problem import check_n_blocks
+from blockmat.finding.problems.problem import Problem, check_n_blocks
 from blockmat.finding.problems.read_problem import Question, Request, solve
 from blockmat.finding.problems.read_samples import SampleOptions
 from blockmat.finding.search.kmeans import in_order
@@ -104,8 +104,9 @@ def find_partition(
     criterion : {"misfit", "icl", "bic", "cv"}, optional
         How to choose the number of blocks; see `partition_path`.
     max_blocks : int, optional
-        The largest number of blocks to try, at most n, or T - 2 for T samples. By default 50,
-        and at most n / 2 for a matrix without `n_samples`.
+        The largest number of blocks to try. It is at most n, and for T different samples of rank r
+        at most T - 2, and at most r - 1 if r < n. By default 50, and at most n / 2 for a matrix
+        without `n_samples`.
     n_jobs : int, optional
         How many threads share the folds of "cv", as for `joblib.Parallel` (extra ``sklearn``);
         -1 is one for each processor. By default no threads are started.
@@ -248,14 +249,20 @@ def find_partition(
         best = int(np.argmin(path.criterion))
         return path.best if path.signs is None else (path.best, path.signs[best])
 
+    options = SearchOptions(contiguous, signs, random_state)
+
     def find(question: Question) -> Blocks:
-        problem = question.problem
-        k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, problem.bound)
-        found = problem.search(k, SearchOptions(contiguous, signs, random_state)).find(k)
-        p = in_order(found.labels)
-        return Blocks(p, signs_in_blocks(p, found.signs) if signs else None)
+        return find_blocks(question.problem, options, n_blocks)
 
     of_samples = SampleOptions(missing, sample_weight, weight_type)
     request = Request(samples, signs, loadings, criterion, n_samples, degrees, of_samples)
     p, found_signs = solve(source, request, find)
     return p if found_signs is None else (p, found_signs)
+
+
+def find_blocks(problem: Problem, options: SearchOptions, n_blocks: int) -> Blocks:
+    """Find a given number of blocks."""
+    k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, problem.bound)
+    found = problem.search(k, options).find(k)
+    p = in_order(found.labels)
+    return Blocks(p, signs_in_blocks(p, found.signs) if options.signs else None)

@@ -16,7 +16,6 @@ from blockmat.finding.problems.sample_problems import BlockConstantProblem, OneF
 from blockmat.finding.search.kmeans import in_order
 from blockmat.finding.search.search import Found, Search, SearchOptions, signs_in_blocks
 from blockmat.finding.search.tree import PartitionTree, merge_all
-from blockmat.fitting.held_out import min_training_size
 
 __all__ = ["PartitionPath", "partition_path"]
 
@@ -189,7 +188,7 @@ def partition_path(
     options = SearchOptions(contiguous, signs, random_state)
 
     def find(question: Question) -> PartitionPath:
-        return _find_path(question, options, max_blocks, n_jobs)
+        return find_path(question, options, max_blocks, n_jobs)
 
     of_samples = SampleOptions(missing, sample_weight, weight_type)
     request = Request(samples, signs, loadings, criterion, n_samples, degrees, of_samples)
@@ -197,14 +196,12 @@ def partition_path(
     return solve(source, request, find)._replace(names=None if names is None else tuple(names))
 
 
-def _find_path(
+def find_path(
     question: Question, options: SearchOptions, max_blocks: int | None, n_jobs: int | None
 ) -> PartitionPath:
     """Find partitions into each number of blocks."""
     problem, criterion, X = question
-    possible = problem.max_blocks
-    if X is not None:
-        possible = min(possible, _max_blocks_of_folds(len(X)))
+    possible = question.max_blocks
     if max_blocks is None:
         k_max = min(problem.usual_blocks, possible)
     else:
@@ -218,16 +215,6 @@ def _find_path(
         measure = problem.held_out(X, k_max, options, n_jobs)
     found, values = _search_numbers(search, measure, k_max)
     return _path(found, values, problem, options)
-
-
-def _max_blocks_of_folds(n_samples: int) -> int:
-    """Return how many blocks the training samples of every fold allow."""
-    least = min_training_size(n_samples)
-    if least < 3:
-        raise ValueError(
-            f"source has {n_samples} rows; criterion is 'cv', which expects at least 6 samples"
-        )
-    return least - 2
 
 
 def spaced_numbers(k_max: int) -> list[int]:

@@ -1,5 +1,6 @@
 """partition_stability: how much found blocks change from sample to sample."""
 
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, Literal, NamedTuple
 
@@ -8,9 +9,10 @@ import numpy as np
 from blockmat.blocks.checks import Array, as_count, frozen
 from blockmat.blocks.names import check_names, names_of
 from blockmat.blocks.partition import Partition
-from blockmat.finding.find_partition import find_partition
-from blockmat.finding.partition_path import PartitionPath, partition_path
+from blockmat.finding.find_partition import find_blocks
+from blockmat.finding.partition_path import PartitionPath, find_path
 from blockmat.finding.problems.problem import as_model
+from blockmat.finding.problems.read_problem import Question, Request, solve
 from blockmat.finding.problems.read_samples import (
     MIN_SAMPLES,
     SampleOptions,
@@ -20,6 +22,7 @@ from blockmat.finding.problems.read_samples import (
 from blockmat.finding.resampling.agreement import adjusted_rand
 from blockmat.finding.resampling.coassignment import Coassignment
 from blockmat.finding.resampling.resamples import Data, NormalResamples, Resamples, RowResamples
+from blockmat.finding.search.search import SearchOptions
 from blockmat.fitting.held_out import map_in_threads
 from blockmat.sources.progress import track
 
@@ -228,20 +231,29 @@ def partition_stability(
             "method='subsample'"
         )
 
-    def search(data: Data, rng: np.random.Generator, max_blocks: int | None) -> PartitionPath:
-        options = {"loadings": model.loadings, "criterion": model.criterion}
-        if samples:
-            options["missing"] = missing
-        return _search(data, n_blocks, contiguous, rng, signs, max_blocks, options)
+    request = Request(samples, signs, model.loadings, model.criterion, None, False, of_samples)
+
+    def search(data: Data, rng: np.random.Generator, is_resample: bool) -> PartitionPath:
+        """Search the data; a resample can have fewer different rows, and fewer blocks."""
+        options = SearchOptions(contiguous, signs, rng)
+
+        def find(question: Question) -> PartitionPath:
+            def most(wanted: int) -> int:
+                return min(wanted, question.max_blocks) if is_resample else wanted
+
+            if n_blocks is None or n_blocks == "auto":
+                limit = None if max_blocks is None else most(max_blocks)
+                return find_path(question, options, limit, None)
+            return _only(*find_blocks(question.problem, options, most(n_blocks)))
+
+        return _solve(data, request, find)
 
     seeds = np.random.default_rng(random_state).integers(2**63, size=n_resamples + 1)
-    whole = search(resamples.data, np.random.default_rng(seeds[0]), max_blocks)
+    whole = search(resamples.data, np.random.default_rng(seeds[0]), False)
 
     def again(seed: int) -> _Resample:
         rng = np.random.default_rng(seed)
-        data = resamples.draw(rng)
-        most = None if max_blocks is None else min(max_blocks, data.n_joint - 2)
-        return _compare(whole, search(data, rng, most))
+        return _compare(whole, search(resamples.draw(rng), rng, True))
 
     tracked = track(seeds[1:], n_resamples, "resamples", progress)
     return _summary(whole, map_in_threads(again, tracked, n_jobs), names_of(source, 1))
@@ -287,27 +299,21 @@ def _read_resamples(
     return RowResamples(data, size, replace=False)
 
 
-def _search(
-    data: Data,
-    n_blocks: int | Literal["auto"] | None,
-    contiguous: bool,
-    rng: np.random.Generator,
-    signs: bool,
-    max_blocks: int | None,
-    options: dict[str, Any],
+def _solve(
+    data: Data, request: Request, find: Callable[[Question], PartitionPath]
 ) -> PartitionPath:
-    """Find partitions of data; a path of one partition if the number of blocks is given."""
-    source, samples = data.source, data.is_of_samples
-    options = options | {"n_samples": data.n_samples}
-    if n_blocks is None or n_blocks == "auto":
-        options |= {"signs": signs, "max_blocks": max_blocks}
-        return partition_path(source, samples, contiguous, rng, **options)
-    number, zero = np.array([n_blocks]), np.zeros(1)
-    if signs:
-        p, found = find_partition(source, n_blocks, samples, contiguous, rng, signs=True, **options)
-        return PartitionPath(number, zero, zero, (p,), (found,))
-    p = find_partition(source, n_blocks, samples, contiguous, rng, **options)
-    return PartitionPath(number, zero, zero, (p,))
+    """Search samples, or the correlation matrix of samples, whose weights are in the data."""
+    missing = request.of_samples.missing if data.is_of_samples else "raise"
+    request = request._replace(
+        samples=data.is_of_samples, n_samples=data.n_samples, of_samples=SampleOptions(missing)
+    )
+    return solve(data.source, request, find)
+
+
+def _only(p: Partition, signs: Array | None) -> PartitionPath:
+    """Return a path of one partition."""
+    number, zero = np.array([p.n_blocks]), np.zeros(1)
+    return PartitionPath(number, zero, zero, (p,), None if signs is None else (signs,))
 
 
 class _Resample(NamedTuple):

@@ -14,6 +14,7 @@ from blockmat.cores.scale import in_range, times_power
 from blockmat.finding.correlations.expected_correlation import SampleCorrelation
 from blockmat.finding.correlations.similarity import Correlation
 from blockmat.finding.find_partition import find_partition
+from blockmat.finding.problems.sample_problems import most_blocks
 from blockmat.finding.search.block_signs import block_signs
 from blockmat.fitting.factors_and_blocks import (
     BlocksAndDirections,
@@ -38,7 +39,6 @@ from blockmat.sources.weighted_samples import WeightedSamples
 
 NONLINEAR = "nonlinear"  # the shrinkage that mixes two models equally
 _EQUAL = 0.5
-_SAME_ROW = 1e-12  # rounding of standardized numbers
 HINT = ", or constant='keep' (with labels also scaled=False)"  # for constant columns
 
 
@@ -129,14 +129,11 @@ def find_blocks(
         return model.partition, np.ones(model.partition.n, dtype=np.intp)
     if not model.scaled or model.assume_centered:
         standardized = rows.standardize(True, True, HINT)
-    n_rows, n_samples = rows.n_rows, whole(rows.n_effective)
-    if isinstance(rows, WeightedSamples):  # repeated rows add nothing to the rank
-        n_rows = max(n_distinct(standardized.deviations, rows.relative_weights), 3)
-    if at_most is not None:
-        model = replace(model, n_blocks=min(at_most, n_rows - 2, n_samples - 2))
     require_searchable(rows, model)
-    found = StandardRows(standardized.deviations, n_rows, n_samples)
-    return search(Correlation(found), model)
+    R = Correlation(StandardRows(standardized.deviations, whole(rows.n_effective)))
+    if at_most is not None:
+        model = replace(model, n_blocks=min(at_most, most_blocks(R)))
+    return search(R, model)
 
 
 def require_searchable(rows: Rows | GappedSamples, model: Model) -> None:
@@ -154,19 +151,6 @@ def search(source: SampleCorrelation, model: Model) -> tuple[Partition, Array]:
         return find_partition(source, model.n_blocks, samples=True, signs=True, **options)
     found = find_partition(source, model.n_blocks, samples=True, **options)
     return found, np.ones(found.n, dtype=np.intp)
-
-
-def n_distinct(Z: Array, weights: Array | None) -> int:
-    """Return how many rows of Z (T, n) differ, to rounding.
-
-    Z has columns of variance one, times the roots of weights (T,). Rows are compared by one random
-    combination of their numbers.
-    """
-    n = Z.shape[1]
-    values = Z @ np.random.default_rng(0).standard_normal(n)
-    if weights is not None:
-        values /= np.sqrt(weights)
-    return 1 + int(np.count_nonzero(np.diff(np.sort(values)) > _SAME_ROW * np.sqrt(n)))
 
 
 def check_n_factors(rows: Rows | GappedSamples, n: int, model: Model) -> None:

@@ -38,12 +38,10 @@ class Standardized(NamedTuple):
 class StandardRows(NamedTuple):
     """Samples reduced to rows Z (m, n) with the correlation matrix ``Z.T @ Z / m``.
 
-    `n_rows` is the number of samples, and `n_samples` the number that they count as by their
-    weights.
+    `n_samples` is the number of samples that they count as by their weights.
     """
 
     deviations: Array
-    n_rows: int
     n_samples: int
 
 

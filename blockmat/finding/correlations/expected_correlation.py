@@ -17,12 +17,11 @@ class ExpectedRows(NamedTuple):
     """Samples D (m, n) with the covariance ``D.T @ D / m + lost`` given what is observed of them.
 
     Missing values have their conditional expectations in D, and `lost` is the mean of their
-    conditional covariances. `n_rows` and `n_samples` are as for `StandardRows`.
+    conditional covariances. `n_samples` is as for `StandardRows`.
     """
 
     deviations: Array
     lost: BlockConstantMatrix
-    n_rows: int
     n_samples: int
 
 
@@ -30,7 +29,7 @@ class ExpectedCorrelation:
     """The correlation matrix that is expected given the observed values of samples."""
 
     def __init__(self, rows: ExpectedRows) -> None:
-        self.lost, self.n_rows, self.n_samples = rows.lost, rows.n_rows, rows.n_samples
+        self.lost, self.n_samples = rows.lost, rows.n_samples
         factor = compress_rows(rows.deviations)
         factor = factor * np.sqrt(len(factor) / len(rows.deviations))
         variances = np.mean(factor**2, axis=0) + self.lost.diagonal()
@@ -38,7 +37,12 @@ class ExpectedCorrelation:
         self.diagonal = np.ones(self.n)
         self.scale = 1 / np.sqrt(variances)
         factor *= self.scale
-        self.filled = Correlation(StandardRows(factor, self.n_rows, self.n_samples))
+        self.filled = Correlation(StandardRows(factor, self.n_samples))
+
+    @property
+    def n_components(self) -> int:
+        """The number of principal components without what is lost."""
+        return self.filled.n_components
 
     @property
     def factor(self) -> Array:

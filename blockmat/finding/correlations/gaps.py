@@ -85,7 +85,7 @@ def _with_means(rows: GappedRows) -> Correlation:
     filled = np.nan_to_num(rows.Z)
     filled *= _roots(rows)
     filled *= np.sqrt(rows.weights.total / rows.counts)
-    return Correlation(StandardRows(filled, len(filled), whole(rows.weights.n_effective)))
+    return Correlation(StandardRows(filled, whole(rows.weights.n_effective)))
 
 
 def _expected(
@@ -97,7 +97,7 @@ def _expected(
     fit = fit_gapped(signed, before.best, missing, True, _TOLERANCE)
     deviations, lost = complete(signed, *fit)
     deviations *= _roots(rows)
-    expected = ExpectedRows(deviations, lost, len(deviations), n_samples)
+    expected = ExpectedRows(deviations, lost, n_samples)
     return ExpectedCorrelation(expected).with_signs(signs)
 
 

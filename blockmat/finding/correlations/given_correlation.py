@@ -6,12 +6,12 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
+from blockmat.finding.correlations.components import n_components
 from blockmat.finding.correlations.leading_spectrum import LeadingSpectrum
 from blockmat.finding.correlations.similarity import row_sums
 from blockmat.finding.correlations.weighted_sums import SumsOfProducts
 
 _MANY = 1_000_000  # samples, whose errors are small beside those of any model
-_EQUAL = 1e-8  # variables with correlations this close to 1 or -1 are equal
 
 
 class GivenCorrelation:
@@ -38,13 +38,9 @@ class GivenCorrelation:
         self.matrix = _without_negative_part(C, spectrum)
         self.diagonal = np.ones(self.n)
         self.spectrum = spectrum
-        self.n_samples = self._told_by_rank() if n_samples is None else n_samples
-        self.n_rows = self.n_samples
-        self.n_components = min(self.n_samples - 1, self.n)
-
-    def _told_by_rank(self) -> int:
-        rank = self.spectrum.rank
-        return rank + 1 if rank < _n_different(self.matrix) else _MANY
+        self.n_components = n_components(spectrum.rank, self.matrix)
+        told = self.n_components + 1 if self.n_components < self.n else _MANY
+        self.n_samples = told if n_samples is None else n_samples
 
     def row_sums(self, p: Partition, weights: Array | None = None) -> Array:
         """Return the sum of each row over each block, (n, k), of columns times weights (n,)."""
@@ -66,7 +62,8 @@ class GivenCorrelation:
     def points(self, rank: int, rng: np.random.Generator) -> Array:
         """Return the same coordinates of the variables as those of samples; see `Correlation`."""
         values = np.maximum(self.spectrum.values[-rank:], 0)
-        noise = max(self.spectrum.noise(self.n_components), float(np.finfo(np.float64).tiny))
+        count = min(self.n_samples - 1, self.n)
+        noise = max(self.spectrum.noise(count), float(np.finfo(np.float64).tiny))
         shrinkage = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
         points: Array = self.spectrum.vectors[:, -rank:] * (np.sqrt(values) * shrinkage)
         return points
@@ -90,9 +87,3 @@ def _without_negative_part(C: Array, spectrum: LeadingSpectrum) -> Array:
     result /= lengths
     result /= lengths[:, None]
     return result
-
-
-def _n_different(C: Array) -> int:
-    """Return how many variables are left if equal ones, and their negatives, count once."""
-    first = np.fromiter(((np.abs(row) >= 1 - _EQUAL).argmax() for row in C), dtype=np.intp)
-    return len(np.unique(first))

@@ -1,6 +1,7 @@
 """Similarity of n variables: a given symmetric matrix, or the correlations of samples."""
 
 from copy import copy
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from blockmat.blocks.checks import Array, check_square, require_finite
 from blockmat.blocks.partition import Partition
 from blockmat.cores.core import is_close_to_adjoint
 from blockmat.cores.scale import exponent_of, in_range, times_power
+from blockmat.finding.correlations.components import n_components, noise_of
 from blockmat.finding.correlations.weighted_sums import SumsOfRows, WeightedSums
 from blockmat.sources.recognise import as_real_matrix
 from blockmat.sources.samples import as_real_samples
@@ -59,12 +61,15 @@ class Similarity(Protocol):
 class Correlations(Similarity, Protocol):
     """The correlation matrix R (n, n) of T samples, which need not be formed.
 
-    It has no negative eigenvalues, and `n_rows` different rows, of which there can be fewer than
-    samples.
+    It has no negative eigenvalues. Its rank is `n_components`, which are n if only equal variables
+    lower it. Repeated samples lower it too.
     """
 
     n_samples: int
-    n_rows: int
+
+    @property
+    def n_components(self) -> int:
+        """The number of principal components."""
 
     def row_sums(self, p: Partition, weights: Array | None = None) -> Array:
         """Return the sum of each row over each block, (n, k), of columns times weights (n,)."""
@@ -146,14 +151,27 @@ class Correlation:
     def __init__(self, X: Any) -> None:
         if isinstance(X, StandardRows):
             Z, self.location, self.scale = X.deviations, 0.0, 1.0
-            self.n_rows, self.n_samples = X.n_rows, X.n_samples
+            self.n_samples = X.n_samples
         else:
             Z, self.location, self.scale = standardize(as_real_samples(X, 3))
-            self.n_rows = self.n_samples = len(Z)
+            self.n_samples = len(Z)
         self.n = Z.shape[1]
         # Column by column in memory: kernels read one variable after the other
         self.factor = np.divide(compress_rows(Z), np.sqrt(len(Z)), order="F")
         self.diagonal = np.ones(self.n)
+
+    @cached_property
+    def _spectrum(self) -> tuple[Array, Array]:
+        """The eigenvalues of ``F F^T``, ascending, and the eigenvectors; signs do not change them."""
+        values, vectors = np.linalg.eigh(self.factor @ self.factor.T)
+        return values, vectors
+
+    @cached_property
+    def n_components(self) -> int:
+        """The number of principal components, see `Correlations`."""
+        values, _ = self._spectrum
+        rounding = self.n * float(np.finfo(np.float64).eps) * float(values[-1])
+        return n_components(int((values > rounding).sum()), self.factor)
 
     def row_sums(self, p: Partition, weights: Array | None = None) -> Array:
         """Return the sum of each row over each block, (n, k), of columns times weights (n,)."""
@@ -172,25 +190,19 @@ class Correlation:
         return float((product * product).sum())
 
     def points(self, rank: int, rng: np.random.Generator) -> Array:
-        """Return the coordinates of the variables along the leading principal components."""
-        return principal_points(self.factor, min(self.n_samples - 1, self.n), rank)
+        """Return the coordinates of the variables along the leading principal components.
+
+        The variance of noise is subtracted from that of each.
+        """
+        values, vectors = self._spectrum
+        noise = noise_of(values, min(self.n_samples - 1, self.n))
+        values, vectors = values[-rank:], vectors[:, -rank:]
+        shrinkage = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
+        points: Array = (self.factor.T @ vectors) * shrinkage
+        return points
 
     def with_signs(self, signs: Array) -> "Correlation":
         """Return the correlation matrix of the samples times signs."""
         result = copy(self)
         result.factor = self.factor * signs
         return result
-
-
-def principal_points(factor: Array, n_components: int, rank: int) -> Array:
-    """Return the coordinates of the variables along the leading principal components of a factor.
-
-    The median of the `n_components` largest variances estimates that of noise, and is subtracted
-    from each.
-    """
-    values, vectors = np.linalg.eigh(factor @ factor.T)
-    noise = max(np.median(values[-n_components:]), np.finfo(np.float64).tiny)
-    values, vectors = values[-rank:], vectors[:, -rank:]
-    shrinkage = np.sqrt(np.maximum(1 - noise / np.maximum(values, noise), 0))
-    points: Array = (factor.T @ vectors) * shrinkage
-    return points

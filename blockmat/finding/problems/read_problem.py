@@ -17,6 +17,7 @@ from blockmat.finding.problems.problem import (
 )
 from blockmat.finding.problems.read_samples import SampleOptions, read_samples, refuse_n_samples
 from blockmat.fitting.gapped_rows import GappedRows
+from blockmat.fitting.held_out import min_training_size
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.standardize import StandardRows
 from blockmat.sources.weighted_samples import WeightedSamples
@@ -44,6 +45,18 @@ class Question(NamedTuple):
     criterion: str
     X: Array | None = None
 
+    @property
+    def max_blocks(self) -> int:
+        """The largest number of blocks that is possible, also in the training samples of a fold."""
+        if self.X is None:
+            return self.problem.max_blocks
+        least = min_training_size(len(self.X))
+        if least < 3:
+            raise ValueError(
+                f"source has {len(self.X)} rows; criterion is 'cv', which expects at least 6 samples"
+            )
+        return min(self.problem.max_blocks, least - 2)
+
 
 def solve(source: Any, request: Request, find: Callable[[Question], Result]) -> Result:
     """Read a matrix, a network, or samples (T, n), and return what `find` finds.
@@ -62,7 +75,8 @@ def solve(source: Any, request: Request, find: Callable[[Question], Result]) -> 
     refuse_n_samples(n_samples)
     if degrees:
         raise ValueError(
-            "samples is True with degrees=True; expected a network, without samples and signs"
+            "samples is True with degrees=True; expected a network, without samples, signs "
+            "and loadings"
         )
 
     def find_in(correlations: Correlations, X: Array | None = None) -> Result:
@@ -82,7 +96,7 @@ def solve(source: Any, request: Request, find: Callable[[Question], Result]) -> 
 def correlation_of(samples: WeightedSamples) -> Correlation:
     """Return the weighted correlations of samples without gaps."""
     deviations = samples.standardize(True, True).deviations
-    return Correlation(StandardRows(deviations, samples.n_rows, samples.n_joint))
+    return Correlation(StandardRows(deviations, samples.n_joint))
 
 
 def _held_out(data: WeightedSamples | GappedSamples, model: Model) -> Array | None:

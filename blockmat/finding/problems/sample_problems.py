@@ -23,7 +23,10 @@ from blockmat.finding.search.merging import Merges
 from blockmat.finding.search.objectives import GaussianLoss
 from blockmat.finding.search.search import PartitionSearch, Search, SearchOptions
 
-_OF_SAMPLES = "the smaller of the number of variables and T - 2, for T different samples"
+_OF_SAMPLES = (
+    "the smaller of the number of variables and T - 2, for T different samples of variables that are "
+    "not collinear"
+)
 
 
 class BlockConstantProblem:
@@ -114,4 +117,5 @@ class CorrelationProblem(OneFactorProblem):
 
 def most_blocks(R: Correlations) -> int:
     """Return the largest number of blocks that has a likelihood."""
-    return min(R.n, R.n_samples - 2, R.n_rows - 2)
+    by_rank = R.n if R.n_components == R.n else R.n_components - 1
+    return max(min(by_rank, R.n_samples - 2), 1)

@@ -25,14 +25,6 @@ class Data(NamedTuple):
         """Whether the source holds samples."""
         return self.n_samples is None
 
-    @property
-    def n_joint(self) -> int:
-        """The number of samples that criteria see."""
-        if self.n_samples is not None:
-            return self.n_samples
-        has_weights = isinstance(self.source, WeightedSamples | GappedSamples)
-        return self.source.n_joint if has_weights else len(self.source)
-
 
 class Resamples(Protocol):
     """Data, and a way to draw others of `size` samples."""
