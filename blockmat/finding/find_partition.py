@@ -8,11 +8,10 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.correlations.gaps import Blocks
 from blockmat.finding.partition_path import partition_path
-from blockmat.finding.problems.problem import Problem, check_n_blocks
+from blockmat.finding.problems.given_number import find_blocks
 from blockmat.finding.problems.read_problem import Question, Request, solve
 from blockmat.finding.problems.read_samples import SampleOptions
-from blockmat.finding.search.kmeans import in_order
-from blockmat.finding.search.search import SearchOptions, signs_in_blocks
+from blockmat.finding.search.search import SearchOptions
 
 __all__ = ["find_partition"]
 
@@ -258,11 +257,3 @@ def find_partition(
     request = Request(samples, signs, loadings, criterion, n_samples, degrees, of_samples)
     p, found_signs = solve(source, request, find)
     return p if found_signs is None else (p, found_signs)
-
-
-def find_blocks(problem: Problem, options: SearchOptions, n_blocks: int) -> Blocks:
-    """Find a given number of blocks."""
-    k = check_n_blocks(n_blocks, "n_blocks", problem.max_blocks, problem.bound)
-    found = problem.search(k, options).find(k)
-    p = in_order(found.labels)
-    return Blocks(p, signs_in_blocks(p, found.signs) if options.signs else None)

@@ -8,7 +8,9 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.names import names_of
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import times_power
+from blockmat.finding.correlations.gaps import Blocks
 from blockmat.finding.criteria.criteria import Criterion
+from blockmat.finding.problems.given_number import find_blocks
 from blockmat.finding.problems.problem import Problem, check_n_blocks
 from blockmat.finding.problems.read_problem import Question, Request, solve
 from blockmat.finding.problems.read_samples import SampleOptions
@@ -190,10 +192,14 @@ def partition_path(
     def find(question: Question) -> PartitionPath:
         return find_path(question, options, max_blocks, n_jobs)
 
+    def find_as_many(question: Question, n_blocks: int) -> Blocks:
+        return find_blocks(question.problem, options, n_blocks)
+
     of_samples = SampleOptions(missing, sample_weight, weight_type)
     request = Request(samples, signs, loadings, criterion, n_samples, degrees, of_samples)
     names = names_of(source, 1)
-    return solve(source, request, find)._replace(names=None if names is None else tuple(names))
+    path = solve(source, request, find, find_as_many)
+    return path._replace(names=None if names is None else tuple(names))
 
 
 def find_path(

@@ -9,8 +9,9 @@ import numpy as np
 from blockmat.blocks.checks import Array, as_count, frozen
 from blockmat.blocks.names import check_names, names_of
 from blockmat.blocks.partition import Partition
-from blockmat.finding.find_partition import find_blocks
+from blockmat.finding.correlations.gaps import Blocks
 from blockmat.finding.partition_path import PartitionPath, find_path
+from blockmat.finding.problems.given_number import find_blocks
 from blockmat.finding.problems.problem import as_model
 from blockmat.finding.problems.read_problem import Question, Request, solve
 from blockmat.finding.problems.read_samples import (
@@ -233,6 +234,8 @@ def partition_stability(
 
     request = Request(samples, signs, model.loadings, model.criterion, None, False, of_samples)
 
+    number = None if n_blocks is None or n_blocks == "auto" else n_blocks
+
     def search(data: Data, rng: np.random.Generator, is_resample: bool) -> PartitionPath:
         """Search the data; a resample can have fewer different rows, and fewer blocks."""
         options = SearchOptions(contiguous, signs, rng)
@@ -241,12 +244,15 @@ def partition_stability(
             def most(wanted: int) -> int:
                 return min(wanted, question.max_blocks) if is_resample else wanted
 
-            if n_blocks is None or n_blocks == "auto":
+            if number is None:
                 limit = None if max_blocks is None else most(max_blocks)
                 return find_path(question, options, limit, None)
-            return _only(*find_blocks(question.problem, options, most(n_blocks)))
+            return _only(*find_blocks(question.problem, options, most(number)))
 
-        return _solve(data, request, find)
+        def find_as_many(question: Question, k: int) -> Blocks:
+            return find_blocks(question.problem, options, k)
+
+        return _solve(data, request, find, find_as_many if number is None else None)
 
     seeds = np.random.default_rng(random_state).integers(2**63, size=n_resamples + 1)
     whole = search(resamples.data, np.random.default_rng(seeds[0]), False)
@@ -300,14 +306,17 @@ def _read_resamples(
 
 
 def _solve(
-    data: Data, request: Request, find: Callable[[Question], PartitionPath]
+    data: Data,
+    request: Request,
+    find: Callable[[Question], PartitionPath],
+    find_as_many: Callable[[Question, int], Blocks] | None,
 ) -> PartitionPath:
     """Search samples, or the correlation matrix of samples, whose weights are in the data."""
     missing = request.of_samples.missing if data.is_of_samples else "raise"
     request = request._replace(
         samples=data.is_of_samples, n_samples=data.n_samples, of_samples=SampleOptions(missing)
     )
-    return solve(data.source, request, find)
+    return solve(data.source, request, find, find_as_many)
 
 
 def _only(p: Partition, signs: Array | None) -> PartitionPath:

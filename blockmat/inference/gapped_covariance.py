@@ -4,6 +4,7 @@ They are those of `block_covariance`. Where these need complete samples, missing
 by their conditional expectations under the block model (:ref:`theory-gaps`).
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,12 @@ def find_blocks(samples: GappedSamples, rows: GappedRows, model: Model) -> tuple
     def find(correlations: SampleCorrelation) -> Blocks:
         return Blocks(*search(correlations, model))
 
-    found = find_with_gaps(rows, samples.n_joint, model.missing, find)
+    def find_as_many(correlations: SampleCorrelation, n_blocks: int) -> Blocks:
+        return Blocks(*search(correlations, replace(model, n_blocks=n_blocks)))
+
+    is_chosen = model.partition is None and model.n_blocks is None
+    as_many = find_as_many if is_chosen else None
+    found = find_with_gaps(rows, samples.n_joint, model.missing, find, as_many)
     return found.best, signs_of(found)
 
 

@@ -54,12 +54,18 @@ def signs_of(found: HasBest) -> Array:
 
 
 def find_with_gaps(
-    rows: GappedRows, n_samples: int, missing: str, find: Callable[[SampleCorrelation], Result]
+    rows: GappedRows,
+    n_samples: int,
+    missing: str,
+    find: Callable[[SampleCorrelation], Result],
+    find_as_many: Callable[[SampleCorrelation, int], HasBest] | None = None,
 ) -> Result:
     """Return what a search finds, in the last of several rounds.
 
     The first round has means for missing values, which lowers correlations. The others have the
     correlations that are expected under the blocks of the round before, until the blocks stay.
+    If `find` chooses the number of blocks, `find_as_many` searches a given number: the number is
+    chosen again where the blocks stay.
     `n_samples` is the number of samples in which two variables are both observed, on average.
     """
     if n_samples < 3:
@@ -67,14 +73,25 @@ def find_with_gaps(
             f"two columns of X have values in {n_samples} of the same samples on average; expected "
             f"at least 3"
         )
-    found = find(_with_means(rows))
-    for _ in range(_ROUNDS):
+    before: HasBest = find(_with_means(rows))
+    for _ in range(_ROUNDS - 1):
+        expected = _expected(rows, before, missing, n_samples)
+        if find_as_many is not None:
+            as_many = find_as_many(expected, before.best.n_blocks)
+            if not _is_same(as_many, before):
+                before = as_many
+                continue
+        found = find(expected)
+        if _is_same(found, before):
+            return found
         before = found
-        found = find(_expected(rows, before, missing, n_samples))
-        is_same = found.best.same_blocks(before.best)
-        if is_same and (signs_of(found) == signs_of(before)).all():
-            break
-    return found
+    return find(_expected(rows, before, missing, n_samples))
+
+
+def _is_same(found: HasBest, before: HasBest) -> bool:
+    """Whether the blocks and signs are those found before."""
+    same_signs = (signs_of(found) == signs_of(before)).all()
+    return found.best.same_blocks(before.best) and bool(same_signs)
 
 
 def _with_means(rows: GappedRows) -> Correlation:

@@ -37,7 +37,7 @@ _STEPS = 2  # of EM before the first sweep, and after each
 _STEPS_AFTER = 10  # after the last sweep
 _STEPS_AT_END = 200  # of the search
 _MAX_SPLITS = 8  # that improve
-_CANDIDATES = 3  # blocks to split, before the search ends
+_CANDIDATES = 12  # blocks to split, before the search ends
 _TOL = 0.01  # of the deviance of all samples
 _LARGE = 10.0  # times larger is the tolerance after the last sweep
 

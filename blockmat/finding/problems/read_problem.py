@@ -1,11 +1,12 @@
 """solve: read the arguments of find_partition or partition_path, and search for blocks."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from blockmat.blocks.checks import Array
 from blockmat.finding.correlations.expected_correlation import ExpectedCorrelation
-from blockmat.finding.correlations.gaps import Result, find_with_gaps
+from blockmat.finding.correlations.gaps import HasBest, Result, find_with_gaps
 from blockmat.finding.correlations.similarity import Correlation, Correlations
 from blockmat.finding.problems.problem import (
     Model,
@@ -58,19 +59,23 @@ class Question(NamedTuple):
         return min(self.problem.max_blocks, least - 2)
 
 
-def solve(source: Any, request: Request, find: Callable[[Question], Result]) -> Result:
+def solve(
+    source: Any,
+    request: Request,
+    find: Callable[[Question], Result],
+    find_as_many: Callable[[Question, int], HasBest] | None = None,
+) -> Result:
     """Read a matrix, a network, or samples (T, n), and return what `find` finds.
 
-    For samples with missing values `find` is called once in each round of `find_with_gaps`.
+    For samples with missing values there are several rounds, see `find_with_gaps`. `find_as_many`
+    searches a given number of blocks, if `find` chooses it.
     """
     samples, signs, loadings, criterion, n_samples, degrees, of_samples = request
     if not samples:
         of_samples.require_none()
         if degrees:
-            question = Question(*read_network(source, loadings, criterion, n_samples, signs))
-        else:
-            question = Question(*read_matrix(source, loadings, criterion, n_samples))
-        return find(question)
+            return find(Question(*read_network(source, loadings, criterion, n_samples, signs)))
+        return find(Question(*read_matrix(source, loadings, criterion, n_samples)))
     model = as_model(loadings, criterion, True, samples)
     refuse_n_samples(n_samples)
     if degrees:
@@ -79,9 +84,11 @@ def solve(source: Any, request: Request, find: Callable[[Question], Result]) -> 
             "and loadings"
         )
 
-    def find_in(correlations: Correlations, X: Array | None = None) -> Result:
-        problem = problem_of_samples(correlations, model.loadings)
-        return find(Question(problem, model.criterion, X))
+    def question(correlations: Correlations, X: Array | None = None) -> Question:
+        return Question(problem_of_samples(correlations, model.loadings), model.criterion, X)
+
+    def find_in(correlations: Correlations) -> Result:
+        return find(question(correlations))
 
     if isinstance(source, Correlation | ExpectedCorrelation):
         return find_in(source)
@@ -89,8 +96,20 @@ def solve(source: Any, request: Request, find: Callable[[Question], Result]) -> 
     X = _held_out(data, model)
     if isinstance(data, GappedSamples):
         rows = GappedRows.of(data.standardize(True, True))
-        return find_with_gaps(rows, data.n_joint, of_samples.missing, find_in)
-    return find_in(correlation_of(data), X)
+        as_many = None if find_as_many is None else partial(_as_many, find_as_many, question)
+        return find_with_gaps(rows, data.n_joint, of_samples.missing, find_in, as_many)
+    return find(question(correlation_of(data), X))
+
+
+def _as_many(
+    find_as_many: Callable[[Question, int], HasBest],
+    question: Callable[[Correlations], Question],
+    correlations: Correlations,
+    n_blocks: int,
+) -> HasBest:
+    """Search a number of blocks, or as many as there can be."""
+    asked = question(correlations)
+    return find_as_many(asked, min(n_blocks, asked.problem.max_blocks))
 
 
 def correlation_of(samples: WeightedSamples) -> Correlation:
