@@ -9,12 +9,14 @@ import pytest
 import blockmat as bm
 from blockmat.exceptions import NonFiniteError, ShapeError
 from blockmat.finding.correlations.expected_correlation import ExpectedCorrelation, ExpectedRows
+from blockmat.finding.correlations.gaps import Blocks, find_with_gaps
 from blockmat.finding.correlations.given_correlation import GivenCorrelation
 from blockmat.finding.correlations.leading_spectrum import leading_spectrum
 from blockmat.finding.correlations.similarity import Correlation
 from blockmat.finding.problems.read_problem import correlation_of
 from blockmat.finding.resampling.agreement import adjusted_rand
 from blockmat.finding.resampling.resamples import RowResamples
+from blockmat.fitting.gapped_rows import GappedRows
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import as_weights
@@ -338,3 +340,36 @@ def test_integer_weights_are_repeated_rows_of_few_different_samples(seed, loadin
     for Y, weight in ((X, w), (repeated, None)):
         with pytest.raises(ValueError, match=f"n_blocks is {bound + 1}; expected at most {bound}"):
             bm.find_partition(Y, bound + 1, samples=True, loadings=loadings, sample_weight=weight)
+
+
+def scripted(*numbers):
+    """A search that finds blocks of the first variables, as many as the next of some numbers."""
+    left = list(numbers)
+
+    def find(correlations, k=None):
+        chosen = left.pop(0)
+        return Blocks(bm.Partition.from_labels(np.minimum(np.arange(16), chosen - 1)), None)
+
+    return find, left
+
+
+@pytest.mark.parametrize(
+    ("chosen", "as_many"),
+    [
+        ([3, 3], [3]),  # blocks stay, and so does their number
+        ([3, 4, 4], [3, 4]),  # the number is chosen again, and is another
+        ([3, 5, 5], [4, 4, 5]),
+        ([2, 9], [3, 4, 5, 6]),  # the last round chooses the number
+        ([3, 3], None),
+        ([3, 4, 5, 6, 7, 8], None),
+    ],
+)
+def test_rounds_end_when_the_blocks_and_their_number_stay(chosen, as_many):
+    X = samples(40)
+    X[::3, 2] = np.nan
+    rows = GappedRows.of(GappedSamples(X, as_weights(None, 40)).standardize(True, True))
+    find, left = scripted(*chosen)
+    again, left_again = (None, []) if as_many is None else scripted(*as_many)
+    found = find_with_gaps(rows, 30, "pairwise", find, again)
+    assert found.best.n_blocks == chosen[-1]
+    assert left == left_again == []

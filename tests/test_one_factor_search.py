@@ -19,7 +19,9 @@ from blockmat.finding.factor_blocks.factor_criteria import (
     MisfitCriterion,
     degrees_of_freedom,
     excess_optimism,
+    pairs_penalty,
 )
+from blockmat.finding.factor_blocks.factor_merges import FactorMerges
 from blockmat.finding.factor_blocks.factor_search import FactorSearch
 from blockmat.finding.factor_blocks.one_factor import (
     MIN_NOISE,
@@ -426,3 +428,28 @@ def test_weights_of_row_sums_are_those_of_columns():
     C = correlations(R)
     np.testing.assert_allclose(R.row_sums(p, w), (C * w) @ np.eye(2)[p.labels], atol=20 * EPS)
     np.testing.assert_allclose(R.squared_norm(w), (C**2 * np.outer(w, w)).sum(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_merged_factors_have_the_correlations_of_their_weighted_sum(sign):
+    _, model = random_model(3, n=12, k=4)
+    order = np.argsort(np.unique(model.labels, return_index=True)[1])
+    x, F = model.precision[order], model.factors[np.ix_(order, order)]
+    merges = FactorMerges(model)
+    merges.merge(1, 3, sign)
+    weights = np.eye(4)[:3]
+    weights[1] = [0, x[1], 0, sign * x[3]]
+    weights /= np.sqrt(np.diag(weights @ F @ weights.T))[:, None]
+    np.testing.assert_allclose(merges.factors, weights @ F @ weights.T, atol=64 * EPS)
+    with_joined = (F @ weights[1])[[1, 3]]
+    expected = [x[0], x[[1, 3]] @ with_joined**2, x[2]]
+    np.testing.assert_allclose(merges.precision, expected, rtol=64 * EPS)
+
+
+def test_only_blocks_of_two_variables_cost_one_more_parameter():
+    R, model = random_model(0, n=10, k=3)
+    labels = np.repeat([0, 1, 2, 3, 4], [1, 1, 2, 2, 4])
+    model = evaluate(
+        R, bm.Partition.from_labels(labels), np.full(10, 0.5), np.full(10, 0.75), np.eye(5)
+    )
+    assert pairs_penalty(model, 50.0) == 2 * np.log(50)
