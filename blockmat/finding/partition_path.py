@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from blockmat.blocks.checks import Array
+from blockmat.blocks.checks import Array, frozen
 from blockmat.blocks.names import names_of
 from blockmat.blocks.partition import Partition
 from blockmat.cores.scale import times_power
@@ -270,9 +270,9 @@ def _path(
     merges = problem.merges(found[best])
     tree = merge_all(merges, partitions[best], signs, options.contiguous, exponent)
     return PartitionPath(
-        np.array([p.n_blocks for p in partitions]),
-        times_power(np.array([each.loss for each in found]), exponent),
-        np.array(values),
+        frozen(np.array([p.n_blocks for p in partitions])),
+        frozen(times_power(np.array([each.loss for each in found]), exponent)),
+        frozen(np.array(values)),
         partitions,
         _signs(partitions, found) if options.signs else None,
         tree,
