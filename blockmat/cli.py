@@ -14,6 +14,7 @@ from blockmat.blocks.extras import import_extra
 from blockmat.blocks.files import write_atomically
 from blockmat.blocks.partition import as_partition
 from blockmat.plot import plot_fit
+from blockmat.plot.figures import plain_text
 
 _FUNCTIONS = ("inv", "invsqrtm", "sqrtm", "logm", "expm", "power:P")
 
@@ -36,10 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        message = " ".join(str(error).split())
+        message = " ".join(_text(error).split())
         print(f"{parser.prog} {options.command}: error: {message}", file=sys.stderr)
         return 2
     return 0
+
+
+def _text(error: Exception) -> str:
+    """Return the message of an error, without the number of an error of the operating system."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,11 +68,11 @@ def _add_fit(commands: Any) -> None:
     fit = commands.add_parser("fit", help="fit a matrix and save the result")
     fit.add_argument(
         "input", metavar="INPUT", type=Path,
-        help="a square matrix: .npy, .npz (scipy.sparse, or with one array), .mtx or .csv",
+        help="a square matrix, not samples: .npy, .npz (scipy.sparse, or with one array), .mtx or .csv",
     )  # fmt: skip
     blocks = fit.add_mutually_exclusive_group(required=True)
     blocks.add_argument("--labels", metavar="FILE", type=Path,
-                        help="the block of each variable: .npy, or text with one label a line")  # fmt: skip
+                        help="the block of each variable: .npy, or text with one label a line, no header")  # fmt: skip
     blocks.add_argument(
         "--sizes", metavar="N,N,...", help="sizes of consecutive blocks, such as 3,4,2"
     )
@@ -112,7 +120,7 @@ def _fit(options: argparse.Namespace) -> None:
     A.save(options.output)
     _report(f"{A!r}: relative error {error:.4g}, saved to {options.output}", options.output)
     if options.plot:
-        plot_fit(source, A, options.input.name).savefig(options.plot, dpi=110)
+        plot_fit(source, A, plain_text(options.input.name)).savefig(options.plot, dpi=110)
         _report(f"picture saved to {options.plot}", options.output)
 
 
@@ -128,7 +136,7 @@ def _report(line: str, output: Path) -> None:
 def _partition(options: argparse.Namespace, n: int) -> bm.Partition:
     """Return the partition given by --labels, --sizes or --blocks."""
     if options.labels is not None:
-        return as_partition(_read_labels(options.labels), n, str(options.labels))
+        return as_partition(_read_labels(options.labels, n), n, str(options.labels))
     if options.sizes is not None:
         try:
             sizes = [int(size) for size in options.sizes.split(",")]
@@ -150,7 +158,7 @@ def _read_matrix(path: Path) -> Any:
     """Read a dense or sparse matrix. The ending of the file name gives the format."""
     kind = path.suffix.lower()
     if kind == ".npy":
-        return _parse(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
+        return _read_npy(path, mmap_mode="r")
     if kind == ".npz":
         return _parse(path, lambda: _read_npz(path))
     if kind == ".mtx":
@@ -174,38 +182,79 @@ def _read_csv(path: Path) -> Any:
             ) from error
 
 
-def _parse(path: Path, read: Callable[[], Any]) -> Any:
-    """Call a function that reads a file, and name the file in its errors."""
+def _parse(path: Path, read: Callable[[], Any], kind: str = "") -> Any:
+    """Call a function that reads a file, and name the file and its kind in errors."""
     with open(path, "rb"):  # raises an OSError if the file is missing or not readable
         pass
     try:
         return read()
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
+        raise ValueError(f"{path} cannot be read as {kind or path.suffix}: {error}") from error
+
+
+def _read_npy(path: Path, **options: Any) -> Any:
+    """Read the array of a file that `numpy.save` has written."""
+
+    def read() -> Any:
+        _require_start(path, np.lib.format.MAGIC_PREFIX, "a .npy file, as numpy.save writes it")
+        return np.load(path, allow_pickle=False, **options)
+
+    return _parse(path, lambda: _without_objects(read), ".npy")
 
 
 def _read_npz(path: Path) -> Any:
     """Read a sparse matrix, or the only array of an archive."""
     from scipy.sparse import load_npz
 
+    _require_start(path, b"PK", "a .npz file, as numpy.savez or scipy.sparse.save_npz writes it")
     with np.load(path, allow_pickle=False) as archive:
         names = archive.files
         if "format" not in names:
             if len(names) != 1:
                 raise ValueError(f"it holds the arrays {', '.join(names)}; expected one")
-            return archive[names[0]]
+            return _without_objects(lambda: archive[names[0]])
     return load_npz(path)
 
 
-def _read_labels(path: Path) -> Any:
-    """Read an array, or text with one label per line. Empty lines at the end are ignored."""
+def _require_start(path: Path, start: bytes, expected: str) -> None:
+    """Raise ValueError for a file that begins otherwise, which NumPy would take for a pickle."""
+    with open(path, "rb") as file:
+        found = file.read(len(start))
+    if found and found != start:
+        raise ValueError(f"it is in another format; expected {expected}")
+
+
+def _without_objects(read: Callable[[], Any]) -> Any:
+    """Call a function that reads an array, and say what to do with an array of objects."""
+    try:
+        return read()
+    except ValueError as error:
+        if not str(error).startswith("Object arrays"):
+            raise
+        raise ValueError(
+            "it holds Python objects; expected numbers, or for labels also strings, such as "
+            "labels.astype(str)"
+        ) from None
+
+
+def _read_labels(path: Path, n: int) -> Any:
+    """Read an array, or text with n labels, one per line. Empty lines at the end are ignored."""
     if path.suffix.lower() == ".npy":
-        return _parse(path, lambda: np.load(path, allow_pickle=False))
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        return _read_npy(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file in UTF-8; expected one label a line") from None
+    lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
     if "" in lines:
         raise ValueError(f"{path} has no label in line {lines.index('') + 1}")
+    if len(lines) != n:
+        raise ValueError(
+            f"{path} has {len(lines)} labels; expected {n}, one for each variable (one label a line, "
+            f"no header)"
+        )
     return lines
 
 
@@ -243,7 +292,7 @@ def _info(options: argparse.Namespace) -> None:
 def _apply(options: argparse.Namespace) -> None:
     function = _function(options.function)
     A = _load_square(options.fit)
-    vectors = _parse(options.vectors, lambda: np.load(options.vectors, allow_pickle=False))
+    vectors = _read_npy(options.vectors)
     result = function(A) @ vectors
     write_atomically(options.output, lambda file: np.save(file, result))
     _report(

@@ -9,13 +9,16 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_count, require_finite
 from blockmat.blocks.extras import missing_extra
-from blockmat.blocks.names import weights_by_name
+from blockmat.blocks.names import is_series, names_of, weights_by_name
 from blockmat.blocks.partition import as_partition
+from blockmat.cores.core import is_close_to_adjoint
 from blockmat.covariance import BlockCovariance as BlockEstimator
 from blockmat.finding.find_partition import find_partition
 from blockmat.sources.samples import use_missing
+from blockmat.sources.symmetry import refuse_asymmetric
 
 try:
+    import pandas as pd
     from skfolio.moments import BaseCovariance
     from sklearn.base import BaseEstimator, ClusterMixin
     from sklearn.utils.validation import validate_data
@@ -49,8 +52,16 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         ``constant="keep"``, because skfolio takes no variances of zero.
     location_ : ndarray, shape (n_assets,)
         The mean.
+    listed_ : ndarray of bool, shape (n_assets,)
+        Whether each asset has enough returns.
+    labels_ : ndarray of int, shape (n_assets,)
+        The block of each asset; -1 for assets that are not listed.
+    groups_ : dict of list
+        The names of the listed assets in each block; their column numbers if X is not a DataFrame.
     estimator_ : blockmat.covariance.BlockCovariance
-        The estimate for the assets with enough returns, with the blocks and ``operator_``.
+        The estimate for the listed assets, with ``operator_``.
+    n_features_in_, feature_names_in_
+        As for `blockmat.covariance.BlockCovariance`, for all assets.
 
     See Also
     --------
@@ -151,7 +162,9 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
             require_finite(np.where(listed, X, 0), "X", use_missing("pairwise", "em"))
         estimator = self._estimator(listed, named)
         weights = weights_by_name(sample_weight, named, "sample_weight")
-        estimator.fit(X[:, listed], sample_weight=weights)
+        if is_series(weights):
+            weights = weights.to_numpy()
+        estimator.fit(_columns_with_names(X, named, listed), sample_weight=weights)
         self._keep(estimator, listed)
         return self
 
@@ -171,6 +184,9 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         varying = np.flatnonzero(~estimator.constant_)
         covariance[np.ix_(known, known)] = estimator.covariance_[np.ix_(varying, varying)]
         location[known] = estimator.location_[varying]
+        labels = np.full(len(listed), -1)
+        labels[listed] = estimator.labels_
+        self.listed_, self.labels_, self.groups_ = listed, labels, estimator.groups_
         self.estimator_ = estimator
         self.location_ = location
         self._set_covariance(covariance)
@@ -179,6 +195,12 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.missing != "raise"
         return tags
+
+
+def _columns_with_names(X: Array, named: Any, kept: Array) -> Any:
+    """Return the kept columns of X as a DataFrame with their names, or with their numbers."""
+    names = names_of(named, 1) or range(X.shape[1])
+    return pd.DataFrame(X, columns=pd.Index(names, tupleize_cols=False)).loc[:, kept]
 
 
 class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
@@ -225,7 +247,11 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, n_blocks: Any = "auto", *, n_samples: int | None = None, random_state: Any = None
+        self,
+        n_blocks: Any = "auto",
+        *,
+        n_samples: int | None = None,
+        random_state: Any = None,
     ) -> None:
         self.n_blocks = n_blocks
         self.n_samples = n_samples
@@ -249,8 +275,13 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If `X` is not a symmetric matrix of distances, or a parameter is out of range.
+            If `X` is not a matrix of distances, or a parameter is out of range.
+        NotHermitianError
+            If `X` is not symmetric.
         """
+        is_word = isinstance(self.n_blocks, str) and self.n_blocks != "auto"
+        if is_word or self.n_blocks is None:
+            raise ValueError(f"n_blocks is {self.n_blocks!r}; expected an integer or 'auto'")
         distance = validate_data(self, X, dtype=np.float64)
         n = len(distance)
         if distance.shape != (n, n):
@@ -264,6 +295,8 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 "X is no matrix of distances from 0 to 1; expected those of PearsonDistance()"
             )
         R = 1 - 2 * distance**2
+        if not is_close_to_adjoint(R, np.sqrt(np.finfo(np.float64).eps)):
+            refuse_asymmetric(distance, "X")
         partition = find_partition(
             R, self.n_blocks, n_samples=self.n_samples, random_state=self.random_state
         )

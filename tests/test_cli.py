@@ -40,6 +40,12 @@ def test_fit_reads_a_csv_file_with_a_byte_order_mark(folder):
     assert_matches_dense(bm.load("fit.npz"), project_dense(S, LABELS), rtol=1e-6)
 
 
+def test_a_picture_has_the_name_of_its_file_as_text(folder):
+    (folder / "a$x_{$.npy").write_bytes((folder / "S.npy").read_bytes())
+    assert main("fit a$x_{$.npy --blocks 2 --output f --plot p.png".split()) == 0
+    assert (folder / "p.png").exists()
+
+
 @pytest.mark.parametrize("name", ["S.npy", "S.csv", "S.npz", "sparse.npz", "S.mtx"])
 @pytest.mark.parametrize("labels", ["labels.txt", "labels.npy"])
 def test_fit_reads_every_format(name, labels, capsys):
@@ -103,7 +109,7 @@ def test_apply(name, function, shape):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("fit missing.npy --blocks 2 --output f", "missing.npy"),
+        ("fit missing.npy --blocks 2 --output f", "error: missing.npy: No such file or directory"),
         (
             "fit S.txt --blocks 2 --output f",
             "S.txt ends in .txt; expected .npy, .npz, .mtx or .csv",
@@ -124,7 +130,30 @@ def test_apply(name, function, shape):
         ("fit S.npy --labels gap.txt --output f", "gap.txt has no label in line 2"),
         (
             "fit S.npy --labels short.txt --output f",
-            "short.txt has 2 labels; expected 6, one for each variable",
+            "short.txt has 2 labels; expected 6, one for each variable (one label a line, no header)",
+        ),
+        (
+            "fit S.npy --labels header.csv --output f",
+            "header.csv has 7 labels; expected 6, one for",
+        ),
+        ("fit S.npy --labels bytes.txt --output f", "bytes.txt is not a text file in UTF-8"),
+        (
+            "fit S.npy --labels objects.npy --output f",
+            "objects.npy cannot be read as .npy: it holds Python",
+        ),
+        (
+            "fit objects.npz --blocks 2 --output f",
+            "objects.npz cannot be read as .npz: it holds Python",
+        ),
+        (
+            "fit damaged.npz --blocks 2 --output f",
+            "damaged.npz cannot be read as .npz: it is in another format",
+        ),
+        ("fit archive.npy --blocks 2 --output f", "expected a .npy file, as numpy.save writes it"),
+        ("fit empty.npy --blocks 2 --output f", "empty.npy cannot be read as .npy"),
+        (
+            "apply good S.csv --function inv --output y",
+            "S.csv cannot be read as .npy: it is in another format; expected a .npy file, as",
         ),
         ("fit S.npy --sizes 3,x --output f", "--sizes is '3,x'"),
         ("fit S.npy --sizes= --output f", "--sizes is ''; expected integers such as 3,4,2"),
@@ -136,7 +165,7 @@ def test_apply(name, function, shape):
         ("fit S.npy --blocks 7 --output f", "--blocks is 7"),
         ("fit S.npy --blocks 2 --numbers 1 --aligned --output f", "aligned is True with numbers=1"),
         ("fit S.npy --blocks 2 --output no/such/folder/f", "no/such/folder"),
-        ("info missing", "missing"),
+        ("info missing", "error: missing: No such file or directory"),
         ("info S.npy", "S.npy is not a complete file saved by blockmat"),
         ("info rectangular", "rectangular holds a rectangular matrix"),
         ("apply S.npy S.npy --function inv --output y", "not a complete file saved by blockmat"),
@@ -152,13 +181,20 @@ def test_apply(name, function, shape):
     ],
 )
 def test_errors_are_one_line_and_exit_with_2(folder, capsys, arguments, message):
-    for name in ("damaged.npy", "damaged.mtx", "damaged.csv"):
+    for name in ("damaged.npy", "damaged.npz", "damaged.mtx", "damaged.csv"):
         (folder / name).write_text("not a matrix")
     (folder / "named.csv").write_text(",a,b\na,2,1\nb,1,2\n")
     np.savez("two.npz", a=S, b=S)
     np.save("short.npy", np.ones(2))
     (folder / "gap.txt").write_text("a\n\nb\n")
     (folder / "short.txt").write_text("a\nb\n")
+    (folder / "header.csv").write_text("\n".join(["label", *LABELS]))
+    (folder / "bytes.txt").write_bytes(b"\xff\n")
+    (folder / "empty.npy").touch()
+    objects = np.array(LABELS, dtype=object)
+    np.save("objects.npy", objects)
+    np.savez("objects.npz", objects)
+    (folder / "archive.npy").write_bytes((folder / "S.npz").read_bytes())
     bm.fit(S, LABELS).save("good")
     bm.BlockConstantMatrix([0, 1], np.ones((2, 2))).save("singular")
     bm.BlockRectangularMatrix([0], [0, 1], [[1, 2]]).save("rectangular")
@@ -169,6 +205,8 @@ def test_errors_are_one_line_and_exit_with_2(folder, capsys, arguments, message)
     assert captured.err.count("\n") == 1
     assert captured.err.startswith(f"python -m blockmat {arguments.split()[0]}: error: ")
     assert message in captured.err
+    assert "Errno" not in captured.err
+    assert "pickle" not in captured.err
     assert sorted(path.name for path in folder.iterdir()) == before
 
 

@@ -1,8 +1,10 @@
 """Errors that are easy to run into say what to do."""
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 import scipy.sparse as sp
 
 import blockmat as bm
@@ -189,10 +191,30 @@ def test_the_size_of_an_asymmetry_is_given(search):
 def test_a_triangle_alone_is_recognised(search, side, k):
     f = np.tril if side == "lower" else np.triu
     part = f(R)
-    advice = rf"source \+ np.{f.__name__}\(source, {k}\).T"
+    advice = rf"source \+ (np|scipy.sparse).{f.__name__}\(source, {k}\).T"
     with pytest.raises(NotHermitianError, match=rf"it has only its {side} triangle; .*{advice}"):
         search(part)
     np.testing.assert_allclose(part + f(part, k).T, R, rtol=1e-14)
+
+
+@pytest.mark.parametrize(("side", "name", "k"), [("lower", "tril", -1), ("upper", "triu", 1)])
+@pytest.mark.parametrize("make", [sp.csr_array, sp.coo_matrix])
+def test_the_advice_for_a_sparse_triangle_can_be_followed(side, name, k, make):
+    part = make(getattr(sp, name)(sp.coo_array(R)))
+    with pytest.raises(NotHermitianError, match=f"it has only its {side} triangle") as caught:
+        bm.find_partition(part)
+    advice = f"source + scipy.sparse.{name}(source, {k}).T"
+    assert str(caught.value).endswith(advice)
+    whole = eval(advice, {"scipy": scipy, "source": part})
+    np.testing.assert_allclose(whole.toarray(), R, rtol=1e-14)
+
+
+@pytest.mark.parametrize("make", [nx.karate_club_graph, lambda: nx.DiGraph([(0, 1)])])
+def test_a_graph_is_to_be_an_adjacency_matrix(make):
+    graph = make()
+    for use in (bm.find_partition, bm.partition_path, lambda G: bm.fit(G, [0] * len(G))):
+        with pytest.raises(DtypeError, match="Graph; expected its adjacency matrix, such as netw"):
+            use(graph)
 
 
 def test_a_whole_number_of_type_float_is_to_be_converted():

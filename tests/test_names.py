@@ -116,13 +116,110 @@ def test_a_pipeline_matches_labels_by_name_or_refuses_them():
     assert labels.tolist() == bm.fit_samples(X, shuffled).partition.labels.tolist()
 
 
-def test_an_accumulator_refuses_columns_in_another_order_than_its_labels():
-    acc = bm.BlockAccumulator(pd.Series(BY_NAME))
-    with pytest.raises(PartitionMismatchError, match=r"another order"):
+MIXED = [2, 0, 4, 1, 3]  # an order
+GIVEN = {
+    "series": pd.Series(IN_ORDER, index=NAMES),
+    "dict": dict(zip(NAMES, IN_ORDER, strict=True)),
+    "list": IN_ORDER,
+    "default": pd.Series(IN_ORDER),
+}
+
+
+def covariance_after(acc, *parts):
+    for part in parts:
+        acc.add_samples(part)
+    return acc.covariance(ddof=0)
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+@pytest.mark.parametrize("options", [{}, {"scaled": True}, {"missing": "pairwise"}])
+def test_an_accumulator_takes_columns_in_one_order_only(kind, options):
+    """Also where another order has the same blocks. Nothing is changed by what is refused."""
+    expected = covariance_after(bm.BlockAccumulator(IN_ORDER, **options), X.to_numpy()).toarray()
+    acc = bm.BlockAccumulator(GIVEN[kind], **options)
+    np.testing.assert_array_equal(covariance_after(acc, X).toarray(), expected)
+    assert acc.partition == bm.Partition.from_labels(IN_ORDER)
+    same_blocks = X[["b", "e", "d", "a", "c"]]
+    for moved in (same_blocks, X.iloc[:, MIXED]):
+        with pytest.raises(PartitionMismatchError, match="X has its variables in another order"):
+            acc.add_samples(moved)
+    with pytest.raises(PartitionMismatchError, match="X has other variables than the"):
+        acc.add_samples(X.rename(columns={"a": "z"}))
+    assert acc.n_samples == len(X)
+    np.testing.assert_array_equal(acc.covariance(ddof=0).toarray(), expected)
+    first = bm.BlockAccumulator(GIVEN[kind], **options)
+    if kind in ("series", "dict"):
+        with pytest.raises(PartitionMismatchError, match="another order than the labels"):
+            first.add_samples(same_blocks)
+        with pytest.raises(PartitionError, match="X has no names, and the labels have; expected"):
+            first.add_samples(X.to_numpy())
+        with pytest.raises(PartitionMismatchError, match="X has other variables than the labels"):
+            first.add_samples(pd.DataFrame(X.to_numpy()))
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_an_accumulator_takes_outer_products_in_one_order_only(kind):
+    g, acc = X.iloc[0], bm.BlockAccumulator(GIVEN[kind])
+    acc.add_outer(g)
+    with pytest.raises(PartitionMismatchError, match="g has its variables in another order"):
+        acc.add_outer(g.iloc[MIXED])
+    with pytest.raises(PartitionMismatchError, match="X has its variables in another order"):
+        acc.add_samples(X.iloc[:, MIXED])
+    if kind in ("series", "dict"):
+        for unnamed in (g.to_numpy(), g.reset_index(drop=True)):
+            with pytest.raises(PartitionError, match="g has no names, and the labels have"):
+                acc.add_outer(unnamed)
+    else:
+        acc.add_outer(g.to_numpy())
+        acc.add_outer(g.reset_index(drop=True))
+    assert acc.matrix().trace() == pytest.approx((g @ g) * (1 if kind in ("series", "dict") else 3))
+
+
+def test_the_names_of_a_location_are_those_of_the_columns():
+    location = X.mean()
+    for name in ("location", "scale"):
+        acc = bm.BlockAccumulator(IN_ORDER, scaled=True, **{name: location.abs()})
+        with pytest.raises(PartitionMismatchError, match=f"another order than {name}; expected X"):
+            acc.add_samples(X.iloc[:, MIXED])
+        acc.add_samples(X.to_numpy())
         acc.add_samples(X)
-    acc.add_samples(X[list(BY_NAME)])
-    expected = bm.fit_samples(X, BY_NAME, ddof=0)
-    np.testing.assert_allclose(acc.covariance(ddof=0).values, expected.values)
+    with pytest.raises(ValueError, match="scale has another index than location"):
+        bm.BlockAccumulator(
+            IN_ORDER, scaled=True, location=location, scale=pd.Series([1.0] * 5, list("vwxyz"))
+        )
+    named = bm.BlockAccumulator(GIVEN["dict"], scaled=True, location=location.iloc[MIXED])
+    plain = bm.BlockAccumulator(IN_ORDER, scaled=True, location=location.to_numpy())
+    np.testing.assert_array_equal(
+        covariance_after(named, X).toarray(), covariance_after(plain, X).toarray()
+    )
+
+
+def test_default_names_count_as_none_beside_others():
+    unnamed = pd.DataFrame(X.to_numpy())
+    acc = bm.BlockAccumulator(IN_ORDER)
+    for part in (unnamed, X, unnamed, X):
+        acc.add_samples(part)
+    with pytest.raises(PartitionMismatchError):
+        acc.add_samples(X.iloc[:, MIXED])
+    numbered = bm.BlockAccumulator(GIVEN["default"])
+    with pytest.raises(PartitionMismatchError, match=r"expected X\[labels.index\]"):
+        numbered.add_samples(unnamed[MIXED])
+
+
+def test_merged_accumulators_have_the_same_names():
+    def made(part):
+        acc = bm.BlockAccumulator(IN_ORDER)
+        if part is not None:
+            acc.add_samples(part)
+        return acc
+
+    with pytest.raises(PartitionMismatchError, match="other has its variables in another order"):
+        made(X).merge(made(X.iloc[:, MIXED]))
+    for one, two in ((X, X), (X, X.to_numpy()), (None, X), (X, None)):
+        acc = made(one)
+        acc.merge(made(two))
+        with pytest.raises(PartitionMismatchError):
+            acc.add_samples(X.iloc[:, MIXED])
 
 
 def series(**changed):
@@ -139,7 +236,6 @@ BAD = [
     (lambda: bm.fit_samples(X, series(c=None)), PartitionError, "labels is missing .* at index 4"),
     (lambda: bm.fit_samples(X.set_axis([10, 20, 30, 40, 50], axis=1), pd.Series(IN_ORDER)), PartitionError, "no label for 10"),
     (lambda: bm.fit_samples(X.to_numpy(), BY_NAME), TypeError, "partition is a dict, which gives labels by name; expected it with a DataFrame"),
-    (lambda: bm.BlockAccumulator(BY_NAME), TypeError, "partition is a dict"),
     (lambda: bm.BlockConstantMatrix(BY_NAME, np.eye(2)), TypeError, "partition is a dict"),
     (lambda: bm.Partition.from_labels(BY_NAME), TypeError, "expected a sequence with one label per variable"),
     (lambda: bm.fit(S.loc[sorted(NAMES)], IN_ORDER), ValueError, r"another order in its rows .* source.loc\[source.columns\]"),

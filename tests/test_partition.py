@@ -122,6 +122,8 @@ def test_constructors():
     assert "4 variables into 2 labelled blocks of sizes 1 to 3" in repr(
         Partition.from_labels([1, 0, 1, 1])
     )
+    assert "105 variables into 1 contiguous block of size 105>" in repr(Partition.trivial(105))
+    assert "1 variable into 1 contiguous block of size 1>" in repr(Partition.trivial(1))
 
 
 def test_arrays_are_read_only():

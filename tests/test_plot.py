@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 
 import blockmat as bm
@@ -270,6 +271,16 @@ def test_path_marks_the_best():
     curve, mark, _ = axes.lines
     np.testing.assert_array_equal(curve.get_xydata(), [[1, 3], [2, 1]])
     assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (2, 1)
+
+
+def test_without_a_finite_criterion_the_loss_is_drawn():
+    X = np.random.default_rng(0).standard_normal((3, 6))
+    result = bm.partition_path(X, samples=True)
+    assert not np.isfinite(result.criterion).any()
+    axes = plot.path(result)
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), np.c_[result.n_blocks, result.loss])
+    assert axes.get_ylabel() == "loss"
+    axes.figure.draw_without_rendering()
 
 
 def path_of(criterion):
@@ -535,6 +546,46 @@ def test_the_tree_has_the_names_of_a_data_frame():
         others = plot.tree(path, names=range(7)).get_yticklabels()
         assert sorted(label.get_text() for label in others) == ["0, 1, 2", "3, 4", "5, 6"]
     assert bm.partition_path(X, samples=True).names is None
+
+
+DOLLARS = ["$x_{$", "a$b$c", "$", r"\$x$", "US$", *"defg"]
+
+
+def drawn_names(axes):
+    """The texts beside an axis as matplotlib draws them, none of which is a formula."""
+    axes.figure.draw_without_rendering()
+    texts = [label.get_text() for label in axes.get_yticklabels()]
+    assert not any(map(is_math_text, texts))
+    return [text.replace(r"\$", "$") for text in texts]
+
+
+def test_names_with_dollars_are_no_formulas():
+    A, p = correlation(), bm.Partition.from_sizes([5, 1, 3], names=DOLLARS[:3])
+    assert drawn_names(plot.matrix(A, names=DOLLARS)) == DOLLARS
+    assert drawn_names(plot.matrix(bm.fit(A.toarray(), p))) == DOLLARS[:3]
+    result = stability(3)._replace(names=DOLLARS)
+    assert sorted(drawn_names(plot.stability(result)[0])) == sorted(DOLLARS)
+    path = bm.partition_path(np.kron(np.eye(3), np.ones((3, 3))) + 0.1 * np.eye(9))
+    leaves = sorted(", ".join(DOLLARS[i : i + 3]) for i in (0, 3, 6))
+    assert sorted(drawn_names(plot.tree(path, names=DOLLARS))) == leaves
+
+
+def test_axes_are_axes():
+    A, result = correlation(), stability(3)
+    path, figure = bm.partition_path(A.toarray()), Figure()
+    for draw in (
+        lambda ax: plot.path(path, ax),
+        lambda ax: plot.tree(path, ax),
+        lambda ax: plot.matrix(A, ax),
+        lambda ax: plot.spectrum(A, ax=ax),
+        lambda ax: plot.stability(result, [ax] * 3),
+        lambda ax: plot.approximation(A.toarray(), A, [ax] * 3),
+    ):
+        for wrong, name in ((figure, "Figure"), ("x", "str"), (3, "int")):
+            with pytest.raises(
+                TypeError, match=rf"ax is a {name}\w*; expected matplotlib.axes.Axes"
+            ):
+                draw(wrong)
 
 
 def test_what_the_pictures_refuse():

@@ -129,9 +129,53 @@ def test_blocks_are_clusters_of_assets(n_blocks):
         (np.zeros((2, 3)), r"X has shape \(2, 3\); expected a square matrix of distances"),
         (np.eye(3), "X is no matrix of distances from 0 to 1"),
         (2 - 2 * np.eye(3), "X is no matrix of distances from 0 to 1"),
-        (np.array([[0, 0.2], [0.4, 0]]), "source is not symmetric"),
+        (
+            np.array([[0, 0.2], [0.4, 0]]),
+            "X is not symmetric: mirrored entries differ by up to 0.2",
+        ),
     ],
 )
 def test_clusters_need_distances(X, message):
     with pytest.raises((ValueError, np.linalg.LinAlgError), match=message):
         BlockClustering(1).fit(X)
+
+
+@pytest.mark.parametrize("n_blocks", [None, "x"])
+def test_the_number_of_clusters_is_a_number_or_auto(n_blocks):
+    with pytest.raises(
+        ValueError, match=f"n_blocks is {n_blocks!r}; expected an integer or 'auto'"
+    ):
+        BlockClustering(n_blocks).fit(0.5 - 0.5 * np.eye(3))
+
+
+def test_distances_may_differ_by_rounding():
+    """A distance of 1e-8 is that of a correlation of 1 - eps."""
+    distance = PearsonDistance().fit(returns().to_numpy()[:, [0, 0, 1, 5, 6]]).distance_.copy()
+    distance[0, 1] = distance[1, 0] + 1e-8
+    assert len(BlockClustering(2).fit(distance).labels_) == 5
+
+
+FOUND = {"names": NAMES, "numbers": list(range(16)), "years": list(range(2000, 2016))}
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_blocks_and_messages_name_the_assets(kind):
+    """By the names of the columns, also numbers, or by the numbers of all columns."""
+    X, names = returns(), FOUND[kind]
+    X.iloc[:, 3] = np.nan
+    X.iloc[:, 9] = 0.01
+    X.columns = names
+    given = X.to_numpy() if kind == "numbers" else X
+    w = pd.Series(np.linspace(1, 2, 120), X.index)
+    model = BlockCovariance(LABELS, constant="keep").fit(given, sample_weight=w)
+    np.testing.assert_array_equal(model.listed_, np.arange(16) != 3)
+    np.testing.assert_array_equal(model.labels_[model.listed_], model.estimator_.labels_)
+    assert model.labels_[3] == -1
+    assert model.groups_ == model.estimator_.groups_
+    assert model.groups_ == {
+        b: [names[i] for i in np.flatnonzero(model.labels_ == b)] for b in range(4)
+    }  # the constant asset is alone
+    if kind == "names":
+        assert list(model.estimator_.feature_names_in_) == names[:3] + names[4:]
+    with pytest.raises(ValueError, match=f"constant in 1 of its columns: {names[9]!r}"):
+        BlockCovariance(LABELS).fit(given)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import blockmat as bm
+from blockmat.exceptions import DtypeError, PartitionMismatchError, ShapeError
 from blockmat.finding.resampling.agreement import adjusted_rand
 from blockmat.finding.resampling.coassignment import Coassignment
 from blockmat.finding.resampling.resamples import NormalResamples, RowResamples
@@ -62,6 +63,45 @@ def test_mean_products_of_signs_with_blocks():
     for i, (b, members) in itertools.product(range(12), enumerate(p)):
         expected = np.mean([D[i, j] for j in members if j != i])
         np.testing.assert_allclose(found[i, b], expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        ([[0, -1, 0]], ValueError, r"labels is -1 at index \(0, 1\); expected block numbers from 0 to 2"),
+        ([[0, 1], [0, 2]], ValueError, r"labels is 2 at index \(1, 1\)"),
+        ([[0, 10**15]], ValueError, "expected block numbers from 0 to 1"),
+        (np.array([[2**64 - 1, 0]], np.uint64), ValueError, "labels is 18446744073709551615 at"),
+        ([[0.0, 1.0]], DtypeError, "labels has dtype float64; expected integers"),
+        ([["a", "b"]], DtypeError, "labels has dtype"),
+        ([0, 1], ShapeError, "labels is 1-d"),
+        (np.zeros((0, 3), int), ShapeError, r"labels has shape \(0, 3\); expected at least one"),
+        (np.zeros((3, 0), int), ShapeError, r"labels has shape \(3, 0\); expected at least one"),
+        ([[0, 1], [0]], ShapeError, "labels is not a rectangular array"),
+    ],
+)  # fmt: skip
+def test_coassignment_needs_block_numbers(labels, error, message):
+    with pytest.raises(error, match=message):
+        Coassignment(labels)
+
+
+def test_coassignment_takes_partitions_and_signs_of_its_variables():
+    C = Coassignment([[0, 0, 1], [0, 1, 1]])
+    p = bm.Partition.uniform(1, 3)
+    for use in (C.overlaps, C.with_blocks):
+        with pytest.raises(PartitionMismatchError, match="p divides 2 variables; expected 3, as"):
+            use(bm.Partition.trivial(2))
+        with pytest.raises(TypeError, match="p is a list; expected a Partition"):
+            use([0, 0, 0])
+    for signs in (np.ones((3, 2)), np.ones((2, 2)), np.ones((1, 3))):
+        with pytest.raises(
+            ShapeError, match=r"signs has shape .*; expected \(2, 3\), as the labels"
+        ):
+            C.with_blocks(p, signs)
+    with pytest.raises(ShapeError, match="signs is 1-d"):
+        C.with_blocks(p, np.ones(3))
+    with pytest.raises(DtypeError, match="signs has dtype"):
+        C.with_blocks(p, [["a"] * 3] * 2)
 
 
 def test_overlaps_are_the_largest_jaccard_indices():

@@ -458,7 +458,9 @@ class Partition(ArrayMethods):
         smallest, largest = int(self._sizes.min()), int(self._sizes.max())
         sizes = f"size {largest}" if smallest == largest else f"sizes {smallest} to {largest}"
         kind = "contiguous" if self.is_contiguous else "labelled"
-        return f"<Partition of {self.n} variables into {self.n_blocks} {kind} blocks of {sizes}>"
+        variables = f"{self.n} variable{'s' if self.n > 1 else ''}"
+        blocks = f"{self.n_blocks} {kind} block{'s' if self.n_blocks > 1 else ''}"
+        return f"<Partition of {variables} into {blocks} of {sizes}>"
 
     def _repr_html_(self) -> str:
         return partition_to_html(repr(self), self.names, self._sizes)

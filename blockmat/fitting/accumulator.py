@@ -1,5 +1,6 @@
 """BlockAccumulator: a sum of outer products, projected onto block-constant matrices."""
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -13,10 +14,11 @@ from blockmat.blocks.checks import (
     require_finite,
     require_in_range,
 )
-from blockmat.blocks.names import is_series, names_of, numbers_by_name
+from blockmat.blocks.names import numbers_by_name
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.exceptions import NonFiniteError, PartitionMismatchError, ShapeError
 from blockmat.fitting.observed_stream import as_stream
+from blockmat.fitting.variable_names import VariableNames, names_of_data
 from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.sources.dense_samples import DenseSamples, refuse_non_finite_samples
@@ -34,8 +36,9 @@ class BlockAccumulator:
 
     Parameters
     ----------
-    partition : Partition or sequence of hashable, shape (n,)
-        The blocks, or a label for each variable.
+    partition : Partition, sequence of hashable, Series or dict, shape (n,)
+        The blocks, or a label for each variable. A Series or dict gives labels by name: data then
+        need the same names in the same order.
     aligned : bool, default False
         Whether every square block has two values, as for `fit`.
     missing : {"raise", "pairwise"}, default "raise"
@@ -46,7 +49,7 @@ class BlockAccumulator:
     location, scale : array_like or Series, shape (n,), optional
         Only with ``missing="pairwise"`` or `scaled`: numbers near the means and the standard
         deviations. By default those of the first samples that have values. A Series is matched to
-        a Series of labels by name.
+        labels by name.
     half_life : float, optional
         The number of further samples after which the weight of a sample is half as large. By
         default weights change only by `decay`.
@@ -60,7 +63,8 @@ class BlockAccumulator:
     TypeError
         If `half_life` is not a number.
     ValueError
-        If an argument is out of range, or is given without the ones that it needs.
+        If an argument is out of range, or is given without the ones that it needs; or if a Series
+        has another index than the labels.
 
     See Also
     --------
@@ -109,15 +113,15 @@ class BlockAccumulator:
         scale: Any = None,
         half_life: float | None = None,
     ) -> None:
-        self._partition = as_partition(partition)
-        self._labels = partition.copy() if is_series(partition) else self._partition
+        is_dict = isinstance(partition, Mapping)
+        self._partition = as_partition(list(partition.values()) if is_dict else partition)
         self._aligned = bool(aligned)
         self._dtype: np.dtype[Any] | None = None
         self._outer = Moments.zero(self._partition, self._aligned)
         self._samples: CentredMoments | None = None
-        names = list(partition.index) if is_series(partition) else None
+        self._variables = VariableNames.of(partition, location=location, scale=scale)
         location, scale = (
-            numbers_by_name(numbers, names, name, "the labels")
+            numbers_by_name(numbers, self._variables.names, name, self._variables.owner)
             for numbers, name in ((location, "location"), (scale, "scale"))
         )
         self._observed = as_stream(
@@ -125,7 +129,6 @@ class BlockAccumulator:
         )
         self._missing = missing
         self._half_life = None if half_life is None else as_half_life(half_life)
-        self._names = names
         self._unlike = 0.0  # probability that two draws by weight are different samples
 
     @property
@@ -154,7 +157,7 @@ class BlockAccumulator:
         self._require_samples("mean")
         dtype = self._dtype or np.dtype(np.float64)
         if self._observed is not None:
-            return self._observed.mean(self._names).astype(dtype)
+            return self._observed.mean(self._variables.names).astype(dtype)
         assert self._samples is not None
         return self._samples.mean.astype(dtype)
 
@@ -167,7 +170,7 @@ class BlockAccumulator:
 
         Parameters
         ----------
-        g : array_like, shape (n,)
+        g : array_like or Series, shape (n,)
             The vector, for instance a gradient.
         weight : float, default 1.0
             The factor.
@@ -182,6 +185,9 @@ class BlockAccumulator:
             If `g` or `weight` is not finite. Nothing is changed before an error.
         ValueError
             If the accumulator is for samples only: if it is scaled, or values may be missing.
+        PartitionError, PartitionMismatchError
+            If the names of a Series are not those of the labels or of earlier data, in the same
+            order; or if the labels have names and `g` has none.
 
         Examples
         --------
@@ -193,6 +199,7 @@ class BlockAccumulator:
                [ 6., 10.]])
         """
         self._require_outer_products()
+        names = names_of_data(g)
         g = as_numeric(g, "g", (1,))
         if g.shape[0] != self.partition.n:
             raise ShapeError(f"g has length {g.shape[0]}; expected {self.partition.n}")
@@ -201,9 +208,11 @@ class BlockAccumulator:
         if not np.isfinite(weight):
             raise NonFiniteError(f"weight is {weight!r}; expected a finite number")
         require_finite(g, "g")
+        variables = self._variables.joined(names, "g")
         self.decay(self._kept(1))
         self._outer += self._outer_of(g, weight)
         self._see(g.dtype)
+        self._variables = variables
 
     def add_samples(
         self, X: Any, *, sample_weight: Any = None, weight_type: str = "frequency"
@@ -223,6 +232,8 @@ class BlockAccumulator:
         ------
         ShapeError
             If `X` is not 2-d with n columns, or there is not a weight for each sample.
+        DtypeError
+            If it is not numeric, or is real and `location` is complex.
         NonFiniteError
             If it contains infinity, or NaN and `missing` is "raise". Nothing is changed before an
             error.
@@ -230,8 +241,9 @@ class BlockAccumulator:
             If it is a symmetric matrix, such as a covariance matrix; if a weight is negative or all
             are zero; or if a scale is taken from the first samples, and a column of them is
             constant.
-        PartitionMismatchError
-            If it is a DataFrame with its columns in another order than a Series of labels.
+        PartitionError, PartitionMismatchError
+            If the names of a DataFrame are not those of the labels or of earlier data, in the same
+            order; or if the labels have names and `X` has none.
 
         Examples
         --------
@@ -245,19 +257,14 @@ class BlockAccumulator:
         samples = as_samples(X)
         if samples.shape[1] != self.partition.n:
             raise ShapeError(f"X has {samples.shape[1]} columns; expected {self.partition.n}")
-        p = as_partition(self._labels, self.partition.n, source=X)
-        if not p.same_blocks(self.partition):
-            raise PartitionMismatchError(
-                "X has its columns in another order than the index of the labels; expected "
-                "X[labels.index]"
-            )
+        variables = self._variables.joined(names_of_data(X), "X")
         weights = as_weights(sample_weight, len(samples), weight_type, source=X)
         if self._half_life is not None:
             weights = weights.decayed(self._half_life)
         if self._observed is not None:
             if self._missing == "raise":
                 _require_values(samples, weights)
-            self._observed.add(samples, weights, self._kept(len(samples)))
+            self._observed.add(samples, weights, self._kept(len(samples)), variables.names)
         else:
             is_plain = sample_weight is None and self._half_life is None
             source = DenseSamples(samples, None if is_plain else weights, use_missing("pairwise"))
@@ -265,7 +272,7 @@ class BlockAccumulator:
             self.decay(self._kept(len(samples)))
             self._join(moments, 1 - 1 / weights.n_effective)
         self._see(samples.dtype)
-        self._names = self._names or names_of(X, 1)
+        self._variables = variables
 
     def decay(self, beta: float) -> None:
         """Multiply all sums and weights by a factor, for exponential averages.
@@ -277,8 +284,10 @@ class BlockAccumulator:
 
         Raises
         ------
+        TypeError
+            If `beta` is not a real number.
         ValueError
-            If `beta` is out of range.
+            If it is out of range.
 
         Examples
         --------
@@ -289,6 +298,8 @@ class BlockAccumulator:
         >>> acc.matrix().trace()
         np.float64(1.0)
         """
+        if not isinstance(beta, Real):
+            raise TypeError(f"beta is {beta!r}; expected a number from 0 to 1")
         if not 0 <= beta <= 1:
             raise ValueError(f"beta is {beta!r}; expected a number from 0 to 1")
         self._outer *= beta
@@ -304,15 +315,16 @@ class BlockAccumulator:
         Parameters
         ----------
         other : BlockAccumulator
-            An accumulator with the same blocks and the same `aligned`, `missing` and `scaled`. It
-            is not changed.
+            An accumulator with the same blocks, `aligned`, `missing`, `scaled` and `half_life`. It is
+            not changed.
 
         Raises
         ------
         TypeError
             If `other` is not a BlockAccumulator.
         PartitionMismatchError
-            If it has other blocks, or another `aligned`, `missing` or `scaled`.
+            If it has other blocks or names, or another `aligned`, `missing`, `scaled` or
+            `half_life`.
         ValueError
             If it has another location or scale.
 
@@ -329,8 +341,12 @@ class BlockAccumulator:
             raise TypeError(f"other is a {type(other).__name__}; expected a BlockAccumulator")
         if not self.partition.same_blocks(other.partition) or self._options != other._options:
             raise PartitionMismatchError(
-                "other accumulates on another partition, or has another aligned, missing or scaled"
+                "other accumulates on another partition, or has another aligned, missing, scaled or "
+                "half_life"
             )
+        variables = self._variables
+        if other._variables.names is not None:
+            variables = variables.joined(other._variables.names, "other")
         if self._observed is not None and other._observed is not None:
             self._observed.merge(other._observed)
         self._outer += other._outer
@@ -338,6 +354,7 @@ class BlockAccumulator:
             self._join(other._samples, other._unlike)
         if other._dtype is not None:
             self._see(other._dtype)
+        self._variables = variables
 
     def matrix(self) -> BlockConstantMatrix:
         """Return the projected sum of all outer products.
@@ -407,7 +424,7 @@ class BlockAccumulator:
         self._require_samples("covariance")
         if self._observed is not None:
             dtype = self._dtype or np.dtype(np.float64)
-            return self._observed.covariance(ddof, dtype, self._names)
+            return self._observed.covariance(ddof, dtype, self._variables.names)
         kept = (1 - ddof) + ddof * self._unlike  # of the sum of weights
         rounding = 8 * np.finfo(np.float64).eps * max(ddof - 1, 0)
         assert self._samples is not None
@@ -422,9 +439,9 @@ class BlockAccumulator:
         return self._as_matrix(covariance)
 
     @property
-    def _options(self) -> tuple[bool, str, bool]:
+    def _options(self) -> tuple[bool, str, bool, float | None]:
         is_scaled = self._observed is not None and self._observed.is_scaled
-        return self._aligned, self._missing, is_scaled
+        return self._aligned, self._missing, is_scaled, self._half_life
 
     def _kept(self, n_samples: int) -> float:
         """Return the factor of old weights when samples are added."""

@@ -15,7 +15,7 @@ from blockmat.blocks.checks import (
 )
 from blockmat.blocks.partition import Partition
 from blockmat.cores import pair as formulas
-from blockmat.exceptions import ShapeError
+from blockmat.exceptions import DtypeError, ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
 from blockmat.matrices.checks import require_real_dtype
 from blockmat.matrices.scaled import ScaledBlockMatrix
@@ -46,6 +46,7 @@ class ObservedStream:
         self._location = np.full(p.n, np.nan) if location is None else location
         self._scale = np.ones(p.n) if scale is None else scale
         self._needs_scale = scaled and scale is None
+        self._needs_complex = location is not None and location.dtype.kind == "c"
         self._known = np.full(p.n, location is not None and not self._needs_scale)
         self._sums: PairwiseSums | None = None
 
@@ -54,21 +55,31 @@ class ObservedStream:
         """The sum of the weights of the samples that have a value."""
         return 0.0 if self._sums is None else self._sums.weight
 
-    def add(self, X: Array, weights: Weights, beta: float = 1.0) -> None:
+    def add(
+        self, X: Array, weights: Weights, beta: float = 1.0, names: Sequence[Any] | None = None
+    ) -> None:
         """Add samples (T, n), in which NaN marks a missing value, and multiply old weights by beta.
+
+        `names` (n,) are those of the columns, for messages.
 
         Raises
         ------
+        DtypeError
+            If X is real, and the location was given as complex numbers.
         NonFiniteError
             If X contains infinity, or sums overflow.
         ValueError
             If a scale is needed, and the first values of a column are constant.
         """
+        if self._needs_complex and X.dtype.kind != "c":
+            raise DtypeError(
+                f"X has dtype {X.dtype}; expected complex numbers, because location is complex"
+            )
         samples = ObservedSamples(X, weights)
         new = (samples.columns.counts > 0) & ~self._known
         location, scale = self._location, self._scale
         if new.any():
-            location, scale = self._references(X, weights, samples, new)
+            location, scale = self._references(X, weights, samples, new, names)
         about = np.where(np.isnan(location), 0, location)
         if self.is_scaled:
             samples, about = ObservedSamples(X, weights, scale=scale), about / scale
@@ -77,7 +88,12 @@ class ObservedStream:
         self._location, self._scale, self._known = location, scale, self._known | new
 
     def _references(
-        self, X: Array, weights: Weights, samples: ObservedSamples, new: Array
+        self,
+        X: Array,
+        weights: Weights,
+        samples: ObservedSamples,
+        new: Array,
+        names: Sequence[Any] | None,
     ) -> tuple[Array, Array]:
         """Return location and scale with those of new variables."""
         columns, dtype = samples.columns, accumulator_dtype(X.dtype)
@@ -86,13 +102,13 @@ class ObservedStream:
         location[unset] = columns.totals[unset] / columns.counts[unset]
         if not self._needs_scale:
             return location, self._scale
-        deviations = standardize_observed(X[:, new], weights, unit_variance=False).deviations
-        spread = np.sqrt(weights.values @ deviations**2 / columns.counts[new])
+        spread = np.sqrt(_sums_of_squares(X[:, new], weights) / columns.counts[new])
         constant = spread <= 4 * np.finfo(X.dtype).eps * np.abs(location[new])
         if constant.any():
+            column = int(np.flatnonzero(new)[constant][0])
             raise ValueError(
-                f"column {np.flatnonzero(new)[constant][0]} of X is constant; expected variables that "
-                f"vary in the first samples, or the argument scale"
+                f"column {column if names is None else names[column]!r} of X is constant; expected "
+                f"variables that vary in the first samples, or the argument scale"
             )
         scale = self._scale.copy()
         scale[new] = spread
@@ -169,6 +185,19 @@ class ObservedStream:
         )
         scale = np.sqrt(variances) * self._scale
         return ScaledBlockMatrix(correlation, scale.astype(real_dtype(dtype)))
+
+
+def _sums_of_squares(X: Array, weights: Weights) -> Array:
+    """Return the weighted sums (n,) of the squared deviations of observed values from their mean."""
+    if X.dtype.kind == "c":
+        parts = [np.where(np.isnan(X), np.nan, part) for part in (X.real, X.imag)]
+    else:
+        parts = [X]
+    total = np.zeros(X.shape[1])
+    for part in parts:
+        deviations = standardize_observed(part, weights, unit_variance=False).deviations
+        total += weights.values @ deviations**2
+    return total
 
 
 def as_stream(

@@ -33,7 +33,7 @@ def approximation(source: Any, A: SquareMatrix, ax: Any = None) -> Any:
     Raises
     ------
     TypeError
-        If `A` is of another class.
+        If `A` is of another class, or `ax` is no axes.
     MissingExtraError
         If matplotlib is not installed.
     ValueError

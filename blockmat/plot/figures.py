@@ -22,8 +22,15 @@ _MAX_NAME = 28  # letters
 
 
 def new_axes(ax: Any) -> Any:
-    """Return `ax`, or the axes of a new figure."""
+    """Return `ax`, or the axes of a new figure.
+
+    Raises
+    ------
+    TypeError
+        If `ax` is another object than axes.
+    """
     if ax is not None:
+        _require_axes(ax)
         return ax
     pyplot = import_extra("matplotlib.pyplot", "plot", "a figure")
     return pyplot.subplots(layout="constrained")[1]
@@ -34,8 +41,10 @@ def new_panels(ax: Any, n_panels: int, **options: Any) -> Any:
 
     Raises
     ------
+    TypeError
+        If `ax` has another object than axes.
     ValueError
-        If `ax` is another number of axes.
+        If it is another number of axes.
     """
     if ax is None:
         pyplot = import_extra("matplotlib.pyplot", "plot", "a figure")
@@ -43,7 +52,16 @@ def new_panels(ax: Any, n_panels: int, **options: Any) -> Any:
     axes = np.ravel(ax)
     if len(axes) != n_panels:
         raise ValueError(f"ax has {len(axes)} axes; expected {n_panels}")
+    for each in axes:
+        _require_axes(each)
     return axes
+
+
+def _require_axes(ax: Any) -> None:
+    """Raise TypeError for another object than axes of matplotlib."""
+    library = import_extra("matplotlib.axes", "plot", "a figure")
+    if not isinstance(ax, library.Axes):
+        raise TypeError(f"ax is a {type(ax).__name__}; expected matplotlib.axes.Axes")
 
 
 def require_matrix(A: Any) -> None:
@@ -67,9 +85,9 @@ def _write_names(axes: Any, rows: Partition, columns: Partition, distance: Array
     """Write names of blocks with at least a distance, in variables along x and along y."""
     middles, names = _names_that_fit(columns, distance[0])
     angle = 0 if max(map(len, names)) <= 2 else 90
-    axes.set_xticks(middles, names, rotation=angle, fontsize=_NORMAL)
+    axes.set_xticks(middles, list(map(plain_text, names)), rotation=angle, fontsize=_NORMAL)
     middles, names = _names_that_fit(rows, distance[1])
-    axes.set_yticks(middles, names, fontsize=_NORMAL)
+    axes.set_yticks(middles, list(map(plain_text, names)), fontsize=_NORMAL)
     axes.tick_params(length=0)
 
 
@@ -84,7 +102,7 @@ def size_in_points(axes: Any) -> Array:
 
 def name_variables(axes: Any, names: list[str], top: bool = True) -> None:
     """Write the names of variables beside their rows and, with `top`, above their columns."""
-    middles = np.arange(len(names)) + 0.5
+    middles, names = np.arange(len(names)) + 0.5, list(map(plain_text, names))
     axes.set_yticks(middles, names, fontsize=_SMALL)
     axes.set_xticks(middles if top else [], names if top else [], rotation=90, fontsize=_SMALL)
     axes.tick_params(length=0)
@@ -117,6 +135,11 @@ def short(name: Any, most: int = _MAX_NAME) -> str:
     """Return a name as text of at most this length."""
     text = str(name)
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def plain_text(text: str) -> str:
+    """Return a text that matplotlib draws as it is: a dollar would begin a formula."""
+    return text.replace("$", r"\$")
 
 
 def shown_variables(order: Array) -> Array:

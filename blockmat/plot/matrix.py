@@ -71,7 +71,7 @@ def matrix(
     Raises
     ------
     TypeError
-        If `A` is of another class.
+        If `A` is of another class, or `ax` is no axes.
     ShapeError, ValueError
         If there is not one name or one sign for each variable, or a sign is not 1 or -1.
     MissingExtraError

@@ -16,7 +16,7 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
 
     The axis of the criterion shows the region around the minimum. It ends at three times the third
     quartile of the rises above the minimum, if any point is higher. Higher points are arrows at the
-    top.
+    top. If no criterion is finite, as for three samples, the loss is drawn instead.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
     Raises
     ------
     TypeError
-        If `result` is another object.
+        If `result` is another object, or `ax` is no axes.
     MissingExtraError
         If matplotlib is not installed.
 
@@ -53,16 +53,26 @@ def path(result: PartitionPath, ax: Any = None) -> Any:
         )
     axes = new_axes(ax)
     known = np.isfinite(result.criterion)
+    if known.any():
+        _draw_criterion(axes, result, known)
+    else:
+        axes.plot(result.n_blocks, result.loss, "o-", color=SOURCE_COLOUR, ms=4)
+        axes.set(ylabel="loss", title="no criterion is finite")
+    axes.set_xlabel("blocks")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    return axes
+
+
+def _draw_criterion(axes: Any, result: PartitionPath, known: Array) -> None:
+    """Draw the criterion where a mask says that it is known, and mark its minimum."""
     axes.plot(result.n_blocks[known], result.criterion[known], "o-", color=SOURCE_COLOUR, ms=4)
     best = int(np.argmin(result.criterion))
     k = int(result.n_blocks[best])
     axes.plot(k, result.criterion[best], "o", color=MODEL_COLOUR, ms=9)
     axes.axvline(k, color=MODEL_COLOUR, lw=1, ls="--")
     _leave_out_far_points(axes, result.n_blocks[known], result.criterion[known])
-    axes.set(xlabel="blocks", ylabel="criterion", title=f"best: {k} block{'s' if k > 1 else ''}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
-    return axes
+    axes.set(ylabel="criterion", title=f"best: {k} block{'s' if k > 1 else ''}")
 
 
 def _leave_out_far_points(axes: Any, n_blocks: Array, criterion: Array) -> None:

@@ -38,7 +38,7 @@ def spectrum(A: SquareMatrix | BlockRectangularMatrix, source: Any = None, ax: A
     Raises
     ------
     TypeError
-        If `A` is of another class.
+        If `A` is of another class, or `ax` is no axes.
     ValueError
         If its singular values have no closed form, and it has more than 3000 variables.
     MissingExtraError

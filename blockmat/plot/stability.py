@@ -55,7 +55,7 @@ def stability(
     Raises
     ------
     TypeError
-        If `result` is another object.
+        If `result` is another object, or `ax` is no axes.
     ShapeError, ValueError
         If there is not one name or one sign for each variable, a sign is not 1 or -1, or `ax` is
         not three axes.

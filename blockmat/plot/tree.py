@@ -6,7 +6,7 @@ from blockmat.blocks.extras import import_extra
 from blockmat.finding.partition_path import PartitionPath
 from blockmat.finding.search.search import signs_in_blocks
 from blockmat.finding.search.tree import PartitionTree
-from blockmat.plot.figures import SOURCE_COLOUR, names_of_variables, new_axes, short
+from blockmat.plot.figures import SOURCE_COLOUR, names_of_variables, new_axes, plain_text, short
 
 _MAX_LABEL = 44  # letters
 _FONT_SIZES = {20: 8, 40: 6, 80: 4}  # points, by the largest number of leaves
@@ -34,7 +34,7 @@ def tree(path: PartitionPath | PartitionTree, ax: Any = None, *, names: Any = No
     Raises
     ------
     TypeError
-        If `path` is another object.
+        If `path` is another object, or `ax` is no axes.
     ShapeError, ValueError
         If there is not one name for each variable, or the tree has only one block.
     MissingExtraError
@@ -69,7 +69,7 @@ def tree(path: PartitionPath | PartitionTree, ax: Any = None, *, names: Any = No
         found.links,
         ax=axes,
         orientation="left",
-        labels=labels,
+        labels=list(map(plain_text, labels)),
         leaf_font_size=size,
         link_color_func=lambda node: SOURCE_COLOUR,
     )

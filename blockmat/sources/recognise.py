@@ -20,7 +20,7 @@ def as_source(source: Any) -> LocalSource:
     Raises
     ------
     DtypeError
-        If it is not numeric, of more than double precision, or masked.
+        If it is not numeric, of more than double precision, masked, or a graph.
     ShapeError
         If it is an array that is not 2-d.
     """
@@ -28,6 +28,11 @@ def as_source(source: Any) -> LocalSource:
         return Operator(source)
     if issparse(source):
         return SparseMatrix(source)
+    if hasattr(source, "nodes") and hasattr(source, "edges"):
+        raise DtypeError(
+            f"source is a {type(source).__name__}; expected its adjacency matrix, such as "
+            f"networkx.to_numpy_array(source)"
+        )
     return DenseMatrix(as_raw_array(source, "source", (2,)))
 
 

@@ -10,7 +10,7 @@ from blockmat.exceptions import NotHermitianError
 
 def refuse_asymmetric(A: Any, name: str) -> NoReturn:
     """Raise `NotHermitianError` for a real matrix, dense or sparse, that is not symmetric."""
-    library = sparse if sparse.issparse(A) else np
+    library, prefix = (sparse, "scipy.sparse") if sparse.issparse(A) else (np, "np")
     for side, inside, k, outside in (
         ("lower", "tril", -1, library.triu(A, 1)),
         ("upper", "triu", 1, library.tril(A, -1)),
@@ -18,7 +18,7 @@ def refuse_asymmetric(A: Any, name: str) -> NoReturn:
         if abs(outside).max() == 0:
             raise NotHermitianError(
                 f"{name} is not symmetric: it has only its {side} triangle; expected a symmetric "
-                f"matrix, such as {name} + np.{inside}({name}, {k}).T"
+                f"matrix, such as {name} + {prefix}.{inside}({name}, {k}).T"
             )
     difference = abs(A - A.T).max()
     raise NotHermitianError(

@@ -135,7 +135,7 @@ class Parametrization(torch.nn.Module):
         --------
         >>> import blockmat.torch as bmt
         >>> bmt.LogCholesky([0, 0]).extra_repr()
-        '<Partition of 2 variables into 1 contiguous blocks of size 2>, n_parameters=2'
+        '<Partition of 2 variables into 1 contiguous block of size 2>, n_parameters=2'
         """
         return f"{self.partition!r}, n_parameters={self._n_parameters}"
 

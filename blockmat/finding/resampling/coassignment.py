@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from blockmat.blocks.checks import Array, frozen
+from blockmat.blocks.checks import Array, as_numeric, as_raw_array, frozen
 from blockmat.blocks.partition import Partition
+from blockmat.exceptions import DtypeError, PartitionMismatchError, ShapeError
 from blockmat.matrices.entries import Entries
 
 __all__ = ["Coassignment"]
@@ -22,7 +23,16 @@ class Coassignment(Entries):
     Parameters
     ----------
     labels : array_like of int, shape (m, n)
-        The block numbers of n variables in each of m partitions, from 0 on.
+        The block numbers of n variables in each of m partitions, from 0 to n - 1.
+
+    Raises
+    ------
+    ShapeError
+        If the labels are not a non-empty matrix.
+    DtypeError
+        If they are not integers.
+    ValueError
+        If one is not from 0 to n - 1.
 
     See Also
     --------
@@ -45,7 +55,7 @@ class Coassignment(Entries):
     """
 
     def __init__(self, labels: Any) -> None:
-        self.labels = frozen(np.array(labels, dtype=np.intp))
+        self.labels = frozen(_as_block_numbers(labels))
         n = self.labels.shape[1]
         super().__init__(dtype=np.float64, shape=(n, n))
         n_blocks = self.labels.max(axis=1) + 1
@@ -87,6 +97,13 @@ class Coassignment(Entries):
         ndarray, shape (n, k)
             Monti's item consensus; NaN for a variable that is alone in its block, with this block.
 
+        Raises
+        ------
+        TypeError, PartitionMismatchError
+            If `p` is not a partition of n variables.
+        ShapeError, DtypeError
+            If `signs` are not m x n numbers.
+
         Examples
         --------
         >>> import blockmat as bm
@@ -96,7 +113,15 @@ class Coassignment(Entries):
                [0.5 , 0.5 ],
                [0.25,  nan]])
         """
-        member = self._member if signs is None else self._membership(signs)
+        self._require_variables(p)
+        member = self._member
+        if signs is not None:
+            signs = as_numeric(signs, "signs", (2,))
+            if signs.shape != self.labels.shape:
+                raise ShapeError(
+                    f"signs has shape {signs.shape}; expected {self.labels.shape}, as the labels"
+                )
+            member = self._membership(signs)
         sums = member @ (member.T @ p.indicator().toarray()) / len(self.labels)
         rows = np.arange(p.n)
         sums[rows, p.labels] -= 1  # with itself
@@ -122,6 +147,11 @@ class Coassignment(Entries):
         ndarray, shape (m, k)
             The mean over the m partitions is Hennig's stability of the blocks.
 
+        Raises
+        ------
+        TypeError, PartitionMismatchError
+            If `p` is not a partition of n variables.
+
         Examples
         --------
         >>> import blockmat as bm
@@ -130,11 +160,20 @@ class Coassignment(Entries):
         array([[1. , 1. ],
                [0.5, 0.5]])
         """
+        self._require_variables(p)
         both = (self._member.T @ p.indicator().toarray()).T  # (k, blocks of all partitions)
         sizes = self._member.sum(axis=0)
         jaccard = both / (p.sizes[:, None] + sizes - both)
         best: Array = np.maximum.reduceat(jaccard, self._offsets[:-1], axis=1)
         return best.T
+
+    def _require_variables(self, p: Any) -> None:
+        """Raise an error for another object than a partition of the n variables."""
+        if not isinstance(p, Partition):
+            raise TypeError(f"p is a {type(p).__name__}; expected a Partition")
+        n = self.labels.shape[1]
+        if p.n != n:
+            raise PartitionMismatchError(f"p divides {p.n} variables; expected {n}, as the labels")
 
     def _membership(self, data: Array) -> csr_array:
         """Return a sparse matrix with a row for each variable, a column for each block."""
@@ -158,3 +197,22 @@ class Coassignment(Entries):
         return self
 
     _transpose = _adjoint
+
+
+def _as_block_numbers(labels: Any) -> Array:
+    """Return block numbers (m, n) as a new array of integers from 0 to n - 1."""
+    given = as_raw_array(labels, "labels", (2,))
+    if given.size == 0:
+        raise ShapeError(
+            f"labels has shape {given.shape}; expected at least one partition of one variable"
+        )
+    if given.dtype.kind not in "biu":
+        raise DtypeError(f"labels has dtype {given.dtype}; expected integers")
+    n = given.shape[1]
+    wrong = np.argwhere((given < 0) | (given >= n))
+    if len(wrong):
+        i, j = (int(x) for x in wrong[0])
+        raise ValueError(
+            f"labels is {given[i, j]} at index ({i}, {j}); expected block numbers from 0 to {n - 1}"
+        )
+    return np.array(given, dtype=np.intp)
