@@ -121,8 +121,15 @@ def setting(library, dtype, kind, batch):
     return Setting(library, dtype, kind, batch)
 
 
+# Each dtype and each number of axes, not all their combinations
+over_arrays = pytest.mark.parametrize(
+    ("dtype", "batch"),
+    [("float32", ()), ("float64", (2,)), ("complex64", (2, 3)), ("complex128", ())],
+)
+
+
 def everywhere(test):
-    for mark in (over_libraries, over_dtypes, over_sizes, over_batches):
+    for mark in (over_libraries, over_arrays, over_sizes):
         test = mark(test)
     return test
 
