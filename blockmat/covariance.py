@@ -10,12 +10,20 @@ from typing import Any, cast
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, require_finite
+from blockmat.blocks.checks import (
+    Array,
+    as_count,
+    as_flag,
+    as_numeric,
+    refuse_mask,
+    require_finite,
+)
 from blockmat.blocks.extras import missing_extra
-from blockmat.blocks.names import names_of
+from blockmat.blocks.names import matrix_by_name, names_of
 from blockmat.blocks.partition import as_partition
+from blockmat.blocks.rollback import unchanged_by_errors
 from blockmat.cores.scale import in_range, times_power
-from blockmat.exceptions import ShapeError
+from blockmat.exceptions import DtypeError, ShapeError
 from blockmat.fitting.factors_and_blocks import Operator
 from blockmat.fitting.held_out import squared_distances
 from blockmat.inference.block_covariance import (
@@ -214,6 +222,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     """
 
     _stream: RunningSamples | None
+    _names: list[Any] | None  # of the variables
 
     def __init__(
         self,
@@ -296,8 +305,13 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             If the shrinkage is "cv" and variables of one block, or what the factors leave of them,
             are perfectly collinear.
         """
+        with unchanged_by_errors(self):
+            return self._fit(X, sample_weight)
+
+    def _fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
         self._check_parameters()
         named = X
+        refuse_mask(X, "X")
         X = validate_data(
             self,
             X,
@@ -345,15 +359,20 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         UserWarning
             If the estimator was fitted by `fit`.
         """
+        with unchanged_by_errors(self):
+            return self._partial_fit(X, sample_weight)
+
+    def _partial_fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
         self._check_parameters()
         stream = self._stream if hasattr(self, "operator_") else None
         if stream is None and hasattr(self, "operator_"):
             warnings.warn(
                 "partial_fit starts anew, because fit stored no samples; expected an estimator "
                 "that was not fitted by fit (see sklearn.base.clone)",
-                stacklevel=2,
+                stacklevel=3,
             )
         named = X
+        refuse_mask(X, "X")
         X = validate_data(
             self,
             X,
@@ -427,14 +446,14 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         return Model(
             partition=given,
             n_blocks=self._check_n_blocks(int(varying.sum())) if given is None else None,
-            scaled=self.scaled,
+            scaled=bool(self.scaled),
             n_factors=self._check_n_factors(),
-            loadings=self.loadings,
+            loadings=bool(self.loadings),
             shrinkage=self.shrinkage,
-            signs=self.signs,
+            signs=bool(self.signs),
             missing=self.missing,
             weight_type=self.weight_type,
-            assume_centered=self.assume_centered,
+            assume_centered=bool(self.assume_centered),
             random_state=self.random_state,
             n_jobs=self.n_jobs,
         )
@@ -444,7 +463,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.location_ = found.location
         self.partition_ = p
         self.labels_ = np.array(p.labels)
-        self.groups_ = p.groups(names_of(named, 1))
+        self._names = names_of(named, 1)
+        self.groups_ = p.groups(self._names)
         self.signs_ = np.array(found.signs)
         self.constant_ = found.constant
         self.n_effective_ = n_effective
@@ -453,6 +473,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.operator_ = found.operator
 
     def _check_parameters(self) -> None:
+        for name in ("scaled", "loadings", "signs", "assume_centered"):
+            as_flag(getattr(self, name), name)
         self._check_shrinkage()
         self._check_n_factors()
         self._check_loadings()
@@ -483,8 +505,6 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         return as_count(self.n_factors, "n_factors", 0)
 
     def _check_loadings(self) -> None:
-        if not isinstance(self.loadings, bool):
-            raise TypeError(f"loadings is {self.loadings!r}; expected True or False")
         if not self.loadings:
             return
         if not self.scaled:
@@ -582,7 +602,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         SingularMatrixError
             If the covariance is singular.
         ValueError
-            If there is no value, or `sample_weight` does not fit.
+            If no sample of positive weight has a value, or `sample_weight` does not fit.
         """
         X = self._validated(X_test)
         weights = None
@@ -592,6 +612,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if np.isnan(X).any():
             density = observed_density(covariance, X - location)
             counts = density.numbers > 0
+            if weights is not None:
+                counts &= weights > 0
             if not counts.any():
                 raise ValueError("X has no values; expected at least one sample with a value")
             kept = None if weights is None else weights[counts]
@@ -630,6 +652,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     def _validated(self, X: Any) -> Array:
         """Return samples of the variables that vary, checked."""
         check_is_fitted(self, "operator_")
+        refuse_mask(X, "X")
         validated: Array = validate_data(
             self,
             X,
@@ -648,7 +671,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Parameters
         ----------
         comp_cov : array_like, shape (n_features, n_features)
-            The other covariance matrix.
+            The other covariance matrix. The names of a DataFrame are matched to those of the
+            variables.
         norm : {"frobenius", "spectral"}, default "frobenius"
             The norm of the difference.
         scaling : bool, default True
@@ -659,27 +683,30 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Returns
         -------
         float
-            The norm of the difference, or its square.
+            The norm of the difference, or its square, which is infinite if it overflows.
 
         Raises
         ------
         ShapeError
             If `comp_cov` has another shape.
+        DtypeError
+            If it is not real.
         NonFiniteError
             If it contains NaN or infinity.
         ValueError
-            If `norm` is another string.
+            If `norm` is another string, or a DataFrame has other names than the variables.
         """
         check_is_fitted(self, "operator_")
-        other = np.asarray(comp_cov)
+        other = as_numeric(matrix_by_name(comp_cov, self._names, "comp_cov"), "comp_cov", (2,))
+        if other.dtype.kind == "c":
+            raise DtypeError(f"comp_cov has dtype {other.dtype}; expected real numbers")
         if other.shape != self.operator_.shape:
             raise ShapeError(f"comp_cov has shape {other.shape}; expected {self.operator_.shape}")
         if norm not in ("frobenius", "spectral"):
             raise ValueError(f"norm is {norm!r}; expected 'frobenius' or 'spectral'")
         require_finite(other, "comp_cov")
-        error = self.operator_.toarray() - other
-        error, exponent = in_range(error.astype(np.float64))
+        error, exponent = in_range(self.operator_.toarray().astype(np.float64) - other)
         value = float(np.linalg.norm(error, "fro" if norm == "frobenius" else 2))
         value = float(times_power(value, exponent))
         value /= len(error) ** 0.5 if scaling else 1
-        return value**2 if squared else value
+        return value * value if squared else value

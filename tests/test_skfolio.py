@@ -135,3 +135,23 @@ def test_blocks_are_clusters_of_assets(n_blocks):
 def test_clusters_need_distances(X, message):
     with pytest.raises((ValueError, np.linalg.LinAlgError), match=message):
         BlockClustering(1).fit(X)
+
+
+def test_an_error_leaves_the_estimators_as_they_were():
+    X = returns()
+    model, clusters = BlockCovariance(LABELS).fit(X), BlockClustering(3)
+    clusters.fit(PearsonDistance().fit(X).distance_)
+    for fitted, bad in ((model, X.iloc[:, :3]), (clusters, 2 - 2 * np.eye(3))):
+        before = {name: repr(value) for name, value in vars(fitted).items()}
+        with pytest.raises(ValueError, match=r"labels|X is no matrix"):
+            fitted.fit(bad)
+        assert {name: repr(value) for name, value in vars(fitted).items()} == before
+    assert np.isfinite(model.score(X))
+
+
+def test_masked_arrays_are_refused():
+    masked = np.ma.masked_array(returns().to_numpy(), returns().to_numpy() > 0)
+    model = BlockCovariance(LABELS).fit(returns())
+    for method in (model.fit, model.score, model.mahalanobis, BlockClustering(3).fit):
+        with pytest.raises(TypeError, match="X is a masked array; expected one without a mask"):
+            method(masked)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from blockmat.blocks.checks import Array
+from blockmat.blocks.checks import Array, as_flag
 from blockmat.finding.correlations.expected_correlation import ExpectedCorrelation
 from blockmat.finding.correlations.gaps import Result, find_with_gaps
 from blockmat.finding.correlations.similarity import Correlation, Correlations
@@ -34,6 +34,16 @@ class Request(NamedTuple):
     degrees: bool = False
     of_samples: SampleOptions = SampleOptions()
 
+    def checked(self) -> "Request":
+        """Return the request with bools of Python, or raise TypeError for what is no bool."""
+        loadings = self.loadings
+        return self._replace(
+            samples=as_flag(self.samples, "samples"),
+            signs=as_flag(self.signs, "signs"),
+            degrees=as_flag(self.degrees, "degrees"),
+            loadings=None if loadings is None else as_flag(loadings, "loadings"),
+        )
+
 
 class Question(NamedTuple):
     """What to search, and how to choose the number of blocks.
@@ -63,7 +73,7 @@ def solve(source: Any, request: Request, find: Callable[[Question], Result]) -> 
 
     For samples with missing values `find` is called once in each round of `find_with_gaps`.
     """
-    samples, signs, loadings, criterion, n_samples, degrees, of_samples = request
+    samples, signs, loadings, criterion, n_samples, degrees, of_samples = request.checked()
     if not samples:
         of_samples.require_none()
         if degrees:
