@@ -182,7 +182,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     which exists if there is one sample for each block and one for the mean.
 
     If the blocks are found and the shrinkage is estimated, the search is repeated for each of five
-    folds of the samples. Sums over samples are weighted means: they are divided by the sum of the
+    folds of the samples, which have about equal weight. Sums over samples are weighted means: they are divided by the sum of the
     weights. Scores and distances of T samples take O(T n), or O(m T n) for a BlockPlusLowRank,
     where m is the smaller of n and the number of samples of the fit; with g missing values in a
     sample, :math:`O(g^3)` more, or O(m g\ :sup:`2`) if that is larger. Missing values are treated as in
@@ -298,7 +298,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             symmetric matrix, has too few rows for the number of blocks, or fewer than 2 (3 to
             find blocks, 4 for an estimated shrinkage, 6 for both); or if a column is constant
             although `scaled` (for an estimated shrinkage, in four fifths of the rows); or if
-            `sample_weight` is negative, zero for all rows, or has other names than `X`.
+            `sample_weight` is negative, zero for all rows, has other names than `X`, or counts as
+            too few samples.
         TypeError
             If a parameter is of another type.
         SingularMatrixError

@@ -32,7 +32,7 @@ from blockmat.inference.shrinkage import (
     shrinkage_toward,
 )
 from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.sources.counts import require_effective, require_rows, whole
+from blockmat.sources.counts import is_searchable, require_effective, require_rows, whole
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.standardize import Standardized, StandardRows
 from blockmat.sources.weighted_samples import WeightedSamples
@@ -192,10 +192,17 @@ def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, mod
         p, signs = find_blocks(train, standardized, model, partition.n_blocks)
         return standardized.times(signs), p
 
+    def is_enough(train: WeightedSamples) -> bool:
+        if model.is_searched and not is_searchable(train.n_rows, train.n_effective):
+            return False
+        n_given = 1 if model.partition is None else partition.n_blocks
+        rank = train.n_rows - (not model.assume_centered)
+        return model.shrinkage == "optimal" or rank >= max(n_given, model.n_factors)
+
     if model.shrinkage == "optimal":
         unsigned = rest.times(np.sign(rest.scale))
-        return cross_fitted_shrinkage(rows, unsigned, fit_fold, model.n_jobs)
-    return likelihood_shrinkage(rows, fit_fold, model.n_factors, model.n_jobs)
+        return cross_fitted_shrinkage(rows, unsigned, fit_fold, is_enough, model.n_jobs)
+    return likelihood_shrinkage(rows, fit_fold, is_enough, model.n_factors, model.n_jobs)
 
 
 def covariance(
