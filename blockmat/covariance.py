@@ -31,6 +31,7 @@ from blockmat.inference.block_covariance import (
     Estimate,
     Model,
     estimate,
+    features,
 )
 from blockmat.inference.constant_variables import with_constants
 from blockmat.inference.gapped_covariance import estimate_with_gaps
@@ -339,7 +340,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         ----------
         X : array_like, shape (n_samples, n_features)
             One sample per row, newer than those of earlier calls. The first call takes at least 2
-            (3 to find blocks).
+            (3 to find blocks or with `loadings`). It also takes one for each block with `loadings`,
+            and otherwise with the shrinkage None or a number, then with one more for the mean.
         y : None
             Ignored.
         sample_weight : array_like or Series, shape (n_samples,), optional
@@ -457,6 +459,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             assume_centered=bool(self.assume_centered),
             random_state=self.random_state,
             n_jobs=self.n_jobs,
+            constant=self.constant,
         )
 
     def _set(self, found: Estimate, n_effective: float, named: Any) -> None:
@@ -538,7 +541,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             raise ValueError(f"n_blocks is {self.n_blocks!r}; expected an integer or 'auto'")
         n_blocks = as_count(self.n_blocks, "n_blocks", 1)
         if n_blocks > n:
-            raise ValueError(f"X has {n} feature(s); n_blocks={n_blocks} expects at least as many")
+            raise ValueError(
+                f"X has {n} {features(self.constant)}; n_blocks={n_blocks} expects at least as many"
+            )
         return n_blocks
 
     @property
@@ -648,7 +653,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if not np.isnan(X).any():
             return squared_distances(covariance, X - location)
         density = observed_density(covariance, X - location)
-        return np.where(density.numbers > 0, density.distances, np.nan)
+        distances = np.where(density.numbers > 0, density.distances, np.nan)
+        return distances.astype(np.result_type(X, covariance.dtype))
 
     def _validated(self, X: Any) -> Array:
         """Return samples of the variables that vary, checked."""

@@ -179,3 +179,93 @@ def test_rows_with_a_value_and_without_weight_have_no_score():
     with pytest.raises(ValueError, match="X has no values; expected at least one sample"):
         model.score(rows, sample_weight=[1, 0])
     assert model.score(rows, sample_weight=[1, 2]) == pytest.approx(model.score(X[:1]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("of_samples", [np.float32, np.float64])
+def test_distances_have_one_dtype(dtype, of_samples):
+    model = BlockCovariance(LABELS, missing="em", shrinkage=None).fit(X.astype(dtype))
+    gaps = X.astype(of_samples)
+    whole = model.mahalanobis(gaps)
+    gaps[3, 2] = np.nan
+    distances = model.mahalanobis(gaps)
+    assert distances.dtype == whole.dtype == np.result_type(dtype, of_samples)
+    np.testing.assert_allclose(np.delete(distances, 3), np.delete(whole, 3), rtol=1e-4)
+
+
+# Messages
+
+
+def test_messages_count_the_variables_that_vary():
+    flat = np.column_stack([X[:, :5], np.ones(60)])
+    with pytest.raises(ValueError, match=r"X has 5 feature\(s\) that vary; n_blocks=6 expects"):
+        BlockCovariance(n_blocks=6, constant="keep").fit(flat)
+    with pytest.raises(
+        ValueError, match=r"X has 5 feature\(s\) that vary and 60 rows; n_factors=6"
+    ):
+        BlockCovariance(n_factors=6, constant="keep").fit(flat)
+    with pytest.raises(ValueError, match=r"X has 6 feature\(s\); n_blocks=7 expects at least as"):
+        BlockCovariance(n_blocks=7).fit(X)
+
+
+@pytest.mark.parametrize("missing", ["pairwise", "em"])
+def test_a_single_value_is_not_called_constant(missing):
+    gaps = X.copy()
+    gaps[1:, 2] = np.nan
+    message = "X has only one value in 1 of its columns: 2; expected at least 2 different values"
+    with pytest.raises(ValueError, match=message):
+        BlockCovariance(LABELS, missing=missing).fit(gaps)
+    with pytest.raises(ValueError, match=message):
+        bm.find_partition(gaps, 2, samples=True, missing=missing)
+    gaps[1, 2] = gaps[0, 2]
+    with pytest.raises(ValueError, match="X is constant in 1 of its columns: 2"):
+        BlockCovariance(LABELS, missing=missing).fit(gaps)
+    gaps[1, 2] = 7.0  # its weight is zero
+    with pytest.raises(ValueError, match=message):
+        BlockCovariance(LABELS, missing=missing).fit(gaps, sample_weight=np.arange(60) != 1)
+
+
+# Streams of blocks with factors
+
+
+@pytest.mark.parametrize("shrinkage", [None, "nonlinear"])
+@pytest.mark.parametrize("labels", [[0, 0], [0, 1], [0, 1, 2], [0, 0, 1, 2]])
+def test_a_stream_of_blocks_with_factors_counts_its_samples(labels, shrinkage):
+    rows = np.random.default_rng(0).standard_normal((30, 1)) + X[:30, : len(labels)]
+    whole = BlockCovariance(labels, loadings=True, shrinkage=shrinkage).fit(rows)
+    stream = BlockCovariance(labels, loadings=True, shrinkage=shrinkage)
+    for batch in np.split(rows, [12, 13]):
+        stream.partial_fit(batch)
+    # Both searches end within the tolerance of fit_factor, 1e-6 of the gradient.
+    np.testing.assert_allclose(stream.covariance_, whole.covariance_, rtol=1e-4, atol=1e-4)
+    least = max(3, max(labels) + 1)
+    message = (
+        f"X has {least - 1} rows; expected at least {least} samples for {max(labels) + 1} factors"
+    )
+    for method in ("fit", "partial_fit"):
+        model = BlockCovariance(labels, loadings=True, shrinkage=shrinkage)
+        with pytest.raises(ValueError, match=message):
+            getattr(model, method)(rows[: least - 1])
+
+
+# Scales
+
+
+@pytest.mark.parametrize("exponent", [-900, -500, -332, 332, 500])
+@pytest.mark.parametrize("missing", ["pairwise", "em"])
+@pytest.mark.parametrize("shrinkage", [None, "nonlinear"])
+def test_a_power_of_two_of_samples_with_gaps_scales_the_result(exponent, missing, shrinkage):
+    """Powers of two are exact, so that EM makes the same steps; squares are in the range of float64."""
+    rng = np.random.default_rng(0)
+    gaps = rng.normal(size=(30, 2))
+    gaps[:, 1] += 2 * gaps[:, 0]
+    gaps[5:][rng.random((25, 2)) < 0.5] = np.nan
+    unit = 2.0**exponent
+    options = {"missing": missing, "scaled": False, "shrinkage": shrinkage}
+    expected = BlockCovariance([0, 1], **options).fit(gaps)
+    model = BlockCovariance([0, 1], **options).fit(gaps * unit)
+    np.testing.assert_allclose(model.location_ / unit, expected.location_, rtol=1e-12)
+    if abs(exponent) < 511:
+        np.testing.assert_allclose(
+            model.covariance_ / unit / unit, expected.covariance_, rtol=1e-12
+        )

@@ -23,6 +23,7 @@ from blockmat.fitting.factors_and_blocks import (
     mix_with_shrunk_samples,
     without_factors,
 )
+from blockmat.fitting.fit_factor import require_samples
 from blockmat.fitting.one_factor_blocks import mix_one_factor_blocks, one_factor_blocks
 from blockmat.inference.likelihood import check_enough_samples
 from blockmat.inference.shrinkage import (
@@ -77,6 +78,7 @@ class Model:
     assume_centered: bool
     random_state: Any
     n_jobs: int | None
+    constant: str
 
     @property
     def is_searched(self) -> bool:
@@ -102,7 +104,9 @@ def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
     """Estimate the covariance matrix in a precision."""
     standardized = standardize(rows, model)
     partition, signs = find_blocks(rows, standardized, model)
-    if model.shrinkage != NONLINEAR and not model.loadings:
+    if model.loadings:
+        require_samples(rows.n_rows, partition.n_blocks, assume_centered=True)
+    elif model.shrinkage != NONLINEAR:
         check_enough_samples(rows.n_rows, partition.n_blocks, model.assume_centered)
     check_n_factors(rows, partition.n, model)
     signed = standardized.times(signs)
@@ -136,6 +140,11 @@ def find_blocks(
     return search(R, model)
 
 
+def features(constant: str) -> str:
+    """Return what a message counts as variables: not the constant ones if they are kept."""
+    return "feature(s) that vary" if constant == "keep" else "feature(s)"
+
+
 def require_searchable(rows: Rows | GappedSamples, model: Model) -> None:
     """Raise ValueError for too few samples to find blocks or signs."""
     require_rows(rows.n_rows, 3)
@@ -158,8 +167,8 @@ def check_n_factors(rows: Rows | GappedSamples, n: int, model: Model) -> None:
     most = min(n, rows.n_rows - (not model.assume_centered))
     if model.n_factors > most:
         raise ValueError(
-            f"X has {n} feature(s) and {rows.n_rows} rows; n_factors={model.n_factors} expects at most "
-            f"{most}: the smaller of the number of variables and the rank of the samples"
+            f"X has {n} {features(model.constant)} and {rows.n_rows} rows; n_factors={model.n_factors} expects "
+            f"at most {most}: the smaller of the number of variables and the rank of the samples"
         )
 
 
