@@ -155,3 +155,13 @@ def test_masked_arrays_are_refused():
     for method in (model.fit, model.score, model.mahalanobis, BlockClustering(3).fit):
         with pytest.raises(TypeError, match="X is a masked array; expected one without a mask"):
             method(masked)
+
+
+def test_an_asset_with_half_of_few_returns_is_listed():
+    """With 30 rows it takes 15 returns, not 20; with 29 also 15."""
+    for n_rows in (30, 29):
+        X = returns(n_rows)
+        X.iloc[:-15, 3] = np.nan
+        X.iloc[:-14, 7] = np.nan
+        model = BlockCovariance(LABELS, missing="pairwise").fit(X)
+        np.testing.assert_array_equal(np.isnan(model.location_), np.arange(16) == 7)
