@@ -10,12 +10,20 @@ from typing import Any, cast
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, require_finite
+from blockmat.blocks.checks import (
+    Array,
+    as_count,
+    as_flag,
+    as_numeric,
+    refuse_mask,
+    require_finite,
+)
 from blockmat.blocks.extras import missing_extra
-from blockmat.blocks.names import names_of
+from blockmat.blocks.names import matrix_by_name, names_of
 from blockmat.blocks.partition import as_partition
+from blockmat.blocks.rollback import unchanged_by_errors
 from blockmat.cores.scale import in_range, times_power
-from blockmat.exceptions import ShapeError
+from blockmat.exceptions import DtypeError, ShapeError
 from blockmat.fitting.factors_and_blocks import Operator
 from blockmat.fitting.held_out import squared_distances
 from blockmat.inference.block_covariance import (
@@ -23,6 +31,7 @@ from blockmat.inference.block_covariance import (
     Estimate,
     Model,
     estimate,
+    features,
 )
 from blockmat.inference.constant_variables import with_constants
 from blockmat.inference.gapped_covariance import estimate_with_gaps
@@ -174,7 +183,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     which exists if there is one sample for each block and one for the mean.
 
     If the blocks are found and the shrinkage is estimated, the search is repeated for each of five
-    folds of the samples. Sums over samples are weighted means: they are divided by the sum of the
+    folds of the samples, which have about equal weight. Sums over samples are weighted means: they are divided by the sum of the
     weights. Scores and distances of T samples take O(T n), or O(m T n) for a BlockPlusLowRank,
     where m is the smaller of n and the number of samples of the fit; with g missing values in a
     sample, :math:`O(g^3)` more, or O(m g\ :sup:`2`) if that is larger. Missing values are treated as in
@@ -214,6 +223,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     """
 
     _stream: RunningSamples | None
+    _names: list[Any] | None  # of the variables
 
     def __init__(
         self,
@@ -289,15 +299,21 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             symmetric matrix, has too few rows for the number of blocks, or fewer than 2 (3 to
             find blocks, 4 for an estimated shrinkage, 6 for both); or if a column is constant
             although `scaled` (for an estimated shrinkage, in four fifths of the rows); or if
-            `sample_weight` is negative, zero for all rows, or has other names than `X`.
+            `sample_weight` is negative, zero for all rows, has other names than `X`, or counts as
+            too few samples.
         TypeError
             If a parameter is of another type.
         SingularMatrixError
             If the shrinkage is "cv" and variables of one block, or what the factors leave of them,
             are perfectly collinear.
         """
+        with unchanged_by_errors(self):
+            return self._fit(X, sample_weight)
+
+    def _fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
         self._check_parameters()
         named = X
+        refuse_mask(X, "X")
         X = validate_data(
             self,
             X,
@@ -324,7 +340,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         ----------
         X : array_like, shape (n_samples, n_features)
             One sample per row, newer than those of earlier calls. The first call takes at least 2
-            (3 to find blocks).
+            (3 to find blocks or with `loadings`). It also takes one for each block with `loadings`,
+            and otherwise with the shrinkage None or a number, then with one more for the mean.
         y : None
             Ignored.
         sample_weight : array_like or Series, shape (n_samples,), optional
@@ -345,15 +362,20 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         UserWarning
             If the estimator was fitted by `fit`.
         """
+        with unchanged_by_errors(self):
+            return self._partial_fit(X, sample_weight)
+
+    def _partial_fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
         self._check_parameters()
         stream = self._stream if hasattr(self, "operator_") else None
         if stream is None and hasattr(self, "operator_"):
             warnings.warn(
                 "partial_fit starts anew, because fit stored no samples; expected an estimator "
                 "that was not fitted by fit (see sklearn.base.clone)",
-                stacklevel=2,
+                stacklevel=3,
             )
         named = X
+        refuse_mask(X, "X")
         X = validate_data(
             self,
             X,
@@ -427,16 +449,17 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         return Model(
             partition=given,
             n_blocks=self._check_n_blocks(int(varying.sum())) if given is None else None,
-            scaled=self.scaled,
+            scaled=bool(self.scaled),
             n_factors=self._check_n_factors(),
-            loadings=self.loadings,
+            loadings=bool(self.loadings),
             shrinkage=self.shrinkage,
-            signs=self.signs,
+            signs=bool(self.signs),
             missing=self.missing,
             weight_type=self.weight_type,
-            assume_centered=self.assume_centered,
+            assume_centered=bool(self.assume_centered),
             random_state=self.random_state,
             n_jobs=self.n_jobs,
+            constant=self.constant,
         )
 
     def _set(self, found: Estimate, n_effective: float, named: Any) -> None:
@@ -444,7 +467,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.location_ = found.location
         self.partition_ = p
         self.labels_ = np.array(p.labels)
-        self.groups_ = p.groups(names_of(named, 1))
+        self._names = names_of(named, 1)
+        self.groups_ = p.groups(self._names)
         self.signs_ = np.array(found.signs)
         self.constant_ = found.constant
         self.n_effective_ = n_effective
@@ -453,6 +477,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.operator_ = found.operator
 
     def _check_parameters(self) -> None:
+        for name in ("scaled", "loadings", "signs", "assume_centered"):
+            as_flag(getattr(self, name), name)
         self._check_shrinkage()
         self._check_n_factors()
         self._check_loadings()
@@ -483,8 +509,6 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         return as_count(self.n_factors, "n_factors", 0)
 
     def _check_loadings(self) -> None:
-        if not isinstance(self.loadings, bool):
-            raise TypeError(f"loadings is {self.loadings!r}; expected True or False")
         if not self.loadings:
             return
         if not self.scaled:
@@ -517,7 +541,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             raise ValueError(f"n_blocks is {self.n_blocks!r}; expected an integer or 'auto'")
         n_blocks = as_count(self.n_blocks, "n_blocks", 1)
         if n_blocks > n:
-            raise ValueError(f"X has {n} feature(s); n_blocks={n_blocks} expects at least as many")
+            raise ValueError(
+                f"X has {n} {features(self.constant)}; n_blocks={n_blocks} expects at least as many"
+            )
         return n_blocks
 
     @property
@@ -582,7 +608,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         SingularMatrixError
             If the covariance is singular.
         ValueError
-            If there is no value, or `sample_weight` does not fit.
+            If no sample of positive weight has a value, or `sample_weight` does not fit.
         """
         X = self._validated(X_test)
         weights = None
@@ -592,6 +618,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if np.isnan(X).any():
             density = observed_density(covariance, X - location)
             counts = density.numbers > 0
+            if weights is not None:
+                counts &= weights > 0
             if not counts.any():
                 raise ValueError("X has no values; expected at least one sample with a value")
             kept = None if weights is None else weights[counts]
@@ -625,11 +653,13 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         if not np.isnan(X).any():
             return squared_distances(covariance, X - location)
         density = observed_density(covariance, X - location)
-        return np.where(density.numbers > 0, density.distances, np.nan)
+        distances = np.where(density.numbers > 0, density.distances, np.nan)
+        return distances.astype(np.result_type(X, covariance.dtype))
 
     def _validated(self, X: Any) -> Array:
         """Return samples of the variables that vary, checked."""
         check_is_fitted(self, "operator_")
+        refuse_mask(X, "X")
         validated: Array = validate_data(
             self,
             X,
@@ -648,7 +678,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Parameters
         ----------
         comp_cov : array_like, shape (n_features, n_features)
-            The other covariance matrix.
+            The other covariance matrix. The names of a DataFrame are matched to those of the
+            variables.
         norm : {"frobenius", "spectral"}, default "frobenius"
             The norm of the difference.
         scaling : bool, default True
@@ -659,27 +690,30 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         Returns
         -------
         float
-            The norm of the difference, or its square.
+            The norm of the difference, or its square, which is infinite if it overflows.
 
         Raises
         ------
         ShapeError
             If `comp_cov` has another shape.
+        DtypeError
+            If it is not real.
         NonFiniteError
             If it contains NaN or infinity.
         ValueError
-            If `norm` is another string.
+            If `norm` is another string, or a DataFrame has other names than the variables.
         """
         check_is_fitted(self, "operator_")
-        other = np.asarray(comp_cov)
+        other = as_numeric(matrix_by_name(comp_cov, self._names, "comp_cov"), "comp_cov", (2,))
+        if other.dtype.kind == "c":
+            raise DtypeError(f"comp_cov has dtype {other.dtype}; expected real numbers")
         if other.shape != self.operator_.shape:
             raise ShapeError(f"comp_cov has shape {other.shape}; expected {self.operator_.shape}")
         if norm not in ("frobenius", "spectral"):
             raise ValueError(f"norm is {norm!r}; expected 'frobenius' or 'spectral'")
         require_finite(other, "comp_cov")
-        error = self.operator_.toarray() - other
-        error, exponent = in_range(error.astype(np.float64))
+        error, exponent = in_range(self.operator_.toarray().astype(np.float64) - other)
         value = float(np.linalg.norm(error, "fro" if norm == "frobenius" else 2))
         value = float(times_power(value, exponent))
         value /= len(error) ** 0.5 if scaling else 1
-        return value**2 if squared else value
+        return value * value if squared else value

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, require_finite
+from blockmat.blocks.checks import Array, as_count, refuse_mask, require_finite
 from blockmat.blocks.extras import missing_extra
 from blockmat.blocks.names import is_series, names_of, weights_by_name
 from blockmat.blocks.partition import as_partition
+from blockmat.blocks.rollback import unchanged_by_errors
 from blockmat.cores.core import is_close_to_adjoint
 from blockmat.covariance import BlockCovariance as BlockEstimator
 from blockmat.finding.find_partition import find_partition
@@ -147,8 +148,13 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         ValueError, TypeError, SingularMatrixError
             As for `blockmat.covariance.BlockCovariance.fit`; or if no asset has enough returns.
         """
+        with unchanged_by_errors(self):
+            return self._fit(X, sample_weight)
+
+    def _fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
         least = as_count(self.min_observations, "min_observations", 2)
         named = X
+        refuse_mask(X, "X")
         X = validate_data(
             self, X, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2
         )
@@ -167,6 +173,53 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         estimator.fit(_columns_with_names(X, named, listed), sample_weight=weights)
         self._keep(estimator, listed)
         return self
+
+    def score(self, X_test: Any, y: Any = None) -> float:
+        """Return the mean Gaussian log-likelihood of returns.
+
+        Parameters
+        ----------
+        X_test : array_like, shape (n_observations, n_assets)
+            The returns.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            As of the other estimators of skfolio.
+
+        Raises
+        ------
+        ValueError, DtypeError
+            If `X_test` does not fit, or is a masked array.
+        """
+        refuse_mask(X_test, "X")
+        return float(super().score(X_test, y))
+
+    def mahalanobis(self, X: Any = None, **others: Any) -> Any:
+        """Return squared Mahalanobis distances to the mean.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_observations, n_assets) or (n_assets,)
+            The returns.
+        **others : optional
+            As for `skfolio.moments.BaseCovariance.mahalanobis`.
+
+        Returns
+        -------
+        ndarray, shape (n_observations,), or float
+            As of the other estimators of skfolio.
+
+        Raises
+        ------
+        ValueError, DtypeError
+            If `X` does not fit, or is a masked array.
+        """
+        for returns in (X, *others.values()):
+            refuse_mask(returns, "X")
+        return super().mahalanobis(X, **others)
 
     def _estimator(self, listed: Array, named: Any) -> BlockEstimator:
         """Return the estimator for the listed assets. `named` is X with its column names."""
@@ -279,9 +332,14 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         NotHermitianError
             If `X` is not symmetric.
         """
+        with unchanged_by_errors(self):
+            return self._fit(X)
+
+    def _fit(self, X: Any) -> "BlockClustering":
         is_word = isinstance(self.n_blocks, str) and self.n_blocks != "auto"
         if is_word or self.n_blocks is None:
             raise ValueError(f"n_blocks is {self.n_blocks!r}; expected an integer or 'auto'")
+        refuse_mask(X, "X")
         distance = validate_data(self, X, dtype=np.float64)
         n = len(distance)
         if distance.shape != (n, n):

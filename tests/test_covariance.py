@@ -110,7 +110,7 @@ def test_blocks_found_in_the_same_samples_do_not_count_as_free_of_error():
     def fit(rest):
         return standardized, bm.find_partition(rest.X, 20, samples=True, loadings=False)
 
-    fitted = cross_fitted_shrinkage(WeightedSamples(X), standardized, fit)
+    fitted = cross_fitted_shrinkage(WeightedSamples(X), standardized, fit, lambda _: True)
     model = BlockCovariance(n_blocks=20, shrinkage="optimal").fit(X)
     assert model.shrinkage_ == pytest.approx(fitted)
     covariance = own @ own.T + 4 * np.eye(80)
@@ -135,8 +135,8 @@ def test_cross_fitted_shrinkage_is_the_dense_formula():
             return A - project_dense(A, p)
 
         spread = np.mean([np.linalg.norm(off(np.outer(z, z) - S)) ** 2 for z in Z[fold]])
-        noise += spread / 5
-        signal += (np.linalg.norm(off(S)) ** 2 - spread / len(fold)) / 5
+        noise += spread * len(fold) / 31
+        signal += (np.linalg.norm(off(S)) ** 2 - spread / len(fold)) * len(fold) / 31
     expected = noise / (noise + 31 * signal)
     assert 0.2 < expected < 0.98
     model = BlockCovariance(n_blocks=4, shrinkage="optimal").fit(X)

@@ -321,3 +321,20 @@ def test_a_stream_has_no_gaps():
     with pytest.raises(AttributeError) as info:
         Blocks(missing="em").partial_fit(samples())
     assert "missing is 'em'; partial_fit expects 'raise'" in str(info.value.__cause__)
+
+
+@pytest.mark.parametrize("missing", ["pairwise", "em"])
+def test_rows_without_a_value_count_for_nothing(missing):
+    X = samples()
+    w = np.random.default_rng(0).uniform(0.5, 2, 120)
+    X[:30] = np.nan
+    model = Blocks(LABELS, missing=missing, weight_type="reliability").fit(X, sample_weight=w)
+    assert model.n_effective_ == pytest.approx(w[30:].sum() ** 2 / (w[30:] ** 2).sum())
+    with pytest.raises(
+        ValueError, match="the weights of X count as 2.5 samples; expected at least"
+    ):
+        Blocks(missing=missing).fit(X, sample_weight=np.repeat([1, 2.5 / 90], [30, 90]))
+    few = np.random.default_rng(0).standard_normal((4, 16))
+    few[0] = np.nan
+    with pytest.raises(ValueError, match="X has 2 rows; expected at least 3 samples"):
+        Blocks(missing=missing, signs=True).fit(few, sample_weight=[1, 1, 1, 0])

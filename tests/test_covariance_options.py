@@ -403,7 +403,7 @@ def test_bad_input_is_refused(method, options, arguments, error, message):
     model = BlockCovariance(**options)
     with pytest.raises(error, match=message):
         getattr(model, method)(samples(), **arguments)
-    assert not any(name.endswith("_") for name in vars(model) if name != "n_features_in_")
+    assert not any(name.endswith("_") for name in vars(model))
 
 
 # scikit-learn and pandas
@@ -534,3 +534,14 @@ def test_weights_are_checked_when_they_are_reduced():
     np.testing.assert_allclose(some.relative_weights, [4 / 3, 2 / 3])
     assert some.rows(np.array([0])).n_effective == 1
     assert WeightedSamples(samples(4)).relative_weights is None
+
+
+@pytest.mark.parametrize("labels", [None, LABELS])
+def test_variables_beside_constant_ones_keep_their_signs(labels):
+    X = samples(100) * REVERSED
+    plain = BlockCovariance(labels, signs=True).fit(X)
+    every = None if labels is None else np.insert(labels, [0, 7, 16], [0, 1, 3])
+    model = BlockCovariance(every, signs=True, constant="keep").fit(with_constant_columns(X))
+    assert (plain.signs_ < 0).any()
+    np.testing.assert_array_equal(model.signs_[VARYING], plain.signs_)
+    np.testing.assert_array_equal(model.signs_[~VARYING], 1)

@@ -724,7 +724,7 @@ BAD = [
         ValueError,
         "loadings is True with deg",
     ),
-    ({"source": MATRIX, "loadings": 1}, TypeError, "loadings is 1; expected True, False or None"),
+    ({"source": MATRIX, "loadings": 1}, TypeError, "loadings is 1; expected True or False"),
     ({"source": MATRIX, "criterion": "cv", "n_blocks": 2}, ValueError, "'cv' with samples=False"),
     (
         {"source": np.random.default_rng(0).random((5, 3)), "samples": True, "criterion": "cv"},

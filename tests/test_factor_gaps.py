@@ -223,7 +223,7 @@ NAMED = pd.DataFrame(NEVER, columns=list("abcd"))
         (GAPS, {"missing": "pairwise"}, ValueError, "missing is 'pairwise'; expected 'raise' or 'em'"),
         (GAPS[3:6], {}, ValueError, "X has no value in 1 of its columns: 1"),
         (GAPS, {"sample_weight": [1, 2]}, ValueError, "sample_weight has length 2; expected 20"),
-        (GAPS, {"sample_weight": np.eye(20)[0]}, ValueError, "X is constant in 4 of its columns: 0"),
+        (GAPS, {"sample_weight": np.eye(20)[0]}, ValueError, "X has only one value in 4 of its columns: 0"),
         (np.eye(4), {"samples": False}, ValueError, "missing is given for a matrix"),
         (np.eye(4), {"samples": False, "missing": "raise", "sample_weight": [1]}, ValueError,
          "sample_weight is given for a matrix"),

@@ -193,10 +193,14 @@ def test_a_large_mean_is_subtracted_to_the_rounding_of_the_deviations():
 def test_columns_that_cannot_be_standardized_are_refused():
     X = np.array([[1, 2.0], [np.nan, 2], [3, 5]])
     weights = as_weights([1, 1, 0], 3)
+    message = "X has only one value in 1 of its columns: 0; expected at least 2 .* in each column!"
+    with pytest.raises(ValueError, match=message):
+        standardize_observed(X, weights, hint="!")
+    constant = np.where(np.isnan(X), 1, X)
     with pytest.raises(
         ValueError, match=r"X is constant in 2 of its columns: 0, 1; expected .* DataFrame!"
     ):
-        standardize_observed(X, weights, hint="!")
+        standardize_observed(constant, weights, hint="!")
     standardize_observed(X, weights, unit_variance=False)
     with pytest.raises(ValueError, match="no value in 1 of its columns: 'a'"):
         standardize_observed(X, as_weights([0, 1, 0], 3), names=["a", "b"])

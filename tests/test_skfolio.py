@@ -179,3 +179,33 @@ def test_blocks_and_messages_name_the_assets(kind):
         assert list(model.estimator_.feature_names_in_) == names[:3] + names[4:]
     with pytest.raises(ValueError, match=f"constant in 1 of its columns: {names[9]!r}"):
         BlockCovariance(LABELS).fit(given)
+
+
+def test_an_error_leaves_the_estimators_as_they_were():
+    X = returns()
+    model, clusters = BlockCovariance(LABELS).fit(X), BlockClustering(3)
+    clusters.fit(PearsonDistance().fit(X).distance_)
+    for fitted, bad in ((model, X.iloc[:, :3]), (clusters, 2 - 2 * np.eye(3))):
+        before = {name: repr(value) for name, value in vars(fitted).items()}
+        with pytest.raises(ValueError, match=r"labels|X is no matrix"):
+            fitted.fit(bad)
+        assert {name: repr(value) for name, value in vars(fitted).items()} == before
+    assert np.isfinite(model.score(X))
+
+
+def test_masked_arrays_are_refused():
+    masked = np.ma.masked_array(returns().to_numpy(), returns().to_numpy() > 0)
+    model = BlockCovariance(LABELS).fit(returns())
+    for method in (model.fit, model.score, model.mahalanobis, BlockClustering(3).fit):
+        with pytest.raises(TypeError, match="X is a masked array; expected one without a mask"):
+            method(masked)
+
+
+def test_an_asset_with_half_of_few_returns_is_listed():
+    """With 30 rows it takes 15 returns, not 20; with 29 also 15."""
+    for n_rows in (30, 29):
+        X = returns(n_rows)
+        X.iloc[:-15, 3] = np.nan
+        X.iloc[:-14, 7] = np.nan
+        model = BlockCovariance(LABELS, missing="pairwise").fit(X)
+        np.testing.assert_array_equal(np.isnan(model.location_), np.arange(16) == 7)

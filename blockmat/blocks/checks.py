@@ -147,12 +147,21 @@ def first_non_finite(x: Any) -> tuple[int, ...] | None:
     return None
 
 
+def as_flag(value: Any, name: str) -> bool:
+    """Return `value` as a bool, or raise TypeError if it is no bool of Python or NumPy."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}; expected True or False")
+    return bool(value)
+
+
 def as_count(value: Any, name: str, minimum: int) -> int:
-    """Return `value` as an int, or raise an error if it is less than `minimum`."""
+    """Return `value` as an int, or raise an error if it is a bool or less than `minimum`."""
+    is_bool = isinstance(value, bool)
+    number: Any = None if is_bool else value  # True is an index for Python
     try:
-        count = operator.index(value)
+        count = operator.index(number)
     except TypeError:
-        is_whole = isinstance(value, Real) and float(value).is_integer()
+        is_whole = not is_bool and isinstance(value, Real) and float(value).is_integer()
         hint = f", such as int({name})" if is_whole else ""
         raise TypeError(f"{name} is {value!r}; expected an integer{hint}") from None
     if count < minimum:

@@ -84,6 +84,30 @@ def numbers_by_name(numbers: Any, names: list[Any] | None, name: str, owner: str
     return numbers.reindex(names)
 
 
+def matrix_by_name(matrix: Any, names: list[Any] | None, name: str) -> Any:
+    """Return a square DataFrame with its rows and columns in the order of names.
+
+    Other matrices are returned unchanged, and so is a DataFrame of another size, and one whose rows
+    and columns have these names in this order, or the default names 0 to n - 1, unless the names are
+    integers too. Without names nothing is matched.
+    """
+    rows, columns = names_of(matrix, 0), names_of(matrix, 1)
+    if names is None or rows is None or columns is None:
+        return matrix
+    if not len(rows) == len(columns) == len(names):
+        return matrix
+    is_default = [] if all(isinstance(x, Integral) for x in names) else list(range(len(names)))
+    if all(given in (names, is_default) for given in (rows, columns)):
+        return matrix
+    if len(set(names)) < len(names) or not Counter(rows) == Counter(columns) == Counter(names):
+        raise ValueError(
+            f"{name} has other names than X in its rows or columns; expected those of X in any "
+            f"order, or {name}.to_numpy()"
+        )
+    places = [[given.index(x) for x in names] for given in (rows, columns)]
+    return matrix.iloc[places[0], places[1]]
+
+
 def is_series(labels: Any) -> bool:
     """Whether labels are a pandas Series."""
     return hasattr(labels, "iloc") and labels.ndim == 1

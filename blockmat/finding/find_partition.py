@@ -153,7 +153,7 @@ def find_partition(
     SingularMatrixError
         If `missing` is "em" and there are too few samples, or collinear variables.
     TypeError
-        If `loadings` is not a bool or None.
+        If a flag is not a bool, or `loadings` not a bool or None.
     MissingExtraError
         If ruptures is not installed, for contiguous blocks.
 
@@ -248,7 +248,7 @@ def find_partition(
         best = int(np.argmin(path.criterion))
         return path.best if path.signs is None else (path.best, path.signs[best])
 
-    options = SearchOptions(contiguous, signs, random_state)
+    options = SearchOptions.checked(contiguous, signs, random_state)
 
     def find(question: Question) -> Blocks:
         return find_blocks(question.problem, options, n_blocks)

@@ -187,7 +187,7 @@ def partition_path(
     >>> path.n_blocks.tolist(), path.best.n_blocks
     ([1, 2, 3, 4, 5], 3)
     """
-    options = SearchOptions(contiguous, signs, random_state)
+    options = SearchOptions.checked(contiguous, signs, random_state)
 
     def find(question: Question) -> PartitionPath:
         return find_path(question, options, max_blocks, n_jobs)

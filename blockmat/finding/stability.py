@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, frozen
+from blockmat.blocks.checks import Array, as_count, as_flag, frozen
 from blockmat.blocks.names import check_names, names_of
 from blockmat.blocks.partition import Partition
 from blockmat.finding.correlations.gaps import Blocks
@@ -223,6 +223,8 @@ def partition_stability(
     np.True_
     """
     n_resamples = as_count(n_resamples, "n_resamples", 2)
+    samples = as_flag(samples, "samples")
+    search_options = SearchOptions.checked(contiguous, signs, None)
     of_samples = SampleOptions(missing, sample_weight, weight_type)
     resamples = _read_resamples(source, samples, n_samples, method, share, of_samples)
     model = as_model(loadings, criterion, True, samples)
@@ -238,7 +240,7 @@ def partition_stability(
 
     def search(data: Data, rng: np.random.Generator, is_resample: bool) -> PartitionPath:
         """Search the data; a resample can have fewer different rows, and fewer blocks."""
-        options = SearchOptions(contiguous, signs, rng)
+        options = search_options._replace(random_state=rng)
 
         def find(question: Question) -> PartitionPath:
             def most(wanted: int) -> int:

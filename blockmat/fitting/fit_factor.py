@@ -257,14 +257,8 @@ def _fit_samples(
     assume_centered: bool,
 ) -> FactorFit:
     Z = given.deviations
-    n_samples, n = Z.shape
-    p = as_partition(partition, n, source=source)
-    n_factors = 1 if options.independent else p.n_blocks
-    least = _least_samples(p, options, assume_centered)
-    if n_samples < least:
-        raise ValueError(
-            f"X has {n_samples} rows; expected at least {least} samples for {n_factors} factors"
-        )
+    p = as_partition(partition, Z.shape[1], source=source)
+    require_samples(len(Z), _n_factors(p, options), assume_centered)
     mean, patterns = given.location, None
     if given.observed is None or given.weights is None:
         estimate = maximum_likelihood(complete(Z, p.order), p, options)
@@ -292,7 +286,7 @@ def _fit_matrix(
     R, scale = as_correlation(source, "source")
     p = as_partition(partition, len(R), source=source)
     if n_samples is not None:
-        least = _least_samples(p, options, assume_centered)
+        least = _least_samples(_n_factors(p, options), assume_centered)
         n_samples = as_count(n_samples, "n_samples", least)
         estimate = maximum_likelihood(from_correlation(R, p.order), p, options)
         fit = _result(p, estimate, options, scale, R.dtype)
@@ -310,9 +304,21 @@ def _fit_matrix(
     return _result(p, estimate, options, scale, R.dtype)._replace(residual=residual)
 
 
-def _least_samples(p: Partition, options: FactorOptions, assume_centered: bool) -> int:
+def require_samples(n_samples: int, n_factors: int, assume_centered: bool) -> None:
+    """Raise ValueError for too few samples for the factors."""
+    least = _least_samples(n_factors, assume_centered)
+    if n_samples < least:
+        raise ValueError(
+            f"X has {n_samples} rows; expected at least {least} samples for {n_factors} factors"
+        )
+
+
+def _n_factors(p: Partition, options: FactorOptions) -> int:
+    return 1 if options.independent else p.n_blocks
+
+
+def _least_samples(n_factors: int, assume_centered: bool) -> int:
     """Return the smallest number of samples: more than 2, and one for each factor and the mean."""
-    n_factors = 1 if options.independent else p.n_blocks
     return max(3, n_factors + (not assume_centered))
 
 

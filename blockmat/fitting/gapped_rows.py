@@ -10,6 +10,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores import pair
+from blockmat.cores.scale import exponent_of
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.matrices.block_constant import BlockConstantMatrix
 from blockmat.sources.em import TOLERANCE, Estimate, em_fit, expected_values
@@ -40,6 +41,14 @@ class GappedRows(NamedTuple):
             Z = Z[counting]
             weights = weights.rows(counting)
         return cls(Z, weights, standardized.location, standardized.scale, standardized.counts)
+
+    def in_range(self) -> tuple["GappedRows", float]:
+        """Return the samples divided by a power of two so that squares are in range, and the power."""
+        exponent = exponent_of(float(np.fmax.reduce(np.abs(self.Z), None, initial=0)))
+        if not exponent:
+            return self, 1.0
+        unit = 2.0 ** min(max(exponent, -1000), 1000)
+        return self._replace(Z=self.Z / unit, location=self.location / unit), unit
 
     def times(self, signs: Array) -> "GappedRows":
         """Return the same samples, with signs (n,) in both Z and the scales."""

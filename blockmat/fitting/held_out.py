@@ -7,6 +7,8 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.extras import import_extra
+from blockmat.sources.counts import whole
+from blockmat.sources.weights import Weights
 
 _N_FOLDS = 5
 
@@ -28,6 +30,22 @@ def min_training_size(n_samples: int) -> int:
 def test_rows(n_samples: int) -> list[Array]:
     """Return the row numbers of the test samples of each fold."""
     return np.array_split(np.arange(n_samples), min(_N_FOLDS, n_samples // 2))
+
+
+def test_rows_by_weight(weights: Weights) -> list[Array]:
+    """Return the row numbers of the test samples of each fold, for folds of about equal weight.
+
+    Integer weights that count samples give the folds of the repeated rows, if these do not divide
+    the copies of a row. A fold ends at the row end that is nearest to its share of the weight.
+    """
+    n_samples = max(whole(weights.n_effective), whole(weights.n_similar))
+    sizes = [len(rows) for rows in test_rows(max(n_samples, 4))]
+    shares = np.cumsum(sizes)[:-1] / sum(sizes)
+    sums = np.concatenate([[0.0], np.cumsum(weights.values)])
+    ends = sums.searchsorted(shares * sums[-1])
+    ends -= shares * sums[-1] - sums[ends - 1] < sums[ends] - shares * sums[-1]
+    folds = np.split(np.arange(len(weights.values)), np.unique(ends))
+    return [rows for rows in folds if len(rows)]
 
 
 def squared_distances(covariance: Any, deviations: Array) -> Array:

@@ -12,7 +12,15 @@ from blockmat.matrices.low_rank import BlockPlusLowRank
 
 
 def one_factor_blocks(Z: Array, p: Partition, scale: Array) -> BlockFactorMatrix:
-    """Fit samples Z (T, n) with mean zero, with the variances of the samples and scales (n,)."""
+    """Fit samples Z (T, n) with mean zero, with the variances of the samples and scales (n,).
+
+    The rows of Z may be fewer than the samples that they sum up; rows of zeros change no mean
+    product.
+    """
+    least = max(3, p.n_blocks)
+    if len(Z) < least:
+        zeros = np.zeros((least - len(Z), p.n))
+        Z = np.vstack([Z, zeros]) * np.sqrt(least / len(Z))
     matrix = fit_factor(Z, p, assume_centered=True, full_output=True).matrix
     return times_scale(matrix, scale * np.sqrt(np.mean(Z * Z, axis=0) / matrix.diagonal()))
 

@@ -23,6 +23,7 @@ from blockmat.fitting.factors_and_blocks import (
     mix_with_shrunk_samples,
     without_factors,
 )
+from blockmat.fitting.fit_factor import require_samples
 from blockmat.fitting.one_factor_blocks import mix_one_factor_blocks, one_factor_blocks
 from blockmat.inference.likelihood import check_enough_samples
 from blockmat.inference.shrinkage import (
@@ -32,7 +33,7 @@ from blockmat.inference.shrinkage import (
     shrinkage_toward,
 )
 from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.sources.counts import require_effective, require_rows, whole
+from blockmat.sources.counts import is_searchable, require_effective, require_rows, whole
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.standardize import Standardized, StandardRows
 from blockmat.sources.weighted_samples import WeightedSamples
@@ -77,6 +78,7 @@ class Model:
     assume_centered: bool
     random_state: Any
     n_jobs: int | None
+    constant: str
 
     @property
     def is_searched(self) -> bool:
@@ -102,7 +104,9 @@ def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
     """Estimate the covariance matrix in a precision."""
     standardized = standardize(rows, model)
     partition, signs = find_blocks(rows, standardized, model)
-    if model.shrinkage != NONLINEAR and not model.loadings:
+    if model.loadings:
+        require_samples(rows.n_rows, partition.n_blocks, assume_centered=True)
+    elif model.shrinkage != NONLINEAR:
         check_enough_samples(rows.n_rows, partition.n_blocks, model.assume_centered)
     check_n_factors(rows, partition.n, model)
     signed = standardized.times(signs)
@@ -136,6 +140,11 @@ def find_blocks(
     return search(R, model)
 
 
+def features(constant: str) -> str:
+    """Return what a message counts as variables: not the constant ones if they are kept."""
+    return "feature(s) that vary" if constant == "keep" else "feature(s)"
+
+
 def require_searchable(rows: Rows | GappedSamples, model: Model) -> None:
     """Raise ValueError for too few samples to find blocks or signs."""
     require_rows(rows.n_rows, 3)
@@ -158,8 +167,8 @@ def check_n_factors(rows: Rows | GappedSamples, n: int, model: Model) -> None:
     most = min(n, rows.n_rows - (not model.assume_centered))
     if model.n_factors > most:
         raise ValueError(
-            f"X has {n} feature(s) and {rows.n_rows} rows; n_factors={model.n_factors} expects at most "
-            f"{most}: the smaller of the number of variables and the rank of the samples"
+            f"X has {n} {features(model.constant)} and {rows.n_rows} rows; n_factors={model.n_factors} expects "
+            f"at most {most}: the smaller of the number of variables and the rank of the samples"
         )
 
 
@@ -192,10 +201,17 @@ def choose_shrinkage(rows: Rows, signed: Standardized, partition: Partition, mod
         p, signs = find_blocks(train, standardized, model, partition.n_blocks)
         return standardized.times(signs), p
 
+    def is_enough(train: WeightedSamples) -> bool:
+        if model.is_searched and not is_searchable(train.n_rows, train.n_effective):
+            return False
+        n_given = 1 if model.partition is None else partition.n_blocks
+        rank = train.n_rows - (not model.assume_centered)
+        return model.shrinkage == "optimal" or rank >= max(n_given, model.n_factors)
+
     if model.shrinkage == "optimal":
         unsigned = rest.times(np.sign(rest.scale))
-        return cross_fitted_shrinkage(rows, unsigned, fit_fold, model.n_jobs)
-    return likelihood_shrinkage(rows, fit_fold, model.n_factors, model.n_jobs)
+        return cross_fitted_shrinkage(rows, unsigned, fit_fold, is_enough, model.n_jobs)
+    return likelihood_shrinkage(rows, fit_fold, is_enough, model.n_factors, model.n_jobs)
 
 
 def covariance(

@@ -43,7 +43,7 @@ def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Esti
     if model.shrinkage != NONLINEAR and not model.loadings:
         check_enough_samples(samples.n_rows, partition.n_blocks, model.assume_centered)
     check_n_factors(samples, partition.n, model)
-    rows = rows.times(signs)
+    rows, unit = rows.times(signs).in_range()
     if model.loadings:
         return _with_loadings(rows, partition, signs, model, dtype)
     mean, fit = fit_gapped(rows, partition, model.missing, not model.assume_centered)
@@ -56,6 +56,8 @@ def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Esti
         del rows  # which are as large as the completed samples
         shrinkage, operator = shrink(completed, weights, scale, location, model)
     constant = np.zeros(partition.n, dtype=bool)
+    if unit != 1:
+        location, operator = location * unit, operator * unit * unit
     operator = operator.astype(dtype)
     return Estimate(location.astype(dtype), partition, signs, constant, shrinkage, operator)
 

@@ -1,8 +1,8 @@
 """Shrinkage of a sample covariance matrix toward a block-constant one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,7 +10,12 @@ from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range
 from blockmat.fitting.factors_and_blocks import factors_and_blocks
-from blockmat.fitting.held_out import map_in_threads, squared_distances, test_rows
+from blockmat.fitting.held_out import (
+    map_in_threads,
+    squared_distances,
+    test_rows,
+    test_rows_by_weight,
+)
 from blockmat.inference.given_covariance import GivenCovariance
 from blockmat.inference.spread import Spread, spread_of, spread_of_covariance
 from blockmat.sources.samples import as_real_samples
@@ -23,6 +28,14 @@ __all__ = ["optimal_shrinkage"]
 _MIN_SHRINKAGE = 1e-3  # that is tried
 _ROUNDING = 1e-12  # of a likelihood, or of a number of samples; relative
 FitFold = Callable[[WeightedSamples], tuple[Standardized, Partition]]  # signs are in the scales
+IsEnough = Callable[[WeightedSamples], bool]  # whether training samples can be fitted
+
+
+class Fold(NamedTuple):
+    """The training samples of a fold, and the numbers of the rows that it holds out."""
+
+    train: WeightedSamples
+    rows: Array
 
 
 def optimal_shrinkage(
@@ -148,57 +161,93 @@ def is_exact(deviations: Array, p: Partition) -> bool:
     return spread_of(deviations, p).distance <= 0
 
 
-def folds_of(samples: WeightedSamples) -> Iterator[tuple[WeightedSamples, Array]]:
-    """Yield the training samples of each fold, and the rows of its test samples."""
-    for rows in test_rows(samples.n_rows):
-        yield samples.rows(np.delete(np.arange(samples.n_rows), rows)), rows
+def folds_of(samples: WeightedSamples, is_enough: IsEnough) -> list[Fold]:
+    """Return the training samples of each fold, and the rows of its test samples.
+
+    With weights the folds have about equal weight, and those without enough training samples are
+    left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no other fold.
+    """
+    if samples.weights is None:
+        return [_fold(samples, rows) for rows in test_rows(samples.n_rows)]
+    folds = [_fold(samples, rows) for rows in test_rows_by_weight(samples.weights)]
+    enough = [fold for fold in folds if fold.train.n_rows > 1 and is_enough(fold.train)]
+    if not enough:
+        raise ValueError(
+            "the weights of X count as too few samples without those that are held out; expected "
+            "more samples of similar weight, or a shrinkage that is not estimated"
+        )
+    return enough
+
+
+def _fold(samples: WeightedSamples, rows: Array) -> Fold:
+    return Fold(samples.rows(np.delete(np.arange(samples.n_rows), rows)), rows)
 
 
 def cross_fitted_shrinkage(
-    samples: WeightedSamples, standardized: Standardized, fit: FitFold, n_jobs: int | None = None
+    samples: WeightedSamples,
+    standardized: Standardized,
+    fit: FitFold,
+    is_enough: IsEnough,
+    n_jobs: int | None = None,
 ) -> float:
     """Estimate the optimal shrinkage toward blocks that are found in the same samples.
 
     The spread is measured on the test samples of each fold, with blocks and signs found in its
-    training samples.
+    training samples. Folds count by their weights.
     """
     deviations, _ = in_range(standardized.deviations)
     weights = samples.relative_weights
 
-    def measure(fold: tuple[WeightedSamples, Array]) -> tuple[float, float]:
-        train, rows = fold
-        test, test_weights = deviations[rows], None
+    def measure(fold: Fold) -> tuple[float, float]:
+        test, test_weights = deviations[fold.rows], None
         if weights is not None:
-            mean = weights[rows].mean()
-            test, test_weights = test / np.sqrt(mean), weights[rows] / mean
-        trained, p = fit(train)
+            mean = weights[fold.rows].mean()
+            test, test_weights = test / np.sqrt(mean), weights[fold.rows] / mean
+        trained, p = fit(fold.train)
         spread = spread_of(test * np.sign(trained.scale), p, test_weights)
-        return spread.noise, spread.distance - spread.noise / samples.rows(rows).n_effective
+        n_effective = samples.rows(fold.rows).n_effective
+        return spread.noise, spread.distance - spread.noise / n_effective
 
-    noise, signal = np.mean(map_in_threads(measure, folds_of(samples), n_jobs), axis=0)
+    folds = folds_of(samples, is_enough)
+    totals = np.ones(samples.n_rows) if weights is None else weights
+    of_folds = [totals[fold.rows].sum() for fold in folds]
+    measured = map_in_threads(measure, folds, n_jobs)
+    noise, signal = np.average(measured, axis=0, weights=of_folds)
     noise /= samples.n_effective
     total = noise + max(signal, 0.0)
     return float(noise / total) if total > 0 else 1.0
 
 
 def likelihood_shrinkage(
-    samples: WeightedSamples, fit: FitFold, n_factors: int = 0, n_jobs: int | None = None
+    samples: WeightedSamples,
+    fit: FitFold,
+    is_enough: IsEnough,
+    n_factors: int = 0,
+    n_jobs: int | None = None,
 ) -> float:
     """Return the shrinkage with the highest Gaussian likelihood of held-out samples.
 
-    The model has `n_factors` factors, and blocks of the rest.
+    Each of these counts by its weight among all samples. The model has `n_factors` factors, and blocks of the rest.
     """
     from scipy.optimize import minimize_scalar
 
     X, _ = in_range(samples.X)
     samples = replace(samples, X=X)
 
-    def hold_out(fold: tuple[WeightedSamples, Array]) -> DevianceByShrinkage:
-        train, rows = fold
-        test = samples.rows(rows)
-        return DevianceByShrinkage(*fit(train), test.X, test.relative_weights, n_factors)
+    weights = samples.relative_weights
 
-    folds: list[DevianceByShrinkage] = map_in_threads(hold_out, folds_of(samples), n_jobs)
+    def hold_out(fold: Fold) -> DevianceByShrinkage:
+        own = None if weights is None else weights[fold.rows]
+        return DevianceByShrinkage(*fit(fold.train), X[fold.rows], own, n_factors)
+
+    folds: list[DevianceByShrinkage] = map_in_threads(
+        hold_out, folds_of(samples, is_enough), n_jobs
+    )
 
     def deviance(shrinkage: float) -> float:
         return sum(fold.at(shrinkage) for fold in folds)

@@ -12,6 +12,11 @@ def require_rows(n_rows: int, least: int) -> None:
         raise ValueError(f"X has {n_rows} rows; expected at least {least} samples")
 
 
+def is_searchable(n_rows: int, n_effective: float) -> bool:
+    """Whether there are enough samples for a search for blocks, also by their weights."""
+    return n_rows >= 3 and whole(n_effective) >= 3
+
+
 def require_effective(n_effective: float, weight_type: str = "frequency") -> None:
     """Raise ValueError for weights that count as fewer samples than a search for blocks needs."""
     if whole(n_effective) < 3:

@@ -251,8 +251,8 @@ def _maximize(
 
 def _step(p: Partition, old: Estimate, new: Estimate) -> float:
     """Return the largest change of a parameter, in units of variances or standard deviations."""
-    diagonal = np.diagonal(new.between)
-    steps = [np.abs(new.between - old.between) / np.sqrt(np.multiply.outer(diagonal, diagonal))]
+    lengths = np.sqrt(np.diagonal(new.between))
+    steps = [np.abs(new.between - old.between) / np.multiply.outer(lengths, lengths)]
     several = p.sizes > 1
     steps.append(np.abs(new.within - old.within)[several] / new.within[several])
     variances = pair.diagonal_values(new.between, new.within, p.sizes)

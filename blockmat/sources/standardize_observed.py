@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.names import some_columns
 from blockmat.cores.scale import exponents_of
 from blockmat.sources.observed import refuse_infinity, require_values
 from blockmat.sources.standardize import ColumnRange, require_varying
@@ -74,7 +75,9 @@ def standardize_observed(
     high = np.max(deviations, axis=0, where=observed, initial=-np.inf if centre else 0)
     columns = ColumnRange(low, high)
     if unit_variance:
-        require_varying(columns.is_constant(X.dtype), hint, names)
+        constant = columns.is_constant(X.dtype)
+        _require_values_that_differ(constant, observed, hint, names)
+        require_varying(constant, hint, names)
     unit = np.ldexp(1.0, np.clip(exponents_of(columns.size), -1000, 1000))
     deviations /= unit
     location, scale = np.zeros(n), np.ones(n)
@@ -91,3 +94,15 @@ def standardize_observed(
         deviations *= unit
     kept = weights.where(observed.sum(axis=1) > 0)
     return StandardizedObserved(deviations, observed, location * unit, scale, counts, kept)
+
+
+def _require_values_that_differ(
+    constant: Array, observed: Array, hint: str, names: Sequence[Any] | None
+) -> None:
+    """Raise ValueError for constant columns that are so because they have one value."""
+    single = constant & (observed.sum(axis=0) == 1)
+    if single.any():
+        raise ValueError(
+            f"X has only one value in {some_columns(single, names)}; expected at least 2 different "
+            f"values in each column{hint}"
+        )

@@ -50,6 +50,12 @@ class Weights:
         """The number of samples for criteria and tests, ``total**2 / sum(squares)``."""
         return self.total / self.lost
 
+    @property
+    def n_similar(self) -> float:
+        """The number of rows, if only rows of similar weight count: ``total**2 / sum(values**2)``."""
+        relative = self.values / self.total
+        return 1 / float(relative @ relative)
+
     def divisor(self, ddof: int) -> float:
         """Return the divisor of weighted sums of products: ``total - ddof * lost``.
 

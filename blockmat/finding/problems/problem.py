@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count
+from blockmat.blocks.checks import Array, as_count, as_flag
 from blockmat.blocks.names import check_names
 from blockmat.finding.correlations.given_correlation import GivenCorrelation
 from blockmat.finding.correlations.leading_spectrum import leading_spectrum
@@ -154,9 +154,7 @@ def as_model(
     ValueError
         If the criterion is unknown, or needs samples or loadings.
     """
-    if loadings is not None and not isinstance(loadings, bool):
-        raise TypeError(f"loadings is {loadings!r}; expected True, False or None")
-    loadings = has_loadings if loadings is None else loadings
+    loadings = has_loadings if loadings is None else as_flag(loadings, "loadings")
     if criterion is None:
         return Model(loadings, "misfit" if loadings else "icl")
     if criterion not in _CRITERIA:

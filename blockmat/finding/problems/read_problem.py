@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from blockmat.blocks.checks import Array
+from blockmat.blocks.checks import Array, as_flag
 from blockmat.finding.correlations.expected_correlation import ExpectedCorrelation
 from blockmat.finding.correlations.gaps import HasBest, Result, find_with_gaps
 from blockmat.finding.correlations.similarity import Correlation, Correlations
@@ -34,6 +34,16 @@ class Request(NamedTuple):
     n_samples: int | None = None
     degrees: bool = False
     of_samples: SampleOptions = SampleOptions()
+
+    def checked(self) -> "Request":
+        """Return the request with bools of Python, or raise TypeError for what is no bool."""
+        loadings = self.loadings
+        return self._replace(
+            samples=as_flag(self.samples, "samples"),
+            signs=as_flag(self.signs, "signs"),
+            degrees=as_flag(self.degrees, "degrees"),
+            loadings=None if loadings is None else as_flag(loadings, "loadings"),
+        )
 
 
 class Question(NamedTuple):
@@ -70,7 +80,7 @@ def solve(
     For samples with missing values there are several rounds, see `find_with_gaps`. `find_as_many`
     searches a given number of blocks, if `find` chooses it.
     """
-    samples, signs, loadings, criterion, n_samples, degrees, of_samples = request
+    samples, signs, loadings, criterion, n_samples, degrees, of_samples = request.checked()
     if not samples:
         of_samples.require_none()
         if degrees:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, frozen
+from blockmat.blocks.checks import Array, as_flag, frozen
 from blockmat.blocks.partition import Partition
 from blockmat.finding.correlations.similarity import Similarity
 from blockmat.finding.search.kmeans import Solution, cheapest, cheapest_intervals, refine
@@ -53,6 +53,11 @@ class SearchOptions(NamedTuple):
     contiguous: bool
     signs: bool
     random_state: Any
+
+    @classmethod
+    def checked(cls, contiguous: Any, signs: Any, random_state: Any) -> "SearchOptions":
+        """Return options as a user gives them; TypeError unless the first two are bools."""
+        return cls(as_flag(contiguous, "contiguous"), as_flag(signs, "signs"), random_state)
 
 
 class PartitionSearch:
