@@ -331,7 +331,7 @@ def test_rows_without_a_value_count_for_nothing(missing):
     model = Blocks(LABELS, missing=missing, weight_type="reliability").fit(X, sample_weight=w)
     assert model.n_effective_ == pytest.approx(w[30:].sum() ** 2 / (w[30:] ** 2).sum())
     with pytest.raises(
-        ValueError, match="the weights of X count as 2.5 samples; expected at least"
+        ValueError, match=r"the weights of X count as 2\.5 samples; expected at least"
     ):
         Blocks(missing=missing).fit(X, sample_weight=np.repeat([1, 2.5 / 90], [30, 90]))
     few = np.random.default_rng(0).standard_normal((4, 16))
