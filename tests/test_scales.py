@@ -168,6 +168,10 @@ def test_find_partition_of_samples(q, options):
     assert str(bm.find_partition(times(X, q), samples=True, **options)) == str(
         bm.find_partition(X, samples=True, **options)
     )
+
+
+def test_units_of_samples_do_not_change_a_path():
+    X = samples(60)
     units = np.ldexp(1.0, np.random.default_rng(0).integers(-1000, 1000, 16))
     path, other = (bm.partition_path(Y, samples=True, max_blocks=5) for Y in (X, X * units))
     assert other.partitions == path.partitions

@@ -239,16 +239,16 @@ def test_updates_fade_when_gradients_become_zero(shape, scale):
     p = nn.Parameter(torch.zeros(shape))
     optimizer = BlockAdamW([p], lr=1.0)
     lengths = []
-    for step in range(1200):
-        p.grad = scale * filled(shape, step) if step < 20 or step > 1100 else torch.zeros(shape)
+    for step in range(600):
+        p.grad = scale * filled(shape, step) if step < 20 or step > 500 else torch.zeros(shape)
         before = p.detach().clone()
         optimizer.step()
         lengths.append((p.detach() - before).norm().item())
     lengths = np.array(lengths)
     assert np.isfinite(lengths).all()
-    assert lengths[20:1101].max() <= 1.5 * lengths[:20].max()
-    assert lengths[170:1101].max() < 1e-2 * lengths[:20].max()
-    assert lengths[1120:].min() > 0.3 * lengths[:20].min()
+    assert lengths[20:501].max() <= 1.5 * lengths[:20].max()
+    assert lengths[170:501].max() < 1e-2 * lengths[:20].max()
+    assert lengths[520:].min() > 0.3 * lengths[:20].min()
 
 
 STREAMS = {
@@ -267,8 +267,15 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-@pytest.mark.parametrize("shape", [(8, 40), (64, 300), (4, 4), (33, 17)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((8, 40), torch.float32),
+        ((64, 300), torch.bfloat16),
+        ((4, 4), torch.bfloat16),
+        ((33, 17), torch.float32),
+    ],
+)
 def test_updates_stay_short_and_directions_orthonormal(stream, shape, dtype):
     """A matrix with k singular values of sqrt(m), scaled to rate times 18, times 4 for what varies."""
     p = nn.Parameter(torch.zeros(shape, dtype=dtype))
