@@ -20,7 +20,6 @@ from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
 from blockmat.matrices.common import archive_of, picture_of
 from blockmat.matrices.entries import entries
 from blockmat.matrices.low_rank_solvers import (
-    Base,
     LowRankSolver,
     conditional_core,
     inner_core,
@@ -35,6 +34,7 @@ from blockmat.matrices.operator import (
     written_to,
 )
 from blockmat.matrices.parts import Parts
+from blockmat.matrices.raised_base import Base
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.solvers import refined
 
@@ -278,7 +278,8 @@ class BlockPlusLowRank(Parts):
                [0. , 1. ]])
         """
         base, factor, core = self._solver.inverse()
-        return BlockPlusLowRank(base, factor.astype(self.dtype), core.astype(self.dtype))
+        parts: Any = (part.astype(self.dtype) for part in (base, factor, core))
+        return BlockPlusLowRank(*parts)
 
     def solve(self, b: Any) -> Array:
         """Solve ``A @ x = b``.
