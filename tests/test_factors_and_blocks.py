@@ -109,7 +109,9 @@ def test_smaller_ranks_count_as_that_many_samples(n_samples):
         assert result.rest == expected.rest
 
 
-@pytest.mark.parametrize(("n_samples", "n_rows"), [(1, 2), (2.5, 8), (7, 7.5), (9, 40), (30, 1e9)])
+@pytest.mark.parametrize(
+    ("n_samples", "n_rows"), [(1, 2), (2.5, 8), (7, 7.5), (8, 40), (9, 40), (30, 1e9)]
+)
 @pytest.mark.parametrize("rank", [1, 5, 8])
 def test_eigenvalues_of_weighted_samples_are_positive_and_keep_their_sum(n_samples, n_rows, rank):
     for values in (np.linspace(3, 0.1, rank), 0.01 ** np.arange(rank)):
@@ -148,6 +150,12 @@ def test_weighted_eigenvalues_solve_the_equation_of_the_weights(n_samples, n_row
         found.append(q.imag / s.imag / x)
     expected = np.array(found) * values.sum() / np.sum(found)
     np.testing.assert_allclose(shrunk.values, expected, rtol=1e-5)
+
+
+def test_weighted_eigenvalues_below_the_number_of_variables_descend():
+    values = np.array([9.0, 3.0, 2.9, 1.2, 1.1, 0.4, 0.05, 0.01])
+    shrunk = quadratic_inverse_shrinkage(values, 8, 6, 30).values
+    assert np.diff(shrunk).max() <= 1e-15 * shrunk[0]
 
 
 WEIGHTS = {

@@ -159,3 +159,20 @@ def test_other_bases_stay():
     for base in (aligned, factor, bm.BlockConstantMatrix([0, 0, 1, 1], np.eye(2), [2.0, 1.0])):
         given = LowRankSum(base, np.ones((4, 1)), np.ones((1, 1)))
         assert with_raised_base(given) is given
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shrinkage", [None, 0.5, "nonlinear"])
+@pytest.mark.parametrize("n_factors", [1, 3, 5])
+def test_covariances_are_conditioned(dtype, shrinkage, n_factors):
+    X = np.random.default_rng(0).standard_normal((200, 6)).astype(dtype)
+    A = BlockCovariance(range(6), n_factors=n_factors, shrinkage=shrinkage).fit(X).operator_
+    D = A.astype(np.float64).toarray()
+    seen, rest = np.array([0, 2, 3]), np.array([1, 4, 5])
+    values = np.array([1.0, -0.5, 2.0])
+    gain = D[np.ix_(rest, seen)] @ np.linalg.inv(D[np.ix_(seen, seen)])
+    mean, covariance = A.condition(seen, values)
+    tolerance = FACTOR * np.finfo(dtype).eps * np.linalg.cond(D) * np.linalg.norm(D)
+    np.testing.assert_allclose(mean, gain @ values, atol=3 * tolerance)
+    expected = D[np.ix_(rest, rest)] - gain @ D[np.ix_(seen, rest)]
+    np.testing.assert_allclose(covariance.toarray(), expected, atol=tolerance)
