@@ -176,3 +176,36 @@ def test_covariances_are_conditioned(dtype, shrinkage, n_factors):
     np.testing.assert_allclose(mean, gain @ values, atol=3 * tolerance)
     expected = D[np.ix_(rest, rest)] - gain @ D[np.ix_(seen, rest)]
     np.testing.assert_allclose(covariance.toarray(), expected, atol=tolerance)
+
+
+def test_eigenvalues_that_the_sum_has_too_are_not_raised():
+    E = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    p = bm.Partition.from_labels([0, 0, 1, 1, 2, 2])
+    base = bm.BlockConstantMatrix(p, (E * [1e-3, 2.0, 3.0]) @ E.T, np.ones(3))
+    given = LowRankSum(base, np.array([[1.0, -1.0, 0, 0, 0, 0]]).T, np.eye(1))
+    assert with_raised_base(given) is given
+    tiny = bm.BlockConstantMatrix(p, (E * [1e-12, 2.0, 3.0]) @ E.T, [1.0, 1e-9, 1.0])
+    given = LowRankSum(tiny, (E[:, :1] / np.sqrt(2))[p.labels], np.eye(1))
+    assert with_raised_base(given) is given
+
+
+def test_more_small_eigenvalues_than_directions_are_not_raised():
+    """Their Rayleigh quotients in the sum may be large, but one of the sum is small."""
+    p = bm.Partition.from_labels([0, 0, 1, 1, 2, 2])
+    base = bm.BlockConstantMatrix(p, np.diag([1e-6, 1e-6, 3.0]), np.ones(3))
+    given = LowRankSum(base, np.array([[1.0, 1, 1, 1, 0, 0]]).T, np.eye(1))
+    assert with_raised_base(given) is given
+
+
+@pytest.mark.parametrize("number", [-3.0, -1.0, 1e308])
+def test_sums_without_positive_finite_variances_keep_their_base(number):
+    base = bm.BlockConstantMatrix.identity([0, 1, 1])
+    given = LowRankSum(base, np.array([[1.0, 0, 0], [1.0, 0, 0]]).T, np.diag([number, number]))
+    with np.errstate(invalid="raise", divide="raise", over="ignore"):
+        assert with_raised_base(given) is given
+
+
+def test_blocks_of_one_variable_have_no_small_deviations():
+    base = bm.BlockConstantMatrix([0, 1, 2], np.diag([1.0, 2.0, 3.0]) + 0.1)
+    given = LowRankSum(base, np.ones((3, 1)), np.eye(1))
+    assert with_raised_base(given) is given
