@@ -178,6 +178,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     "nonlinear" the eigenvalues of the first S are shrunk [2]_, :math:`\delta = 1/2`, and the
     matrix is positive definite for any number of samples and blocks. If variables are scaled, the
     variances of the result are those of the samples.
+    Samples of unequal weights are shrunk by their effective number (:ref:`theory-nonlinear`).
     With `loadings` the fit of `blockmat.fit_factor` replaces :math:`L + P(S - L)`.
     For :math:`\delta = 1` without scaling and factors it is the maximum-likelihood estimate,
     which exists if there is one sample for each block and one for the mean.

@@ -10,7 +10,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.cores.definite import definite_pair
-from blockmat.fitting.eigenvalue_shrinkage import quadratic_inverse_shrinkage
+from blockmat.fitting.eigenvalue_shrinkage import Deviations, quadratic_inverse_shrinkage
 from blockmat.fitting.fit_samples import fit_samples
 from blockmat.fitting.principal_components import PrincipalComponents, principal_components
 from blockmat.matrices.block_constant import BlockConstantMatrix
@@ -77,15 +77,15 @@ def mix_with_samples(Z: Array, p: Partition, n_factors: int, weight: float) -> B
 
 
 def mix_with_shrunk_samples(
-    Z: Array, p: Partition, n_factors: int, weight: float, n_samples: float
+    Z: Array, p: Partition, n_factors: int, weight: float, deviations: Deviations
 ) -> BlocksAndDirections:
     """Return `factors_and_blocks` times its weight, plus Q times the rest of 1.
 
-    Q is S with the eigenvalues of `quadratic_inverse_shrinkage`, for `n_samples` deviations. As Q
+    Q is S with the eigenvalues of `quadratic_inverse_shrinkage`, for so many deviations. As Q
     and the factors share their eigenvectors, the vectors of the result are those of S.
     """
     values, vectors = principal_components(Z)
-    shrunk = quadratic_inverse_shrinkage(values, Z.shape[1], n_samples)
+    shrunk = quadratic_inverse_shrinkage(values, Z.shape[1], *deviations)
     model = _model(Z, p, PrincipalComponents(values[:n_factors], vectors[:, :n_factors]))
     identity = BlockConstantMatrix.identity(p)
     weights = (1 - weight) * (shrunk.values - shrunk.rest)

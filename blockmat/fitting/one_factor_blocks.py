@@ -4,7 +4,7 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
-from blockmat.fitting.eigenvalue_shrinkage import quadratic_inverse_shrinkage
+from blockmat.fitting.eigenvalue_shrinkage import Deviations, quadratic_inverse_shrinkage
 from blockmat.fitting.fit_factor import fit_factor
 from blockmat.fitting.principal_components import principal_components
 from blockmat.matrices.block_factor import BlockFactorMatrix
@@ -26,16 +26,16 @@ def one_factor_blocks(Z: Array, p: Partition, scale: Array) -> BlockFactorMatrix
 
 
 def mix_one_factor_blocks(
-    Z: Array, p: Partition, scale: Array, weight: float, n_samples: float
+    Z: Array, p: Partition, scale: Array, weight: float, deviations: Deviations
 ) -> BlockPlusLowRank:
     """Return `one_factor_blocks` times its weight, plus Q times the rest of 1.
 
     Q is the sample covariance with the eigenvalues of `quadratic_inverse_shrinkage`, for
-    `n_samples` deviations. The variances of the result are those of the samples.
+    so many deviations. The variances of the result are those of the samples.
     """
     model = one_factor_blocks(Z, p, np.ones(p.n))
     values, vectors = principal_components(Z)
-    shrunk = quadratic_inverse_shrinkage(values, p.n, n_samples)
+    shrunk = quadratic_inverse_shrinkage(values, p.n, *deviations)
     weights = (1 - weight) * (shrunk.values - shrunk.rest)
     noise = weight * model.noise + (1 - weight) * shrunk.rest
     base = BlockFactorMatrix(p, weight * model.covariance, noise, model.loadings)

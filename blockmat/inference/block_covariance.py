@@ -16,6 +16,7 @@ from blockmat.finding.correlations.similarity import Correlation
 from blockmat.finding.find_partition import find_partition
 from blockmat.finding.problems.sample_problems import most_blocks
 from blockmat.finding.search.block_signs import block_signs
+from blockmat.fitting.eigenvalue_shrinkage import Deviations
 from blockmat.fitting.factors_and_blocks import (
     BlocksAndDirections,
     Operator,
@@ -229,14 +230,15 @@ def covariance(
     the samples.
     """
     Z, exponent = in_range(signed.deviations)
-    n_samples = max(rows.n_effective - (not model.assume_centered), 1.0)
+    numbers = (max(x - (not model.assume_centered), 1.0) for x in (rows.n_effective, rows.n_rows))
+    deviations = Deviations(*numbers)
     if model.loadings:
         scale = signed.scale * times_power(1.0, exponent)
         if model.shrinkage == NONLINEAR:
-            return mix_one_factor_blocks(Z, p, scale, shrinkage, n_samples)
+            return mix_one_factor_blocks(Z, p, scale, shrinkage, deviations)
         return one_factor_blocks(Z, p, scale)
     if model.shrinkage == NONLINEAR:
-        mixed = mix_with_shrunk_samples(Z, p, model.n_factors, shrinkage, n_samples)
+        mixed = mix_with_shrunk_samples(Z, p, model.n_factors, shrinkage, deviations)
     else:
         mixed = mix_with_samples(Z, p, model.n_factors, shrinkage)
     if lost is not None:

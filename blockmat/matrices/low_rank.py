@@ -20,7 +20,6 @@ from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
 from blockmat.matrices.common import archive_of, picture_of
 from blockmat.matrices.entries import entries
 from blockmat.matrices.low_rank_solvers import (
-    Base,
     LowRankSolver,
     conditional_core,
     inner_core,
@@ -35,6 +34,7 @@ from blockmat.matrices.operator import (
     written_to,
 )
 from blockmat.matrices.parts import Parts
+from blockmat.matrices.raised_base import Base, LowRankSum, with_raised_base
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.matrices.solvers import refined
 
@@ -220,12 +220,13 @@ class BlockPlusLowRank(Parts):
     def _conditioned(
         self, observed: Subset, rest: Subset, deviations: Array
     ) -> tuple[Array, "BlockPlusLowRank"]:
-        V = self._factor[observed.variables]
-        shift, base = self._base._conditioned(observed, rest, np.column_stack([V, deviations]))
-        explained, shift = np.split(shift, [len(self._core)], axis=1)
-        left = self._factor[rest.variables] - explained
-        solved = self._base._part(observed).solve(V)
-        core = conditional_core(self._core, inner_core(self._core, hermitian_part(V.T @ solved)))
+        given, factor, core = with_raised_base(LowRankSum(self._base, *self._in_double))
+        V = factor[observed.variables]
+        shift, base = given._conditioned(observed, rest, np.column_stack([V, deviations]))
+        explained, shift = np.split(shift, [len(core)], axis=1)
+        left = factor[rest.variables] - explained
+        solved = given._part(observed).solve(V)
+        core = conditional_core(core, inner_core(core, hermitian_part(V.T @ solved)))
         shift = shift + left @ (core @ (solved.T @ deviations))
         return shift, BlockPlusLowRank(base, left, core)
 
@@ -278,7 +279,8 @@ class BlockPlusLowRank(Parts):
                [0. , 1. ]])
         """
         base, factor, core = self._solver.inverse()
-        return BlockPlusLowRank(base, factor.astype(self.dtype), core.astype(self.dtype))
+        parts: Any = (part.astype(self.dtype) for part in (base, factor, core))
+        return BlockPlusLowRank(*parts)
 
     def solve(self, b: Any) -> Array:
         """Solve ``A @ x = b``.

@@ -15,11 +15,8 @@ from blockmat.cores import factors
 from blockmat.cores.core import EPS, Core, dense_core, hermitian_part
 from blockmat.exceptions import IndefiniteMatrixError, SingularMatrixError
 from blockmat.matrices.block_constant import BlockConstantMatrix
-from blockmat.matrices.block_factor import BlockFactorMatrix
-from blockmat.matrices.scaled import ScaledBlockMatrix
+from blockmat.matrices.raised_base import Base, LowRankSum, with_raised_base
 from blockmat.matrices.whitening import colorized, whitened, whitened_adjoint
-
-Base = BlockConstantMatrix | ScaledBlockMatrix | BlockFactorMatrix
 
 
 class LowRankSolver(ABC):
@@ -76,9 +73,10 @@ def solver_for(base: Base, factor: Array, core: Array, precision: float) -> LowR
     Returns
     -------
     LowRankSolver
-        A `WhitenedSolver` if B is positive definite. Otherwise an `EigenSolver` if r is at least
-        n, and a `WoodburySolver` if it is less.
+        A `WhitenedSolver` if B is positive definite, perhaps after `with_raised_base`. Otherwise
+        an `EigenSolver` if r is at least n, and a `WoodburySolver` if it is less.
     """
+    base, factor, core = with_raised_base(LowRankSum(base, factor, core))
     if base.is_positive_definite():
         return WhitenedSolver(base, factor, core, precision)
     if factor.shape[1] >= base.shape[0]:
