@@ -3,7 +3,6 @@
 Needs the ``sklearn`` extra.
 """
 
-import numbers
 import warnings
 from collections.abc import Callable
 from typing import Any, cast
@@ -12,8 +11,6 @@ import numpy as np
 
 from blockmat.blocks.checks import (
     Array,
-    as_count,
-    as_flag,
     as_numeric,
     refuse_mask,
     require_finite,
@@ -31,19 +28,23 @@ from blockmat.inference.block_covariance import (
     Estimate,
     Model,
     estimate,
-    features,
 )
 from blockmat.inference.constant_variables import with_constants
+from blockmat.inference.covariance_options import (
+    ESTIMATED,
+    check_options,
+    number_of_blocks,
+    number_of_factors,
+)
 from blockmat.inference.gapped_covariance import estimate_with_gaps
 from blockmat.inference.likelihood import log_likelihood
 from blockmat.inference.observed_density import observed_density
 from blockmat.sources.counts import require_rows
 from blockmat.sources.gapped_samples import GappedSamples
-from blockmat.sources.gaps import require_missing
 from blockmat.sources.running_samples import RunningSamples
 from blockmat.sources.samples import refuse_symmetric, use_missing
 from blockmat.sources.weighted_samples import WeightedSamples
-from blockmat.sources.weights import as_half_life, as_weights, require_weight_type
+from blockmat.sources.weights import as_weights
 
 try:
     from sklearn.covariance import EmpiricalCovariance
@@ -54,13 +55,10 @@ except ImportError as error:
 
 __all__ = ["BlockCovariance"]
 
-_ESTIMATED = ("optimal", "cv")
-_SHRINKAGES = (NONLINEAR, *_ESTIMATED)
-
 
 def _can_stream(model: Any) -> bool:
     """Raise AttributeError if an option needs all samples at once."""
-    if isinstance(model.shrinkage, str) and model.shrinkage in _ESTIMATED:
+    if isinstance(model.shrinkage, str) and model.shrinkage in ESTIMATED:
         raise AttributeError(
             f"shrinkage is {model.shrinkage!r}; partial_fit expects 'nonlinear', None or a "
             f"number, because it keeps no samples"
@@ -184,7 +182,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     which exists if there is one sample for each block and one for the mean.
 
     If the blocks are found and the shrinkage is estimated, the search is repeated for each of five
-    folds of the samples, which have about equal weight. Sums over samples are weighted means: they are divided by the sum of the
+    folds of the samples, which have about equal weight. Sums over samples are weighted means: they
+    are divided by the sum of the
     weights. Scores and distances of T samples take O(T n), or O(m T n) for a BlockPlusLowRank,
     where m is the smaller of n and the number of samples of the fit; with g missing values in a
     sample, :math:`O(g^3)` more, or O(m g\ :sup:`2`) if that is larger. Missing values are treated as in
@@ -312,7 +311,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             return self._fit(X, sample_weight)
 
     def _fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
-        self._check_parameters()
+        check_options(self)
         named = X
         refuse_mask(X, "X")
         X = validate_data(
@@ -367,7 +366,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             return self._partial_fit(X, sample_weight)
 
     def _partial_fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
-        self._check_parameters()
+        check_options(self)
         stream = self._stream if hasattr(self, "operator_") else None
         if stream is None and hasattr(self, "operator_"):
             warnings.warn(
@@ -449,9 +448,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             given = given if varying.all() else given.subset(varying)
         return Model(
             partition=given,
-            n_blocks=self._check_n_blocks(int(varying.sum())) if given is None else None,
+            n_blocks=number_of_blocks(self, int(varying.sum())) if given is None else None,
             scaled=bool(self.scaled),
-            n_factors=self._check_n_factors(),
+            n_factors=number_of_factors(self),
             loadings=bool(self.loadings),
             shrinkage=self.shrinkage,
             signs=bool(self.signs),
@@ -473,79 +472,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         self.signs_ = np.array(found.signs)
         self.constant_ = found.constant
         self.n_effective_ = n_effective
-        self.n_factors_ = self._check_n_factors()
+        self.n_factors_ = number_of_factors(self)
         self.shrinkage_ = found.shrinkage
         self.operator_ = found.operator
-
-    def _check_parameters(self) -> None:
-        for name in ("scaled", "loadings", "signs", "assume_centered"):
-            as_flag(getattr(self, name), name)
-        self._check_shrinkage()
-        self._check_n_factors()
-        self._check_loadings()
-        require_missing(self.missing)
-        require_weight_type(self.weight_type)
-        if not isinstance(self.constant, str) or self.constant not in ("raise", "keep"):
-            raise ValueError(f"constant is {self.constant!r}; expected 'raise' or 'keep'")
-        if self.half_life is not None:
-            as_half_life(self.half_life)
-
-    def _check_shrinkage(self) -> None:
-        value = self.shrinkage
-        if value is None or (isinstance(value, str) and value in _SHRINKAGES):
-            return
-        known = "None, a number above 0 and at most 1, 'nonlinear', 'optimal' or 'cv'"
-        if isinstance(value, str):
-            raise ValueError(f"shrinkage is {value!r}; expected {known}")
-        if not isinstance(value, numbers.Real):
-            raise TypeError(f"shrinkage is {value!r}; expected {known}")
-        if not 0 < value <= 1:
-            raise ValueError(f"shrinkage is {value!r}; expected {known}")
-
-    def _check_n_factors(self) -> int:
-        if isinstance(self.n_factors, str):
-            if self.n_factors != "auto":
-                raise ValueError(f"n_factors is {self.n_factors!r}; expected an integer or 'auto'")
-            return 1 if self.shrinkage == NONLINEAR and not self.loadings else 0
-        return as_count(self.n_factors, "n_factors", 0)
-
-    def _check_loadings(self) -> None:
-        if not self.loadings:
-            return
-        if not self.scaled:
-            raise ValueError("scaled is False with loadings=True; expected True")
-        if self.constant != "raise":
-            raise ValueError(
-                f"constant is {self.constant!r} with loadings=True; expected 'raise', because "
-                f"each variable has noise"
-            )
-        if self._check_n_factors():
-            raise ValueError(
-                f"n_factors is {self.n_factors} with loadings=True; expected 0 or 'auto', because "
-                f"each block has a factor"
-            )
-        if self.shrinkage is not None and self.shrinkage != NONLINEAR:
-            raise ValueError(
-                f"shrinkage is {self.shrinkage!r} with loadings=True; expected 'nonlinear' or None"
-            )
-        if self.missing != "raise" and (self.missing != "em" or self.shrinkage is not None):
-            raise ValueError(
-                f"missing is {self.missing!r} and shrinkage {self.shrinkage!r} with loadings=True; "
-                f"expected 'em' and None"
-            )
-
-    def _check_n_blocks(self, n: int) -> int | None:
-        """Return the number of blocks to find, or None for "auto"."""
-        if self.n_blocks == "auto":
-            return None
-        if isinstance(self.n_blocks, str):
-            raise ValueError(f"n_blocks is {self.n_blocks!r}; expected an integer or 'auto'")
-        n_blocks = as_count(self.n_blocks, "n_blocks", 1)
-        if n_blocks > n:
-            raise ValueError(
-                f"X has {n} {features(self.constant)}; n_blocks={n_blocks} expects at least as many"
-            )
-        return n_blocks
 
     @property
     def covariance_(self) -> Array:

@@ -174,53 +174,6 @@ class BlockCovariance(BaseCovariance):  # type: ignore[misc]
         self._keep(estimator, listed)
         return self
 
-    def score(self, X_test: Any, y: Any = None) -> float:
-        """Return the mean Gaussian log-likelihood of returns.
-
-        Parameters
-        ----------
-        X_test : array_like, shape (n_observations, n_assets)
-            The returns.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-            As of the other estimators of skfolio.
-
-        Raises
-        ------
-        ValueError, DtypeError
-            If `X_test` does not fit, or is a masked array.
-        """
-        refuse_mask(X_test, "X")
-        return float(super().score(X_test, y))
-
-    def mahalanobis(self, X: Any = None, **others: Any) -> Any:
-        """Return squared Mahalanobis distances to the mean.
-
-        Parameters
-        ----------
-        X : array_like, shape (n_observations, n_assets) or (n_assets,)
-            The returns.
-        **others : optional
-            As for `skfolio.moments.BaseCovariance.mahalanobis`.
-
-        Returns
-        -------
-        ndarray, shape (n_observations,), or float
-            As of the other estimators of skfolio.
-
-        Raises
-        ------
-        ValueError, DtypeError
-            If `X` does not fit, or is a masked array.
-        """
-        for returns in (X, *others.values()):
-            refuse_mask(returns, "X")
-        return super().mahalanobis(X, **others)
-
     def _estimator(self, listed: Array, named: Any) -> BlockEstimator:
         """Return the estimator for the listed assets. `named` is X with its column names."""
         parameters = {name: getattr(self, name) for name in BlockEstimator().get_params()}
@@ -267,8 +220,7 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     n_blocks : int or "auto", default "auto"
         The number of clusters.
     n_samples : int, optional
-        The number of returns that the distances were computed from. Then the clusters are found by
-        their likelihood, as in returns.
+        The number of returns that the distances were computed from, as for `find_partition`.
     random_state : None, int or numpy.random.Generator, default None
         As for `blockmat.find_partition`.
 
