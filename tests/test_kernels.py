@@ -426,7 +426,11 @@ def test_samples_with_gaps(dtype, p):
     E = indicator(p)
 
     totals, counts, n_gaps = np.full(p.n, 9, double(dtype)), np.full(p.n, 9.0), np.full(p.n, 9)
-    source_kernels.sum_observed_columns(x, w, BOUNDS, (totals, counts, n_gaps), 1, 3)
+    sizes = np.full(p.n, 4.5)
+    source_kernels.sum_observed_columns(x, w, BOUNDS, (totals, counts, n_gaps, sizes), 1, 3)
+    parts = np.maximum(np.abs(filled.real), np.abs(filled.imag)).max(axis=0)
+    np.testing.assert_array_equal(sizes[:5], 4.5)
+    np.testing.assert_array_equal(sizes[5:], np.maximum(parts[5:], 4.5))
     for result, expected in ((totals, w @ filled), (counts, w @ seen), (n_gaps, gaps.sum(0))):
         assert (result[:5] == 9).all()
         close(result[5:], 9 + expected[5:])

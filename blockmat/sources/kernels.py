@@ -171,22 +171,25 @@ def sum_samples(x, weights, centre, offsets, labels, bounds, results, first, las
 def sum_observed_columns(x, weights, bounds, results, first, last):
     """Add weighted column sums of samples x (T, n) without their NaN, piece by piece.
 
-    With ``results = (totals, counts, gaps)``, all (n,): the sum of ``weights[t] * x[t]`` over the
-    values of a column is added to ``totals``, that of ``weights[t]`` to ``counts``, and the number
-    of NaN to ``gaps``.
+    With ``results = (totals, counts, gaps, sizes)``, all (n,): the sum of ``weights[t] * x[t]`` over
+    the values of a column is added to ``totals``, that of ``weights[t]`` to ``counts``, and the
+    number of NaN to ``gaps``. ``sizes`` is raised to the largest real or imaginary part.
     """
-    totals, counts, gaps = results
+    totals, counts, gaps, sizes = results
     zero = x.dtype.type(0)
     for p in range(first, last):
         for start in range(bounds[p], bounds[p + 1], TILE):
             stop = min(start + TILE, bounds[p + 1])
             total, count, gap = totals[start:stop], counts[start:stop], gaps[start:stop]
+            size = sizes[start:stop]
             for t in range(x.shape[0]):
                 row, w = x[t, start:stop], weights[t]
                 for i in range(row.shape[0]):
                     value = row[i]
                     is_value = value == value
-                    total[i] += w * (value if is_value else zero)
+                    value = value if is_value else zero
+                    total[i] += w * value
+                    size[i] = max(size[i], max(abs(value.real), abs(value.imag)))
                     count[i] += w if is_value else 0.0
                     gap[i] += 0 if is_value else 1
 

@@ -38,11 +38,15 @@ class RowSums(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """For each column, the sum of its values and of their weights, and the number of NaN; all (n,)."""
+    """For each column, sums of its values and of their weights, and the number of NaN; all (n,).
+
+    ``sizes`` are the largest magnitudes of real or imaginary parts.
+    """
 
     totals: Array
     counts: Array
     gaps: Array
+    sizes: Array
 
 
 class ObservedSamples:
@@ -79,17 +83,23 @@ class ObservedSamples:
         NonFiniteError
             If X contains infinity.
         """
+        self.require_in_range(self._read_columns.totals)
+        return self._read_columns
+
+    @cached_property
+    def _read_columns(self) -> Columns:
+        """The same, which can be infinite."""
         from blockmat.sources import kernels
 
         n = self.shape[1]
-        totals, counts = np.zeros(n, dtype=accumulator_dtype(self.dtype)), np.zeros(n)
+        totals = np.zeros(n, dtype=accumulator_dtype(self.dtype))
+        counts, sizes = np.zeros((2, n))
         gaps = np.zeros(n, dtype=np.intp)
         bounds = pieces(n, max(-(-n // _PIECES), _NARROWEST))
         for rows, places in self._chunks():
-            arguments = (rows, self.weights.values[places], bounds, (totals, counts, gaps))
+            arguments = (rows, self.weights.values[places], bounds, (totals, counts, gaps, sizes))
             run(kernels.sum_observed_columns, arguments, shared_ranges(bounds, rows.size))
-        self.require_in_range(totals)
-        return Columns(totals, counts, gaps)
+        return Columns(totals, counts, gaps, sizes)
 
     @property
     def mean(self) -> Array:
@@ -111,10 +121,7 @@ class ObservedSamples:
 
     def in_range(self) -> tuple["ObservedSamples", int]:
         """Return the samples divided by ``2**e`` so that squares of squares are in range, and e."""
-        largest = (
-            float(np.fmax.reduce(np.abs(rows), None, initial=0)) for rows, _ in self._chunks()
-        )
-        exponent = exponent_of(max(largest, default=0.0))
+        exponent = exponent_of(float(self._read_columns.sizes.max(initial=0.0)))
         if exponent == 0:
             return self, 0
         exponent = int(np.clip(exponent, *_UNITS))
