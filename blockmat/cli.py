@@ -248,6 +248,11 @@ def _read_labels(path: Path, n: int) -> Any:
     lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
+    if path.suffix.lower() == ".csv" and any("," in line for line in lines):
+        raise ValueError(
+            f"{path} has several columns; expected one label a line, as written by "
+            f"labels.to_csv(path, header=False, index=False)"
+        )
     if "" in lines:
         raise ValueError(f"{path} has no label in line {lines.index('') + 1}")
     if len(lines) != n:

@@ -155,6 +155,7 @@ def test_apply(name, function, shape):
             "apply good S.csv --function inv --output y",
             "S.csv cannot be read as .npy: it is in another format; expected a .npy file, as",
         ),
+        ("fit S.npy --labels names.csv --output f", "names.csv has several columns; expected one"),
         ("fit S.npy --sizes 3,x --output f", "--sizes is '3,x'"),
         ("fit S.npy --sizes= --output f", "--sizes is ''; expected integers such as 3,4,2"),
         ("fit S.npy --sizes 3,3, --output f", "--sizes is '3,3,'; expected integers"),
@@ -183,6 +184,7 @@ def test_apply(name, function, shape):
 def test_errors_are_one_line_and_exit_with_2(folder, capsys, arguments, message):
     for name in ("damaged.npy", "damaged.npz", "damaged.mtx", "damaged.csv"):
         (folder / name).write_text("not a matrix")
+    (folder / "names.csv").write_text("a,0\nb,0\nc,1\nd,1\ne,2\nf,2\n")
     (folder / "named.csv").write_text(",a,b\na,2,1\nb,1,2\n")
     np.savez("two.npz", a=S, b=S)
     np.save("short.npy", np.ones(2))

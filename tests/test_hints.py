@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 import blockmat as bm
 from blockmat.covariance import BlockCovariance
-from blockmat.exceptions import DtypeError, NonFiniteError, NotHermitianError
+from blockmat.exceptions import DtypeError, NonFiniteError, NotHermitianError, ShapeError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 2))[:, [0, 0, 0, 1, 1, 1]] + RNG.normal(size=(60, 6))
@@ -249,3 +249,43 @@ def test_a_stream_keeps_the_names_of_columns():
     model.set_params(constant="raise")
     with pytest.raises(ValueError, match="X is constant in 2 of its columns: 'v1', 'v2'; expected"):
         model.partial_fit(with_constants(2))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda row: bm.fit_samples(row, LABELS),
+        lambda row: bm.find_partition(row, samples=True),
+        lambda row: bm.BlockAccumulator(LABELS).add_samples(row),
+    ],
+)
+def test_one_sample_as_a_series_has_too_few_axes(use):
+    n = len(LABELS)
+    with pytest.raises(ShapeError, match=rf"X is 1-d with shape \({n},\); expected 2-d"):
+        use(pd.Series(np.arange(float(n))))
+
+
+def test_a_partition_with_its_signs_is_no_labels():
+    found = bm.find_partition(X, 2, samples=True, signs=True)
+    with pytest.raises(
+        TypeError, match="With signs=True find_partition returns the partition and the"
+    ):
+        bm.fit_samples(X, found)
+
+
+def test_scores_of_samples_with_gaps_are_those_of_conditional_means():
+    fit = bm.fit_factor(X, LABELS, full_output=True)
+    A, sample = fit.matrix, X[0].copy()
+    sample[1] = np.nan
+    with pytest.raises(NonFiniteError, match="missing values replaced by those of condition"):
+        A.factor_scores(sample, mean=fit.mean)
+    seen = np.isfinite(sample)
+    filled = sample.copy()
+    filled[~seen] = A.condition(seen, sample[seen], mean=fit.mean)[0]
+    dense, Z = A.toarray(), np.eye(A.partition.n_blocks)[A.partition.labels] * A.loadings[:, None]
+    cross = np.asarray(A.covariance) @ Z.T
+    part = dense[np.ix_(seen, seen)]
+    expected = cross[:, seen] @ np.linalg.solve(part, (sample - fit.mean)[seen])
+    found, _ = A.factor_scores(filled, mean=fit.mean)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert repr(fit).startswith(f"<FactorFit of a {A!r}: {fit.n_iter} steps, converged")

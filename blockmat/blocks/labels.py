@@ -39,7 +39,10 @@ def _factorize_objects(
     try:
         distinct = dict.fromkeys(labels)
     except TypeError as error:
-        raise TypeError(f"labels must be hashable and one-dimensional: {error}") from None
+        hint = ""
+        if len(labels) == 2 and hasattr(labels[0], "n_blocks"):
+            hint = ". With signs=True find_partition returns the partition and the signs"
+        raise TypeError(f"labels must be hashable and one-dimensional: {error}{hint}") from None
     if any(map(_is_missing, distinct)):
         _refuse_missing(np.array([_is_missing(label) for label in labels]))
     if categories is not None:

@@ -431,7 +431,8 @@ class BlockAccumulator:
         if kept <= rounding:
             effective = 1 / (1 - self._unlike)
             raise ValueError(
-                f"ddof is {ddof}; expected less than the effective number of samples, {effective:g}"
+                f"ddof is {ddof}; expected less than the effective number of samples, {effective:g} "
+                f"(weights that do not count samples need weight_type='reliability')"
             )
         covariance = Moments.zero(self.partition, self._aligned)
         covariance += self._samples.settled()

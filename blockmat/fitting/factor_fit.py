@@ -60,6 +60,12 @@ class FactorFit(NamedTuple):
     mean: Array | None
     patterns: Patterns | None
 
+    def __repr__(self) -> str:
+        converged = "converged" if self.converged else "not converged"
+        n_bound = int(self.at_bound.sum())
+        bound = f", {n_bound} variables with the least noise" if n_bound else ""
+        return f"<FactorFit of a {self.matrix!r}: {self.n_iter} steps, {converged}{bound}>"
+
     def standard_errors(self) -> tuple[Array, Array, Array]:
         r"""Return the asymptotic standard errors of the estimates from Gaussian samples.
 

@@ -21,6 +21,8 @@ from blockmat.exceptions import IndefiniteMatrixError, ShapeError
 from blockmat.matrices.parts import Parts, as_means, real_numbers
 from blockmat.matrices.weighted_frame import are_all_zero, lengths_in_blocks
 
+_FILL_GAPS = ", or missing values replaced by those of condition, which gives the same scores"
+
 
 class FactorParts(Parts):
     """Base class of `BlockFactorMatrix`."""
@@ -123,7 +125,7 @@ class FactorParts(Parts):
         (array([1., 1.]), array([0.33333333, 0.5       ]))
         """
         n, p = self.shape[0], self.partition
-        values = real_numbers(x, "x", (1, 2))
+        values = real_numbers(x, "x", (1, 2), _FILL_GAPS)
         if values.shape[-1] != n:
             raise ShapeError(f"x has shape {values.shape}; expected ({n},) or (q, {n})")
         means = as_means(mean, n)

@@ -233,9 +233,12 @@ def as_means(mean: Any, n: int) -> Array:
     return means
 
 
-def real_numbers(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
-    """Convert to an array of finite real numbers with one of the given numbers of axes."""
+def real_numbers(x: Any, name: str, ndims: tuple[int, ...], for_nan: str = "") -> Array:
+    """Convert to an array of finite real numbers with one of the given numbers of axes.
+
+    The message for NaN ends in `for_nan`.
+    """
     array = as_numeric(x, name, ndims)
     require_real_dtype(array.dtype, name)
-    require_finite(np.atleast_1d(array), name)
+    require_finite(np.atleast_1d(array), name, for_nan)
     return array

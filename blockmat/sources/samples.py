@@ -31,7 +31,8 @@ def as_samples(X: Any) -> Array:
 
 def _refuse_other_columns(X: Any) -> None:
     """Raise `DtypeError` for the first column of a DataFrame that is not numeric."""
-    for name, dtype in zip(names_of(X, 1) or [], getattr(X, "dtypes", []), strict=False):
+    names = names_of(X, 1)
+    for name, dtype in [] if names is None else zip(names, X.dtypes, strict=True):
         if dtype.kind not in "biufc":
             raise DtypeError(
                 f"column {name!r} of X has dtype {dtype}; expected numbers (see "
@@ -79,8 +80,8 @@ def refuse_symmetric(X: Array) -> None:
             return
     raise ValueError(
         "X is a symmetric matrix; expected samples, one per row. Fit a covariance matrix with "
-        "fit(X, partition) or fit_factor(X, partition, samples=False), and find its blocks with "
-        "find_partition(X). If the rows are samples nonetheless, pass them in another order, such as "
+        "fit(X, partition) or fit_factor(X, partition, samples=False), find its blocks with "
+        "find_partition(X), and test it with n_samples. If the rows are samples nonetheless, pass them in another order, such as "
         "X[::-1]"
     )
 
