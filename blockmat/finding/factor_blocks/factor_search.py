@@ -38,6 +38,7 @@ _STEPS_AFTER = 10  # after the last sweep
 _STEPS_AT_END = 200  # of the search
 _MAX_SPLITS = 8  # that improve
 _CANDIDATES = 12  # blocks to split, before the search ends
+_WORTH = 0.25  # share of the cost of the cheapest merge that a split must promise
 _TOL = 0.01  # of the deviance of all samples
 _LARGE = 10.0  # times larger is the tolerance after the last sweep
 
@@ -113,16 +114,17 @@ class FactorSearch:
         """Return a better model after one split and one merge, or None if there is none."""
         k = len(best.factors)
         directions, gains = residual_directions(self.R, best)
+        least = _WORTH * cheapest_merge(best, self.signs).cost
         for block in np.argsort(-gains)[:_CANDIDATES]:
-            if gains[block] < 0:
+            if gains[block] < least:
                 break
             labels = split(best.labels, block, directions, k)
             signs = best.signs if self.signs else np.ones(self.R.n)
             more = self._refine(labels, signs)
-            pair = cheapest_merge(more, self.signs)
-            if pair == (block, k):  # the merge would undo the split
+            a, b, _ = cheapest_merge(more, self.signs)
+            if (a, b) == (block, k):  # the merge would undo the split
                 continue
-            model = self._refine(*merge(more, *pair, self.signs))
+            model = self._refine(*merge(more, a, b, self.signs))
             if model.loss < best.loss - self.tol:
                 return model
         return None

@@ -1,5 +1,7 @@
 """Split one block and merge two others: moves that leave a poor local optimum of the labels."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from blockmat.blocks.checks import Array
@@ -69,12 +71,20 @@ def merge_costs(precision: Array, correlations: Array) -> Array:
     return costs
 
 
-def cheapest_merge(model: OneFactorModel, signs: bool) -> tuple[int, int]:
-    """Return the two blocks for which one factor costs least, in ascending order."""
+class Merge(NamedTuple):
+    """Two blocks a < b, and about how much the loss rises if they share a factor."""
+
+    a: int
+    b: int
+    cost: float
+
+
+def cheapest_merge(model: OneFactorModel, signs: bool) -> Merge:
+    """Return the two blocks for which one factor costs least."""
     r = np.abs(model.factors) if signs else np.maximum(model.factors, 0)
     costs = merge_costs(model.precision, r)
     a, b = np.unravel_index(np.argmin(costs), costs.shape)
-    return int(min(a, b)), int(max(a, b))
+    return Merge(int(min(a, b)), int(max(a, b)), float(costs[a, b]))
 
 
 def merge(model: OneFactorModel, a: int, b: int, signs: bool) -> tuple[Array, Array]:
