@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
-from statistics import fmean
+from statistics import fmean, median
 from typing import NamedTuple
 
 import numpy as np
@@ -93,7 +93,7 @@ def predictions(universe: Universe, quick: bool) -> list[Row]:
             values, variances, times = zip(*scores, strict=True)
             likelihood[name].notes[column] = fmean(values)
             volatility[name].notes[column] = 100 * float(np.sqrt(252 * fmean(variances)))
-            seconds[name].notes[column] = fmean(times)
+            seconds[name].notes[column] = median(times)
     _set_goals(likelihood, volatility, ours(universe.sectors))
     return [*likelihood.values(), *volatility.values(), *seconds.values()]
 

@@ -284,7 +284,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             Ignored.
         sample_weight : array_like or Series, shape (n_samples,), optional
             How much each sample counts, see `weight_type`: with "frequency" integers give the
-            result of repeated rows. If X is a DataFrame, a Series gives weights by row name. They
+            result of repeated rows (the folds of an estimated shrinkage do not divide the copies
+            of a row). If X is a DataFrame, a Series gives weights by row name. They
             are multiplied by the weights of `half_life`.
 
         Returns

@@ -142,6 +142,10 @@ def test_apply(name, function, shape):
             "objects.npy cannot be read as .npy: it holds Python",
         ),
         (
+            "fit objects.npy --blocks 2 --output f",
+            "objects.npy cannot be read as .npy: it holds Python",
+        ),
+        (
             "fit objects.npz --blocks 2 --output f",
             "objects.npz cannot be read as .npz: it holds Python",
         ),

@@ -10,6 +10,7 @@ from sklearn.datasets import load_iris, load_wine
 from sklearn.metrics import adjusted_rand_score
 
 import blockmat as bm
+from blockmat.covariance import BlockCovariance
 from blockmat.finding.correlations import leading_spectrum as spectra
 from blockmat.finding.correlations.given_correlation import GivenCorrelation
 from blockmat.finding.correlations.leading_spectrum import leading_spectrum
@@ -221,7 +222,14 @@ def test_only_correlations_are_taken_for_correlations():
         problem, criterion = read_matrix(C, None, None, None)
         assert isinstance(problem, CorrelationProblem)
         assert criterion == "misfit"
-    for other in (2 * R, R - 2 * np.eye(len(R)), 3 * R - 2 * np.eye(len(R)), indefinite):
+    values, vectors = np.linalg.eigh(R)
+    values[: len(R) // 2] -= 0.3  # a tenth of the trace
+    negative = (vectors * values) @ vectors.T
+    lengths = np.sqrt(np.diag(negative))
+    negative /= np.outer(lengths, lengths)
+    w = np.linalg.eigvalsh(negative)
+    assert 0.05 < -w[w < 0].sum() / len(R) < 0.3
+    for other in (negative, 2 * R, R - 2 * np.eye(len(R)), 3 * R - 2 * np.eye(len(R)), indefinite):
         problem, criterion = read_matrix(other, None, None, None)
         assert isinstance(problem, MatrixProblem)
         assert criterion == "icl"
@@ -349,3 +357,17 @@ def test_variables_whose_sum_is_zero_are_not_blocks_of_one(known):
         bm.find_partition(equal, 3, samples=True).labels.tolist()
         == np.repeat([0, 1, 2], 4).tolist()
     )
+
+
+@pytest.mark.parametrize("location", [0, 10, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_of_samples_does_not_hide_that_variables_are_collinear(location, dtype):
+    """The error of a standardized number is eps times the quotient of mean and deviation."""
+    rng = np.random.default_rng(2)
+    A = rng.normal(size=(34, 13))
+    X = (np.hstack([A, A @ rng.normal(size=(13, 12))]) + location).astype(dtype)
+    with pytest.raises(ValueError, match="n_blocks is 13; expected at most 12"):
+        bm.find_partition(X, 13, samples=True)
+    with pytest.raises(ValueError, match="n_blocks is 13; expected at most 12"):
+        BlockCovariance(n_blocks=13).fit(X)
+    assert bm.find_partition(X, samples=True, loadings=False).n_blocks == 3

@@ -391,6 +391,8 @@ BAD = [
     ({"half_life": 0}, {}, ValueError, "half_life is 0; expected a positive number of samples"),
     ({"half_life": np.inf}, {}, ValueError, "half_life is inf"),
     ({"half_life": "year"}, {}, TypeError, "half_life is 'year'"),
+    ({"half_life": True}, {}, TypeError, "half_life is True"),
+    ({"shrinkage": True}, {}, TypeError, "shrinkage is True"),
     ({"constant": "drop"}, {}, ValueError, "constant is 'drop'; expected 'raise' or 'keep'"),
     ({"constant": None}, {}, ValueError, "constant is None"),
     ({"weight_type": "survey"}, {}, ValueError, "weight_type is 'survey'; expected 'frequency'"),
@@ -557,3 +559,12 @@ def test_variables_beside_constant_ones_keep_their_signs(labels):
     assert (plain.signs_ < 0).any()
     np.testing.assert_array_equal(model.signs_[VARYING], plain.signs_)
     np.testing.assert_array_equal(model.signs_[~VARYING], 1)
+
+
+def test_weights_of_a_population_take_no_memory_for_each_person():
+    X = samples()
+    weights = np.random.default_rng(0).integers(1, 9, 60)
+    kind = {"labels": LABELS, "shrinkage": "cv"}
+    few = BlockCovariance(**kind).fit(X, sample_weight=weights)
+    many = BlockCovariance(**kind).fit(X, sample_weight=weights * 10**15)
+    assert many.shrinkage_ == pytest.approx(few.shrinkage_, abs=0.05)  # folds differ by a row

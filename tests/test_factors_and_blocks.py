@@ -120,6 +120,8 @@ def test_eigenvalues_of_weighted_samples_are_positive_and_keep_their_sum(n_sampl
         assert shrunk.rest > 0
         total = shrunk.values.sum() + (8 - rank) * shrunk.rest
         assert total == pytest.approx(values.sum(), rel=1e-14)
+        if n_rows < 1.5 * n_samples:
+            continue
         if n_samples < 8:
             kept = max(int(min(n_samples, rank)), 1)
             np.testing.assert_array_equal(shrunk.values[kept:], shrunk.rest)
@@ -127,7 +129,21 @@ def test_eigenvalues_of_weighted_samples_are_positive_and_keep_their_sum(n_sampl
             assert shrunk.rest == shrunk.values.min()
 
 
-@pytest.mark.parametrize(("n_samples", "n_rows"), [(60, 61), (60, 90), (45, 400)])
+@pytest.mark.parametrize(("n_samples", "rank"), [(60, 8), (8, 8), (7, 7), (5, 5)])
+def test_nearly_equal_weights_have_nearly_the_result_of_equal_ones(n_samples, rank):
+    values = np.linspace(3, 0.5, rank)
+    equal = quadratic_inverse_shrinkage(values, 8, n_samples)
+    for excess in (1e-9, 1e-3):
+        nearly = quadratic_inverse_shrinkage(values, 8, n_samples, n_samples * (1 + excess))
+        np.testing.assert_allclose(nearly.values, equal.values, rtol=20 * excess)
+        assert nearly.rest == pytest.approx(equal.rest, rel=20 * excess)
+    at, beyond = (
+        quadratic_inverse_shrinkage(values, 8, n_samples, r * n_samples) for r in (1.5 - 1e-9, 1.5)
+    )
+    np.testing.assert_allclose(at.values, beyond.values, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("n_samples", "n_rows"), [(50, 80), (60, 90), (45, 400)])
 def test_weighted_eigenvalues_solve_the_equation_of_the_weights(n_samples, n_rows):
     """``sum_t w_t q / (1 + w_t q) = n s`` for q = n Theta, with many weights that decay evenly."""
     n, many = 40, 10**6

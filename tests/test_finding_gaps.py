@@ -13,7 +13,8 @@ from blockmat.finding.correlations.gaps import Blocks, find_with_gaps
 from blockmat.finding.correlations.given_correlation import GivenCorrelation
 from blockmat.finding.correlations.leading_spectrum import leading_spectrum
 from blockmat.finding.correlations.similarity import Correlation
-from blockmat.finding.problems.read_problem import correlation_of
+from blockmat.finding.problems.read_problem import Request, correlation_of, solve
+from blockmat.finding.problems.read_samples import SampleOptions
 from blockmat.finding.resampling.agreement import adjusted_rand
 from blockmat.finding.resampling.resamples import RowResamples
 from blockmat.fitting.gapped_rows import GappedRows
@@ -373,3 +374,21 @@ def test_rounds_end_when_the_blocks_and_their_number_stay(chosen, as_many):
     found = find_with_gaps(rows, 30, "pairwise", find, again)
     assert found.best.n_blocks == chosen[-1]
     assert left == left_again == []
+
+
+def test_a_round_searches_no_more_blocks_than_gaps_allow():
+    """Mean-filled samples count all rows, and the next rounds only those with both values."""
+    X = samples(14, 0.35)
+    most, asked = GappedSamples(X, as_weights(None, 14)).n_joint - 2, []
+
+    def of(k):
+        return Blocks(bm.Partition.from_labels(np.minimum(np.arange(16), k - 1)), None)
+
+    def find_as_many(question, k):
+        asked.append(k)
+        return of(k)
+
+    request = Request(samples=True, of_samples=SampleOptions("pairwise"))
+    solve(X, request, lambda question: of(10), find_as_many)
+    assert most < 10
+    assert asked[0] == most

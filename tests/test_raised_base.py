@@ -209,3 +209,32 @@ def test_blocks_of_one_variable_have_no_small_deviations():
     base = bm.BlockConstantMatrix([0, 1, 2], np.diag([1.0, 2.0, 3.0]) + 0.1)
     given = LowRankSum(base, np.ones((3, 1)), np.eye(1))
     assert with_raised_base(given) is given
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_indefinite_sums_on_nearly_singular_bases_are_the_dense_ones(seed):
+    """Also on bases that are exactly singular; sums whose condition is above 1e5 are left out."""
+    rng = np.random.default_rng(seed)
+    n, k = int(rng.integers(2, 14)), int(rng.integers(1, 5))
+    labels = rng.integers(0, k, n)
+    p = bm.Partition.from_labels(labels)
+    M = rng.normal(size=(p.n_blocks, p.n_blocks))
+    d = rng.uniform(0.5, 2, p.n_blocks) * 10.0 ** -rng.integers(0, 22, p.n_blocks)
+    d *= rng.choice([0, 1, 1, -1], p.n_blocks) * (p.sizes > 1)
+    V = rng.normal(size=(n, int(rng.integers(1, n + 1))))
+    C = np.diag(rng.choice([-1.0, 1.0], V.shape[1]))
+    A = bm.BlockPlusLowRank(bm.BlockConstantMatrix(p, M @ M.T, d), V, C)
+    D = A.toarray()
+    condition = np.linalg.cond(D)
+    if condition > 1e5:
+        return
+    # Parts of the size of the sum's largest eigenvalue, whose roundings the condition multiplies.
+    tolerance = 4096 * np.finfo(float).eps * condition
+    inverse, b = np.linalg.inv(D), rng.normal(size=n)
+    size = np.abs(inverse).max()
+    np.testing.assert_allclose(A.inv().toarray(), inverse, atol=tolerance * size)
+    x = np.linalg.solve(D, b)
+    np.testing.assert_allclose(A.solve(b), x, atol=tolerance * np.abs(x).max())
+    sign, logdet = np.linalg.slogdet(D)
+    assert A.slogdet()[0] == sign
+    assert A.slogdet()[1] == pytest.approx(logdet, abs=tolerance * n)

@@ -7,7 +7,7 @@ from scipy.optimize import brentq, isotonic_regression
 
 from blockmat.blocks.checks import Array
 
-_EQUAL = 1 + 1e-9  # more rows than this times their effective number have different weights
+_UNEQUAL = 1.5  # rows for each effective one, from which the formula for equal weights is not used
 _WIDEST = 0.9 * np.pi  # angles at and above pi belong to no spectrum
 
 
@@ -51,7 +51,8 @@ def quadratic_inverse_shrinkage(
     -----
     If there are more rows than m, they have different weights, and r may be above m. The formula for
     equal weights has a pole there. So weights are taken to decay exponentially from row to
-    row, and eigenvalues after the first m count as one (:ref:`theory-nonlinear`). It takes O(r^2).
+    row, and eigenvalues after the first m count as one (:ref:`theory-nonlinear`). Between one and
+    1.5 rows for each effective one, the result is a weighted mean of both. It takes O(r^2).
     """
     rank = len(values)
     if not rank:
@@ -59,12 +60,22 @@ def quadratic_inverse_shrinkage(
     effective, rows = n_samples, n_samples if n_rows is None else n_rows
     if rank < n:
         effective, rows = min(effective, rank), min(rows, rank)
-    if rows > effective * _EQUAL:
-        shrunk, rest = _of_decaying_weights(values, n, effective, rows)
-    else:
-        shrunk, rest = _of_equal_weights(values, n, effective)
-    unit = values.sum() / (shrunk.sum() + (n - rank) * rest)
-    return ShrunkEigenvalues(shrunk * unit, float(rest * unit))
+    share = min(max(rows / effective - 1, 0) / (_UNEQUAL - 1), 1)  # of the second formula
+    result, trace = np.zeros(rank + 1), values.sum()
+    if share < 1:  # of all rows, so that no eigenvalue is beyond the pole
+        equal = _of_equal_weights(values, n, max(effective, rows))
+        result += (1 - share) * _with_trace(*equal, n, trace)
+    if share > 0:
+        decaying = _of_decaying_weights(values, n, effective, rows)
+        result += share * _with_trace(*decaying, n, trace)
+    return ShrunkEigenvalues(result[:-1], float(result[-1]))
+
+
+def _with_trace(shrunk: Array, rest: float, n: int, trace: float) -> Array:
+    """Return r eigenvalues and the rest, (r + 1,), times the number that gives the trace."""
+    unit = trace / (shrunk.sum() + (n - len(shrunk)) * rest)
+    result: Array = np.append(shrunk, rest) * unit
+    return result
 
 
 def _of_equal_weights(values: Array, n: int, n_samples: float) -> tuple[Array, float]:

@@ -29,7 +29,14 @@ def min_training_size(n_samples: int) -> int:
 
 def test_rows(n_samples: int) -> list[Array]:
     """Return the row numbers of the test samples of each fold."""
-    return np.array_split(np.arange(n_samples), min(_N_FOLDS, n_samples // 2))
+    return np.split(np.arange(n_samples), np.cumsum(_fold_sizes(n_samples))[:-1])
+
+
+def _fold_sizes(n_samples: int) -> list[int]:
+    """Return how many samples are in each fold; the first folds may have one more."""
+    n_folds = min(_N_FOLDS, n_samples // 2)
+    size, n_larger = divmod(n_samples, n_folds)
+    return [size + (fold < n_larger) for fold in range(n_folds)]
 
 
 def test_rows_by_weight(weights: Weights) -> list[Array]:
@@ -39,8 +46,8 @@ def test_rows_by_weight(weights: Weights) -> list[Array]:
     the copies of a row. A fold ends at the row end that is nearest to its share of the weight.
     """
     n_samples = max(whole(weights.n_effective), whole(weights.n_similar))
-    sizes = [len(rows) for rows in test_rows(max(n_samples, 4))]
-    shares = np.cumsum(sizes)[:-1] / sum(sizes)
+    sizes = np.array(_fold_sizes(max(n_samples, 4)), dtype=np.float64)
+    shares = np.cumsum(sizes)[:-1] / sizes.sum()
     sums = np.concatenate([[0.0], np.cumsum(weights.values)])
     ends = sums.searchsorted(shares * sums[-1])
     ends -= shares * sums[-1] - sums[ends - 1] < sums[ends] - shares * sums[-1]

@@ -48,6 +48,10 @@ class Rows(Protocol):
     """Samples, or a summary of them, that a covariance matrix can be estimated from."""
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the samples."""
+
+    @property
     def n_rows(self) -> int:
         """The number of samples of positive weight."""
 
@@ -135,7 +139,8 @@ def find_blocks(
     if not model.scaled or model.assume_centered:
         standardized = rows.standardize(True, True, HINT)
     require_searchable(rows, model)
-    R = Correlation(StandardRows(standardized.deviations, whole(rows.n_effective)))
+    rounding = standardized.rounding(rows.dtype)
+    R = Correlation(StandardRows(standardized.deviations, whole(rows.n_effective), rounding))
     if at_most is not None:
         model = replace(model, n_blocks=min(at_most, most_blocks(R)))
     return search(R, model)

@@ -33,7 +33,7 @@ def _check_shrinkage(value: Any) -> None:
     known = "None, a number above 0 and at most 1, 'nonlinear', 'optimal' or 'cv'"
     if isinstance(value, str):
         raise ValueError(f"shrinkage is {value!r}; expected {known}")
-    if not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"shrinkage is {value!r}; expected {known}")
     if not 0 < float(value) <= 1:
         raise ValueError(f"shrinkage is {value!r}; expected {known}")

@@ -77,7 +77,8 @@ def _small_eigenvalues(matrix: BlockConstantMatrix, V: Array, C: Array) -> _Smal
 
     A block is in units of its mean variance in the sum. Then the smallest eigenvalue of the sum is
     at most `bound`: the least of its Rayleigh quotients for eigenvectors of B, and of the
-    eigenvalue number r + 1 of B (Weyl's inequality).
+    eigenvalue number r + 1 of B (Weyl's inequality). If one of these is not positive, magnitudes
+    of eigenvalues are bounded, by the second number only.
     """
     sizes, several = matrix.partition.sizes, matrix.partition.sizes > 1
     M, d = matrix.between.astype(np.float64), matrix.within.astype(np.float64)
@@ -85,6 +86,8 @@ def _small_eigenvalues(matrix: BlockConstantMatrix, V: Array, C: Array) -> _Smal
     energy, of_means = block_sums(matrix.partition, _quadratic(V, C)), _quadratic(means, C)
     diagonal = M if matrix.is_independent else np.diagonal(M)
     variances = (diagonal + (sizes - 1) * d + energy) / sizes
+    magnitudes = (np.abs(diagonal) + (sizes - 1) * np.abs(d) + np.abs(energy)) / sizes
+    variances = np.where(variances > 0, variances, magnitudes)
     if not (np.isfinite(variances) & (variances > 0)).all():
         return None
     d = d / variances
@@ -94,16 +97,20 @@ def _small_eigenvalues(matrix: BlockConstantMatrix, V: Array, C: Array) -> _Smal
     low = several & (d < _SHARE * bound)
     unit = np.sqrt(variances)
     M = M / variances if matrix.is_independent else M / np.multiply.outer(unit, unit)
-    if not low.any() and _exceed(M, _SHARE * bound):
+    if bound > 0 and not low.any() and _exceed(M, _SHARE * bound):
         return None
     values, vectors = _eigen(M)
     if vectors is not None:
         of_vectors = values + _quadratic(vectors.T @ (means / unit[:, None]), C)
         bound = min(bound, of_vectors.min())
-    bound = min(
-        bound, _in_order(len(C), np.append(values, d), np.append(np.ones(len(M)), sizes - 1))
+    multiplicities = np.append(np.ones(len(M)), sizes - 1)
+    magnitudes = np.abs(np.append(values, d))
+    of_rank = min(_in_order(len(C), magnitudes, multiplicities), float(magnitudes.max()))
+    bound = min(bound, of_rank) if bound > 0 else of_rank
+    small, low = (
+        np.flatnonzero(np.abs(values) < _SHARE * bound),
+        several & (np.abs(d) < _SHARE * bound),
     )
-    small, low = np.flatnonzero(values < _SHARE * bound), several & (d < _SHARE * bound)
     if bound <= _LEAST or not (len(small) or low.any()):
         return None
     kept = _indicators(small, len(M)) if vectors is None else vectors[:, small]

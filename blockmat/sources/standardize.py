@@ -30,6 +30,11 @@ class Standardized(NamedTuple):
             return self
         return Standardized(self.deviations * signs, self.location, self.scale * signs)
 
+    def rounding(self, dtype: Any) -> float:
+        """Return the largest error of the deviations by the rounding of samples to a dtype."""
+        sizes = 1 + np.abs(self.location) / np.abs(self.scale)
+        return float(np.finfo(dtype).eps / 2 * sizes.max(initial=1))
+
     def astype(self, dtype: Any) -> "Standardized":
         """Return them in another precision."""
         return Standardized(*(part.astype(dtype, copy=False) for part in self))
@@ -38,11 +43,13 @@ class Standardized(NamedTuple):
 class StandardRows(NamedTuple):
     """Samples reduced to rows Z (m, n) with the correlation matrix ``Z.T @ Z / m``.
 
-    `n_samples` is the number of samples that they count as by their weights.
+    `n_samples` is the number of samples that they count as by their weights, and `rounding` the
+    largest rounding error of Z.
     """
 
     deviations: Array
     n_samples: int
+    rounding: float = 0.0
 
 
 class ColumnRange(NamedTuple):

@@ -43,6 +43,11 @@ class WeightedSamples:
         return cls(X, None, names) if sample_weight is None else cls.of(X, weights, names)
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the samples."""
+        return self.X.dtype
+
+    @property
     def n_rows(self) -> int:
         """The number of samples of positive weight."""
         return len(self.X)

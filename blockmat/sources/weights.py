@@ -166,7 +166,7 @@ def as_half_life(half_life: Any, name: str = "half_life") -> float:
     ValueError
         If it is not positive and finite.
     """
-    if not isinstance(half_life, Real):
+    if isinstance(half_life, bool) or not isinstance(half_life, Real):
         raise TypeError(f"{name} is {half_life!r}; expected a positive number of samples")
     number = float(half_life)
     if not 0 < number < np.inf:

@@ -19,6 +19,7 @@ from blockmat.sources.standardize import StandardRows, compress_rows, standardiz
 from blockmat.sources.symmetry import refuse_asymmetric
 
 _EXACT_UP_TO = 500  # columns; longer rows are projected
+_SAFETY = 4.0  # times the sum of the variances of rounding
 _N_PROJECTIONS = 64  # coordinates of a projected row, at least
 
 
@@ -151,10 +152,12 @@ class Correlation:
     def __init__(self, X: Any) -> None:
         if isinstance(X, StandardRows):
             Z, self.location, self.scale = X.deviations, 0.0, 1.0
-            self.n_samples = X.n_samples
+            self.n_samples, self.rounding = X.n_samples, X.rounding
         else:
-            Z, self.location, self.scale = standardize(as_real_samples(X, 3))
-            self.n_samples = len(Z)
+            samples = as_real_samples(X, 3)
+            standardized = standardize(samples)
+            Z, self.location, self.scale = standardized
+            self.n_samples, self.rounding = len(Z), standardized.rounding(samples.dtype)
         self.n = Z.shape[1]
         # Column by column in memory: kernels read one variable after the other
         self.factor = np.divide(compress_rows(Z), np.sqrt(len(Z)), order="F")
@@ -170,7 +173,9 @@ class Correlation:
     def n_components(self) -> int:
         """The number of principal components, see `Correlations`."""
         values, _ = self._spectrum
-        rounding = self.n * float(np.finfo(np.float64).eps) * float(values[-1])
+        of_products = float(np.finfo(np.float64).eps) * float(values[-1])
+        of_samples = _SAFETY * self.rounding**2  # a variance
+        rounding = self.n * max(of_products, of_samples)
         return n_components(int((values > rounding).sum()), self.factor)
 
     def row_sums(self, p: Partition, weights: Array | None = None) -> Array:

@@ -124,8 +124,9 @@ def _as_many(
 
 def correlation_of(samples: WeightedSamples) -> Correlation:
     """Return the weighted correlations of samples without gaps."""
-    deviations = samples.standardize(True, True).deviations
-    return Correlation(StandardRows(deviations, samples.n_joint))
+    standardized = samples.standardize(True, True)
+    rounding = standardized.rounding(samples.X.dtype)
+    return Correlation(StandardRows(standardized.deviations, samples.n_joint, rounding))
 
 
 def _held_out(data: WeightedSamples | GappedSamples, model: Model) -> Array | None:
