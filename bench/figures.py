@@ -107,7 +107,7 @@ def _covariance(rows: list[Row], _: dict[str, Any], figure: Figure) -> None:
         "BlockCovariance()": ("#d55e00", "-"), "found blocks": ("#d55e00", "--"),
         "BlockCovariance(sectors)": ("#e69f00", "-"), "sectors": ("#e69f00", "--"),
         "LedoitWolf": ("#999999", "-"), "FactorAnalysis(6), standardised": ("#0072b2", "-"),
-        "QIS, standardised": ("#009e73", "-"),
+        "QIS, standardised": ("#009e73", "-"), "bahc": ("#cc79a7", "-"),
     }  # fmt: skip
     titles = {
         "Log-likelihood": "Log-likelihood of later days, per variable:\nhigher is better",
