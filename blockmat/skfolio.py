@@ -220,7 +220,8 @@ class BlockClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     n_blocks : int or "auto", default "auto"
         The number of clusters.
     n_samples : int, optional
-        The number of returns that the distances were computed from, as for `find_partition`.
+        The number of returns that the distances were computed from, as for
+        `blockmat.find_partition`.
     random_state : None, int or numpy.random.Generator, default None
         As for `blockmat.find_partition`.
 

@@ -40,8 +40,7 @@ def load(path: str | PathLike[str]) -> Matrix:
 
     Returns
     -------
-    BlockConstantMatrix, BlockRectangularMatrix, ScaledBlockMatrix, BlockFactorMatrix or
-    BlockPlusLowRank
+    BlockConstantMatrix, BlockRectangularMatrix, or another matrix type
         Equal to the saved one, bit by bit.
 
     Raises
