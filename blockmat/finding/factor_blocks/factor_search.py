@@ -38,7 +38,8 @@ _STEPS_AFTER = 10  # after the last sweep
 _STEPS_AT_END = 200  # of the search
 _MAX_SPLITS = 8  # that improve
 _CANDIDATES = 12  # blocks to split, before the search ends
-_WORTH = 0.25  # share of the cost of the cheapest merge that a split must promise
+_MANY = 500  # variables; of more, only promising blocks are split, because each split takes long
+_WORTH = 0.25  # share of the cost of the cheapest merge that such a split must promise
 _TOL = 0.01  # of the deviance of all samples
 _LARGE = 10.0  # times larger is the tolerance after the last sweep
 
@@ -114,7 +115,7 @@ class FactorSearch:
         """Return a better model after one split and one merge, or None if there is none."""
         k = len(best.factors)
         directions, gains = residual_directions(self.R, best)
-        least = _WORTH * cheapest_merge(best, self.signs).cost
+        least = _WORTH * cheapest_merge(best, self.signs).cost if self.R.n > _MANY else 0.0
         for block in np.argsort(-gains)[:_CANDIDATES]:
             if gains[block] < least:
                 break
