@@ -160,9 +160,9 @@ def partition_path(
     The integrated completed likelihood [1]_ is the Bayesian information criterion plus the cost
     of the labels, twice their entropy :math:`\sum_b n_b \log (n / n_b)`; for intervals it is
     :math:`2 \log \binom{n - 1}{k - 1}`. A matrix counts as :math:`n (n + 1) / 2` observations
-    with independent Gaussian errors. With `degrees` the criteria are minus twice the integrated log-likelihood
-    of the numbers of edges, plus the cost of the labels for "icl". With samples these criteria have
-    a small-sample correction,
+    with independent Gaussian errors. With `degrees` the criteria are minus twice the integrated
+    log-likelihood of the numbers of edges, plus the cost of the labels for "icl". With samples
+    these criteria have a small-sample correction,
     as in AICc, which is infinite for T - 2 blocks; "cv" holds out a fifth of the samples at a
     time. See :ref:`theory-blocks`.
 

@@ -232,7 +232,8 @@ def likelihood_shrinkage(
 ) -> float:
     """Return the shrinkage with the highest Gaussian likelihood of held-out samples.
 
-    Each of these counts by its weight among all samples. The model has `n_factors` factors, and blocks of the rest.
+    Each of these counts by its weight among all samples. The model has `n_factors` factors, and
+    blocks of the rest.
     """
     from scipy.optimize import minimize_scalar
 
