@@ -10,8 +10,8 @@ number or phrase inside a sentence::
 
     The default needs <!-- bench: training | momentum 0.9 | steps -->0.6<!-- /bench --> of the steps.
 
-`bench.places` says what may stand in a place. A link to images/bench-NAME.png or
-images/training-NAME.png is a place for a picture.
+`bench.places` says what may stand in a place. A link to images/bench-NAME.png,
+images/training-NAME.png or images/door-NAME.png is a place for a picture.
 """
 
 import re
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 MARK = re.compile(r"<!--\s*(?:bench:\s*(?P<address>[^>]*?)|(?P<end>/bench))\s*-->")
 LIKE_A_MARK = re.compile(r"<!--\s*/?\s*bench\b")
-PICTURE = re.compile(r"images/((?:bench|training)-[^\s)\"]+)\.png")
+PICTURE = re.compile(r"images/((?:bench|training|door)-[^\s)\"]+)\.png")
 NOTHING = re.compile(r"[\s>*+#\d.-]*")  # what may precede the text of a line
 
 

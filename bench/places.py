@@ -57,6 +57,10 @@ def picture(name: str) -> bytes:
             from bench.training import figures as of_training
 
             return of_training.draw(rest)
+        if kind == "door":
+            from bench import doors
+
+            return doors.draw(rest)
         _load(rest)
     except LookupError as error:
         raise UnknownPlaceError(f"no result for the picture {name}.png") from error
