@@ -25,7 +25,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "**/sg_execution_times.rst"]
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 nitpicky = True
@@ -72,8 +72,14 @@ html_theme = "pydata_sphinx_theme"
 html_title = "blockmat"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_theme_options = {
+    "logo": {
+        "image_light": "_static/wordmark-light.svg",
+        "image_dark": "_static/wordmark-dark.svg",
+        "alt_text": "blockmat",
+    },
     "header_links_before_dropdown": 7,
     "navigation_with_keys": False,
     "show_toc_level": 2,
@@ -89,3 +95,11 @@ WIDE = (
 html_sidebars = {name: [] for name in ("index", "tour", "theory", "api", *WIDE)}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def setup(app):
+    """Drop the empty line that ends each example: doctest needs it, readers do not."""
+    app.connect(
+        "source-read",
+        lambda app, name, source: source.append(source.pop().replace("\n\n```\n", "\n```\n")),
+    )
