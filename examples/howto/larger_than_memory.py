@@ -53,11 +53,11 @@ client = Client(cluster)
 
 # %%
 # This code runs in a notebook. In a script, put all code after the imports under ``if __name__ == "__main__":``, because each worker
-# imports the script first.
+# process runs the script again when it starts.
 #
 # Define the matrix
 # -----------------
-# A Dask array is a recipe: it says how to compute each chunk, and nothing is computed yet. If your matrix is in a zarr store, write
+# A Dask array says how to compute each chunk. Nothing is computed yet. If your matrix is in a zarr store, write
 # ``similarity = da.from_zarr("file.zarr")`` instead.
 
 
@@ -73,8 +73,8 @@ similarity
 # %%
 # Fit it
 # ------
-# While a client is open, ``fit`` runs on its workers. Each worker computes a chunk, adds up its blocks and
-# forgets it.
+# While a client is open, ``fit`` runs on its workers. Each worker computes a chunk, sums it over blocks and
+# frees its memory. So a worker needs memory for its program and a few chunks only.
 
 A = bm.fit(similarity, groups)
 print(A, f"in {A.nbytes / 1e6:.1f} MB")
@@ -93,8 +93,8 @@ client.close()
 cluster.close()
 
 # %%
-# Check the fit before you use it. The error of the whole matrix would take another pass. A part of it is enough: the
-# similarities of 1500 pixels that are drawn at random.
+# Check the fit before you use it. The error of the whole matrix would take another pass. The similarities of 1500 pixels, drawn at random,
+# are enough:
 
 some = np.sort(np.random.default_rng(0).choice(n, 1500, replace=False))
 part = rbf_kernel(pixels[some], gamma=20)
@@ -145,7 +145,7 @@ figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 axes[0].imshow(with_marks)
 axes[0].set_title("photograph with marked pixels")
 axes[1].imshow(0.55 * colours[found] + 0.45 * photograph)
-axes[1].set_title("found by a matrix of 7.3 GB")
+axes[1].set_title("objects that were found")
 for ax in axes:
     ax.axis("off")
 plt.show()
