@@ -194,7 +194,7 @@ ax.set(
     xlim=(-3, n_schools + 2),
     title="Effects of schools on mathematics",
 )
-ax.legend(loc="upper left", ncols=3)
+ax.legend(loc="lower right")
 plt.show()
 
 # %%
