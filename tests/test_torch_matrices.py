@@ -306,7 +306,9 @@ def test_they_are_the_matrices_of_numpy(make, p, dtype):
 def test_conversion_to_numpy_needs_one_matrix_and_makes_a_copy():
     p = PARTITIONS["contiguous"]
     for make in (plain, factor):
-        with pytest.raises(ShapeError, match=r"batch shape \(3,\); expected one matrix"):
+        with pytest.raises(
+            ShapeError, match=r"batch shape \(3,\); expected one matrix, such as A\[0\]"
+        ):
             make(p, (3,)).numpy()
     A = plain(p)
     N = A.numpy()
@@ -880,3 +882,17 @@ def test_elements_of_a_batch_are_matrices():
         A[0, 0, 0]
     with pytest.raises(TypeError, match="without batch axes has no elements"):
         A[0, 0][0]
+
+
+def test_very_large_noise_leaves_a_variable_out():
+    C = torch.tensor([[1.0, 0.5], [0.5, 2.0]], dtype=float)
+    noise = torch.tensor([0.3, 1e12, 0.2], dtype=float)
+    x = torch.tensor([1.0, 0.0, -2.0], dtype=float)
+    three = bmt.BlockMultivariateNormal(
+        torch.zeros_like(x), bmt.BlockFactorMatrix(["a", "a", "b"], C, noise)
+    )
+    two = bmt.BlockMultivariateNormal(
+        torch.zeros(2, dtype=float), bmt.BlockFactorMatrix(["a", "b"], C, noise[::2])
+    )
+    constant = 0.5 * np.log(2 * np.pi * 1e12)
+    check(three.log_prob(x) + constant, two.log_prob(x[::2]))

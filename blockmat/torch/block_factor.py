@@ -72,7 +72,8 @@ class BlockFactorMatrix(TensorMatrix):
 
     Notes
     -----
-    The axes in front of the last ones are batch axes, and broadcast. float32 matrices sum over
+    The axes in front of the last ones are batch axes, and broadcast. If some matrices of a batch lack
+    a variable, give it very large noise there, such as 1e12. float32 matrices sum over
     blocks, and compute with C, in double precision, which the device must support. See
     :ref:`theory-factor`.
 

@@ -490,7 +490,8 @@ class TensorMatrix:
     def _require_no_batch(self) -> None:
         if self._batch_shape:
             raise ShapeError(
-                f"the matrix has batch shape {tuple(self._batch_shape)}; expected one matrix"
+                f"the matrix has batch shape {tuple(self._batch_shape)}; expected one matrix, "
+                "such as A[0]"
             )
 
     def _times_rows(self, rows: Tensor) -> Tensor:
