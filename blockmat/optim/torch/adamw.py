@@ -30,7 +30,7 @@ class BlockAdamW(BlockOptimizer):
     betas : (float, float), default (0.9, 0.5)
         The factors of the running means of the gradient and of its second moment, for matrices.
     weight_decay : float, default 0.0
-        Matrices are multiplied by ``1 - lr * weight_decay``.
+        In each step matrices are multiplied by ``1 - lr * weight_decay``.
     damping : float, default 1e-6
         Added to the eigenvalues of a core, relative to its norm.
     n_directions : int, default 16
@@ -39,9 +39,10 @@ class BlockAdamW(BlockOptimizer):
     nesterov : bool, default True
         Use Nesterov momentum.
     roles : optional
-        "matrix", "adam", or the number of matrices that the rows of a parameter are, such as 3 for a
-        layer that computes queries, keys and values. A dict has these by name or index, and a
-        callable is called as ``roles(name, param)``. None means the default.
+        "matrix", "adam", or the number of matrices that the rows of a parameter are, such as 3 for the
+        weight of a layer that computes queries, keys and values. A dict has these by name or index,
+        and a callable is called as ``roles(name, param)``. None means the default. Names come from
+        the model or from named parameters; without them `name` is None.
     adam_betas : (float, float), default (0.9, 0.95)
         The factors of Adam, for the other parameters.
     eps : float, default 1e-8

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from blockmat.exceptions import NonFiniteError
 from blockmat.optim.torch.gradients import gradient_of, require_shape
-from blockmat.optim.torch.parameters import parameter_of
+from blockmat.optim.torch.parameters import local, parameter_of
 from blockmat.optim.torch.ranks import ranks_of_all
 from blockmat.optim.torch.stack import StackLayout
 from blockmat.optim.torch.weight import Parameter
@@ -111,9 +111,22 @@ def finite_counts(plans: list[Plan]) -> Tensor | float | None:
     wishes = [plan.group["on_nonfinite"] for plan in plans]
     if flags and (torch.compiler.is_compiling() or not (on_host or "raise" in wishes)):
         return torch.stack([flag.to(flags[0].device) for flag in flags]).all().float()
-    bad = [wish for wish, flag in zip(wishes, flags, strict=True) if not bool(flag)]
-    if any(wish != "skip" for wish in bad):
-        raise NonFiniteError(
-            "a gradient contains NaN or infinity, or its squares overflow; expected smaller numbers"
-        )
+    bad = [plan for plan, flag in zip(plans, flags, strict=True) if not bool(flag)]
+    if any(plan.group["on_nonfinite"] != "skip" for plan in bad):
+        raise_non_finite(bad)
     return None if bad else 1.0
+
+
+def raise_non_finite(plans: list[Plan]) -> None:
+    """Raise `NonFiniteError`, and name the first gradient on this rank that is not finite."""
+    for group in (plan.group for plan in plans):
+        names = group.get("param_names", [f"parameter {i}" for i in range(len(group["params"]))])
+        for name, p in zip(names, group["params"], strict=True):
+            if p.grad is not None and not bool(torch.isfinite(local(p.grad)).all()):
+                raise NonFiniteError(
+                    f"the gradient of {name} contains NaN or infinity; expected finite numbers "
+                    f'(on_nonfinite="skip" leaves such steps out)'
+                )
+    raise NonFiniteError(
+        "a gradient contains NaN or infinity, or its squares overflow; expected smaller numbers"
+    )

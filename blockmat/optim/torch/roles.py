@@ -43,8 +43,8 @@ def _n_groups(role: Any, p: Tensor, name: str | None, place: int, roles: Roles) 
         )
     if not is_matrix:
         raise ValueError(
-            f"roles of {label} is {role!r}, and its shape is {tuple(p.shape)}; expected {ADAM!r} for "
-            f"a parameter that is no matrix"
+            f"roles of {label} is {role!r}, and its shape is {tuple(p.shape)}; expected {ADAM!r} or "
+            f"None for a parameter that is no matrix"
         )
     if p.shape[0] % n_groups:
         raise ValueError(f"roles of {label} is {role!r}; expected a divisor of its {len(p)} rows")
