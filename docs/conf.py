@@ -37,6 +37,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300  # seconds for one cell
+nb_merge_streams = True
 nb_output_stderr = "error"  # a warning on the page is an error of the build
 
 nitpicky = True
