@@ -14,7 +14,8 @@ release = version = blockmat.__version__
 copyright = "2026, " + author
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # Markdown pages with MyST, and the notebook
+    "notebooks",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -24,9 +25,20 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "**/sg_execution_times.rst"]
+exclude_patterns = [
+    "_build",
+    "**/GALLERY_HEADER.rst",
+    "**/sg_execution_times.rst",
+    "howto/*.ipynb",  # downloads, made from the programs of the pages
+    "gallery/*.ipynb",
+]
 myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds for one cell
+nb_merge_streams = True
+nb_output_stderr = "error"  # a warning on the page is an error of the build
 
 nitpicky = True
 default_role = "autolink"  # single backquotes link to what can be imported

@@ -613,3 +613,10 @@ def test_what_the_pictures_refuse():
     with pytest.raises(ValueError, match="path has one block as its best partition"):
         plot.tree(bm.partition_path(np.ones((3, 3))))
     assert len(pyplot.get_fignums()) == n_figures
+
+
+def test_a_notebook_shows_the_figure_of_a_fit():
+    S = np.eye(4) + 1
+    figure = plot.plot_fit(S, bm.fit(S, [0, 0, 1, 1]))
+    assert not pyplot.get_fignums()
+    assert figure._repr_png_().startswith(b"\x89PNG")

@@ -411,13 +411,38 @@ def test_html_of_a_partition_names_its_blocks():
     assert "x" * 40 not in long
 
 
-def test_html_of_matrices_near_block_constant_ones_is_that_of_their_blocks():
+def test_html_of_a_scaled_matrix_is_that_of_its_blocks():
     inside = bm.BlockConstantMatrix.from_values([0, 0, 1], [[1, 0.5], [0.5, 1]], [2, 2])
-    scaled = bm.ScaledBlockMatrix(inside, [1.0, 2.0, 3.0])
-    for near in (scaled, bm.BlockPlusLowRank(scaled, np.ones((3, 1)), [[1.0]])):
-        html = near._repr_html_()
-        assert type(near).__name__ in html
-        assert re.findall("<title>(.*?)</title>", html) == ["1", "0.5", "0.5", "2"]
+    html = bm.ScaledBlockMatrix(inside, [1.0, 2.0, 3.0])._repr_html_()
+    assert "ScaledBlockMatrix" in html
+    assert re.findall("<title>(.*?)</title>", html) == ["1", "0.5", "0.5", "2"]
+
+
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_html_with_a_part_of_low_rank_shows_the_means_of_the_blocks(is_scaled):
+    rng = np.random.default_rng(0)
+    labels = np.array([0, 1, 0, 1, 1, 2])
+    base = bm.BlockConstantMatrix(labels, np.eye(3) + 1, [1.0, 2.0, 3.0])
+    factor, core = rng.standard_normal((6, 2)), np.array([[2.0, 1.0], [1.0, 3.0]])
+    inside = bm.BlockPlusLowRank(base, factor, core)
+    scale = np.arange(1.0, 7.0)
+    matrix = (
+        bm.BlockPlusLowRank(bm.ScaledBlockMatrix(base, scale), scale[:, None] * factor, core)
+        if is_scaled
+        else inside
+    )
+    shown = np.array(re.findall("<title>(.*?)</title>", matrix._repr_html_()), dtype=float)
+    expected = bm.fit(inside.toarray(), labels).values
+    expected[2, 2] = base.values[2, 2]  # a block of one variable has no entry off the diagonal
+    np.testing.assert_allclose(shown.reshape(3, 3), expected, rtol=1e-3)
+
+
+def test_html_of_many_independent_blocks_with_a_part_of_low_rank_is_coarse():
+    identity = bm.BlockConstantMatrix.identity(bm.Partition.uniform(48, 2))
+    html = bm.BlockPlusLowRank(identity, np.repeat([[1.0], [2.0]], 48, axis=0))._repr_html_()
+    shown = np.array(re.findall("<title>(.*?)</title>", html), dtype=float).reshape(24, 24)
+    means = np.repeat([1.0, 2.0], 12)
+    np.testing.assert_allclose(shown, np.outer(means, means))
 
 
 def test_nbytes():

@@ -8,6 +8,7 @@ from blockmat.blocks.checks import Array
 _MAX_BLOCKS = 12  # rows of the table
 _MAX_NAME = 40  # letters
 RED, BLUE = (178, 24, 43), (33, 102, 172)
+_BAR = (67, 147, 195)  # readable on a light and on a dark page
 
 
 def partition_to_html(title: str, names: Sequence[object], sizes: Array) -> str:
@@ -19,7 +20,7 @@ def partition_to_html(title: str, names: Sequence[object], sizes: Array) -> str:
     rows = "".join(
         f"<tr><td {cell}>{_short(names[b])}</td><td {cell}>{sizes[b]}</td><td {cell}>"
         f'<div style="width:{max(160 * sizes[b] / largest, 1):.0f}px;height:0.8em;'
-        f'background:rgb{BLUE};opacity:0.8"></div></td></tr>'
+        f'background:rgb{_BAR}"></div></td></tr>'
         for b in range(shown)
     )
     if shown < k:

@@ -4,6 +4,8 @@ import numpy as np
 
 from blockmat.blocks.checks import Array
 from blockmat.blocks.html import BLUE, RED, heading
+from blockmat.blocks.partition import Partition
+from blockmat.blocks.passes import block_sums
 
 _MAX_CELLS = 24
 _SIDE = 240
@@ -44,6 +46,22 @@ def matrix_to_html(title: str, values: Array, rows: Array, cols: Array | None = 
     )
 
 
+def with_low_rank(values: Array, p: Partition, factor: Array, core: Array) -> tuple[Array, Array]:
+    """Add the mean entries of ``V C V^T`` to the numbers of the blocks, and return also the sizes.
+
+    The diagonal is left out. If only the numbers of diagonal blocks are given, more than 24 of them are
+    averaged as for the picture.
+    """
+    sums, sizes = block_sums(p, factor), p.sizes
+    traces = block_sums(p, ((factor @ core) * factor).sum(axis=1))
+    if values.ndim == 1:
+        starts = _starts_of_runs(len(sizes))
+        sums, traces = np.add.reduceat(sums, starts, axis=0), np.add.reduceat(traces, starts)
+        values, sizes = _coarsen_diagonal(values, sizes)
+    pairs = np.outer(sizes, sizes) - np.diag(sizes)  # of different variables
+    return values + (sums @ core @ sums.T - np.diag(traces)) / np.maximum(pairs, 1), sizes
+
+
 def _coarsen(values: Array, sizes: Array) -> tuple[Array, Array]:
     """Average runs of rows, weighted by size, down to a number that can be drawn."""
     if len(sizes) <= _MAX_CELLS:
@@ -65,7 +83,7 @@ def _coarsen_diagonal(values: Array, sizes: Array) -> tuple[Array, Array]:
 
 
 def _starts_of_runs(k: int) -> Array:
-    return np.linspace(0, k, _MAX_CELLS, endpoint=False).astype(int)
+    return np.linspace(0, k, min(k, _MAX_CELLS), endpoint=False).astype(int)
 
 
 def _edges(sizes: Array) -> tuple[Array, Array]:

@@ -19,6 +19,7 @@ from blockmat.matrices.block_factor import BlockFactorMatrix, separated
 from blockmat.matrices.checks import as_matrix_of_shape, require_real_dtype
 from blockmat.matrices.common import archive_of, picture_of
 from blockmat.matrices.entries import entries
+from blockmat.matrices.html import with_low_rank
 from blockmat.matrices.low_rank_solvers import (
     LowRankSolver,
     conditional_core,
@@ -429,7 +430,10 @@ class BlockPlusLowRank(Parts):
         return f"<{n}x{n} BlockPlusLowRank of {k} blocks and rank {rank}, dtype={self.dtype}>"
 
     def _picture(self) -> tuple[Array, ...]:
-        return picture_of(self._base)
+        base, factor = self._base, self._factor
+        if isinstance(base, ScaledBlockMatrix):
+            factor = (factor.T / base.scale).T  # in the unit of the numbers of its blocks
+        return with_low_rank(picture_of(base)[0], base.partition, factor, self._core)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BlockPlusLowRank, (self._base, self._factor, self._core)

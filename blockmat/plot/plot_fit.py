@@ -1,5 +1,7 @@
 """A fit in four panels."""
 
+from functools import partial
+from io import BytesIO
 from typing import Any
 
 from blockmat.blocks.extras import import_extra
@@ -23,7 +25,7 @@ def plot_fit(source: Any, A: SquareMatrix, title: str | None = None) -> Any:
     Returns
     -------
     matplotlib.figure.Figure
-        The figure. No window opens; save the figure with ``savefig``.
+        The figure. A notebook shows it. No window opens; save the figure with ``savefig``.
 
     Raises
     ------
@@ -46,4 +48,12 @@ def plot_fit(source: Any, A: SquareMatrix, title: str | None = None) -> Any:
     spectrum(A, source, axes[3])
     if title:
         figure.suptitle(title)
+    figure._repr_png_ = partial(_as_png, figure)
     return figure
+
+
+def _as_png(figure: Any) -> bytes:
+    """Return what a notebook shows, which by itself shows only figures of pyplot."""
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

@@ -22,13 +22,13 @@ fits = {
     "two in diagonal blocks": bm.fit(R, p),
     "two in every block": bm.fit(R, p, aligned=True),
 }
-figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained")
-axes[0].imshow(R, cmap="RdBu_r", vmin=-1, vmax=1)
-axes[0].set_title("correlations")
-for ax, (title, A) in zip(axes[1:], fits.items(), strict=True):
+figure, axes = plt.subplots(2, 2, figsize=(7.4, 6.6), layout="constrained")
+axes[0, 0].imshow(R, cmap="RdBu_r", vmin=-1, vmax=1)
+axes[0, 0].set_title("correlations")
+for ax, (title, A) in zip(axes.flat[1:], fits.items(), strict=True):
     picture = ax.imshow(A.toarray(), cmap="RdBu_r", vmin=-1, vmax=1)
     ax.set_title(f"{title}\nerror {bm.approximation_error(R, A):.2f}")
-for ax in axes:
+for ax in axes.flat:
     ax.set(xticks=[], yticks=[])
 figure.colorbar(picture, ax=axes, shrink=0.8)
 plt.show()

@@ -44,6 +44,7 @@ ax.set(
     xlabel="training samples",
     ylabel="accuracy",
 )
+ax.minorticks_off()
 ax.legend()
 plt.show()
 

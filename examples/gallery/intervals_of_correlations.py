@@ -20,13 +20,14 @@ names = np.array(
     ["age", "sex", "bmi", "pressure", "tc", "ldl", "hdl", "tch", "ltg", "glucose"]
 )
 p = bm.find_partition(X, 4, samples=True)
-labels = [" ".join(names[members]) for members in p]
-print(*labels, sep="\n")
+for members in p:
+    print(*names[members])
 
 # %%
-# Plot the 95 % intervals for the first 40 patients and for all 442 patients:
+# Plot the 95 % intervals for the first 40 patients and for all 442 patients. The first two measures name a block:
 
-figure, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
+labels = [", ".join(names[members[:2]]) + ", ..." * (len(members) > 2) for members in p]
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 pairs = list(zip(*np.triu_indices(4), strict=True))
 pairs = [(a, b) for a, b in pairs if a != b or p.sizes[a] > 1]
 for shift, n in ((-0.12, 40), (0.12, len(X))):

@@ -86,6 +86,7 @@ for name, model in models.items():
 # ---------------
 # The value of each block is the mean correlation between the images of two digits:
 
+# sphinx_gallery_thumbnail_number = 2
 model = BlockCovariance(digits, shrinkage=None).fit(X)
 figure, ax = plt.subplots(figsize=(4.8, 4), layout="constrained")
 plot.matrix(model.operator_, ax=ax)

@@ -36,11 +36,12 @@ A
 
 # %%
 # :func:`~blockmat.approximation_error` returns the norm of the error divided by the norm of K. Always check it, and plot
-# the error.
+# the error and the singular values.
 
 print(f"{A.nbytes} bytes, relative error {bm.approximation_error(K, A):.3f}")
-figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
-plot.approximation(K, A, ax=axes)
+figure, axes = plt.subplots(2, 2, figsize=(8, 6.6), layout="constrained")
+plot.approximation(K, A, ax=axes.flat[:3])
+plot.spectrum(A, K, ax=axes.flat[3])
 plt.show()
 
 # %%
