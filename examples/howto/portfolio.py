@@ -102,9 +102,12 @@ for name, covariance in covariances.items():
 
 weights = model.operator_.solve(np.ones(20))
 weights /= weights.sum()
+print(
+    f"{(weights < 0).sum()} of 20 weights are negative, the lowest is {weights.min():.2f}"
+)
 
 # %%
-# Some of them are negative. If you do not sell short, use an optimizer. ``MeanRisk`` of skfolio minimizes the variance by default,
+# If you do not sell short, use an optimizer. ``MeanRisk`` of skfolio minimizes the variance by default,
 # and ``blockmat.skfolio.BlockCovariance`` has the same options. The estimator of the means must accept gaps, and ``max_history`` leaves
 # only the days on which all stocks were traded as scenarios.
 
@@ -115,7 +118,7 @@ prior = EmpiricalPrior(
 )
 optimizer = MeanRisk(prior_estimator=prior).fit(past)
 table = pd.DataFrame({"solve": weights, "no short sales": optimizer.weights_})
-table.set_index(past.columns).T.mul(100).round(1)
+table.set_index(past.columns).nlargest(8, "no short sales").round(3)
 
 # %%
 # Test on later years

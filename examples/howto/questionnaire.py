@@ -42,7 +42,7 @@ gaps[rng.permutation(items)].to_csv(file, index=False)
 
 data = pd.read_csv(file)
 print(f"{len(data.dropna())} of {len(data)} people answered every item")
-data.head()
+data.iloc[:4, :7]
 
 # %%
 # Find the scales
