@@ -109,8 +109,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     missing : {"raise", "pairwise", "em"}, default "raise"
         What to do with NaN: raise an error, use means over the pairs of values that are observed,
         or find the most likely parameters by expectation-maximization, as `blockmat.fit_samples`.
-        `score` and `mahalanobis` then take samples with NaN too. Rows without a value do not
-        count.
+        With `scaled`, the variance of each variable is then that of its own observed values,
+        except with `loadings`: for series that begin late use ``loadings=True``. `score` and
+        `mahalanobis` then take samples with NaN too. Rows without a value do not count.
     weight_type : {"frequency", "reliability"}, default "frequency"
         What `sample_weight` counts: how many samples a row stands for, or how reliable it is, such
         as the weights of a survey, whose common factor has no effect.

@@ -305,6 +305,46 @@ def test_factor_scores_are_those_of_the_joint_distribution(orders, diagonal):
     assert covariance.shape == ((4,) if diagonal else (4, 4))
 
 
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_factor_scores_of_samples_with_gaps_are_those_given_the_observed_values(diagonal):
+    A, rng = spread(0, 1), np.random.default_rng(1)
+    if diagonal:
+        A = bm.BlockFactorMatrix(A.partition, np.diagonal(A.covariance), A.noise, A.loadings)
+    C = np.diag(A.covariance) if diagonal else A.covariance
+    cross = C @ (A.loadings[:, None] * A.partition.indicator().toarray()).T
+    x, mean = rng.normal(size=(6, 60)), rng.normal(size=60)
+    x[rng.random(x.shape) < 0.3] = np.nan
+    x[1, A.partition.labels == 2] = np.nan  # nothing of a block is observed
+    x[2] = np.nan
+    x[3] = rng.normal(size=60)
+    x[5] = np.where(np.isnan(x[0]), np.nan, x[5])  # the same gaps, if any more
+    scores, covariance = A.factor_scores(x, mean, missing="em")
+    for t, row in enumerate(x):
+        seen = ~np.isnan(row)
+        gain = np.linalg.solve(A.toarray()[np.ix_(seen, seen)], cross[:, seen].T).T
+        own = C - gain @ cross[:, seen].T
+        np.testing.assert_allclose(scores[t], gain @ (row - mean)[seen], atol=1e-11)
+        np.testing.assert_allclose(covariance[t], np.diagonal(own) if diagonal else own, atol=1e-11)
+        one, its = A.factor_scores(row, mean, missing="em")
+        np.testing.assert_array_equal(one, scores[t])
+        np.testing.assert_array_equal(its, covariance[t])
+    complete, shared = A.factor_scores(x[3], mean)
+    np.testing.assert_array_equal(complete, scores[3])
+    np.testing.assert_array_equal(shared, covariance[3])
+
+
+def test_factor_scores_of_a_gap_among_loadings_of_zero_and_wrong_options():
+    A = bm.BlockFactorMatrix([0, 0, 1], np.float32([1, 2]), np.float32(1), np.float32([1, 0, 1]))
+    scores, covariance = A.factor_scores(np.float32([np.nan, 5, 2]), missing="em")
+    np.testing.assert_allclose(scores, [0, 4 / 3], rtol=1e-6)
+    np.testing.assert_allclose(covariance, [1, 2 / 3], rtol=1e-6)
+    assert scores.dtype == covariance.dtype == np.float32
+    with pytest.raises(NonFiniteError, match="x contains inf"):
+        A.factor_scores([1, np.nan, np.inf], missing="em")
+    with pytest.raises(ValueError, match="missing is 'pairwise'; expected 'raise' or 'em'"):
+        A.factor_scores(np.ones(3), missing="pairwise")
+
+
 def test_factor_scores_keep_float32_and_refuse_wrong_arguments():
     A = bm.BlockFactorMatrix([0, 0, 1], np.float32([1, 2]), np.float32(1))
     scores, covariance = A.factor_scores(np.float32([1, 2, 3]))

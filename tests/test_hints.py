@@ -277,7 +277,7 @@ def test_scores_of_samples_with_gaps_are_those_of_conditional_means():
     fit = bm.fit_factor(X, LABELS, full_output=True)
     A, sample = fit.matrix, X[0].copy()
     sample[1] = np.nan
-    with pytest.raises(NonFiniteError, match="missing values replaced by those of condition"):
+    with pytest.raises(NonFiniteError, match="missing='em' if NaN marks a missing value"):
         A.factor_scores(sample, mean=fit.mean)
     seen = np.isfinite(sample)
     filled = sample.copy()

@@ -50,6 +50,12 @@ def _require_some(chosen: Array, name: str) -> Array:
 def _as_numbers(given: Array, n: int, name: str) -> Array:
     """Return integers that are in range and different, as numbers from 0 to n - 1."""
     if given.dtype.kind not in "iu":
+        for place, value in enumerate(given):
+            if isinstance(value, str):
+                raise DtypeError(
+                    f"{name} has a name, {str(value)!r}, at place {place}; expected integers or booleans, "
+                    "such as columns.get_indexer(names)"
+                )
         raise DtypeError(f"{name} has dtype {given.dtype}; expected integers or booleans")
     wrong = np.flatnonzero((given >= n) | (given < -n))
     if len(wrong):

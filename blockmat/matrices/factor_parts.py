@@ -12,6 +12,7 @@ from blockmat.blocks.subset import Subset
 from blockmat.cores import factor_model
 from blockmat.cores.arrays import entries_of_core, part_of_core
 from blockmat.cores.conditioning import (
+    Effects,
     Observed,
     conditional_effects,
     conditional_independent_effects,
@@ -20,8 +21,7 @@ from blockmat.cores.core import ROUNDING, Core, hermitian_part
 from blockmat.exceptions import IndefiniteMatrixError, ShapeError
 from blockmat.matrices.parts import Parts, as_means, real_numbers
 from blockmat.matrices.weighted_frame import are_all_zero, lengths_in_blocks
-
-_FILL_GAPS = ", or missing values replaced by those of condition, which gives the same scores"
+from blockmat.sources.samples import use_missing
 
 
 class FactorParts(Parts):
@@ -78,8 +78,10 @@ class FactorParts(Parts):
                 "the matrix is not positive definite; expected a covariance matrix of full rank"
             )
 
-    def factor_scores(self, x: Any, mean: Any = None) -> tuple[Array, Array]:
-        r"""Return mean and covariance of the factors, given the values of all variables.
+    def factor_scores(
+        self, x: Any, mean: Any = None, *, missing: str = "raise"
+    ) -> tuple[Array, Array]:
+        r"""Return mean and covariance of the factors, given the values of the variables.
 
         In a mixed model these are the predicted random effects (BLUP) and their prediction errors.
 
@@ -89,13 +91,17 @@ class FactorParts(Parts):
             The values of the variables; or q samples of them, one in each row.
         mean : float or array_like of shape (n,), optional
             The means of the variables; by default zero.
+        missing : {"raise", "em"}, default "raise"
+            What NaN in `x` means: an error, or a missing value. With "em" the scores of a sample
+            are those given its observed values.
 
         Returns
         -------
         scores : ndarray, shape (k,) or (q, k)
             The conditional means of the factors, in the order of the blocks.
         covariance : ndarray, shape (k, k) or (k,)
-            Their conditional covariance, or its diagonal for independent factors.
+            Their conditional covariance, or its diagonal for independent factors. It depends on what
+            is observed: with ``missing="em"`` and q samples it is that of each, (q, k, k) or (q, k).
 
         Raises
         ------
@@ -104,7 +110,9 @@ class FactorParts(Parts):
         DtypeError
             If it is not real.
         NonFiniteError
-            If it contains NaN or infinity.
+            If it contains infinity, or NaN with ``missing="raise"``.
+        ValueError
+            If `missing` is another string.
         SingularMatrixError, IndefiniteMatrixError
             If the matrix is not positive definite.
 
@@ -119,29 +127,60 @@ class FactorParts(Parts):
 
         Examples
         --------
+        >>> import numpy as np
         >>> import blockmat as bm
         >>> A = bm.BlockFactorMatrix(["a", "a", "b"], [1.0, 1.0], noise=1.0)
         >>> A.factor_scores([3.0, 0.0, 2.0])
         (array([1., 1.]), array([0.33333333, 0.5       ]))
+        >>> A.factor_scores([3.0, np.nan, 2.0], missing="em")
+        (array([1.5, 1. ]), array([0.5, 0.5]))
         """
-        n, p = self.shape[0], self.partition
-        values = real_numbers(x, "x", (1, 2), _FILL_GAPS)
+        if missing not in ("raise", "em"):
+            raise ValueError(f"missing is {missing!r}; expected 'raise' or 'em'")
+        n, k = self.shape[0], self.partition.n_blocks
+        values = real_numbers(x, "x", (1, 2), use_missing("em"), may_have_gaps=missing == "em")
         if values.shape[-1] != n:
             raise ShapeError(f"x has shape {values.shape}; expected ({n},) or (q, {n})")
         means = as_means(mean, n)
         self._require_full_rank()
         dtype = np.result_type(self.dtype, values, *([means] if means.ndim else []))
         double = self.astype(np.float64)
-        deviations = np.atleast_2d(values).astype(np.float64) - means.astype(np.float64)
-        every = np.arange(p.n_blocks)
-        known = Observed(double._core.values, double._lengths, np.ones(p.n_blocks))
-        c = double.covariance
-        if c.ndim == 2:
-            effects = conditional_effects(c, c, known, (every, every))
-        else:
-            effects = conditional_independent_effects(c, known, (every, every))
-        scores = effects.mean(double._coordinates(deviations.T)).T.reshape(*values.shape[:-1], -1)
-        return scores.astype(dtype, copy=False), effects.covariance.astype(self.dtype)
+        rows = np.atleast_2d(values).astype(np.float64) - means.astype(np.float64)
+        patterns, of_row = np.ones((1, n), bool), np.zeros(len(rows), np.intp)
+        if missing == "em":
+            patterns, of_row = np.unique(~np.isnan(rows), axis=0, return_inverse=True)
+        scores = np.empty((len(rows), k))
+        covariance = np.empty((len(patterns), *self.covariance.shape))
+        for i, seen in enumerate(patterns):
+            chosen = of_row.ravel() == i
+            scores[chosen], covariance[i] = double._scores_given(np.flatnonzero(seen), rows[chosen])
+        shape = values.shape[:-1]
+        spread = covariance[of_row.ravel()] if missing == "em" and shape else covariance[0]
+        return (
+            scores.reshape(*shape, k).astype(dtype, copy=False),
+            spread.astype(self.dtype, copy=False),
+        )
+
+    def _scores_given(self, variables: Array, deviations: Array) -> tuple[Array, Array]:
+        """Return scores (m, k) and covariance of the factors, given some variables of m samples."""
+        k, c = self.partition.n_blocks, self.covariance
+        telling = variables[self.loadings[variables] != 0]
+        if not len(telling):
+            return np.zeros((len(deviations), k)), c
+        every, seen = np.arange(k), Subset.of(self.partition, telling)
+        effects, part = self._effects(every, seen, (seen.blocks, np.arange(len(seen.blocks))))
+        return effects.mean(part._coordinates(deviations[:, telling].T)).T, effects.covariance
+
+    def _effects(
+        self, blocks: Array, seen: Subset, shared: tuple[Array, Array]
+    ) -> tuple[Effects, Self]:
+        """Condition the factors of some blocks on variables; also return the part of these."""
+        part, c = self._part(seen), self.covariance
+        known = Observed(part._core.values, part._lengths, np.ones(len(seen.blocks)))
+        if c.ndim == 1:
+            return conditional_independent_effects(c[blocks], known, shared), part
+        prior, cross = (c[np.ix_(blocks, x)] for x in (blocks, seen.blocks))
+        return conditional_effects(prior, cross, known, shared), part
 
     def _coordinates(self, x: Array) -> Array:
         """Return the coordinates ``Q^T x / root of delta`` of columns x (n, m)."""
@@ -165,14 +204,7 @@ class FactorParts(Parts):
         if not tells.any():
             return np.zeros((len(rest.variables), deviations.shape[1])), self._part(rest)
         telling = Subset.of(self.partition, observed.variables[tells])
-        seen, c = self._part(telling), self.covariance
-        known = Observed(seen._core.values, seen._lengths, np.ones(len(telling.blocks)))
-        shared = rest.shared_blocks(telling)
-        if c.ndim == 2:
-            prior, cross = (c[np.ix_(rest.blocks, x.blocks)] for x in (rest, telling))
-            effects = conditional_effects(prior, cross, known, shared)
-        else:
-            effects = conditional_independent_effects(c[rest.blocks], known, shared)
+        effects, seen = self._effects(rest.blocks, telling, rest.shared_blocks(telling))
         means = effects.mean(seen._coordinates(deviations[tells]))
         shift = (rest.partition.expand(means).T * self.loadings[rest.variables]).T
         return shift, self._of_part(rest, effects.covariance)

@@ -233,12 +233,15 @@ def as_means(mean: Any, n: int) -> Array:
     return means
 
 
-def real_numbers(x: Any, name: str, ndims: tuple[int, ...], for_nan: str = "") -> Array:
+def real_numbers(
+    x: Any, name: str, ndims: tuple[int, ...], for_nan: str = "", may_have_gaps: bool = False
+) -> Array:
     """Convert to an array of finite real numbers with one of the given numbers of axes.
 
-    The message for NaN ends in `for_nan`.
+    They may be NaN if there may be gaps. Otherwise the message for NaN ends in `for_nan`.
     """
     array = as_numeric(x, name, ndims)
     require_real_dtype(array.dtype, name)
-    require_finite(np.atleast_1d(array), name, for_nan)
+    checked = np.where(np.isnan(array), 0, array) if may_have_gaps else array
+    require_finite(np.atleast_1d(checked), name, for_nan)
     return array
