@@ -597,7 +597,7 @@ class Contract:
             params[place].grad.view(-1)[1] = bad
             if optimizer is raising:
                 with pytest.raises(
-                    np.linalg.LinAlgError, match="gradient (of .* )?contains NaN or infinity"
+                    np.linalg.LinAlgError, match=r"gradient (of .* )?contains NaN or infinity"
                 ):
                     optimizer.step()
             else:
