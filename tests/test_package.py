@@ -44,6 +44,7 @@ def test_import_loads_no_extra_and_no_kernel():
             "from blockmat.plot import plot_fit; plot_fit(np.eye(2), bm.fit(np.eye(2), [0, 0]))",
         ),
         ("skfolio", "skfolio", "import blockmat.skfolio"),
+        ("sklearn", "skfolio", "import blockmat.skfolio"),
         ("torch", "torch", "import blockmat.optim.torch"),
         ("torch", "torch", "import blockmat.torch"),
     ],
