@@ -3,6 +3,7 @@
 import re
 import runpy
 import subprocess
+import sys
 from email.message import Message
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import blockmat as bm
 from tests.release import archives, installed, metadata
+from tests.release.environments import pythons
 from tests.release.report import Problem, Report
 
 ROOT = Path(__file__).parents[1]
@@ -111,6 +113,23 @@ def test_a_change_or_a_tag_of_another_commit_is_named(tmp_path):
     (tmp_path / "new").touch()
     with pytest.raises(Problem, match="new"):
         metadata.check_git(tmp_path, "2.0.0")
+
+
+def test_the_variable_pythons_names_the_pythons(monkeypatch):
+    monkeypatch.setenv("PYTHONS", sys.executable)
+    assert pythons([]) == {sys.version_info[1]: sys.executable}
+    monkeypatch.setenv("PYTHONS", f"{sys.executable} no-such-python")
+    with pytest.raises(Problem, match="PYTHONS names no-such-python"):
+        pythons([])
+
+
+def test_pythons_that_do_not_run_are_not_at_hand(monkeypatch, tmp_path):
+    monkeypatch.delenv("PYTHONS", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    broken = tmp_path / "python3.11"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    assert pythons([11, 12]) == {}
 
 
 def test_an_extra_includes_others():
