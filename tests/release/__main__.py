@@ -1,8 +1,11 @@
 """Build a release and check it: ``python -m tests.release [--quick]``. The archives are left in dist/."""
 
 import argparse
+import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.release import archives, installed, metadata
@@ -77,56 +80,51 @@ def check_installed(
     quick: bool,
 ) -> None:
     """Install the wheel in empty environments and use it."""
-    readme = sdist["README.md"].decode()
-    found = metadata.metadata_of(wheel)
+    found, readme = metadata.metadata_of(wheel), sdist["README.md"].decode()
     minors = metadata.minor_versions(found)
     commands = {sys.version_info[1]: sys.executable} if quick else pythons(minors)
     for minor, command in commands.items():
-        name = f"Python 3.{minor}"
-        environment = made(report, name, command, place / name.replace(" ", "-"), str(path))
-        if environment:
-            report.check(
-                f"{name}, README",
-                installed.check_example,
-                environment,
-                installed.example_of(readme),
-            )
-            report.check(f"{name}, no extra", installed.check_features, environment, found)
-            report.check(
-                f"{name}, command", installed.check_command_line, environment, found["Version"]
-            )
+        with made(report, f"Python 3.{minor}", command, place, str(path)) as check:
+            check("README", installed.check_example, installed.example_of(readme))
+            check("no extra", installed.check_features, found)
+            check("command", installed.check_command_line, found["Version"])
     if quick:
         return
     missing = [f"3.{minor}" for minor in minors if minor not in commands]
     if missing:
         report.remind(f"not at hand, so not tested: Python {', '.join(missing)}")
     for extra in EXTRAS:
-        name = f"extra {extra}"
-        environment = made(report, name, sys.executable, place / extra, f"{path}[{extra}]")
-        if environment:
-            report.check(f"{name}, features", installed.check_features, environment, found, extra)
-    environment = made(report, "extra all", sys.executable, place / "all", f"{path}[all]")
-    if environment:
-        report.check("extra all, features", installed.check_features, environment, found, "all")
-        report.check("extra all, README", installed.check_example, environment, readme)
-        report.check("extra all, mypy --strict", installed.check_types, environment)
-        report.check("extra test", added, environment, f"{path}[test]")
-        report.check("extra test, doctests", installed.check_tests, environment, sdist)
+        with made(report, f"extra {extra}", sys.executable, place, f"{path}[{extra}]") as check:
+            check("features", installed.check_features, found, extra)
+    with made(report, "extra all", sys.executable, place, f"{path}[all]") as check:
+        check("features", installed.check_features, found, "all")
+        check("README", installed.check_example, readme)
+        check("mypy --strict", installed.check_types)
+        check("with extra test", added, f"{path}[test]")
+        check("doctests and tests", installed.check_tests, sdist)
 
 
+@contextmanager
 def made(
-    report: Report, name: str, python: str, folder: Path, requirement: str
-) -> Environment | None:
-    """Make an environment and install the wheel in it, as a check of its own."""
+    report: Report, name: str, python: str, place: Path, requirement: str
+) -> Iterator[Callable[..., None]]:
+    """Install the wheel in a new environment. Yield a function that runs a check in it."""
+    folder = place / name.replace(" ", "-")
     environments = []
 
     def install() -> str:
-        environments.append(Environment(python, folder, ROOT))
-        return added(environments[0], requirement)
+        environment = Environment(python, folder, ROOT)
+        seen = added(environment, requirement)
+        environments.append(environment)
+        return seen
 
-    failed = len(report.failed)
+    def check(part: str, function: Callable[..., str], *arguments: object) -> None:
+        if environments:
+            report.check(f"{name}, {part}", function, environments[0], *arguments)
+
     report.check(name, install)
-    return environments[0] if len(report.failed) == failed else None
+    yield check
+    shutil.rmtree(folder)
 
 
 def added(environment: Environment, requirement: str) -> str:

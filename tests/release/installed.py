@@ -78,8 +78,8 @@ def check_features(environment: Environment, metadata: Message, extra: str = "")
     if bad:
         raise Problem("\n".join(bad))
     working = [name for _, name, outcome in found["features"] if outcome == "works"]
-    others = len(found["features"]) - len(working)
-    return f"{', '.join(working) or 'no feature of an extra'} works; {others} others say what to install"
+    others = [f"{len(found['features']) - len(working)} others say what to install"]
+    return "; ".join(([f"used {', '.join(working)}"] if working else []) + others)
 
 
 def problems(features, has, needs) -> list[str]:
