@@ -217,7 +217,7 @@ def test_the_summary_counts_and_names_what_failed(capsys):
     report.check("bad", bad)
     assert report.summary() == 1
     assert re.search(
-        r"FAIL  bad\n      why\n.*1 passed, 1 failed\nfailed: bad\n",
+        r"FAIL  bad\n      why\n.*1 passed, 1 failed, in 0.0 minutes\nfailed: bad\n",
         capsys.readouterr().out.replace("checks ", ""),
         re.DOTALL,
     )

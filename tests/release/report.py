@@ -17,6 +17,7 @@ class Report:
     """Runs checks, prints a line for each, and remembers what failed."""
 
     def __init__(self) -> None:
+        self.begin = time.monotonic()
         self.passed = 0
         self.failed: list[str] = []
         self.reminders: list[str] = []
@@ -40,7 +41,8 @@ class Report:
 
     def summary(self) -> int:
         """Print the numbers of checks and the names of those that failed; and all reminders; return the exit code."""
-        print(f"\n{self.passed} checks passed, {len(self.failed)} failed")
+        minutes = (time.monotonic() - self.begin) / 60
+        print(f"\n{self.passed} checks passed, {len(self.failed)} failed, in {minutes:.1f} minutes")
         for name in self.failed:
             print(f"failed: {name}")
         for text in self.reminders:
