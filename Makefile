@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROJECT := setup.cfg constraints.txt pyproject.toml
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs package bench mutants test-all clean
+.PHONY: demo test lint docs package release-check bench mutants test-all clean
 
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py
@@ -26,9 +26,13 @@ docs: $(VENV)/docs
 	$(BIN)/python docs/check_links.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
-# Builds an sdist and a wheel, and runs the doctests and some tests with the wheel in an empty environment.
-package: $(VENV)/package
-	tests/installed.sh $(BIN)/python
+# Builds an sdist and a wheel in dist/, checks their files and metadata, and uses the wheel in an empty environment.
+package: $(VENV)/release
+	$(BIN)/python -m tests.release --quick
+
+# The same, and the wheel on every Python at hand and with every extra; PYTHONS="python3.12 ..." names the Pythons.
+release-check: $(VENV)/release
+	$(BIN)/python -m tests.release
 
 bench: $(VENV)/bench
 	$(BIN)/python -m bench
@@ -52,4 +56,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated docs/howto docs/gallery .pytest_cache .hypothesis .mypy_cache .ruff_cache .nox
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated docs/howto docs/gallery .pytest_cache .hypothesis .mypy_cache .ruff_cache examples/.ruff_cache .nox

@@ -7,16 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, refuse_mask, require_finite
 from blockmat.blocks.extras import missing_extra
-from blockmat.blocks.names import is_series, names_of, weights_by_name
-from blockmat.blocks.partition import as_partition
-from blockmat.blocks.rollback import unchanged_by_errors
-from blockmat.cores.core import is_close_to_adjoint
-from blockmat.covariance import BlockCovariance as BlockEstimator
-from blockmat.finding.find_partition import find_partition
-from blockmat.sources.samples import use_missing
-from blockmat.sources.symmetry import refuse_asymmetric
 
 try:
     import pandas as pd
@@ -25,6 +16,16 @@ try:
     from sklearn.utils.validation import validate_data
 except ImportError as error:
     raise missing_extra("skfolio", "skfolio", "blockmat.skfolio") from error
+
+from blockmat.blocks.checks import Array, as_count, refuse_mask, require_finite
+from blockmat.blocks.names import is_series, names_of, weights_by_name
+from blockmat.blocks.partition import as_partition
+from blockmat.blocks.rollback import unchanged_by_errors
+from blockmat.cores.core import is_close_to_adjoint
+from blockmat.covariance import BlockCovariance as BlockEstimator
+from blockmat.finding.find_partition import find_partition
+from blockmat.sources.samples import use_missing
+from blockmat.sources.symmetry import refuse_asymmetric
 
 __all__ = ["BlockClustering", "BlockCovariance"]
 

@@ -44,8 +44,16 @@ def test_import_loads_no_extra_and_no_kernel():
             "from blockmat.plot import plot_fit; plot_fit(np.eye(2), bm.fit(np.eye(2), [0, 0]))",
         ),
         ("skfolio", "skfolio", "import blockmat.skfolio"),
+        ("sklearn", "skfolio", "import blockmat.skfolio"),
         ("torch", "torch", "import blockmat.optim.torch"),
         ("torch", "torch", "import blockmat.torch"),
+        (
+            "linear_operator",
+            "gpytorch",
+            "from blockmat.torch import BlockConstantMatrix as B; "
+            "B([0, 0], [[1.0]], [1.0]).as_linear_operator()",
+        ),
+        ("linear_operator", "gpytorch", "import blockmat.torch.linear_operator"),
     ],
 )
 def test_a_missing_extra_is_named(blocked, extra, code):

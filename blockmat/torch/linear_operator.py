@@ -8,16 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from linear_operator.operators import (
-    ConstantDiagLinearOperator,
-    DenseLinearOperator,
-    DiagLinearOperator,
-    LinearOperator,
-    RootLinearOperator,
-)
 from torch import Tensor
 
+from blockmat.blocks.extras import missing_extra
 from blockmat.exceptions import BlockmatError, ShapeError
+
+try:
+    from linear_operator.operators import (
+        ConstantDiagLinearOperator,
+        DenseLinearOperator,
+        DiagLinearOperator,
+        LinearOperator,
+        RootLinearOperator,
+    )
+except ImportError as error:
+    raise missing_extra("linear_operator", "gpytorch", "as_linear_operator") from error
 
 
 class MatrixOperator(LinearOperator):  # type: ignore[misc]

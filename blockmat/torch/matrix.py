@@ -6,7 +6,6 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from blockmat.blocks.extras import import_extra
 from blockmat.blocks.partition import Partition
 from blockmat.exceptions import ShapeError
 from blockmat.torch.parts import as_operand, batch_shape_of
@@ -219,7 +218,6 @@ class TensorMatrix:
         >>> operator.logdet()
         tensor(0.)
         """
-        import_extra("linear_operator", "gpytorch", "as_linear_operator")
         from blockmat.torch.linear_operator import BlockLinearOperator
 
         expanded = self.expand(*self._batch_shape)
