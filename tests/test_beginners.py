@@ -225,3 +225,12 @@ def test_three_billion_variables():
     np.testing.assert_allclose(billions.trace(), 3e9)
     np.testing.assert_allclose(billions.logdet(), np.log(0.75))
     np.testing.assert_allclose(billions.norm() ** 2, 3e9 + 0.5)
+
+
+@pytest.mark.parametrize("decay", [0.94, 0.5])
+def test_a_decay_factor_is_no_half_life(decay):
+    with pytest.warns(
+        UserWarning, match=r"half_life is .*, less than one sample; .* log\(0.5\) / log\(d\)"
+    ):
+        bm.BlockAccumulator(LABELS, half_life=decay)
+    bm.BlockAccumulator(LABELS, half_life=1)  # no warning
