@@ -234,3 +234,24 @@ def test_a_decay_factor_is_no_half_life(decay):
     ):
         bm.BlockAccumulator(LABELS, half_life=decay)
     bm.BlockAccumulator(LABELS, half_life=1)  # no warning
+
+
+def test_names_of_submodules():
+    import importlib
+
+    for name, places in bm._ELSEWHERE.items():
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; it is in {places}"):
+            getattr(bm, name)
+        for place in places.split(", or "):
+            assert hasattr(importlib.import_module(place), name)
+
+
+def test_products_of_entries_are_no_matrix_products():
+    for other in (A, S, S[0]):
+        check(
+            lambda other=other: np.multiply(A, other),
+            TypeError,
+            r"np.multiply does not support .*toarray\(\)",
+        )
+    assert (np.multiply(A, 2) - 2 * A).norm() == 0
+    np.testing.assert_allclose(A * S, A @ S)  # as for every LinearOperator of SciPy
