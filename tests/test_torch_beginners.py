@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
+import blockmat as bm  # noqa: E402
 from blockmat.optim.torch import BlockAdaGrad, BlockAdamW  # noqa: E402
 
 OPTIMIZERS = pytest.mark.parametrize(
@@ -87,3 +88,17 @@ def test_the_betas_of_adamw_give_a_warning(beta):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         BlockAdamW(network(), betas=(0.9, 0.95), adam_betas=(0.9, 0.999))
+
+
+def test_tensors_and_matrices_of_pytorch_for_numpy():
+    A = bm.BlockConstantMatrix.identity([0, 0])
+    with_gradient = torch.ones(2, requires_grad=True)
+    with pytest.raises(
+        TypeError, match=r"x is a Tensor that NumPy cannot read: .*detach.*blockmat.torch"
+    ):
+        A @ with_gradient
+    with pytest.raises(
+        TypeError, match="x is a BlockConstantMatrix of shape .*; expected an array"
+    ):
+        A @ bm.torch.BlockConstantMatrix([0, 0], torch.ones(1, 1), torch.ones(1))
+    assert (A @ with_gradient.detach()).tolist() == [1.0, 1.0]

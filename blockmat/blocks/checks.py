@@ -103,7 +103,7 @@ def _refuse_objects(x: Any, array: Array, name: str) -> None:
             f"{name} is {shown(x)}; expected an array (read a file with numpy.load or "
             f"pandas.read_csv)"
         )
-    if not isinstance(x, list | tuple) and not hasattr(x, "dtype"):
+    if array.ndim == 0 or not (isinstance(x, list | tuple) or hasattr(x, "dtype")):
         raise DtypeError(f"{name} is {shown(x)}; expected an array")
     raise DtypeError(
         f"{name} has dtype {array.dtype}; expected numbers, such as numpy.asarray({name}, dtype=float)"
