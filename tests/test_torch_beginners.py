@@ -98,7 +98,7 @@ def test_tensors_and_matrices_of_pytorch_for_numpy():
     ):
         A @ with_gradient
     with pytest.raises(
-        TypeError, match="x is a BlockConstantMatrix of shape .*; expected an array"
+        TypeError, match=r"x is a BlockConstantMatrix of shape .*; expected an array"
     ):
         A @ bm.torch.BlockConstantMatrix([0, 0], torch.ones(1, 1), torch.ones(1))
     assert (A @ with_gradient.detach()).tolist() == [1.0, 1.0]
