@@ -79,6 +79,20 @@ _MODULES = {
     "partition_stability": "blockmat.finding.stability",
 }
 
+# Names of other modules, for the message of an error.
+_ELSEWHERE = {
+    "BlockAdaGrad": "blockmat.optim, or blockmat.optim.torch",
+    "BlockAdamW": "blockmat.optim.torch",
+    "BlockClustering": "blockmat.skfolio",
+    "BlockCovariance": "blockmat.covariance",
+    "BlockMultivariateNormal": "blockmat.torch",
+    "confidence_intervals": "blockmat.inference",
+    "kl_divergence": "blockmat.inference",
+    "likelihood_ratio_test": "blockmat.inference",
+    "log_likelihood": "blockmat.inference",
+    "minimize": "blockmat.optim",
+}
+
 _SUBMODULES = ("covariance", "exceptions", "inference", "optim", "plot", "testing", "torch")
 
 
@@ -87,7 +101,8 @@ def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return import_module(f"blockmat.{name}")
     if name not in _MODULES:
-        raise AttributeError(f"module 'blockmat' has no attribute {name!r}")
+        hint = f"; it is in {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+        raise AttributeError(f"module 'blockmat' has no attribute {name!r}{hint}")
     value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value
 

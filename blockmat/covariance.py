@@ -16,9 +16,11 @@ from blockmat.blocks.checks import (
     require_finite,
 )
 from blockmat.blocks.extras import missing_extra
+from blockmat.blocks.frames import is_frame, require_numbers
 from blockmat.blocks.names import matrix_by_name, names_of
-from blockmat.blocks.partition import as_partition
+from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.rollback import unchanged_by_errors
+from blockmat.blocks.shown import shown
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import DtypeError, ShapeError
 from blockmat.fitting.factors_and_blocks import Operator
@@ -42,7 +44,7 @@ from blockmat.inference.observed_density import observed_density
 from blockmat.sources.counts import require_rows
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.running_samples import RunningSamples
-from blockmat.sources.samples import refuse_symmetric, use_missing
+from blockmat.sources.samples import refuse_symmetric, use_missing, warn_of_frame
 from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import as_weights
 
@@ -54,6 +56,20 @@ except ImportError as error:
     raise missing_extra("sklearn", "sklearn", "blockmat.covariance") from error
 
 __all__ = ["BlockCovariance"]
+
+
+def _check_input(X: Any, y: Any) -> None:
+    """Raise an error for columns that are no numbers, and for labels in place of `y`."""
+    if is_frame(X):
+        warn_of_frame(X)
+        require_numbers(X, "X")
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    is_labels = len(shape) == 2 and shape[0] != shape[1] and np.shape(y) == shape[1:]
+    if is_labels or isinstance(y, Partition):
+        raise ValueError(
+            f"y is {shown(y)}, one for each variable; expected None, and labels as in "
+            f"BlockCovariance(labels).fit(X)"
+        )
 
 
 def _can_stream(model: Any) -> bool:
@@ -282,7 +298,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         X : array_like, shape (n_samples, n_features)
             One sample per row.
         y : None
-            Ignored.
+            Ignored. Labels of the variables are an argument of the class.
         sample_weight : array_like or Series, shape (n_samples,), optional
             How much each sample counts, see `weight_type`: with "frequency" integers give the
             result of repeated rows (the folds of an estimated shrinkage do not divide the copies
@@ -310,6 +326,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             are perfectly collinear.
         """
         with unchanged_by_errors(self):
+            _check_input(X, y)
             return self._fit(X, sample_weight)
 
     def _fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
@@ -345,7 +362,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             (3 to find blocks or with `loadings`). It also takes one for each block with `loadings`,
             and otherwise with the shrinkage None or a number, then with one more for the mean.
         y : None
-            Ignored.
+            Ignored. Labels of the variables are an argument of the class.
         sample_weight : array_like or Series, shape (n_samples,), optional
             As for `fit`.
 
@@ -365,6 +382,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             If the estimator was fitted by `fit`.
         """
         with unchanged_by_errors(self):
+            _check_input(X, y)
             return self._partial_fit(X, sample_weight)
 
     def _partial_fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
@@ -525,7 +543,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         X_test : array_like, shape (n_samples, n_features)
             The samples.
         y : None
-            Ignored.
+            Ignored. Labels of the variables are an argument of the class.
         sample_weight : array_like or Series, shape (n_samples,), optional
             The weight of each sample in the mean, as for `fit`.
 

@@ -269,3 +269,43 @@ def test_a_power_of_two_of_samples_with_gaps_scales_the_result(exponent, missing
         np.testing.assert_allclose(
             model.covariance_ / unit / unit, expected.covariance_, rtol=1e-12
         )
+
+
+# The first mistakes
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("labels", [LABELS, np.array(LABELS), bm.Partition.from_labels(LABELS)])
+def test_labels_are_no_y(method, labels):
+    with pytest.raises(
+        ValueError, match=r"y is .*, one for each variable; .* BlockCovariance\(labels\).fit"
+    ):
+        getattr(BlockCovariance(), method)(X, labels)
+
+
+def test_y_of_a_pipeline_is_ignored():
+    fitted = BlockCovariance(LABELS).fit(X)
+    for y in (np.arange(60), ["x"] * 60, X[:, :2], None):
+        again = BlockCovariance(LABELS).fit(X, y)
+        np.testing.assert_array_equal(again.covariance_, fitted.covariance_)
+    BlockCovariance(LABELS).fit(X[:6], np.arange(6))  # which can be of the samples
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_columns_that_are_no_variables(method):
+    days = FRAME.assign(day=pd.date_range("2024-01-01", periods=60))
+    with pytest.raises(DtypeError, match=r"column 'day' of X has dtype .*X.set_index\('day'\)"):
+        getattr(BlockCovariance([*LABELS, 1]), method)(days)
+    with pytest.warns(UserWarning, match="the columns of X are dates"):
+        getattr(BlockCovariance(n_blocks=1), method)(days.set_index("day").T)
+
+
+def test_transposed_samples_and_samples_in_place_of_labels():
+    with pytest.raises(
+        ShapeError, match=r"labels has 6 labels; expected 60.* samples are rows, .*\(X.T\)"
+    ):
+        BlockCovariance(LABELS).fit(X.T)
+    with pytest.raises(
+        ShapeError, match=r"labels is 2-d with shape \(60, 6\); expected 1-d, one label"
+    ):
+        BlockCovariance(FRAME).fit(FRAME)

@@ -32,7 +32,7 @@ def operator(shape):
         (lambda: bm.fit(np.ones((2, 2, 2)), [0, 0]), ValueError, "source is 3-d"),
         (lambda: bm.fit([[1, 2], [3]], [0, 0]), ValueError, "source is not a rectangular array"),
         (lambda: bm.fit(S, [0, 0]), ValueError, "partition has 2 labels; expected 3, one for each variable"),
-        (lambda: bm.fit(S, [0, 0, np.nan]), ValueError, "labels is missing .* at index 2"),
+        (lambda: bm.fit(S, [0, 0, np.nan]), ValueError, "partition is missing .* at index 2"),
         (lambda: bm.fit(S, bm.Partition.trivial(4)), ValueError, "partition divides 4 variables"),
         (lambda: bm.fit(operator((3, 2)), [0] * 3), ValueError, r"source has shape \(3, 2\)"),
         (lambda: bm.fit(operator((2, 2)), P), ValueError, "partition divides 3 variables; expected 2"),

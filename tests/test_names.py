@@ -233,7 +233,7 @@ BAD = [
     (lambda: likelihood_ratio_test(X, BY_NAME, {"a": 1}), PartitionError, "fine has no label"),
     (lambda: bm.fit_samples(X, pd.concat([series(), series()])), PartitionError, "partition has the name 'a' more than once"),
     (lambda: bm.fit(S.set_axis(list("aabcd"), axis=1), BY_NAME), PartitionError, "source has the name 'a' more than once"),
-    (lambda: bm.fit_samples(X, series(c=None)), PartitionError, "labels is missing .* at index 4"),
+    (lambda: bm.fit_samples(X, series(c=None)), PartitionError, "partition is missing .* at index 4"),
     (lambda: bm.fit_samples(X.set_axis([10, 20, 30, 40, 50], axis=1), pd.Series(IN_ORDER)), PartitionError, "no label for 10"),
     (lambda: bm.fit_samples(X.to_numpy(), BY_NAME), TypeError, "partition is a dict, which gives labels by name; expected it with a DataFrame"),
     (lambda: bm.BlockConstantMatrix(BY_NAME, np.eye(2)), TypeError, "partition is a dict"),

@@ -17,6 +17,9 @@ from blockmat.optim.torch.cores import Cores  # noqa: E402
 from blockmat.optim.torch.symmetric import Symmetric, decompose  # noqa: E402
 from blockmat.optim.torch.within import DiagonalWithin  # noqa: E402
 
+# Lists of tensors without a model are meant here.
+pytestmark = pytest.mark.filterwarnings("ignore:params has . matrices and no model is given")
+
 LABELS = {
     "rows": lambda m, n: np.arange(m * n) // n,
     "columns": lambda m, n: np.arange(m * n) % n,

@@ -25,6 +25,9 @@ from torch._dynamo.testing import CompileCounter  # noqa: E402
 from blockmat.optim.torch import BlockAdamW, directions, roots, whitened_step, whitening  # noqa: E402
 from blockmat.optim.torch.stack import StackLayout  # noqa: E402
 
+# Lists of tensors without a model are meant here.
+pytestmark = pytest.mark.filterwarnings("ignore:params has . matrices and no model is given")
+
 KWARGS = {
     "default": {},
     "non-default lr": {"lr": 0.01},

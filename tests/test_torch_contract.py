@@ -23,6 +23,9 @@ from torch import nn  # noqa: E402
 
 from blockmat.optim.torch import BlockAdaGrad  # noqa: E402
 
+# Lists of tensors without a model are meant here.
+pytestmark = pytest.mark.filterwarnings("ignore:params has . matrices and no model is given")
+
 KWARGS = {
     "default": {},
     "mean": {"structure": "mean"},

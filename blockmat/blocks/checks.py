@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from blockmat.blocks.frames import is_frame, numbers_of, require_numbers
+from blockmat.blocks.shown import shown
 from blockmat.exceptions import (
     DtypeError,
     NonFiniteError,
@@ -71,13 +73,41 @@ def as_raw_array(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
     refuse_mask(x, name)
     if issparse(x):
         raise DtypeError(f"{name} is a sparse matrix; expected a dense array (see .toarray())")
+    if is_frame(x):
+        require_numbers(x, name)
+        x = numbers_of(x)
     try:
         array = np.asarray(x)
     except ValueError as error:
         raise ShapeError(f"{name} is not a rectangular array: {error}") from None
+    except (TypeError, RuntimeError) as error:  # a tensor with a gradient, or on another device
+        raise DtypeError(
+            f"{name} is a {type(x).__name__} that NumPy cannot read: {error} (blockmat.torch has "
+            f"matrices for tensors)"
+        ) from None
+    if array.dtype.kind in "OSU":
+        _refuse_objects(x, array, name)
     working_dtype(array.dtype, name)
     check_ndim(array, name, ndims)
     return array
+
+
+def _refuse_objects(x: Any, array: Array, name: str) -> None:
+    """Raise `DtypeError` for strings and objects, and say what to do with them."""
+    if callable(x) and hasattr(x, "__name__"):
+        raise DtypeError(
+            f"{name} is the function {x.__name__}; expected an array: call it, as in {x.__name__}()"
+        )
+    if isinstance(x, str | bytes):
+        raise DtypeError(
+            f"{name} is {shown(x)}; expected an array (read a file with numpy.load or "
+            f"pandas.read_csv)"
+        )
+    if array.ndim == 0 or not (isinstance(x, list | tuple) or hasattr(x, "dtype")):
+        raise DtypeError(f"{name} is {shown(x)}; expected an array")
+    raise DtypeError(
+        f"{name} has dtype {array.dtype}; expected numbers, such as numpy.asarray({name}, dtype=float)"
+    )
 
 
 def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
@@ -150,7 +180,7 @@ def first_non_finite(x: Any) -> tuple[int, ...] | None:
 def as_flag(value: Any, name: str) -> bool:
     """Return `value` as a bool, or raise TypeError if it is no bool of Python or NumPy."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {value!r}; expected True or False")
+        raise TypeError(f"{name} is {shown(value)}; expected True or False")
     return bool(value)
 
 
@@ -163,7 +193,7 @@ def as_count(value: Any, name: str, minimum: int) -> int:
     except TypeError:
         is_whole = not is_bool and isinstance(value, Real) and float(value).is_integer()
         hint = f", such as int({name})" if is_whole else ""
-        raise TypeError(f"{name} is {value!r}; expected an integer{hint}") from None
+        raise TypeError(f"{name} is {shown(value)}; expected an integer{hint}") from None
     if count < minimum:
         raise ValueError(f"{name} is {count}; expected at least {minimum}")
     return count

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import Array, check_ndim, refuse_mask
+from blockmat.blocks.shown import shown
 from blockmat.exceptions import DtypeError, ShapeError, VariableIndexError
 
 
@@ -33,6 +34,8 @@ def as_index(index: Any, n: int, name: str = "index") -> Array:
         return _require_some(np.arange(*index.indices(n)), name)
     refuse_mask(index, name)
     array = np.asarray(index)
+    if array.ndim == 0:
+        raise ShapeError(f"{name} is {shown(index)}; expected a list of variables, such as [0]")
     check_ndim(array, name, (1,))
     if array.dtype.kind != "b":
         return _as_numbers(_require_some(array, name), n, name)

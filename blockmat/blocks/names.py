@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.frames import is_frame
 from blockmat.exceptions import PartitionError
 
 _NAMED = 3  # columns that a message names
@@ -48,14 +49,25 @@ def in_order_of(labels: Any, source: Any, axis: int, name: str) -> Any:
                 f"{what} has the name {twice!r} more than once; expected different names, or labels "
                 f"in the order of the variables"
             )
-    missing = [x for x in names if x not in set(given)]
+    known = set(given)
+    missing = [x for x in names if x not in known]
     if missing:
-        more = ", ..." if len(missing) > 3 else ""
+        others = names_of(source, 1 - axis) or []
+        hint = ""
+        if others and all(x in known for x in others):
+            hint = ". It has one for each row: samples are rows, so probably the data are to be transposed (.T)"
+        elif len(missing) == len(names):
+            hint = f". Its names are {_some(given)}"
         raise PartitionError(
-            f"{name} has no label for {', '.join(map(repr, missing[:3]))}{more}; expected a label "
-            f"for each variable"
+            f"{name} has no label for {_some(missing)}; expected a label for each variable{hint}"
         )
     return labels.reindex(names) if has_index else [labels[x] for x in names]
+
+
+def _some(names: list[Any]) -> str:
+    """Return the first of some names, for a message."""
+    more = ", ..." if len(names) > _NAMED else ""
+    return ", ".join(map(repr, names[:_NAMED])) + more
 
 
 def weights_by_name(weights: Any, source: Any, name: str) -> Any:
@@ -115,7 +127,7 @@ def is_series(labels: Any) -> bool:
 
 def names_of(source: Any, axis: int) -> list[Any] | None:
     """Return the names of the rows (axis 0) or columns (1) of a DataFrame, or None for other objects."""
-    if not (hasattr(source, "iloc") and hasattr(source, "columns")):
+    if not is_frame(source):
         return None
     return list(source.columns if axis else source.index)
 

@@ -12,7 +12,13 @@ from blockmat.blocks.html import partition_to_html
 from blockmat.blocks.index import as_index
 from blockmat.blocks.labels import as_plain, factorize
 from blockmat.blocks.names import in_order_of
-from blockmat.blocks.partition_checks import checked_labels, checked_names, checked_sizes
+from blockmat.blocks.partition_checks import (
+    checked_labels,
+    checked_names,
+    checked_sizes,
+    hint_of_axis,
+    hint_of_sizes,
+)
 from blockmat.exceptions import ShapeError
 
 __all__ = ["Partition", "as_partition"]
@@ -499,9 +505,13 @@ def as_partition(
     """
     if isinstance(partition, Partition):
         if n is not None and partition.n != n:
-            raise ShapeError(f"{name} divides {partition.n} variables; expected {n}")
+            hint = hint_of_axis(partition.n, source, axis)
+            raise ShapeError(f"{name} divides {partition.n} variables; expected {n}{hint}")
         return partition
-    result = Partition.from_labels(in_order_of(partition, source, axis, name))
-    if n is not None and result.n != n:
-        raise ShapeError(f"{name} has {result.n} labels; expected {n}, one for each variable")
-    return result
+    names, codes = factorize(in_order_of(partition, source, axis, name), name)
+    if n is not None and len(codes) != n:
+        hint = hint_of_sizes(names, codes, n) or hint_of_axis(len(codes), source, axis)
+        raise ShapeError(
+            f"{name} has {len(codes)} labels; expected {n}, one for each variable{hint}"
+        )
+    return Partition(np.bincount(codes, minlength=len(names)), codes, names)

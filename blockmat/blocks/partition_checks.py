@@ -1,16 +1,23 @@
 """Checks of the arguments of Partition: sizes, labels and names of blocks."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from blockmat.blocks.checks import Array, check_ndim
+from blockmat.blocks.shown import shown
 from blockmat.exceptions import PartitionError, ShapeError
+
+_FOR_LABELS = " (for labels use Partition.from_labels)"
 
 
 def checked_sizes(sizes: Iterable[int]) -> Array:
     """Return sizes of blocks as an array (k,), or say what is wrong with them."""
+    if isinstance(sizes, Mapping) or not isinstance(sizes, Iterable):
+        raise TypeError(
+            f"sizes is {shown(sizes)}; expected a sequence of integers, such as [40, 60]"
+        )
     given = sizes if isinstance(sizes, np.ndarray) else list(sizes)
     array = np.asarray(given)
     if array.size == 0:
@@ -18,11 +25,12 @@ def checked_sizes(sizes: Iterable[int]) -> Array:
     if array.ndim != 1:
         raise ShapeError(f"sizes has shape {array.shape}; expected one dimension")
     if array.dtype.kind not in "iu" and not all(type(size) is int for size in given):
-        raise TypeError(f"sizes has dtype {array.dtype}; expected integers")
+        raise TypeError(f"sizes has dtype {array.dtype}; expected integers{_FOR_LABELS}")
     wrong = np.flatnonzero(array < 1)
     if len(wrong):
         raise PartitionError(
-            f"sizes[{wrong[0]}] is {array[wrong[0]]}; expected every block to have at least 1 variable"
+            f"sizes[{wrong[0]}] is {array[wrong[0]]}; expected every block to have at least 1 "
+            f"variable{_FOR_LABELS}"
         )
     most = np.iinfo(np.intp).max
     if array.sum(dtype=np.float64) > most / 2 and (total := sum(array.tolist())) > most:
@@ -60,3 +68,21 @@ def checked_names(names: Iterable[Hashable], k: int) -> tuple[Hashable, ...]:
     if len(set(result)) != k:
         raise PartitionError("names has duplicates; expected a different name for each block")
     return result
+
+
+def hint_of_axis(n_labels: int, source: Any, axis: int) -> str:
+    """Return what to do if the labels are for the other axis of the source than `axis`."""
+    rows, columns = np.shape(source)[:2] if getattr(source, "ndim", 0) == 2 else (0, 0)
+    if rows == columns or n_labels != (rows, columns)[1 - axis]:
+        return ""
+    if axis == 0:
+        return f"; the matrix has {columns} columns, so probably it is to be transposed (.T)"
+    return f"; the data have {rows} rows and samples are rows, so probably pass the transpose (X.T)"
+
+
+def hint_of_sizes(names: Sequence[Hashable], codes: Array, n: int) -> str:
+    """Return what to do if the labels are integers that add up to n, as sizes of blocks do."""
+    is_count = all(type(name) is int and name > 0 for name in names)
+    if not is_count or sum(np.array(names)[codes].tolist()) != n:
+        return ""
+    return " (for sizes of blocks use Partition.from_sizes)"

@@ -4,6 +4,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.finding.correlations.gaps import Blocks
@@ -228,7 +229,8 @@ def find_partition(
     >>> bm.find_partition(A, 2, degrees=True).labels.tolist()
     [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
     """
-    if n_blocks is None or n_blocks == "auto":
+    refuse_swapped(source, n_blocks, ("source", "n_blocks"), "find_partition(source, n_blocks)")
+    if n_blocks is None or (isinstance(n_blocks, str) and n_blocks == "auto"):
         path = partition_path(
             source,
             samples,

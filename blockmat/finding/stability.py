@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import Array, as_count, as_flag, frozen
 from blockmat.blocks.names import check_names, names_of
 from blockmat.blocks.partition import Partition
@@ -222,6 +223,9 @@ def partition_stability(
     >>> result.of_variable.min() > 0.9
     np.True_
     """
+    refuse_swapped(
+        source, n_blocks, ("source", "n_blocks"), "partition_stability(source, n_blocks)"
+    )
     n_resamples = as_count(n_resamples, "n_resamples", 2)
     samples = as_flag(samples, "samples")
     search_options = SearchOptions.checked(contiguous, signs, None)
@@ -236,7 +240,9 @@ def partition_stability(
 
     request = Request(samples, signs, model.loadings, model.criterion, None, False, of_samples)
 
-    number = None if n_blocks is None or n_blocks == "auto" else n_blocks
+    number = (
+        None if n_blocks is None or (isinstance(n_blocks, str) and n_blocks == "auto") else n_blocks
+    )
 
     def search(data: Data, rng: np.random.Generator, is_resample: bool) -> PartitionPath:
         """Search the data; a resample can have fewer different rows, and fewer blocks."""

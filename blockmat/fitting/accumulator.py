@@ -9,6 +9,7 @@ import numpy as np
 from blockmat.blocks.checks import (
     Array,
     as_count,
+    as_flag,
     as_numeric,
     first_non_finite,
     require_finite,
@@ -16,6 +17,7 @@ from blockmat.blocks.checks import (
 )
 from blockmat.blocks.names import numbers_by_name
 from blockmat.blocks.partition import Partition, as_partition
+from blockmat.blocks.partition_checks import hint_of_axis
 from blockmat.exceptions import NonFiniteError, PartitionMismatchError, ShapeError
 from blockmat.fitting.observed_stream import as_stream
 from blockmat.fitting.variable_names import VariableNames, names_of_data
@@ -113,6 +115,8 @@ class BlockAccumulator:
         scale: Any = None,
         half_life: float | None = None,
     ) -> None:
+        if np.ndim(aligned):
+            as_flag(aligned, "aligned")  # data go to `add_samples`
         is_dict = isinstance(partition, Mapping)
         self._partition = as_partition(list(partition.values()) if is_dict else partition)
         self._aligned = bool(aligned)
@@ -256,7 +260,8 @@ class BlockAccumulator:
         """
         samples = as_samples(X)
         if samples.shape[1] != self.partition.n:
-            raise ShapeError(f"X has {samples.shape[1]} columns; expected {self.partition.n}")
+            hint = hint_of_axis(self.partition.n, samples, 1)
+            raise ShapeError(f"X has {samples.shape[1]} columns; expected {self.partition.n}{hint}")
         variables = self._variables.joined(names_of_data(X), "X")
         weights = as_weights(sample_weight, len(samples), weight_type, source=X)
         if self._half_life is not None:

@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 
 from blockmat.blocks.checks import Array, accumulator_dtype, as_count
 from blockmat.blocks.names import check_names
+from blockmat.blocks.shown import shown
 from blockmat.cores.scale import exponent_of, largest_of, times_power
 from blockmat.exceptions import ShapeError
 from blockmat.fitting.recognise import as_local_source
@@ -84,7 +85,10 @@ def approximation_error(
     True
     """
     if not isinstance(A, SquareMatrix):
-        raise TypeError(f"A is a {type(A).__name__}; expected a square matrix of this package")
+        raise TypeError(
+            f"A is {shown(A)}; expected a square matrix of this package, as in "
+            f"approximation_error(S, fit(S, partition))"
+        )
     options = Options(
         n_probes=as_count(n_probes, "n_probes", 1), random_state=random_state, progress=progress
     )

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any, Literal, NamedTuple, overload
 
+from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import Array, as_count, check_square, frozen
 from blockmat.blocks.names import check_names
 from blockmat.blocks.partition import Partition, as_partition
@@ -181,6 +182,7 @@ def fit(
         n_probes=as_count(n_probes, "n_probes", 1),
         random_state=random_state,
     )
+    refuse_swapped(source, partition, ("source", "partition"), "fit(source, partition)")
     check_names(source)
     S = as_fit_source(source, compute)
     check_square(S.shape, "source", "for samples use fit_samples")

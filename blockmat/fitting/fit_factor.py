@@ -5,6 +5,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import Array, as_count, frozen, require_in_range
 from blockmat.blocks.names import check_names
 from blockmat.blocks.partition import Partition, as_partition
@@ -203,6 +204,7 @@ def fit_factor(
     >>> bm.fit_factor(R, labels, samples=False, n_samples=2000).allclose(A, rtol=1e-4)
     True
     """
+    refuse_swapped(source, partition, ("source", "partition"), "fit_factor(source, partition)")
     for name, value in (("min_noise", min_noise), ("tol", tol)):
         if not 0 < value < 1:
             raise ValueError(f"{name} is {value!r}; expected a number between 0 and 1")

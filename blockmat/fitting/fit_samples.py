@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import as_count, require_in_range
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.fitting.recognise import as_sample_source
@@ -115,6 +116,7 @@ def fit_samples(
     >>> bm.fit_samples(X, [0, 0, 1, 1], missing="pairwise")
     <4x4 BlockConstantMatrix of 2 blocks, dtype=float64>
     """
+    refuse_swapped(X, partition, ("X", "partition"), "fit_samples(X, partition)")
     samples, weights = as_sample_source(X, compute, sample_weight, weight_type, missing)
     p = as_partition(partition, samples.shape[1], source=X)
     ddof = as_count(ddof, "ddof", 0)

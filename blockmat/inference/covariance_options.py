@@ -77,7 +77,7 @@ def _check_loadings(model: Any) -> None:
 
 def number_of_blocks(model: Any, n: int) -> int | None:
     """Return the number of blocks of n variables to find, or None for "auto"."""
-    if model.n_blocks == "auto":
+    if isinstance(model.n_blocks, str) and model.n_blocks == "auto":
         return None
     if isinstance(model.n_blocks, str):
         raise ValueError(f"n_blocks is {model.n_blocks!r}; expected an integer or 'auto'")

@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import as_numeric, require_finite
+from blockmat.blocks.partition_checks import hint_of_axis
+from blockmat.blocks.shown import shown
 from blockmat.exceptions import DtypeError, NotHermitianError, ShapeError
 from blockmat.fitting.held_out import gaussian_deviance
 from blockmat.inference.divergence import check_definite, divergence
 from blockmat.inference.given_covariance import GivenCovariance
+from blockmat.matrices.checks import require_real_dtype
 from blockmat.matrices.structured import SquareMatrix
 from blockmat.sources.samples import as_real_samples
 from blockmat.sources.weighted_samples import WeightedSamples
@@ -56,7 +59,7 @@ def log_likelihood(
     ShapeError
         If the shapes of `X`, `covariance` and `mean` do not match.
     DtypeError
-        If `X` is not real.
+        If `X` or `covariance` is not real.
     NotHermitianError
         If a matrix `X` is not symmetric.
     ValueError
@@ -80,14 +83,19 @@ def log_likelihood(
     """
     if not isinstance(covariance, SquareMatrix):
         raise TypeError(
-            f"covariance is a {type(covariance).__name__}; expected a square matrix of this package"
+            f"covariance is {shown(covariance)}; expected a square matrix of this package, as in "
+            f"log_likelihood(X, fit_samples(X, partition))"
         )
+    require_real_dtype(covariance.dtype, "covariance")
     if n_samples is not None:
         return _likelihood_of_matrix(X, covariance, mean, n_samples, sample_weight)
     samples = as_real_samples(X, 1).astype(np.float64, copy=False)
     n = samples.shape[1]
     if n != covariance.shape[0]:
-        raise ShapeError(f"X has {n} columns; expected {covariance.shape[0]}, as the covariance")
+        raise ShapeError(
+            f"X has {n} columns; expected {covariance.shape[0]}, as the covariance"
+            f"{hint_of_axis(covariance.shape[0], samples, 1)}"
+        )
     mean = as_numeric(mean, "mean", (0, 1))
     if mean.ndim and mean.shape != (n,):
         raise ShapeError(f"mean has shape {mean.shape}; expected ({n},)")
@@ -162,7 +170,7 @@ def kl_divergence(A: SquareMatrix, B: SquareMatrix) -> float:
     for name, matrix in (("A", A), ("B", B)):
         if not isinstance(matrix, SquareMatrix):
             raise TypeError(
-                f"{name} is a {type(matrix).__name__}; expected a square matrix of this package"
+                f"{name} is {shown(matrix)}; expected a square matrix of this package (see fit)"
             )
     if B.shape != A.shape:
         raise ShapeError(f"B has shape {B.shape}; expected {A.shape}, as A")

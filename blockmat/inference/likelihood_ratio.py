@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy
 
+from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range
@@ -127,6 +128,9 @@ def likelihood_ratio_test(
     >>> round(likelihood_ratio_test(S, [0] * 6, [0, 0, 0, 1, 1, 1], n_samples=50).pvalue, 2)
     0.99
     """
+    call = "likelihood_ratio_test(X, coarse, fine)"
+    for labels, name in ((coarse, "coarse"), (fine, "fine")):
+        refuse_swapped(X, labels, ("X", name), call)
     given = _given(X, n_samples, scaled, assume_centered, sample_weight, weight_type)
     coarse = as_partition(coarse, given.n, "coarse", X)
     fine = as_partition(fine, given.n, "fine", X)

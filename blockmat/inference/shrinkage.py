@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.cores.scale import in_range
@@ -124,6 +125,7 @@ def optimal_shrinkage(
     >>> round(bm.optimal_shrinkage(S, [0] * 20 + [1] * 20 + [2] * 20, n_samples=50), 2)
     0.94
     """
+    refuse_swapped(X, partition, ("X", "partition"), "optimal_shrinkage(X, partition)")
     if n_samples is not None:
         given = GivenCovariance.of(X, n_samples, 2, sample_weight)
         p = None if partition is None else as_partition(partition, len(given.matrix), source=X)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import Array, require_finite, require_in_range, working_dtype
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, multiply
@@ -126,6 +127,8 @@ class BlockConstantMatrix(PairParts):
         *,
         check_finite: bool = True,
     ) -> None:
+        names = ("between", "partition")
+        refuse_swapped(between, partition, names, "BlockConstantMatrix(partition, between)")
         partition = as_partition(partition)
         k = partition.n_blocks
         between = as_numbers_of_blocks(between, "between", k, (2, 1))
@@ -185,6 +188,7 @@ class BlockConstantMatrix(PairParts):
         array([[1. , 0.5],
                [0.5, 1. ]])
         """
+        refuse_swapped(values, partition, ("values", "partition"), "from_values(partition, values)")
         partition = as_partition(partition)
         k = partition.n_blocks
         values = as_numbers_of_blocks(values, "values", k, (2, 1))

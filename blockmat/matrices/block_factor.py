@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.passes import block_sums, times_sums, weighted_add, weighted_sums
@@ -96,6 +97,10 @@ class BlockFactorMatrix(FactorParts):
     """
 
     def __init__(self, partition: Any, covariance: Any, noise: Any, loadings: Any = None) -> None:
+        names = ("covariance", "partition")
+        refuse_swapped(
+            covariance, partition, names, "BlockFactorMatrix(partition, covariance, noise)"
+        )
         p = as_partition(partition)
         loadings = 1 if loadings is None else loadings
         given = {

@@ -40,7 +40,9 @@ class NumpyProtocol:
         result, name = NotImplemented, _OPERATORS.get(ufunc)
         if name is not None and method == "__call__" and not options:
             first, second = inputs
-            if isinstance(first, NumpyProtocol):
+            if ufunc is np.multiply and isinstance(first, NumpyProtocol) and np.ndim(second):
+                pass  # a product of entries, and * would be the matrix product
+            elif isinstance(first, NumpyProtocol):
                 result = getattr(first, f"__{name}__")(second)
             elif hasattr(second, f"__r{name}__"):
                 result = getattr(second, f"__r{name}__")(first)

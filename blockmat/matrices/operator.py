@@ -79,9 +79,12 @@ class BlockOperator(CommonMethods, Entries):
 
     def _require_rows(self, x: Any, name: str) -> None:
         if x.shape[0] != self.shape[1]:
+            hint = ""
+            if x.shape[1:] == (self.shape[1],):
+                hint = f" (rows of {name} go to the right side: {name}.T)"
             raise ShapeError(
                 f"{name} has shape {x.shape}; expected ({self.shape[1]},) or "
-                f"({self.shape[1]}, m) for a matrix of shape {self.shape}"
+                f"({self.shape[1]}, m) for a matrix of shape {self.shape}{hint}"
             )
 
     def _matvec(self, x: Any) -> Array:

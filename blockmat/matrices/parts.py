@@ -11,6 +11,7 @@ from blockmat.blocks.index import as_index
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.subset import Subset
 from blockmat.exceptions import (
+    DtypeError,
     IndefiniteMatrixError,
     NotHermitianError,
     ShapeError,
@@ -144,7 +145,8 @@ BlockRectangularMatrix or LinearOperator
             The m observed variables. Negative numbers count from the end.
         values : float or array_like, shape (m,) or (q, m)
             Their values, in the order of `index`; or q samples of them, one in each row. One number
-            is the value of all.
+            is the value of all. They have the unit of the samples of the covariance: a fall by ten
+            per cent is -0.1 if returns are fractions.
         mean : float or array_like of shape (n,), optional
             The means of all n variables; by default zero.
 
@@ -198,6 +200,11 @@ BlockRectangularMatrix or LinearOperator
         self._require_real()
         if not self.is_hermitian:
             raise NotHermitianError("the matrix is not symmetric; expected a covariance matrix")
+        if np.size(index) and np.asarray(index).dtype.kind == "f":
+            raise DtypeError(
+                f"index has dtype {np.asarray(index).dtype}; expected integers or booleans, as in "
+                f"condition(index, values)"
+            )
         n, observed = self.shape[0], Subset.of(self.partition, index)
         m = len(observed.variables)
         if m == n:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import (
     Array,
     accumulator_dtype,
@@ -80,6 +81,12 @@ class BlockRectangularMatrix(BlockOperator):
     def __init__(
         self, row_partition: Any, col_partition: Any, between: Any, *, check_finite: bool = True
     ) -> None:
+        refuse_swapped(
+            between,
+            row_partition,
+            ("between", "row_partition"),
+            "BlockRectangularMatrix(row_partition, col_partition, between)",
+        )
         rows, cols = as_partition(row_partition), as_partition(col_partition)
         between = as_matrix_of_shape(between, "between", (rows.n_blocks, cols.n_blocks))
         if check_finite:
@@ -177,6 +184,10 @@ class BlockRectangularMatrix(BlockOperator):
         >>> bm.BlockRectangularMatrix.fit([[1, 3]], [0], [0, 0]).values
         array([[2.]])
         """
+        for labels, name in ((row_partition, "row_partition"), (col_partition, "col_partition")):
+            refuse_swapped(
+                source, labels, ("source", name), "fit(source, row_partition, col_partition)"
+            )
         S = as_source(source)
         if len(S.shape) != 2:
             raise ShapeError(f"source has shape {S.shape}; expected a matrix")

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.shown import shown as value_of
 from blockmat.matrices.structured import SquareMatrix, Structured
 from blockmat.plot.figures import COLOURS, new_panels, shown_variables
 
@@ -49,7 +50,10 @@ def approximation(source: Any, A: SquareMatrix, ax: Any = None) -> Any:
     ['source, 3 x 3', 'approximation, 2 blocks', 'approximation - source']
     """
     if not isinstance(A, SquareMatrix):
-        raise TypeError(f"A is a {type(A).__name__}; expected a square matrix of this package")
+        raise TypeError(
+            f"A is {value_of(A)}; expected a square matrix of this package, as in "
+            f"approximation(S, fit(S, partition))"
+        )
     axes = new_panels(ax, 3, figsize=(13, 4))
     p = A.partition
     shown = shown_variables(p.order)

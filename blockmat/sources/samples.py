@@ -1,12 +1,13 @@
 """Checks of samples."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 
 from blockmat.blocks.checks import Array, as_numeric, require_finite
-from blockmat.blocks.names import names_of
+from blockmat.blocks.frames import is_frame
 from blockmat.exceptions import DtypeError, ShapeError
 
 _SYMMETRIC = 64  # asymmetry up to this, times eps and the largest entry, is rounding
@@ -21,34 +22,36 @@ def refuse_sparse_samples(X: Any) -> None:
 def as_samples(X: Any) -> Array:
     """Return samples as an array of a supported dtype with at least one row."""
     refuse_sparse_samples(X)
-    _refuse_other_columns(X)
-    samples = as_numeric(_without_nullable_types(X), "X", (2,))
+    warn_of_frame(X)
+    samples = as_numeric(X, "X", (1, 2))
+    if samples.ndim == 1:
+        raise ShapeError(
+            f"X is 1-d with shape {samples.shape}; expected 2-d, one row for each sample: one variable "
+            f"is X[:, None], and one sample X[None, :]"
+        )
     if len(samples) == 0:
         raise ShapeError("X has no rows; expected at least one sample")
     refuse_symmetric(samples)
     return samples
 
 
-def _refuse_other_columns(X: Any) -> None:
-    """Raise `DtypeError` for the first column of a DataFrame that is not numeric."""
-    names = names_of(X, 1)
-    for name, dtype in [] if names is None else zip(names, X.dtypes, strict=True):
-        if dtype.kind not in "biufc":
-            raise DtypeError(
-                f"column {name!r} of X has dtype {dtype}; expected numbers (see "
-                f"X.select_dtypes('number'))"
-            )
-
-
-def _without_nullable_types(X: Any) -> Any:
-    """Return a DataFrame with nullable numbers as an array with NaN for NA, and others unchanged."""
-    if names_of(X, 1) is None:
-        return X
-    is_nullable = [hasattr(dtype, "na_value") for dtype in X.dtypes]
-    if not any(is_nullable) or not all(dtype.kind != "c" for dtype in X.dtypes):
-        return X
-    is_single = all(dtype.kind == "f" and getattr(dtype, "itemsize", 8) <= 4 for dtype in X.dtypes)
-    return X.to_numpy(dtype=np.float32 if is_single else np.float64, na_value=np.nan)
+def warn_of_frame(X: Any) -> None:
+    """Warn if a DataFrame of samples has dates as columns, or the numbers of its rows as a column."""
+    if not is_frame(X) or len(X.columns) == 0:
+        return
+    dates = "datetime64", "period"
+    if str(X.columns.dtype).startswith(dates) and not str(X.index.dtype).startswith(dates):
+        warnings.warn(
+            "the columns of X are dates; expected one row for each sample, so probably X.T",
+            stacklevel=4,
+        )
+    first = X.columns[0]
+    if first in ("Unnamed: 0", "index") and np.array_equal(X.iloc[:, 0], np.arange(len(X))):
+        warnings.warn(
+            f"column {first!r} of X is the number of its row; expected variables only, so probably "
+            f"X.set_index({first!r})",
+            stacklevel=4,
+        )
 
 
 def refuse_symmetric(X: Array) -> None:

@@ -1,5 +1,6 @@
 """Weights of samples: how often each one counts, or how reliable it is."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
@@ -157,7 +158,7 @@ def require_weight_type(weight_type: str) -> None:
 
 
 def as_half_life(half_life: Any, name: str = "half_life") -> float:
-    """Check a number of samples.
+    """Check a number of samples. Warn if it is below 1, as a decay factor is.
 
     Raises
     ------
@@ -171,6 +172,12 @@ def as_half_life(half_life: Any, name: str = "half_life") -> float:
     number = float(half_life)
     if not 0 < number < np.inf:
         raise ValueError(f"{name} is {half_life!r}; expected a positive number of samples")
+    if number < 1:
+        warnings.warn(
+            f"{name} is {half_life!r}, less than one sample; expected a number of samples. The "
+            f"half-life of a decay factor d for each sample is log(0.5) / log(d)",
+            stacklevel=3,
+        )
     return number
 
 

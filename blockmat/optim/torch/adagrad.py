@@ -85,7 +85,8 @@ class BlockAdaGrad(BlockOptimizer):
     Warns
     -----
     UserWarning
-        If a parameter has more than `max_blocks` blocks, or a core cannot be decomposed.
+        If a parameter has more than `max_blocks` blocks, or a core cannot be decomposed. If there are
+        several matrices, and neither `model` nor `partition` is given.
 
     See Also
     --------
@@ -126,7 +127,7 @@ class BlockAdaGrad(BlockOptimizer):
     True
     """
 
-    _option, _resolved = "partition", "kinds"
+    _option, _resolved, _default = "partition", "kinds", "shorter"
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """BlockAdamW for PyTorch."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from blockmat.optim.torch.roles import resolve_roles
 from blockmat.optim.torch.stack import StackLayout
 from blockmat.optim.torch.whitened_step import shapes, step_of_weights
 
+_SLOW = 0.98  # second moments of averages with a longer memory are no better at any rate
+
 
 class BlockAdamW(BlockOptimizer):
     r"""AdamW whose second moment of a weight is a block-constant matrix.
@@ -27,8 +30,10 @@ class BlockAdamW(BlockOptimizer):
         The parameters. A module is also its own `model`.
     lr : float or Tensor, default 3e-3
         The learning rate. One rate fits all parameters; those that are no matrices get a multiple.
+        That of AdamW is usually too small.
     betas : (float, float), default (0.9, 0.5)
-        The factors of the running means of the gradient and of its second moment, for matrices.
+        The factors of the running means of the gradient and of its second moment, for matrices. The
+        second one of AdamW does not fit.
     weight_decay : float, default 0.0
         In each step matrices are multiplied by ``1 - lr * weight_decay``.
     damping : float, default 1e-6
@@ -67,6 +72,12 @@ class BlockAdamW(BlockOptimizer):
     ValueError
         If an option is out of range, or does not fit the parameters.
 
+    Warns
+    -----
+    UserWarning
+        If there are several matrices, and neither `model` nor `roles` is given; or if the second one of
+        `betas` is that of AdamW.
+
     See Also
     --------
     BlockAdaGrad : AdaGrad with the same family of matrices.
@@ -103,7 +114,7 @@ class BlockAdamW(BlockOptimizer):
     True
     """
 
-    _option, _resolved = "roles", "n_matrices"
+    _option, _resolved, _default = "roles", "n_matrices", None
 
     def __init__(
         self,
@@ -139,6 +150,12 @@ class BlockAdamW(BlockOptimizer):
             "on_nonfinite": on_nonfinite,
         }
         super().__init__(params, options, model)
+        if betas[1] >= _SLOW:
+            warnings.warn(
+                f"betas is {betas!r}; expected about (0.9, 0.5), because the second one is for the "
+                f"second moment of an average. AdamW's fits adam_betas only",
+                stacklevel=2,
+            )
 
     def _check_options(self, group: dict[str, Any]) -> None:
         rules: list[Rule] = [

@@ -1,6 +1,7 @@
 """What the optimizers have in common: parameters and groups, checkpoints, and the order of a step."""
 
 import contextlib
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -15,6 +16,23 @@ from blockmat.optim.torch.naming import Roles, check_keys
 from blockmat.optim.torch.parameters import local, parameter_of
 
 Group = dict[str, Any]
+
+
+def _checked(params: Any) -> Any:
+    """Return parameters, those of an iterator as a list, or say what they are if they are none."""
+    if callable(params) and hasattr(params, "__name__"):
+        raise TypeError(
+            f"params is the function {params.__name__}; expected the model, or its parameters: "
+            f"{params.__name__}()"
+        )
+    if isinstance(params, dict):
+        raise TypeError("params is a dict; expected the model, or model.named_parameters()")
+    params = [*params] if isinstance(params, Iterator) else params
+    if isinstance(params, list | tuple) and any(isinstance(p, nn.Module) for p in params):
+        raise TypeError(
+            "params is a list with a module; expected the model alone, or a list of parameters"
+        )
+    return params
 
 
 class BlockOptimizer(Optimizer):
@@ -34,6 +52,7 @@ class BlockOptimizer(Optimizer):
     """
 
     _option: ClassVar[str]  # the name of that option
+    _default: ClassVar[str | None]  # its default
     _resolved: ClassVar[str]  # the key of what follows from it
 
     def __init__(self, params: Any, defaults: Group, model: nn.Module | None) -> None:
@@ -42,6 +61,7 @@ class BlockOptimizer(Optimizer):
         if isinstance(params, nn.Module):
             model = params if model is None else model
             params = params.named_parameters()
+        params = _checked(params)
         self._roles = Roles.of(model)
         self._layouts: dict[Any, Any] = {}
         super().__init__(params, defaults | {"differentiable": False})
@@ -50,6 +70,26 @@ class BlockOptimizer(Optimizer):
         ):
             raise ValueError("model has none of the parameters; expected the module that has them")
         self._check_keys(defaults[self._option], self.param_groups)
+        wanted = defaults[self._option]
+        if (
+            model is None
+            and (wanted is None or isinstance(wanted, str))
+            and wanted == self._default
+        ):
+            self._warn_without_model(params)
+
+    def _warn_without_model(self, params: list[Any]) -> None:
+        """Warn if there are several matrices, and nothing says which of them are embeddings."""
+        if any(isinstance(group, dict) and self._option in group for group in params):
+            return
+        n = sum(p.ndim > 1 for group in self.param_groups for p in group["params"])
+        if n > 1:
+            warnings.warn(
+                f"params has {n} matrices and no model is given, so embeddings and the output layer "
+                f"are treated as all other matrices; expected {type(self).__name__}(model), or "
+                f"model=model. If there is no model, {self._option}={{}} is without this warning",
+                stacklevel=4,
+            )
 
     @abstractmethod
     def _check_options(self, group: Group) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from blockmat.blocks.shown import shown
+
 Rule = tuple[str, Callable[[Any], bool], str]  # the option, the test of a value, what is expected
 
 
@@ -17,7 +19,7 @@ def check_options(group: dict[str, Any], rules: Sequence[Rule]) -> None:
         raise ValueError(f"Tensor lr must be 1-element; it has shape {tuple(lr.shape)}")
     for name, holds, expected in rules:
         if not holds(group[name]):
-            raise ValueError(f"{name} is {group[name]!r}; expected {expected}")
+            raise ValueError(f"{name} is {shown(group[name])}; expected {expected}")
 
 
 def is_number(x: Any) -> bool:

@@ -1,0 +1,257 @@
+"""The mistakes of the first hours, and the messages that say what to do."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import blockmat as bm
+from blockmat import BlockConstantMatrix as BCM
+from blockmat import Partition, exceptions
+from blockmat.inference import kl_divergence, likelihood_ratio_test, log_likelihood
+
+COLUMNS = list("vwxyz")
+LABELS = ["a", "a", "b", "b", "b"]
+rng = np.random.default_rng(0)
+X = rng.normal(size=(40, 5)) + rng.normal(size=(40, 1))
+FRAME = pd.DataFrame(X, columns=COLUMNS)
+BY_NAME = pd.Series(LABELS, index=COLUMNS)
+S = np.cov(X, rowvar=False)
+R = np.corrcoef(X, rowvar=False)
+A = bm.fit(S, LABELS)
+P = A.partition
+DAYS = pd.date_range("2024-01-01", periods=40)
+
+
+def check(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: bm.fit(LABELS, S), r"source is \['a'.*\] and partition is a ndarray of shape \(5, 5\); expected the arguments as in fit\(source, partition\)"),
+        (lambda: bm.fit(P, S), r"source is a Partition.* as in fit\(source, partition\)"),
+        (lambda: bm.fit(BY_NAME, FRAME.cov()), r"source is a Series of shape \(5,\)"),
+        (lambda: bm.fit_samples(LABELS, X), r"as in fit_samples\(X, partition\)"),
+        (lambda: bm.fit_samples(np.array([0, 0, 1, 1, 1]), X), r"as in fit_samples\(X, partition\)"),
+        (lambda: bm.fit_factor(P, X), r"as in fit_factor\(source, partition\)"),
+        (lambda: bm.optimal_shrinkage(LABELS, X), r"as in optimal_shrinkage\(X, partition\)"),
+        (lambda: likelihood_ratio_test(LABELS, LABELS, X), r"as in likelihood_ratio_test\(X, coarse, fine\)"),
+        (lambda: bm.find_partition(10, X), r"source is 10 and n_blocks is a ndarray of shape \(40, 5\); .*find_partition\(source, n_blocks\)"),
+        (lambda: bm.partition_stability(10, X), r"as in partition_stability\(source, n_blocks\)"),
+        (lambda: bm.partition_path(10, X), r"samples is a ndarray of shape \(40, 5\); expected True or False"),
+        (lambda: bm.find_partition(S, X), r"n_blocks is a ndarray of shape \(40, 5\); expected an integer"),
+        (lambda: bm.approximation_error(A, S), r"A is a ndarray of shape \(5, 5\); .* approximation_error\(S, fit\(S, partition\)\)"),
+        (lambda: log_likelihood(A, X), r"covariance is a ndarray .* log_likelihood\(X, fit_samples\(X, partition\)\)"),
+        (lambda: kl_divergence(S, A), r"A is a ndarray of shape .* \(see fit\)"),
+        (lambda: BCM(np.eye(2), LABELS), r"between is .* BlockConstantMatrix\(partition, between\)"),
+        (lambda: BCM(np.eye(2), P), r"as in BlockConstantMatrix\(partition, between\)"),
+        (lambda: BCM.from_values(np.eye(2), P), r"as in from_values\(partition, values\)"),
+        (lambda: bm.BlockFactorMatrix(np.eye(2), P, 1.0), r"as in BlockFactorMatrix\(partition, covariance, noise\)"),
+        (lambda: bm.BlockRectangularMatrix(np.eye(2), P, P), r"as in BlockRectangularMatrix\(row_partition, col"),
+        (lambda: bm.BlockRectangularMatrix.fit(P, P, S), r"as in fit\(source, row_partition, col_partition\)"),
+        (lambda: A.condition([0.1, -0.2], [0, 1]), r"index has dtype float64; .* condition\(index, values\)"),
+        (lambda: bm.BlockAccumulator(LABELS, X), r"aligned is a ndarray of shape"),
+        (lambda: BCM(P, LABELS), "between has dtype <U1; expected numbers"),
+    ],
+)  # fmt: skip
+def test_arguments_in_the_wrong_order(make, message):
+    check(make, TypeError, message)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: bm.fit_samples(FRAME, "sector"), TypeError, r"partition is 'sector'; .* such as data\['sector'\]"),
+        (lambda: bm.fit(FRAME.cov(), pd.DataFrame({"sector": LABELS})), ValueError, r"partition is 2-d with shape \(5, 1\); expected 1-d, one label"),
+        (lambda: bm.fit(S, np.eye(2)[P.labels]), ValueError, "partition is 2-d"),
+        (lambda: bm.fit_samples(FRAME, BY_NAME.set_axis(list("VWXYZ"))), ValueError, "no label for 'v', 'w', 'x', ...; .* Its names are 'V', 'W', 'X', ..."),
+        (lambda: bm.fit_samples(FRAME, {"a": ["v", "w"], "b": ["x", "y", "z"]}), ValueError, "Its names are 'a', 'b'"),
+        (lambda: bm.fit(S, [["v", "w"], ["x", "y", "z"]]), TypeError, "one label for each variable, not the variables of each block"),
+        (lambda: bm.fit(S, 2), TypeError, "partition is 2; .* find_partition finds blocks"),
+        (lambda: bm.fit(S, None), TypeError, "partition is None; .* find_partition finds blocks"),
+        (lambda: Partition.from_labels(P), TypeError, "labels is a Partition; .* is used as it is"),
+        (lambda: Partition(LABELS), TypeError, r"sizes has dtype <U1; expected integers \(for labels use Partition.from_labels\)"),
+        (lambda: Partition([0, 0, 1]), ValueError, r"sizes\[0\] is 0; .* \(for labels use Partition.from_labels\)"),
+        (lambda: Partition.from_sizes(5), TypeError, "sizes is 5; expected a sequence of integers"),
+        (lambda: Partition.from_sizes({"a": 2}), TypeError, r"sizes is \{'a': 2\}; expected a sequence"),
+        (lambda: Partition.from_sizes([10**19]), ValueError, "sizes add up to 10000000000000000000"),
+        (lambda: bm.fit(S, [2, 3]), ValueError, r"partition has 2 labels; expected 5, .*\(for sizes of blocks use Partition.from_sizes\)"),
+        (lambda: bm.fit(S, P.sizes), ValueError, "Partition.from_sizes"),
+        (lambda: A.condition(["v"], [1.0]), TypeError, r"index has dtype <U1; .*get_indexer gives them for names"),
+        (lambda: A.submatrix(0), ValueError, r"rows is 0; expected a list of variables, such as \[0\]"),
+    ],
+)  # fmt: skip
+def test_labels_and_sizes(make, error, message):
+    check(make, error, message)
+
+
+@pytest.mark.parametrize("labels", [[2, 2], [1, 4, 1], ["a", "b"], [True, True], [-1, 6]])
+def test_only_sizes_are_taken_for_sizes(labels):
+    with pytest.raises(ValueError, match=r"expected 5, one for each variable$"):
+        bm.fit(S, labels)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: bm.fit_samples(X.T, LABELS),
+        lambda: bm.fit_samples(FRAME.T, LABELS),
+        lambda: bm.fit_samples(X.T, P),
+        lambda: bm.fit_factor(X.T, LABELS),
+        lambda: bm.optimal_shrinkage(X.T, LABELS),
+        lambda: likelihood_ratio_test(X.T, P, P),
+        lambda: log_likelihood(X.T, A),
+        lambda: bm.BlockAccumulator(LABELS).add_samples(X.T),
+    ],
+)
+def test_transposed_samples(make):
+    check(make, exceptions.ShapeError, r"the data have 5 rows and samples are rows, so .*\(X.T\)$")
+
+
+def test_transposed_frames():
+    with pytest.raises(
+        ValueError, match=r"no label for 0, 1, 2, ...; .* samples are rows, so .* \(.T\)"
+    ):
+        bm.fit_samples(FRAME.T, BY_NAME)
+    with pytest.warns(UserWarning, match="the columns of X are dates; .* probably X.T"):
+        bm.find_partition(FRAME.set_index(DAYS).T, samples=True)
+    with pytest.raises(
+        ValueError, match=r"row_partition has 2 labels; expected 3.* 2 columns.*transposed \(.T\)"
+    ):
+        bm.BlockRectangularMatrix.fit(np.ones((3, 2)), [0, 0], [0, 0, 0])
+
+
+def test_rows_on_the_left():
+    for product in (lambda: A @ X, lambda: A.solve(X)):
+        check(
+            product,
+            exceptions.ShapeError,
+            r"has shape \(40, 5\); .* \(rows of . go to the right side: ..T\)",
+        )
+    assert (A @ X.T).shape == (5, 40)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: bm.fit_samples(FRAME.assign(day=DAYS), [*LABELS, "b"]), r"column 'day' of X has dtype datetime64.*; .*X.set_index\('day'\)"),
+        (lambda: bm.fit(FRAME.cov().reset_index(), LABELS), r"column 'index' of source has dtype .*source.set_index\('index'\)"),
+        (lambda: bm.find_partition(FRAME.cov().assign(q="s")), "column 'q' of source"),
+        (lambda: bm.fit_samples("data.csv", LABELS), r"X is 'data.csv'; .* \(read a file with numpy.load or pandas.read_csv\)"),
+        (lambda: bm.fit_samples(FRAME.to_dict(), LABELS), "X is a dict of length 5; expected an array"),
+        (lambda: bm.fit(None, LABELS), "source is None; expected an array"),
+        (lambda: bm.fit([["1", "2"], ["2", "1"]], [0, 0]), r"source has dtype <U1; expected numbers, such as numpy.asarray\(source, dtype=float\)"),
+        (lambda: bm.fit([[10**30, 1], [1, 2]], [0, 0]), "source has dtype object; .* dtype=float"),
+        (lambda: A @ A.inv, r"x is the function inv; expected an array: call it, as in inv\(\)"),
+        (lambda: log_likelihood(X, A.astype(complex)), "covariance has dtype complex128; expected real"),
+        (lambda: bm.find_partition(S.astype(complex)), "source has dtype complex128; expected real"),
+        (lambda: bm.fit_samples(X, LABELS, sample_weight=np.ones(40) * 1j), "sample_weight has dtype complex128"),
+        (lambda: bm.fit_samples(sp.csr_array(X), LABELS), "X is a sparse matrix; expected a dense array"),
+    ],
+)  # fmt: skip
+def test_what_is_no_array_of_numbers(make, message):
+    check(make, TypeError, message)
+
+
+def test_one_dimension():
+    for x in (X[:, 0], FRAME["v"]):
+        check(
+            lambda x=x: bm.fit_samples(x, LABELS),
+            ValueError,
+            r"X is 1-d .* one variable is X\[:, None\]",
+        )
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "index"])
+def test_numbers_of_rows_are_no_variable(name):
+    with_numbers = FRAME.copy()
+    with_numbers.insert(0, name, np.arange(40))
+    with pytest.warns(UserWarning, match=f"column '{name}' of X is the number of its row"):
+        bm.find_partition(with_numbers, samples=True)
+    bm.find_partition(FRAME.rename(columns={"v": name}), samples=True)  # no warning
+
+
+def test_nullable_numbers_are_numbers():
+    nullable = FRAME.cov().astype("Float64")
+    plain = FRAME.cov()
+    np.testing.assert_array_equal(bm.fit(nullable, LABELS).values, bm.fit(plain, LABELS).values)
+    assert bm.find_partition(nullable) == bm.find_partition(plain)
+    np.testing.assert_array_equal(A @ nullable, A @ plain)
+    nullable.iloc[1, 2] = pd.NA
+    check(lambda: bm.fit(nullable, LABELS), exceptions.NonFiniteError, "row 1 and column 2")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: bm.fit_samples(R, LABELS),
+        lambda: bm.find_partition(R, samples=True),
+        lambda: bm.fit_factor(FRAME.corr(), LABELS),
+        lambda: bm.optimal_shrinkage(R, LABELS),
+        lambda: bm.BlockAccumulator(LABELS).add_samples(R),
+        lambda: log_likelihood(R, A),
+    ],
+)
+def test_a_correlation_matrix_as_samples(make):
+    check(make, ValueError, r"X is a symmetric matrix; expected samples.*fit\(X, partition\)")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32])
+def test_small_integers_do_not_overflow(dtype):
+    most = np.iinfo(dtype).max
+    p = Partition.from_sizes(np.array([most, most]) if most < 2**20 else [most, most])
+    sizes = np.array([most, most], dtype=dtype)
+    assert Partition.from_sizes(sizes).n == 2 * int(most) == p.n
+    full = np.full((40, 5), most, dtype=dtype)
+    full[::2] = 0
+    wide = full.astype(float)
+    np.testing.assert_array_equal(
+        bm.fit_samples(full, LABELS).values, bm.fit_samples(wide, LABELS).values
+    )
+    np.testing.assert_array_equal(bm.fit(full[:5], LABELS).values, bm.fit(wide[:5], LABELS).values)
+    np.testing.assert_array_equal(
+        bm.fit(sp.csr_array(full[:5]), LABELS).values, bm.fit(wide[:5], LABELS).values
+    )
+    np.testing.assert_array_equal(P.block_sums(full[1]), P.block_sums(wide[1]))
+    np.testing.assert_array_equal(A @ full[1], A @ wide[1])
+
+
+def test_three_billion_variables():
+    billions = BCM(Partition.from_sizes([10**9, 2 * 10**9]), [[1.0, 0.5], [0.5, 1.0]], [1.0, 1.0])
+    assert billions.shape == (3 * 10**9, 3 * 10**9)
+    np.testing.assert_allclose(billions.trace(), 3e9)
+    np.testing.assert_allclose(billions.logdet(), np.log(0.75))
+    np.testing.assert_allclose(billions.norm() ** 2, 3e9 + 0.5)
+
+
+@pytest.mark.parametrize("decay", [0.94, 0.5])
+def test_a_decay_factor_is_no_half_life(decay):
+    with pytest.warns(
+        UserWarning, match=r"half_life is .*, less than one sample; .* log\(0.5\) / log\(d\)"
+    ):
+        bm.BlockAccumulator(LABELS, half_life=decay)
+    bm.BlockAccumulator(LABELS, half_life=1)  # no warning
+
+
+def test_names_of_submodules():
+    import importlib
+
+    for name, places in bm._ELSEWHERE.items():
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; it is in {places}"):
+            getattr(bm, name)
+        for place in places.split(", or "):
+            assert hasattr(importlib.import_module(place), name)
+
+
+def test_products_of_entries_are_no_matrix_products():
+    for other in (A, S, S[0]):
+        check(
+            lambda other=other: np.multiply(A, other),
+            TypeError,
+            r"np.multiply does not support .*toarray\(\)",
+        )
+    assert (np.multiply(A, 2) - 2 * A).norm() == 0
+    np.testing.assert_allclose(A * S, A @ S)  # as for every LinearOperator of SciPy
