@@ -19,6 +19,7 @@ import torch
 import blockmat as bm
 import blockmat.torch as bmt
 
+torch.set_num_threads(1)  # more would be slower for matrices this small
 torch.manual_seed(0)
 rooms = bm.Partition.from_sizes([12, 9, 10, 9], names=["hall", "lab", "office", "roof"])
 values = torch.tensor([[0.6, 0.4, 0.3, -0.2],

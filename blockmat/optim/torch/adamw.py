@@ -75,7 +75,7 @@ class BlockAdamW(BlockOptimizer):
     Warns
     -----
     UserWarning
-        If there are several matrices, and neither `model` nor `roles` is given; or if the second one of
+        If there are several matrices, and neither `model` nor ``roles`` is given; or if the second one of
         `betas` is that of AdamW.
 
     See Also
