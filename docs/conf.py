@@ -75,6 +75,7 @@ sphinx_gallery_conf = {
     "inspect_global_variables": False,
     "min_reported_time": 1e9,
     "reference_url": {"blockmat": None},
+    "remove_config_comments": True,
     "show_memory": False,
     "show_signature": False,
     "within_subsection_order": "FileNameSortKey",
