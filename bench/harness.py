@@ -22,6 +22,7 @@ REST = 0.03  # seconds before each turn, until the idle threads of BLAS have gon
 VERY_LONG = 5.0  # seconds; a competitor that takes longer has one turn only
 LONG = 0.1  # seconds; a competitor that takes longer has no untimed call to warm up
 MIN_ROUNDS = 3
+QUICK_ROUNDS = 7
 
 
 def contest(
@@ -54,7 +55,7 @@ def contest(
             results[name] = returned[0]
         del returned
     gc.collect()
-    for number in range(3 if quick else MAX_ROUNDS):
+    for number in range(QUICK_ROUNDS if quick else MAX_ROUNDS):
         for name, parts in competitors.items():
             enough = number >= (2 if quick else MIN_ROUNDS) and spent[name] > budget
             if enough or name in finished:
@@ -76,19 +77,23 @@ def _timed(run: Callable[[], Any], calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def show(scenario: Any, rows: list[Row], console: Console) -> None:
+def console() -> Console:
+    return Console(width=160)
+
+
+def show(scenario: Any, rows: list[Row], where: Console) -> None:
     """Print a table of times, or for scenarios that compare values a table for each group."""
     if not getattr(scenario, "BY_GROUP", False):
-        _print(scenario.TITLE, *table_of_times(rows), console)
+        print_table(scenario.TITLE, *table_of_times(rows), where)
         return
     for group, members in groups_of(rows).items():
-        _print(group or scenario.TITLE, *table_of_values(members), console)
+        print_table(group or scenario.TITLE, *table_of_values(members), where)
 
 
-def _print(title: str, headings: list[str], texts: list[list[str]], console: Console) -> None:
+def print_table(title: str, headings: list[str], texts: list[list[str]], where: Console) -> None:
     table = Table(title=title, title_justify="left", show_lines=True)
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for text in texts:
         table.add_row(*text)
-    console.print(table)
+    where.print(table)
