@@ -32,9 +32,9 @@ def main() -> None:
     parser.add_argument("names", metavar="NAME", nargs="*",
                         help=f"scenarios to run: {', '.join(SCENARIOS)} (default: all)")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
-                        help="smaller sizes and fewer rounds; does not store results")  # fmt: skip
+                        help="smaller sizes, fewer rounds and one thread; does not store results")  # fmt: skip
     parser.add_argument("--save", action="store_true",
-                        help="store the results of --quick in bench/results/quick; without NAME only those "
+                        help="measure three times and store the results of --quick in bench/results/quick; without NAME only those "
                         "of the scenarios that --compare measures")  # fmt: skip
     parser.add_argument("--compare", action="store_true",
                         help="measure with --quick, and list blockmat's times relative to those of the "
@@ -78,6 +78,7 @@ def write_docs() -> None:
 def compare_speed(names: tuple[str, ...], fail_above: float | None) -> None:
     from bench import harness
 
+    harness.use_one_thread()
     above = compare.SLOWER if fail_above is None else fail_above
     try:
         found, contents = compare.run(names, above)
@@ -96,10 +97,14 @@ def compare_speed(names: tuple[str, ...], fail_above: float | None) -> None:
 def measure(names: tuple[str, ...], quick: bool, save: bool) -> None:
     from bench import harness
 
+    if quick:
+        harness.use_one_thread()
     console = harness.console()
     for name in names:
         scenario = importlib.import_module(f"bench.{name}")
         found = scenario.measure(quick)
+        for _ in range(compare.REPEATS if save else 0):
+            compare.add_rounds(found, scenario.measure(quick))
         harness.show(scenario, found, console)
         if save or not quick:
             rows.save(name, scenario.TITLE, found, quick)

@@ -3,7 +3,7 @@
 Seconds of another machine or another day say little. So each operation is compared with what its
 row measures beside it in the same process, its references: the limit, or other packages. A row's
 ratio is blockmat's time divided by that of a reference, each the shortest of all rounds, because
-noise only adds time. Its change is the ratio now divided by the stored one. With several
+noise only adds time. All of them use one thread. Its change is the ratio now divided by the stored one. With several
 references it is the smallest of their changes: the operation is that much slower relative to each.
 """
 
@@ -25,7 +25,7 @@ OWN = {  # blockmat's own code among the references, which becomes slower with i
     "samples": {LIMIT},
 }
 SLOWER = 1.5  # the change from which a row is listed as slower
-REPEATS = 2  # further runs of a scenario with slower rows
+REPEATS = 2  # further runs of a scenario that is stored, or in which rows seem slower
 
 Key = tuple[str, str]  # group and name of a row
 Measure = Callable[[], list[Row]]
@@ -119,11 +119,16 @@ def measured(name: str, measure: Measure, then: list[Row], above: float) -> Comp
     for _ in range(REPEATS):
         if not compare(name, now, then).slower(above):
             break
-        again = _by_key(measure())
-        for key, row in _by_key(now).items():
-            for competitor, times in again[key].times.items():
-                row.times[competitor] = row.times[competitor] + times
+        add_rounds(now, measure())
     return compare(name, now, then)
+
+
+def add_rounds(found: list[Row], again: list[Row]) -> None:
+    """Add the rounds of another run of the same scenario."""
+    others = _by_key(again)
+    for key, row in _by_key(found).items():
+        for competitor, times in others[key].times.items():
+            row.times[competitor] = row.times[competitor] + times
 
 
 # What is printed

@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
+import blockmat as bm
 from bench.rows import LIMIT, OURS, Row, groups_of, table_of_times, table_of_values
 
 MAX_ROUNDS = 25
@@ -23,6 +26,13 @@ VERY_LONG = 5.0  # seconds; a competitor that takes longer has one turn only
 LONG = 0.1  # seconds; a competitor that takes longer has no untimed call to warm up
 MIN_ROUNDS = 3
 QUICK_ROUNDS = 7
+
+
+def use_one_thread() -> None:
+    """Use one thread from now on: a second one would wait for whatever else the machine does."""
+    bm.set_num_threads(1)
+    torch.set_num_threads(1)
+    threadpool_limits(limits=1)
 
 
 def contest(

@@ -127,8 +127,9 @@ def _processor() -> str:
 
 def describe_machine(machine: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    threads = machine["threads"]
     return (
-        f"{machine['processor']}, {machine['threads']} threads, {machine['system']}, "
+        f"{machine['processor']}, {threads} thread{'s' * (threads != 1)}, {machine['system']}, "
         f"Python {machine['python']}, {versions}"
     )
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bench import __main__ as bench
-from bench import compare, rows
+from bench import compare, harness, rows
 from bench.rows import LIMIT, OURS, Row
 
 
@@ -139,6 +139,7 @@ def stored(tmp_path, monkeypatch):
     rows.save("functions", "Title", [row("a", 1.0, peer=1.0)], quick=True)
     now = [row("a", 2.0, peer=1.0)]
     monkeypatch.setattr(compare, "_measure", lambda name: lambda: now)
+    monkeypatch.setattr(harness, "use_one_thread", lambda: None)
     return tmp_path
 
 
