@@ -24,7 +24,9 @@ OWN = {  # blockmat's own code among the references, which becomes slower with i
     "fit": {"float64"},
     "samples": {LIMIT},
 }
-SLOWER = 1.5  # the change from which a row is listed as slower
+# The change from which a row is listed as slower. Two runs of the same code differed by at most 1.33
+# on two cores with other work.
+SLOWER = 1.5
 REPEATS = 2  # further runs of a scenario that is stored, or in which rows seem slower
 
 Key = tuple[str, str]  # group and name of a row
