@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROJECT := setup.cfg constraints.txt pyproject.toml
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs package release-check bench mutants test-all clean
+.PHONY: demo test lint docs package release-check bench measurements mutants test-all clean
 
 demo: $(VENV)/demo
 	$(BIN)/python examples/demo.py
@@ -36,6 +36,14 @@ release-check: $(VENV)/release
 
 bench: $(VENV)/bench
 	$(BIN)/python -m bench
+
+# Renews all measurements of the documentation: make measurements DATA=FOLDER, the folder of the real data.
+measurements: $(VENV)/bench
+	@test -d "$(DATA)" || { echo "run: make measurements DATA=FOLDER; 'python -m bench --help' lists its files"; exit 1; }
+	$(BIN)/python -m bench --data "$(DATA)"
+	$(BIN)/python -m bench train --renew --data "$(DATA)"
+	$(BIN)/python -m bench --quick --save
+	$(BIN)/python -m bench --write-docs
 
 # Changes the numerical modules one by one, and fails where no test notices; ARGS="--sample 0" tries all.
 mutants: $(VENV)/mutants

@@ -1,11 +1,11 @@
-"""Covariance estimators of other packages, each on returns as they are and standardised."""
+"""Covariance estimators of other packages, on returns as they are or standardised."""
 
 import importlib
 import warnings
 from collections.abc import Callable
 
 import numpy as np
-from sklearn.covariance import OAS, GraphicalLassoCV, LedoitWolf
+from sklearn.covariance import GraphicalLassoCV, LedoitWolf
 from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, KFold
@@ -23,12 +23,9 @@ def peers(n: int, quick: bool) -> dict[str, Estimate]:
     found: dict[str, Estimate] = {
         "LedoitWolf": lambda X: LedoitWolf().fit(X).covariance_,
         "LedoitWolf, standardised": standardised(lambda Z: LedoitWolf().fit(Z).covariance_),
-        "OAS": lambda X: OAS().fit(X).covariance_,
-        "OAS, standardised": standardised(lambda Z: OAS().fit(Z).covariance_),
         "FactorAnalysis(6)": lambda X: FactorAnalysis(6).fit(100 * X).get_covariance() / 1e4,
         "FactorAnalysis(6), standardised": standardised(lambda Z: FactorAnalysis(6).fit(Z).get_covariance()),
         "FactorAnalysis(1 to 10 by cv), standardised": standardised(chosen_factors),
-        "QIS": quadratic_inverse_shrinkage,
         "QIS, standardised": standardised(quadratic_inverse_shrinkage),
     }  # fmt: skip
     if n <= MAX_LASSO and not quick:
@@ -41,7 +38,6 @@ def peers(n: int, quick: bool) -> dict[str, Estimate]:
         found["skfolio DenoiseCovariance"] = lambda X: (
             moments.DenoiseCovariance().fit(X).covariance_
         )
-        found["skfolio EWCovariance"] = lambda X: exponential(moments, X, len(X) / 2)
     return found
 
 
@@ -73,13 +69,3 @@ def graphical_lasso(Z):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return GraphicalLassoCV().fit(Z).covariance_
-
-
-def exponential(moments, X, half_life: float):
-    """Return exponentially weighted moments, with their eigenvalues at least 1 % of the mean.
-
-    Without this bound they are singular for more variables than samples.
-    """
-    covariance = moments.EWCovariance(half_life=half_life).fit(X).covariance_
-    values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.maximum(values, 0.01 * values.mean()) @ vectors.T

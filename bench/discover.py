@@ -29,12 +29,7 @@ def measure(quick: bool) -> list[Row]:
     )]  # fmt: skip
     rows = [planted(*case, seeds) for case in cases]
     rows += [how_many(*case, seeds) for case in cases if case[-1] == 200]
-    rows += [
-        correlations(case, HARD, sizes, n, seeds) for n in (60, 200)
-        for case, sizes in (("hard, equal", (40,) * K), ("hard, unequal", UNEQUAL))
-    ]  # fmt: skip
     rows += [row for n in (60, 250, 600) if (row := stock_correlations(n, seeds))]
-    rows += [row for name in ("thurstone", "reise") if (row := questionnaire(name, seeds))]
     rows += [structured(seeds), rectangular(60, seeds), rectangular(120, seeds)]
     rows += scale(quick)
     rows += scales.rows(quick)
@@ -110,41 +105,6 @@ def _ratio_of_times(row: Row, first: str, second: str) -> float:
     return median(a / b for a, b in zip(row.times[first], row.times[second], strict=True))
 
 
-def from_correlations(R, labels, n_samples: int, seed: int) -> dict[str, float]:
-    """Return the adjusted Rand indices of blocks of a correlation matrix, of several methods."""
-    k = len(np.unique(labels))
-    found = {"n_samples given": bm.find_partition(R, k, n_samples=n_samples).labels,
-             "R only": bm.find_partition(R, k).labels,
-             "KMeans": KMeans(k, n_init=10, random_state=seed).fit(R).labels_,
-             "Ward": ward(R, k), "SpectralClustering": spectral(R, k, seed)}  # fmt: skip
-    with_samples, alone = bm.find_partition(R, n_samples=n_samples), bm.find_partition(R)
-    found |= {
-        "n_samples, number chosen": with_samples.labels,
-        "R only, number chosen": alone.labels,
-    }
-    numbers = {"blocks, n_samples": with_samples.n_blocks, "blocks, R only": alone.n_blocks}
-    return {name: adjusted_rand_score(labels, each) for name, each in found.items()} | numbers
-
-
-def mean_row(work: str, results: list[dict[str, float]], group: str) -> Row:
-    """Return the means of the columns; correlations alone must be as good as KMeans and Ward."""
-    row = Row(
-        work, notes={name: fmean(r[name] for r in results) for name in results[0]}, group=group
-    )
-    best = max(row.notes["KMeans"], row.notes["Ward"])
-    row.require("R only minus best of KMeans and Ward", row.notes["R only"] - best, at_least=0)
-    return row
-
-
-def correlations(case: str, what, sizes, n_samples: int, seeds) -> Row:
-    """The correlation matrix of planted blocks, without the samples."""
-    results = []
-    for seed in seeds:
-        X, labels = draw(what, sizes, n_samples, seed)
-        results.append(from_correlations(np.corrcoef(X, rowvar=False), labels, n_samples, seed))
-    return mean_row(f"{case}, T = {n_samples}", results, "Correlation matrices")
-
-
 def stock_correlations(n_samples: int, seeds) -> Row | None:
     """Correlations of 100 stocks in a window of time, whose known groups are the sectors."""
     loaded = data.stocks()
@@ -157,18 +117,27 @@ def stock_correlations(n_samples: int, seeds) -> Row | None:
         stocks = rng.choice(len(sectors), 100, replace=False)
         first = rng.integers(len(returns) - n_samples)
         R = np.corrcoef(returns[first : first + n_samples, stocks], rowvar=False)
-        results.append(from_correlations(R, sectors[stocks], n_samples, seed))
-    return mean_row(f"100 stocks, T = {n_samples}", results, "Correlations of real data")
+        results.append(from_correlations(R, sectors[stocks], seed))
+    notes = {name: fmean(result[name] for result in results) for name in results[0]}
+    row = Row(f"100 stocks, T = {n_samples}", notes=notes, group="Correlations of stocks")
+    best = max(row.notes["KMeans"], row.notes["Ward"])
+    row.require("minus best of KMeans and Ward", row.notes["blockmat"] - best, at_least=0)
+    return row
 
 
-def questionnaire(name: str, seeds) -> Row | None:
-    """Published correlations of items, with their known groups."""
-    loaded = data.questionnaire(name)
-    if loaded is None:
-        return None
-    R, labels, n_samples = loaded
-    results = [from_correlations(R, labels, n_samples, seed) for seed in seeds]
-    return mean_row(f"{name}, T = {n_samples}", results, "Correlations of real data")
+def from_correlations(R, labels, seed: int) -> dict[str, float]:
+    """The adjusted Rand indices of blocks of a correlation matrix, of several methods."""
+    k = len(np.unique(labels))
+    chosen = bm.find_partition(R)
+    found = {
+        "blockmat": bm.find_partition(R, k).labels,
+        "KMeans": KMeans(k, n_init=10, random_state=seed).fit(R).labels_,
+        "Ward": ward(R, k),
+        "SpectralClustering": spectral(R, k, seed),
+        "blockmat, number chosen": chosen.labels,
+    }
+    indices = {name: adjusted_rand_score(labels, each) for name, each in found.items()}
+    return indices | {"blocks chosen": chosen.n_blocks}
 
 
 def how_many(case: str, correlations, sizes, n_samples: int, seeds) -> Row:

@@ -15,13 +15,12 @@ PLAIN = "block-constant"
 
 def measure(quick: bool) -> list[Row]:
     n, k = 10**6, 64
-    rows = []
-    for kind, p in (("contiguous", consecutive(n, k)), ("shuffled labels", shuffled(n, k))):
-        for dtype in (np.float64,) if quick else (np.float64, np.float32):
-            for loadings in ("loadings", "loadings of 1"):
-                name = f"{np.dtype(dtype).name}, {loadings}, {kind}"
-                rows += vectors(p, dtype, loadings == "loadings", name, quick)
-    p = consecutive(n, k)
+    rows: list[Row] = []
+    p, q = consecutive(n, k), shuffled(n, k)
+    rows += vectors(p, np.float64, True, "float64, loadings, contiguous", quick)
+    rows += vectors(p, np.float64, False, "float64, loadings of 1, contiguous", quick)
+    rows += vectors(p, np.float32, True, "float32, loadings, contiguous", quick)
+    rows += vectors(q, np.float64, True, "float64, loadings, shuffled labels", quick)
     for order, kind in (("F", "Fortran"), ("C", "C")):
         rows += columns(p, order, f"4 columns, {kind} order, float64, loadings, contiguous", quick)
     return [*rows, *determinants(p, quick)]

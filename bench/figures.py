@@ -72,19 +72,6 @@ def _scaling(rows: list[Row], _: dict[str, Any], figure: Figure) -> None:
     by_k.set_xlabel("k")
 
 
-def _threads(rows: list[Row], machine: dict[str, Any], figure: Figure) -> None:
-    """Time over n with the thresholds of the package, with one thread, and with all threads."""
-    for axes, kind in zip(figure.subplots(1, 2), ("contiguous", "shuffled"), strict=True):
-        chosen = [row for row in rows if row.group == kind]
-        for name, label in (
-            (OURS, "blockmat"), ("one thread", "always one thread"),
-            ("all threads", f"always {machine['threads']} threads"),
-        ):  # fmt: skip
-            axes.loglog([r.x for r in chosen], [r.median(name) for r in chosen], "o-", label=label)
-        axes.set(title=f"A.dot(x, out=y), k = 16, {kind}", xlabel="n", ylabel="seconds")
-        axes.legend()
-
-
 def _discover(rows: list[Row], _: dict[str, Any], figure: Figure) -> None:
     """The adjusted Rand index of the hard cases, a panel for each number of samples and of sizes."""
     shown = [r for r in rows if r.group == "Planted blocks" and r.work.startswith("hard")]
@@ -132,5 +119,5 @@ def _covariance(rows: list[Row], _: dict[str, Any], figure: Figure) -> None:
 
 
 OWN = {
-    "scaling": _scaling, "threads": _threads, "discover": _discover, "covariance": _covariance,
+    "scaling": _scaling, "discover": _discover, "covariance": _covariance,
 }  # fmt: skip

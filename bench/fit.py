@@ -22,7 +22,7 @@ def measure(quick: bool) -> list[Row]:
     S = np.random.default_rng(0).random((n, n))
     rows = [
         in_memory(S, p, f"fit, n = {n}, k = {p.n_blocks}, {kind}", quick)
-        for k in (16, 128, 1024 if n > 3000 else 512)
+        for k in (128, 1024 if n > 3000 else 512)
         for kind, p in (("contiguous", consecutive(n, k)), ("shuffled", shuffled(n, k)))
     ]
     rows += other_passes(S, consecutive(n, 128), quick)

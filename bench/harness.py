@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
+import blockmat as bm
 from bench.rows import LIMIT, OURS, Row, groups_of, table_of_times, table_of_values
 
 MAX_ROUNDS = 25
@@ -22,6 +25,14 @@ REST = 0.03  # seconds before each turn, until the idle threads of BLAS have gon
 VERY_LONG = 5.0  # seconds; a competitor that takes longer has one turn only
 LONG = 0.1  # seconds; a competitor that takes longer has no untimed call to warm up
 MIN_ROUNDS = 3
+QUICK_ROUNDS = 7
+
+
+def use_one_thread() -> None:
+    """Use one thread from now on: a second one would wait for whatever else the machine does."""
+    bm.set_num_threads(1)
+    torch.set_num_threads(1)
+    threadpool_limits(limits=1)
 
 
 def contest(
@@ -54,7 +65,7 @@ def contest(
             results[name] = returned[0]
         del returned
     gc.collect()
-    for number in range(3 if quick else MAX_ROUNDS):
+    for number in range(QUICK_ROUNDS if quick else MAX_ROUNDS):
         for name, parts in competitors.items():
             enough = number >= (2 if quick else MIN_ROUNDS) and spent[name] > budget
             if enough or name in finished:
@@ -76,19 +87,23 @@ def _timed(run: Callable[[], Any], calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def show(scenario: Any, rows: list[Row], console: Console) -> None:
+def console() -> Console:
+    return Console(width=160)
+
+
+def show(scenario: Any, rows: list[Row], where: Console) -> None:
     """Print a table of times, or for scenarios that compare values a table for each group."""
     if not getattr(scenario, "BY_GROUP", False):
-        _print(scenario.TITLE, *table_of_times(rows), console)
+        print_table(scenario.TITLE, *table_of_times(rows), where)
         return
     for group, members in groups_of(rows).items():
-        _print(group or scenario.TITLE, *table_of_values(members), console)
+        print_table(group or scenario.TITLE, *table_of_values(members), where)
 
 
-def _print(title: str, headings: list[str], texts: list[list[str]], console: Console) -> None:
+def print_table(title: str, headings: list[str], texts: list[list[str]], where: Console) -> None:
     table = Table(title=title, title_justify="left", show_lines=True)
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for text in texts:
         table.add_row(*text)
-    console.print(table)
+    where.print(table)

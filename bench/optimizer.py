@@ -9,8 +9,8 @@ from torch import nn
 from torch.optim import Adagrad, AdamW
 
 from bench.rows import OURS, Row
-from bench.training.methods import METHODS, PEERS, DiagonalAdaGrad, state_bytes
-from blockmat.optim.torch import BlockAdaGrad, adamw, whitened_step, whitening
+from bench.training.methods import METHODS, PEERS, state_bytes
+from blockmat.optim.torch import BlockAdaGrad
 
 TITLE = "One step of optimizers for PyTorch"
 STEPS, BATCH = 10, 64
@@ -22,18 +22,12 @@ Make = Callable[[nn.Module], Any]
 
 
 def measure(quick: bool) -> list[Row]:
-    sizes = [(256, 1024)] if quick else [(1024, 4096), (256, 784), (64, 576)]
+    sizes = [(64, 576)] if quick else [(1024, 4096), (256, 784), (64, 576)]
     rows = [
         _adamw(f"BlockAdamW, {k} x {m}", lambda k=k, m=m: _Layer(k, m), quick) for k, m in sizes
     ]  # type: ignore[misc]
     rows.append(_adamw("BlockAdamW, transformer", _Transformer, quick))
-    rows.append(_parts("parts of a step, transformer", _Transformer, quick))
-    if not quick:
-        rows.append(_parts("parts of a step, 1024 x 4096", lambda: _Layer(1024, 4096), quick))
-    for k, m in sizes:
-        for structure in ("mean", "aligned"):
-            rows += [_adagrad(k, m, structure, momentum, quick) for momentum in (0.0, 0.9)]
-    return rows
+    return rows + [_adagrad(k, m, kind, quick) for k, m in sizes for kind in ("mean", "aligned")]
 
 
 class _Model(nn.Module):
@@ -106,7 +100,7 @@ def _contest(
     row = Row(work, {name: [] for name in training})
     for own in training.values():
         own.seconds(2 if quick else before)
-    for _ in range(2 if quick else 8):
+    for _ in range(5 if quick else 8):
         for name, own in training.items():
             row.times[name].append(own.seconds(turn))
     return row, {name: state_bytes(own.optimizer) for name, own in training.items()}
@@ -126,68 +120,20 @@ def _adamw(work: str, make_model: Callable[[], _Model], quick: bool) -> Row:
     return row
 
 
-PARTS = {  # of a step of BlockAdamW: the function that computes each of them, and its module
-    "finite": (adamw, "finite_counts"),
-    "Adam": (adamw, "step_of_others"),
-    "momentum": (whitened_step, "_momenta"),
-    "stacks": (whitened_step, "_stack"),
-    "cores": (whitened_step, "added"),
-    "roots": (whitened_step, "_roots"),
-    "whitening": (whitened_step, "whiten"),
-    "directions": (whitening, "treat"),  # inside whitening
-}
-
-
-def _parts(work: str, make_model: Callable[[], _Model], quick: bool) -> Row:
-    """Measure the parts of a step of BlockAdamW, in milliseconds."""
-    training = _Training(make_model, lambda model: METHODS["ours"].make(model, 1e-3, 1))
-    training.seconds(2 if quick else 2 * STEPS)
-    spent = dict.fromkeys(PARTS, 0.0)
-
-    def timed(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            start = time.perf_counter()
-            result = run(*arguments)
-            spent[name] += time.perf_counter() - start
-            return result
-
-        return call
-
-    before = {name: getattr(module, own) for name, (module, own) in PARTS.items()}
-    n_steps = STEPS if quick else 5 * STEPS
-    try:
-        for name, (module, own) in PARTS.items():
-            setattr(module, own, timed(name, before[name]))
-        whole = training.seconds(n_steps)
-    finally:
-        for name, (module, own) in PARTS.items():
-            setattr(module, own, before[name])
-    notes = {name: 1e3 * total / n_steps for name, total in spent.items()}
-    notes["whitening"] -= notes["directions"]
-    notes["other"] = 1e3 * whole - sum(notes.values())
-    return Row(work, {OURS: [whole]}, notes={f"{name}, ms": value for name, value in notes.items()})
-
-
-def _adagrad(k: int, m: int, structure: str, momentum: float, quick: bool) -> Row:
+def _adagrad(k: int, m: int, structure: str, quick: bool) -> Row:
     def ours(model: nn.Module) -> BlockAdaGrad:
         return BlockAdaGrad(
-            [model.inner.weight], lr=1e-3, structure=structure, momentum=momentum,
-            update_interval=INTERVAL,
-        )  # fmt: skip
+            [model.inner.weight], lr=1e-3, structure=structure, update_interval=INTERVAL
+        )
 
     makes: dict[str, Make] = {OURS: ours}
-    if momentum:
-        makes["diagonal with momentum"] = lambda m: DiagonalAdaGrad(
-            [m.inner.weight], 1e-3, momentum
-        )
-    else:
-        makes["Adagrad foreach"] = lambda m: Adagrad([m.inner.weight], lr=1e-3, foreach=True)
-        makes["Adagrad fused"] = lambda m: Adagrad([m.inner.weight], lr=1e-3, fused=True)
-    work = f"BlockAdaGrad, {structure}, {k} x {m}, momentum {momentum:g}"
+    makes["Adagrad foreach"] = lambda m: Adagrad([m.inner.weight], lr=1e-3, foreach=True)
+    makes["Adagrad fused"] = lambda m: Adagrad([m.inner.weight], lr=1e-3, fused=True)
+    work = f"BlockAdaGrad, {structure}, {k} x {m}"
     row, states = _contest(work, lambda: _Layer(k, m), makes, INTERVAL, LATE, quick)
     ours_bytes, theirs = list(states.values())[:2]
     row.notes["state / diagonal state"] = state = ours_bytes / theirs
-    if structure == "mean" and k == 1024 and not momentum:
+    if structure == "mean" and k == 1024:
         row.require("blockmat / Adagrad foreach", 1 / row.ratio("Adagrad foreach"), at_most=1.0)
         row.require("state / diagonal state", state, at_most=0.5)
     return row

@@ -1,4 +1,4 @@
-"""submatrix and condition of all matrix types: times, and beside dense NumPy at a smaller size."""
+"""submatrix and condition of large matrices, and beside dense NumPy at a smaller size."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ def measure(quick: bool) -> list[Row]:
 
 
 def matrices(n: int, k: int) -> dict[str, Any]:
-    """A positive definite matrix of each type, and a rectangular one."""
+    """A positive definite matrix of each type."""
     rng = np.random.default_rng(0)
     p = shuffled(n, k)
     x = rng.standard_normal((k, 2 * k))
@@ -36,21 +36,17 @@ def matrices(n: int, k: int) -> dict[str, Any]:
     )
     return {
         "BlockConstantMatrix": plain,
-        "BlockConstantMatrix, independent": bm.BlockConstantMatrix(p, p.sizes + within, within),
         "ScaledBlockMatrix": bm.ScaledBlockMatrix(plain, 0.5 + rng.random(n)),
         "BlockFactorMatrix": bm.BlockFactorMatrix(p, C, 0.5 + rng.random(n), 0.5 + rng.random(n)),
         "BlockFactorMatrix, independent": bm.BlockFactorMatrix(
             p, np.ones(k), 0.5 + rng.random(n), 0.5 + rng.random(n)
         ),
         "BlockPlusLowRank": plain.add_low_rank(rng.standard_normal((n, 5)), np.eye(5)),
-        "BlockRectangularMatrix": bm.BlockRectangularMatrix(p, p, rng.standard_normal((k, k))),
     }  # fmt: skip
 
 
 def works(A: Any, index: Any, values: Any) -> dict[str, Callable[[], Any]]:
-    """What is measured: a rectangular matrix has no conditional distribution."""
-    if isinstance(A, bm.BlockRectangularMatrix):
-        return {"submatrix": lambda: A.submatrix(index, index)}
+    """What is measured."""
     return {
         "submatrix": lambda: A.submatrix(index),
         "condition": lambda: A.condition(index, values),

@@ -121,10 +121,4 @@ def _backward_errors(chosen: list[Row]) -> Table:
 
 
 def _machine(content: dict[str, Any]) -> str:
-    machine = content["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    quick = ", measured with --quick" if content["quick"] else ""
-    return (
-        f"{machine['processor']}, {machine['threads']} threads, {machine['system']}, "
-        f"Python {machine['python']}, {versions}{quick}"
-    )
+    return rows.describe_machine(content["machine"])

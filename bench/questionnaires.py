@@ -25,10 +25,8 @@ class Design(NamedTuple):
 
 DESIGNS = {
     "5 scales of 5": Design(),
-    "3 scales of 6": Design(3, 6),
     "8 scales of 4": Design(8, 4),
     "10 scales of 10": Design(10, 10),
-    "5 of 5, high loadings": Design(loadings=(0.4, 0.9)),
     "5 of 5, cross loadings": Design(crossed=0.2),
     "5 of 5, five answers": Design(n_answers=5),
     "1 scale of 25": Design(1, 25),

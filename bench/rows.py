@@ -13,6 +13,7 @@ from typing import Any
 import blockmat as bm
 
 RESULTS = Path(__file__).parent / "results"
+QUICK = "quick"  # the folder in it with the results of --quick
 PACKAGES = (
     "blockmat", "numpy", "scipy", "numba", "torch", "linear_operator", "cola-ml", "scikit-learn",
     "networkx", "ruptures", "statsmodels", "leidenalg",
@@ -54,6 +55,10 @@ class Row:
 
     def median(self, name: str = OURS) -> float:
         return statistics.median(self.times[name])
+
+    def least(self, name: str = OURS) -> float:
+        """The shortest time."""
+        return min(self.times[name])
 
     def spread(self, name: str = OURS) -> float:
         """The interquartile range divided by the median."""
@@ -120,13 +125,26 @@ def _processor() -> str:
     return platform.machine()
 
 
+def describe_machine(machine: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    threads = machine["threads"]
+    return (
+        f"{machine['processor']}, {threads} thread{'s' * (threads != 1)}, {machine['system']}, "
+        f"Python {machine['python']}, {versions}"
+    )
+
+
+def path_of(name: str, quick: bool = False) -> Path:
+    """The file of a scenario's results."""
+    return (RESULTS / QUICK if quick else RESULTS) / f"{name}.json"
+
+
 def save(name: str, title: str, rows: list[Row], quick: bool) -> Path:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    path = path_of(name, quick)
+    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "scenario": name,
         "title": title,
-        "quick": quick,
         "machine": machine(),
         "rows": [_rounded(asdict(row)) for row in rows],
     }
@@ -139,8 +157,8 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def load(name: str) -> tuple[dict[str, Any], list[Row]]:
-    content = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+def load(name: str, quick: bool = False) -> tuple[dict[str, Any], list[Row]]:
+    content = json.loads(path_of(name, quick).read_text(encoding="utf-8"))
     rows = [Row(**{**row, "goals": [Goal(**g) for g in row["goals"]]}) for row in content["rows"]]
     return content, rows
 

@@ -20,18 +20,15 @@ BY_GROUP = True
 CHUNK = 2896  # rows and columns of 64 MB
 K = 64
 FITS, STORE, LARGE = "Fits of a Dask array", "A matrix on disk", "Sample of an 80 TB matrix"
-STEPS, MODEL = "Training steps", "Predicted"
+STEPS = "Training steps"
 WITHOUT = "one process, two threads, without Dask"
 LARGE_N = 3_162_240  # 80 TB
 
 
 def measure(quick: bool) -> list[Row]:
-    rows, speed = fits(3 if quick else 10)
-    rows.append(on_disk(12_000 if quick else 71_000))
+    rows = [*fits(3 if quick else 10), on_disk(12_000 if quick else 71_000)]
     rows += sampled(4 if quick else 14)
-    rows += [row for name in ("digits", "mlp") if (row := steps(name, quick))]
-    return rows + [predicted(workers, chunk, **speed) for workers, chunk in
-                   ((1, CHUNK), (2, CHUNK), (1000, CHUNK), (1000, 4 * CHUNK))]  # fmt: skip
+    return rows + [row for name in ("digits", "mlp") if (row := steps(name, quick))]
 
 
 def cluster(n_workers: int):
@@ -52,7 +49,7 @@ def timed(run, repeats: int = 5) -> float:
     return statistics.median(times)
 
 
-def fits(m: int) -> tuple[list[Row], dict[str, float]]:
+def fits(m: int) -> list[Row]:
     """Fits of m x m chunks in memory, and read from a zarr store, with one and two processes."""
     import dask.array as da
     import zarr
@@ -77,15 +74,11 @@ def fits(m: int) -> tuple[list[Row], dict[str, float]]:
                 source = da.from_zarr(path, name=f"in-memory-{workers}").persist()
                 memory[workers] = timed(lambda source=source: bm.fit(source, p))
                 own[workers] = timed(lambda source=source: source.sum().compute())
-                if workers == 2:
-                    small = da.zeros((60 * 50, 60 * 50), chunks=50).persist()
-                    q = bm.Partition.uniform(10, 300)
-                    per_task = timed(lambda: bm.fit(small, q), 3) / 60**2
                 del source
                 source = da.from_zarr(path, chunks=2 * CHUNK, name=f"larger-{workers}").persist()
                 larger[workers] = timed(lambda source=source: bm.fit(source, p))
                 del source
-        _, alone, both = _without_scheduler(path, p)
+        alone, both = _without_scheduler(path, p)
         read_first = timed(lambda: bm.fit(kept[:], p), 3)
         plain = kept[:]
         in_memory = timed(lambda: bm.fit(plain, p))
@@ -109,22 +102,17 @@ def fits(m: int) -> tuple[list[Row], dict[str, float]]:
     other.require("one process / two processes", disk[1] / disk[2], at_least=1.6)
     other.require("two processes / one process, two threads", disk[2] / read_first, at_most=1.25)
     other.require("overhead of Dask", 1 - both / disk[2], at_most=0.1)
-    gb = 8e-9 * n * n
-    return [row, large, other], {
-        "per_gb": 2 * alone / gb,
-        "read_per_gb": 2 * both / gb,
-        "per_task": per_task,
-    }
+    return [row, large, other]
 
 
 def _warm_up() -> None:
     bm.fit(np.ones((200, 200)), bm.Partition.uniform(4, 50))
 
 
-def _without_scheduler(path: str, p: bm.Partition) -> tuple[float, float, float]:
-    """Times of two processes that share all chunks without a scheduler: to read, to sum, and both.
+def _without_scheduler(path: str, p: bm.Partition) -> tuple[float, float]:
+    """Times of two processes that share all chunks without a scheduler: to sum chunks in memory, and to read and sum.
 
-    They wait for each other before each of the three. The third reads all chunks again.
+    They wait for each other before each of the two.
     """
     from multiprocessing import get_context
 
@@ -139,8 +127,8 @@ def _without_scheduler(path: str, p: bm.Partition) -> tuple[float, float, float]
     times = [results.get(), results.get()]
     for worker in workers:
         worker.join()
-    reading, sums, both = (max(pair) for pair in zip(*times, strict=True))
-    return reading, sums, both
+    sums, both = (max(pair) for pair in zip(*times, strict=True))
+    return sums, both
 
 
 def _half_of_chunks(path: str, p: bm.Partition, half: int, barrier, results) -> None:
@@ -162,10 +150,10 @@ def _half_of_chunks(path: str, p: bm.Partition, half: int, barrier, results) -> 
         place = {0: {"array-location": ends, "chunk-location": (0, 0)}}
         sums_of_chunk(chunk, p, False, True, block_info=place)
 
-    times, chunks = [], {}
-    add_up(read(*places[0]), *places[0])
+    times = []
+    chunks = {place: read(*place) for place in places}
+    add_up(chunks[places[0]], *places[0])
     for work in (
-        lambda place: chunks.__setitem__(place, read(*place)),
         lambda place: add_up(chunks[place], *place),
         lambda place: add_up(read(*place), *place),
     ):
@@ -255,25 +243,6 @@ def _chunk_from_seed(chunk, places, block_info=None):
 
 def _only_made(chunk):
     return chunk[:1, :1]
-
-
-def predicted(workers: int, chunk: int, per_gb: float, read_per_gb: float, per_task: float) -> Row:
-    """Hours for 80 TB on other numbers of workers, computed from the measured speeds."""
-    n_tasks = (LARGE_N / chunk) ** 2
-    gb = 8e-9 * LARGE_N**2
-    hours = {
-        "hours to sum": gb * per_gb / workers,
-        "hours to read and sum": gb * read_per_gb / workers,
-        "hours of scheduling": n_tasks * per_task,
-    }
-    notes = {"GB per worker": gb / workers} | {name: s / 3600 for name, s in hours.items()}
-    notes["GB sent"] = 8e-9 * (K**2 + K) * n_tasks
-    size = 8e-6 * chunk**2
-    return Row(
-        f"80 TB, {workers} worker{'s' * (workers > 1)}, chunks of {size:.0f} MB",
-        notes=notes,
-        group=MODEL,
-    )
 
 
 def steps(name: str, quick: bool) -> Row | None:

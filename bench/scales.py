@@ -5,7 +5,7 @@ from statistics import fmean
 import networkx
 import numpy as np
 from scipy.cluster.hierarchy import cut_tree, linkage
-from sklearn.cluster import KMeans, SpectralClustering
+from sklearn.cluster import SpectralClustering
 from sklearn.covariance import graphical_lasso
 from sklearn.metrics import adjusted_rand_score
 
@@ -48,7 +48,6 @@ def _peers(A, k: int, seed: int):
     spectral = SpectralClustering(k, affinity="precomputed", random_state=seed)
     return {
         "Ward, k given": cut_tree(linkage(A, "ward"), k)[:, 0],
-        "KMeans, k given": KMeans(k, n_init=10, random_state=seed).fit(A).labels_,
         "SpectralClustering, k given": spectral.fit(A).labels_,
     }
 

@@ -2,6 +2,8 @@
 
 import gc
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from bench.functions import positive_definite
 from bench.harness import contest
 from bench.limits import read, read_write
 from bench.rows import LIMIT, OURS, Row
-from bench.threads import with_settings
+from blockmat.blocks import passes, segments
 
 TITLE = "Scaling"
 IN_MEMORY = 2**28  # bytes of vectors used in turns, more than any cache holds
@@ -40,18 +42,18 @@ def by_size(sizes: list[int], k: int, quick: bool) -> list[Row]:
             i = next(turns) % count
             A.dot(X[i], out=Y[i])
 
-        def passes(X=X, Y=Y, turns=turns, count=count):
+        def over_memory(X=X, Y=Y, turns=turns, count=count):
             i = next(turns) % count
             read(X[i])()
             read_write(X[i], Y[i])()
 
         row = contest(
-            f"A.dot(x, out=y), n = {n}, k = {k}", product, [passes],
+            f"A.dot(x, out=y), n = {n}, k = {k}", product, [over_memory],
             {"one thread": with_settings(product, shared_from=2**62)}, quick=quick,
         )  # fmt: skip
         row.group, row.x = "by n", n
         rows.append(row)
-        del X, Y, product, passes
+        del X, Y, product, over_memory
         gc.collect()
     exponent = slope(rows, OURS)
     last = rows[-1]
@@ -60,6 +62,20 @@ def by_size(sizes: list[int], k: int, quick: bool) -> list[Row]:
     last.notes["exponent, one thread"] = slope(rows, "one thread")
     last.notes["exponent, limit"] = slope(rows, LIMIT)
     return rows
+
+
+def with_settings(run: Callable[[], Any], shared_from: int) -> Callable[[], Any]:
+    """Run a product that is shared among threads from another size on."""
+
+    def changed() -> None:
+        before = segments._SHARED_FROM, passes._ONE_CALL_UP_TO
+        segments._SHARED_FROM, passes._ONE_CALL_UP_TO = shared_from, 0
+        try:
+            run()
+        finally:
+            segments._SHARED_FROM, passes._ONE_CALL_UP_TO = before
+
+    return changed
 
 
 def slope(rows: list[Row], name: str) -> float:
@@ -96,6 +112,5 @@ def by_blocks(n: int, quick: bool) -> list[Row]:
             peers={"product alone": lambda: A.dot(x, out=y), "function alone": A.invsqrtm},
         )  # fmt: skip
         row.group, row.x = "by k", k
-        row.notes["function alone / blockmat"] = row.ratio("function alone")
         rows.append(row)
     return rows

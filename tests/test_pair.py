@@ -273,18 +273,6 @@ def test_blocks_of_one_member_and_of_unequal_sizes_have_no_within(setting, align
 
 
 @everywhere
-def test_an_outer_product_is_projected_from_its_block_sums_and_squares(setting):
-    x = setting.random(setting.n)
-    sums, squares = setting.block_sums(x), setting.block_sums(np.abs(x) ** 2)
-    sums, squares = sums.astype(setting.dtype), squares.astype(setting.real)
-    M, d = pair.pair_of_outer_product(setting.array(sums), setting.array(squares), setting.sizes)
-    setting.check_kind(M)
-    setting.check_kind(d, is_real=True)
-    S = x[..., :, None] * x[..., None, :].conj()
-    setting.check_numbers(setting.dense(M, d), setting.averaged(S, aligned=False))
-
-
-@everywhere
 @over_alignments
 def test_a_product_is_within_times_x_and_the_lift_of_block_sums(setting, aligned):
     M, D = setting.pair(aligned)
@@ -333,36 +321,6 @@ def test_trace_and_norm_are_those_of_the_dense_matrix(setting, aligned):
     setting.check(pair.trace(*arrays, setting.sizes), expected, scale=setting.n * np.abs(M).max())
     squares = (np.abs(dense) ** 2).sum((-2, -1))
     setting.check(pair.squared_norm(*arrays, setting.sizes), squares, is_real=True)
-
-
-@everywhere
-def test_the_log_determinant_is_that_of_the_dense_matrix(setting):
-    M, d = setting.pair(aligned=False)
-    w = np.linalg.eigvals(M.astype(complex)) if setting.dtype.kind == "c" else None
-    if w is None:
-        M = M + M.swapaxes(-1, -2)
-        w = np.linalg.eigvalsh(M)
-    w = w.astype(setting.dtype)
-    found = pair.log_abs_det(*setting.arrays((w, d)), setting.sizes)
-    expected = np.linalg.slogdet(setting.dense(M, d))[1]
-    # Eigenvalues have an error of eps times the largest, which counts relative to themselves.
-    scale = setting.n * np.max(np.abs(w).max(-1) / np.abs(w).min(-1))
-    setting.check(found, expected, scale, is_real=True)
-
-
-@over_libraries
-@over_real_dtypes
-@over_batches
-@pytest.mark.parametrize("kind", ["alike", "number"])
-def test_the_log_determinant_of_aligned_blocks_takes_eigenvalues_of_both_cores(setting):
-    M, D = setting.pair(aligned=True)
-    M, D = (x @ x.swapaxes(-1, -2) + np.eye(setting.k, dtype=setting.dtype) for x in (M, D))
-    spectra = (np.linalg.eigvalsh(x) for x in (M, D))
-    found = pair.log_abs_det(*setting.arrays(spectra), setting.sizes)
-    expected = np.linalg.slogdet(setting.dense(M, D))[1]
-    # The eigenvalues are at least 1, and have an error of eps times the largest.
-    scale = setting.n * max(np.abs(x).max() for x in (M, D))
-    setting.check(found, expected, scale, is_real=True)
 
 
 @over_libraries

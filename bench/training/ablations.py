@@ -3,7 +3,6 @@
 Each class replaces a function or a constant of the step while it runs.
 """
 
-import math
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,8 +11,6 @@ from torch import Tensor
 
 from blockmat.optim.torch import BlockAdamW, directions, whitened_step, whitening
 from blockmat.optim.torch.directions import Directions
-
-SHRINKAGE = 5.0  # of the core of the constant direction toward that of the rest
 
 
 @contextmanager
@@ -32,15 +29,6 @@ class NoScales(BlockAdamW):
     def update(self) -> None:
         """Make a step."""
         with _replaced(whitening, "inverse_scales", lambda scales, _: torch.ones_like(scales)):
-            super().update()
-
-
-class FreeDirections(BlockAdamW):
-    """The variances of directions have no upper limit."""
-
-    def update(self) -> None:
-        """Make a step."""
-        with _replaced(directions, "_LARGEST", math.inf):
             super().update()
 
 
@@ -109,34 +97,3 @@ def _divided(h: Tensor, vectors: Tensor, own: Directions) -> Tensor:
     treated = h + (h @ vectors * (factors - 1).unsqueeze(-2)) @ vectors.mT
     length = torch.linalg.matrix_norm(h) / torch.linalg.matrix_norm(treated)
     return treated * length.view(-1, 1, 1)
-
-
-class ConstantDirection(BlockAdamW):
-    """The constant direction has a core of its own, as the block mean has, shrunk to that of the rest."""
-
-    def update(self) -> None:
-        """Make a step."""
-        cores: dict[int, Tensor] = self.__dict__.setdefault("cores", {})
-        number = 0
-
-        def treat(h: Tensor, scales: Tensor, squares: Tensor, old: Directions) -> Any:
-            nonlocal number
-            h = h * scales.unsqueeze(-2)
-            means = h.mean(-1, keepdim=True) * h.shape[-1] ** 0.5
-            products = means @ means.mT
-            beta = self.param_groups[0]["betas"][1]
-            core = torch.lerp(products, cores.get(number, products), beta)
-            cores[number] = core
-            number += 1
-            rest = h.square().mean((-2, -1)).view(-1, 1, 1)  # the core of the rest, about
-            identity = rest * torch.eye(h.shape[-2])
-            values, vectors = torch.linalg.eigh(
-                (core + SHRINKAGE * identity) / (1 + SHRINKAGE) / rest
-            )
-            root = (vectors * values.clamp(min=1e-6).rsqrt().unsqueeze(-2)) @ vectors.mT
-            treated = h + (root @ means - means) / h.shape[-1] ** 0.5
-            length = torch.linalg.matrix_norm(h) / torch.linalg.matrix_norm(treated)
-            return treated * length.view(-1, 1, 1), old
-
-        with _replaced(whitening, "treat", treat):
-            super().update()

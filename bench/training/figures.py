@@ -11,8 +11,8 @@ from bench.training.protocol import LAST, POINTS
 from bench.training.report import Study, studies
 from bench.training.workloads import WORKLOADS
 
-SHOWN = (BASELINE, "adagrad", "muon", "soap", "kron", "schedulefree", "block-aligned", OURS)
-COLOURS = dict(zip(SHOWN, ("C7", "C5", "C0", "C1", "C4", "C9", "C2", "C3"), strict=True))
+SHOWN = (BASELINE, "adagrad", "muon", "soap", "schedulefree", "block-aligned", OURS)
+COLOURS = dict(zip(SHOWN, ("C7", "C5", "C0", "C1", "C9", "C2", "C3"), strict=True))
 N_COLUMNS = 4  # of panels
 
 

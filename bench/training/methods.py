@@ -12,13 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Muon, Optimizer
 
-from bench.training.ablations import (
-    ConstantDirection,
-    FreeDirections,
-    NoScales,
-    OfGradients,
-    RootsEvery5,
-)
+from bench.training.ablations import NoScales, OfGradients, RootsEvery5
 from blockmat.optim.torch import BlockAdaGrad, BlockAdamW
 from blockmat.optim.torch.checkpoint import tensors_in
 
@@ -61,7 +55,7 @@ class MuonAndAdam:
     Filters are flattened to (out, rest). Embeddings and the last linear layer get Adam.
     """
 
-    def __init__(self, model: nn.Module, lr: float, momentum: float = 0.9) -> None:
+    def __init__(self, model: nn.Module, lr: float) -> None:
         outer = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
         outer |= {id([m for m in model.modules() if isinstance(m, nn.Linear)][-1].weight)}
         inside = [p for p in model.parameters() if p.ndim > 1 and id(p) not in outer]
@@ -70,7 +64,7 @@ class MuonAndAdam:
         matrices = [p for p in inside if p.ndim == 2] + [flat for _, flat in self.flattened]
         self.parts = [
             Adam(rest, lr=lr, betas=BETAS),
-            Muon(matrices, lr, weight_decay=0, momentum=momentum, adjust_lr_fn="match_rms_adamw"),
+            Muon(matrices, lr, weight_decay=0, momentum=0.9, adjust_lr_fn="match_rms_adamw"),
         ]
         self.model = model
 
@@ -96,12 +90,6 @@ def _soap(model: nn.Module, lr: float, _: int) -> Optimizer:
     from pytorch_optimizer import SOAP
 
     return SOAP(model.parameters(), lr=lr, betas=BETAS, weight_decay=0.0)
-
-
-def _kron(model: nn.Module, lr: float, _: int) -> Optimizer:
-    from pytorch_optimizer import Kron
-
-    return Kron(model.parameters(), lr=lr, weight_decay=0.0)
 
 
 def _schedule_free(model: nn.Module, lr: float, steps: int) -> Optimizer:
@@ -151,17 +139,10 @@ PEERS = {
     BASELINE: Method("AdamW", _adamw, 3e-3),
     "adagrad": Method("AdaGrad, diagonal, momentum 0.9", _diagonal(0.9), 1e-2),
     "muon": Method(
-        "Muon, momentum 0.9", lambda model, lr, _: MuonAndAdam(model, lr), 1e-2
-    ),
-    "muon95": Method(
-        "Muon, momentum 0.95", lambda model, lr, _: MuonAndAdam(model, lr, 0.95), 1e-2
+        "Muon", lambda model, lr, _: MuonAndAdam(model, lr), 1e-2
     ),
     "soap": Method("SOAP", _soap, 3e-3),
-    "kron": Method("Kron (PSGD)", _kron, 1e-3),
     "schedulefree": Method("AdamW, schedule-free", _schedule_free, 1e-2, has_own_schedule=True),
-    "block-mean": Method(
-        "BlockAdaGrad, mean, momentum 0.9", _adagrad(structure="mean", partition="rows", momentum=0.9), 3e-3
-    ),
     "block-aligned": Method(
         "BlockAdaGrad, aligned, momentum 0.9", _adagrad(structure="aligned", momentum=0.9), 3e-3
     ),
@@ -171,15 +152,8 @@ METHODS = PEERS | {OURS: Method("BlockAdamW", _ours(), DEFAULT_RATE)}
 ABLATIONS = {
     "no-scales": Method("no column scales", _ours(NoScales), DEFAULT_RATE),
     "no-directions": Method("no directions", _ours(n_directions=0), DEFAULT_RATE),
-    "constant": Method("the constant direction instead", _ours(ConstantDirection, n_directions=1), DEFAULT_RATE),
-    "free": Method("variances without limit", _ours(FreeDirections), DEFAULT_RATE),
-    "r4": Method("at most 4 directions", _ours(n_directions=4), DEFAULT_RATE),
-    "r8": Method("at most 8 directions", _ours(n_directions=8), DEFAULT_RATE),
-    "r32": Method("at most 32 directions", _ours(n_directions=32), DEFAULT_RATE),
     "of-gradients": Method("second moment of the gradient", _ours(OfGradients), DEFAULT_RATE),
     "root5": Method("a root for five steps", _ours(RootsEvery5), DEFAULT_RATE),
-    "b0": Method("β₂ = 0", _ours(betas=(0.9, 0.0)), DEFAULT_RATE),
-    "b80": Method("β₂ = 0.8", _ours(betas=(0.9, 0.8)), DEFAULT_RATE),
     "b95": Method("β₂ = 0.95", _ours(betas=(0.9, 0.95)), DEFAULT_RATE),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ import json
 import math
 import multiprocessing
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -118,6 +118,12 @@ class Trials:
         self.all.append(kept)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(kept) + "\n")
+
+    def remove(self, methods: Container[str]) -> None:
+        """Remove the trials of some methods."""
+        self.all = [trial for trial in self.all if trial["method"] not in methods]
+        lines = [json.dumps(trial) + "\n" for trial in self.all]
+        self.path.write_text("".join(lines), encoding="utf-8")
 
     def tuned(self, method: str) -> dict[float, float]:
         """The final losses at each learning rate with the tuning seed."""

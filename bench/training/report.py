@@ -36,7 +36,7 @@ from bench.training.run import OF_ABLATIONS, OF_CONSTANT
 from bench.training.times import path_in
 from bench.training.workloads import VALIDATION, WORKLOADS
 
-SHARPEST = ("muon", "muon95", "soap")  # the peers of the first goal
+SHARPEST = ("muon", "soap")  # the peers of the first goal
 AT_DEFAULT = "default"  # BlockAdamW at its default rate
 
 
@@ -201,9 +201,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "validation": lambda: _table(
         ROWS, lambda s, m: _number(statistics.median(s.of(m).validation))
     ),
-    "rates": lambda: _table(
-        tuple(METHODS), lambda s, m: f"{s.of(m).lr:g}" + _edge(s, m)
-    ),
     "steps": lambda: _table(ROWS, lambda s, m: _ratio(s.steps(m))),
     "seconds": lambda: _table(ROWS, lambda s, m: _ratio(s.seconds(m))),
     "equal time": lambda: _table(ROWS, lambda s, m: _number(s.loss_in_equal_time(m))),
@@ -219,12 +216,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "constant": lambda: _table(tuple(CONSTANT), _constant, OF_CONSTANT),
     "goals": lambda: _table_of_goals(),
 }  # fmt: skip
-
-
-def _edge(study: Study, method: str) -> str:
-    """A mark at a rate that is the largest or smallest tried."""
-    tuned = list(study.trials.tuned(method))
-    return " (edge)" if study.of(method).lr in (tuned[0], tuned[-1]) else ""
 
 
 def _table_of_goals() -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench import data as real_data
@@ -21,7 +22,7 @@ def main(arguments: list[str]) -> None:
     files = "; ".join(f"{name}: {real_data.FILES[name]}" for name in sorted(needed - {None}))
     parser = argparse.ArgumentParser(
         prog="python -m bench train",
-        description=f"{__doc__} A stopped run continues where it was. Files in the data "
+        description=f"{__doc__} Stored trials are not repeated, so a stopped run continues where it was. Files in the data "
         f"folder: {files}. A workload is skipped if its file is missing.",
     )
     parser.add_argument("--data", help="folder of the data (default: BLOCKMAT_DATA)")
@@ -33,6 +34,11 @@ def main(arguments: list[str]) -> None:
         "--method", action="append", choices=ALL, help="run only this; may be repeated"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the trials")
+    parser.add_argument(
+        "--renew",
+        action="store_true",
+        help="first remove the stored trials of the workloads that run",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="number of processes")
     parser.add_argument("--only", choices=("trials", "times", "show"), help="do only this part")
     parser.add_argument(
@@ -50,6 +56,8 @@ def main(arguments: list[str]) -> None:
     for name in (n for n in names if n not in found and options.only != "show"):
         print(f"{name} is skipped: {WORKLOADS[name].needs} is not in the data folder")
     if options.only in (None, "trials"):
+        if options.renew:
+            _remove(found, asked, options.results)
         _trials(found, asked, options.results, options.jobs)
     if options.only in (None, "times"):
         from bench.training import times
@@ -69,6 +77,12 @@ def _file(name: str, options: argparse.Namespace) -> Path:
     if needed == TEXT and options.text is not None:
         return Path(options.text)
     return (real_data.folder(options.data) or Path()) / needed
+
+
+def _remove(names: Iterable[str], methods: list[str], folder: Path) -> None:
+    """Remove the stored trials of some methods."""
+    for name in names:
+        Trials(name, folder).remove(methods)
 
 
 def _trials(files: dict[str, Path], asked: list[str], folder: Path, jobs: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from blockmat.blocks.checks import Array, frozen
 from blockmat.blocks.threads import get_num_threads
 
-# Measured with `python -m bench threads`.
+# Measured with `python -m bench scaling`.
 _SHARED_FROM = 2**22  # numbers; below, threads cost more than they save
 _SEGMENT = 2**14  # variables in a segment
 _SHORT_SEGMENT = 32  # rows of one block, which are added before their block sums are computed

@@ -165,17 +165,6 @@ def within_of_rest(rest: Array, sizes: Sizes, aligned: bool = False) -> Array:
     return xp.where(exists, rest, 0) / xp.where(exists, size - 1, 1)
 
 
-def pair_of_outer_product(sums: Array, squares: Array, sizes: Sizes) -> Pair:
-    """Return the projection of ``x x^H`` from the block sums of x and of its squared magnitudes.
-
-    It is ``M = (U^H x) (U^H x)^H`` and ``d_b = (squares_b - M_bb) / (n_b - 1)``
-    (:ref:`theory-adagrad`).
-    """
-    means = coordinates(sums, sizes)
-    within = within_of_rest(squares - _squares(means), sizes)
-    return _column(means) * _row(_conjugate(means)), within
-
-
 # Products
 
 
@@ -259,17 +248,6 @@ def signal_share(largest: Array, energy: Array, eps: float) -> Array:
     """
     xp = namespace(largest)
     return largest / xp.where(largest > 0, largest + eps * energy, xp.inf)
-
-
-def log_abs_det(eigenvalues: Array, within: Array, sizes: Sizes) -> Array:
-    """Return ``sum log |w| + sum (n_b - 1) log |d_b|`` for the eigenvalues w of M.
-
-    For aligned blocks of one size, give the eigenvalues of D as `within`
-    (:ref:`theory-pair`).
-    """
-    xp = namespace(eigenvalues)
-    logs = xp.log(_if_several(abs(within), 1, sizes))
-    return xp.sum(xp.log(abs(eigenvalues)), axis=-1) + multiplicity_sum(logs, sizes)
 
 
 def trace(between: Array, within: Array, sizes: Sizes) -> Array:
