@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numba import typeof
 
-from blockmat import Partition
-from blockmat.blocks import jit, kernels
+from blockmat import BlockConstantMatrix, Partition
+from blockmat.blocks import jit, kernels, passes
 from blockmat.blocks.geometry import RowSegments
 from blockmat.blocks.passes import block_squares, block_sums, multiply_add, weighted_sums
 from blockmat.blocks.segments import segments
@@ -504,6 +504,36 @@ def test_residuals(dtype, aligned, p):
     mask = paired_mask(p, aligned)
     np.testing.assert_array_equal(counts, E.T @ (kept & ~mask) @ E)
     np.testing.assert_array_equal(square(paired_counts, pairing), E.T @ (kept & mask) @ E)
+
+
+class Recorder:
+    """The kernels, which note the dtype of their first argument."""
+
+    def __init__(self):
+        self.dtypes = set()
+
+    def __getattr__(self, name):
+        def kernel(x, *others):
+            self.dtypes.add(x.dtype)
+            return getattr(kernels, name)(x, *others)
+
+        return kernel
+
+
+@over_partitions
+@pytest.mark.parametrize("columns", [(), (3,)])
+@pytest.mark.parametrize("small", [True, False])
+def test_only_small_arrays_are_converted_before_a_product(p, columns, small, monkeypatch):
+    """Small ones need no kernel for each combination of dtypes; the products are the same."""
+    rng = np.random.default_rng(0)
+    A = BlockConstantMatrix(p, rng.standard_normal((4, 4)), rng.random(4))
+    x = rng.standard_normal((p.n, *columns)).astype(np.float32)
+    expected, recorder = A @ x.astype(float), Recorder()
+    monkeypatch.setattr(passes, "_kernels", lambda: recorder)
+    if not small:
+        monkeypatch.setattr(passes, "_CONVERTED_UP_TO", 0)
+    np.testing.assert_array_equal(A @ x, expected)
+    assert recorder.dtypes == {np.dtype(float if small else np.float32)}
 
 
 def test_kernels_keep_nan_in_its_block():
