@@ -383,11 +383,14 @@ def check_gradients(function, *tensors):
     assert gradgradcheck(function, inputs)
 
 
+# Repeated eigenvalues matter to what decomposes the core; both partitions, to every method.
 @pytest.mark.parametrize("method", METHODS | OF_PLAIN)
-@pytest.mark.parametrize("p", GRADIENTS.values(), ids=list(GRADIENTS))
-@pytest.mark.parametrize("M", REPEATED.values(), ids=list(REPEATED))
-def test_gradients_of_a_plain_matrix(method, p, M):
+@pytest.mark.parametrize(
+    ("partition", "core"), zip(["contiguous", "shuffled"] * 2, REPEATED, strict=True)
+)
+def test_gradients_of_a_plain_matrix(method, partition, core):
     """Perturbed cores are not symmetric, which `check` would refuse."""
+    p, M = GRADIENTS[partition], REPEATED[core]
 
     def function(M, d, x):
         return (METHODS | OF_PLAIN)[method](bmt.BlockConstantMatrix(p, M, d, check=False), x)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, accumulator_dtype, in_precision_of
+from blockmat.blocks.checks import Array, accumulator_dtype, frozen, in_precision_of
 from blockmat.blocks.geometry import Geometry
 from blockmat.blocks.segments import pieces, shared_ranges
 from blockmat.blocks.threads import run
@@ -38,6 +38,14 @@ def _in_precision(x: Array, dtype: Any) -> Array:
     if x.dtype == dtype or x.size > _CONVERTED_UP_TO:
         return x
     return in_precision_of(x, np.result_type(x, dtype))
+
+
+def _fixed(x: Array | None, dtype: Any) -> Array | None:
+    """Return a read-only view in the precision of the result.
+
+    For Numba, arrays that can be changed have another type.
+    """
+    return None if x is None else frozen(_in_precision(x, dtype).view())
 
 
 class _Vectors(NamedTuple):
@@ -173,7 +181,7 @@ def multiply(
     diagonal matrix.
     """
     if x.dtype != dtype or scale.dtype != dtype:
-        x, scale = _in_precision(x, dtype), _in_precision(scale, dtype)
+        x, scale = _in_precision(x, dtype), frozen(_in_precision(scale, dtype).view())
     if (
         x.ndim == 1
         and x.size + values.size <= _ONE_CALL_UP_TO
@@ -219,7 +227,7 @@ def multiply_add(
     for x in Fortran's order, a number for each block of each vector (m, k). The work starts at the
     end of x, which is still in cache after the block sums.
     """
-    scale = _in_precision(scale, shift.dtype)
+    scale = frozen(_in_precision(scale, shift.dtype).view())
     vectors = _Vectors.of(_in_precision(x, shift.dtype))
     if vectors.m == 0:
         return np.empty(x.shape, dtype=shift.dtype) if out is None else out
@@ -258,13 +266,12 @@ def weighted_sums(
     None are 1, and a centre of None is 0.
     """
     dtype = accumulator_dtype(x.dtype)
-    if weights is not None:
-        x = _in_precision(x, weights.dtype)
-    vectors = _Vectors.of(x)
+    together = np.result_type(x, *(y for y in (weights, scale) if y is not None))
+    vectors = _Vectors.of(_in_precision(x, together))
     if vectors.m == 0:
         return np.empty((p.n_blocks, 0), dtype=dtype)
     kernels, taken = _kernels(), None if centre is None else vectors.alike(centre)
-    diagonals = (scale, weights, taken)
+    diagonals = (_fixed(scale, together), _fixed(weights, together), taken)
     if p.is_contiguous and not vectors.interleaved:
         bounds, blocks, starts = p.segments
         sums = vectors.new(len(bounds) - 1, dtype)
@@ -298,12 +305,14 @@ def weighted_add(
     shape (n,) or (n, m), scale and weights (n,), terms and centre (k,) or (k, m). Weights of None
     are 1. `out` has the shape of x and the dtype of `terms`, and may be x.
     """
-    vectors = _Vectors.of(x)
+    vectors = _Vectors.of(_in_precision(x, terms.dtype))
     if vectors.m == 0:
         return np.empty(x.shape, dtype=terms.dtype) if out is None else out
     result = vectors.new(p.n, terms.dtype) if out is None else vectors.alike(out)
     kernels, taken = _kernels(), None if centre is None else vectors.alike(centre)
-    diagonals = (scale, weights, taken, vectors.alike(terms))
+    diagonals = (
+        _fixed(scale, terms.dtype), _fixed(weights, terms.dtype), taken, vectors.alike(terms),
+    )  # fmt: skip
     if p.is_contiguous and not vectors.interleaved:
         bounds = p.segments.bounds
         arguments: tuple[Any, ...] = (vectors.array, *diagonals, p.segments, result)
