@@ -12,7 +12,7 @@ pytest.register_assert_rewrite("tests.matrix_suite")  # its failures show their 
 settings.register_profile(
     "default",
     deadline=None,
-    max_examples=int(os.environ.get("BLOCKMAT_TEST_EXAMPLES", "50")),
+    max_examples=int(os.environ.get("BLOCKMAT_TEST_EXAMPLES", "30")),
     suppress_health_check=[HealthCheck.too_slow],
     derandomize="CI" in os.environ,  # a change is judged on the same examples every time
 )

@@ -189,7 +189,9 @@ def test_stores_on_disk(tmp_path, store):
             same(bm.fit(da.from_array(kept, chunks=(40, 20)), LABELS), bm.fit(S, LABELS))
 
 
-@pytest.mark.parametrize(("dtype", "shape"), zip(DTYPES, [(N,), (N, 1), (N, 5), (N,)], strict=True))
+@pytest.mark.parametrize(
+    ("dtype", "shape"), list(zip(DTYPES, [(N,), (N, 1), (N, 5), (N,)], strict=True))
+)
 def test_a_product_stays_a_dask_array(dtype, shape):
     A = bm.fit(RNG.standard_normal((N, N)).astype(dtype), LABELS)
     x = random_array(RNG, shape, dtype)
