@@ -313,7 +313,7 @@ def test_multiply_add_with_other_scales(parts, p, monkeypatch):
 @pytest.mark.parametrize("centred", [False, True])
 def test_multiply_add(dtype, centred):
     rng = np.random.default_rng(0)
-    x, scale = random_array(rng, (3, 12), dtype), random_array(rng, 4, dtype)
+    x, scale = random_array(rng, (3, 12), dtype), read_only(random_array(rng, 4, dtype))
     shift = random_array(rng, (3, 4), dtype)
     rows, shift_of_rows = np.ascontiguousarray(x.T), np.ascontiguousarray(shift.T)
     centre = random_array(rng, (3, 4), dtype) if centred else None
@@ -350,7 +350,7 @@ def test_multiply_add(dtype, centred):
 @pytest.mark.parametrize("is_diagonal", [False, True])
 def test_multiply(dtype, p, is_diagonal):
     rng = np.random.default_rng(0)
-    x, scale = random_array(rng, p.n, dtype), random_array(rng, 4, dtype)
+    x, scale = random_array(rng, p.n, dtype), read_only(random_array(rng, 4, dtype))
     values = random_array(rng, 4 if is_diagonal else (4, 4), double(dtype))
     out = np.empty(p.n, dtype)
     if p.is_contiguous:
