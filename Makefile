@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROJECT := setup.cfg constraints.txt pyproject.toml
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Python compiles a module when it is imported first, and most of what pip installs never is.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint docs package release-check bench measurements mutants test-all clean
 
@@ -12,7 +14,7 @@ demo: $(VENV)/demo
 	$(BIN)/python examples/demo_training.py
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/lint
 	$(BIN)/ruff check .

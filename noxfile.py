@@ -7,9 +7,10 @@ nox.options.default_venv_backend = "venv"
 
 @nox.session(python=["3.11", "3.12", "3.13", "3.14"])
 def tests(session: nox.Session) -> None:
-    """Run the suite with the pinned dependencies."""
+    """Run the suite with the pinned dependencies, and with more examples than `make test`."""
     session.install("-c", "constraints.txt", "-e", ".[test]")
-    session.run("pytest", "-n", "auto", *session.posargs)
+    examples = {"BLOCKMAT_TEST_EXAMPLES": "100"}
+    session.run("pytest", "-n", "auto", *session.posargs, env=examples)
 
 
 @nox.session(python="3.11")

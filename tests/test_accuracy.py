@@ -39,13 +39,13 @@ def relative_error(computed, exact):
         return float(mpmath.sqrt(total / size))
 
 
-@pytest.mark.parametrize("k", [1, 2, 5, 12, 40])
+@pytest.mark.parametrize("k", [1, 2, 5, 20])
 @pytest.mark.parametrize("condition", [1.0, 1e4, 1e8, 1e12])
 def test_float64(k, condition):
     check(graded(k, condition, seed=k), np.float64)
 
 
-@pytest.mark.parametrize("k", [1, 2, 5, 12, 40])
+@pytest.mark.parametrize("k", [1, 2, 5, 20])
 @pytest.mark.parametrize("condition", [1.0, 1e2, 1e4, 1e5])
 def test_float32(k, condition):
     check(graded(k, condition, seed=k).astype(np.float32), np.float32)

@@ -55,8 +55,13 @@ def tree(module):
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 
+@cache
 def imports(module):
-    """Yield (imported module, name, whether inside a function) for imports from the package."""
+    """Return ((imported module, name), whether inside a function) for imports from the package."""
+    return list(_imports(module))
+
+
+def _imports(module):
     inside = {
         id(node)
         for function in ast.walk(tree(module))
@@ -93,10 +98,11 @@ def test_the_top_level_has_at_most_fifteen_rooms():
     assert len(rooms - {"__main__"}) <= 15
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_go_one_way(module):
-    for (source, _), _ in imports(module):
-        assert room(source) == room(module) or floor(source) < floor(module), source
+def test_imports_go_one_way():
+    for module in MODULES:
+        for (source, _), _ in imports(module):
+            is_below = room(source) == room(module) or floor(source) < floor(module)
+            assert is_below, f"{module} imports {source}"
 
 
 def test_no_modules_import_each_other_in_a_circle():
@@ -123,10 +129,10 @@ def test_a_folder_says_what_it_may_import(folder):
                 )
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_only_modules_that_load_a_slow_package_are_imported_inside_functions(module):
-    for (source, _), is_inside in imports(module):
-        assert not is_inside or source in LATE, source
+def test_only_modules_that_load_a_slow_package_are_imported_inside_functions():
+    for module in MODULES:
+        for (source, _), is_inside in imports(module):
+            assert not is_inside or source in LATE, f"{module} imports {source}"
 
 
 @pytest.mark.parametrize("module", LATE)
@@ -148,17 +154,15 @@ def private_names(module):
     return {name for name in names if re.match(r"_[^_]", name)}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_module_uses_a_private_name_of_another(module):
-    for (source, name), _ in imports(module):
-        assert not re.match(r"_[^_]", name), f"{source}.{name}"
-        assert not any(re.match(r"_[^_]", part) for part in source.split(".")), source
-    others = set().union(*(private_names(m) for m in MODULES if m != module))
-    for node in ast.walk(tree(module)):
-        if not isinstance(node, ast.Attribute) or node.attr not in others:
-            continue
-        is_own = node.attr in private_names(module) or (
-            isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-        )
-        is_super = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"
-        assert is_own or is_super, ast.unparse(node)
+def test_no_module_uses_a_private_name_of_another():
+    every = set().union(*map(private_names, MODULES))
+    for module in MODULES:
+        for (source, name), _ in imports(module):
+            is_private = any(re.match(r"_[^_]", part) for part in (*source.split("."), name))
+            assert not is_private, f"{module} imports {source}.{name}"
+        others = every - private_names(module)
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.Attribute) and node.attr in others:
+                is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+                is_super = isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()"
+                assert is_own or is_super, f"{module} uses {ast.unparse(node)}"

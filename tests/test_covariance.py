@@ -415,20 +415,12 @@ def test_blocks_are_found_or_given():
 @parametrize_with_checks(
     [
         BlockCovariance(),
-        BlockCovariance(shrinkage=None),
         BlockCovariance(n_factors=0, scaled=False, assume_centered=True),
         BlockCovariance(n_factors=1, shrinkage="optimal"),
-        BlockCovariance(n_factors=1, shrinkage="cv"),
-        BlockCovariance(n_factors=2),
         BlockCovariance(n_factors=2, shrinkage="cv", n_blocks=1),
-        BlockCovariance(n_factors=1, shrinkage=None, n_blocks=1),
         BlockCovariance(shrinkage="cv"),
-        BlockCovariance(shrinkage="optimal"),
         BlockCovariance(scaled=False, shrinkage=0.5, n_blocks=1, assume_centered=True),
-        BlockCovariance(n_blocks=2),
-        BlockCovariance(n_blocks=2, scaled=False),
         BlockCovariance(n_blocks=2, shrinkage=0.5, assume_centered=True),
-        BlockCovariance(n_blocks=2, shrinkage="cv"),
         BlockCovariance(n_blocks=2, shrinkage="optimal", scaled=False, n_jobs=2),
     ],
 )

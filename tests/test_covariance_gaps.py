@@ -40,10 +40,8 @@ def standardized(X, scaled=True, centre=True, w=None):
 @parametrize_with_checks(
     [
         BlockCovariance(missing="pairwise"),
-        BlockCovariance(missing="em"),
         BlockCovariance(missing="em", n_blocks=2, scaled=False, shrinkage=None),
         BlockCovariance(missing="em", n_factors=1, shrinkage=0.5),
-        BlockCovariance(missing="pairwise", signs=True, shrinkage="cv", n_blocks=1),
         BlockCovariance(missing="pairwise", constant="keep", half_life=30.0, shrinkage=0.5),
     ],
 )

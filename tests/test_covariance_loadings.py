@@ -109,7 +109,6 @@ def test_combinations_that_make_no_sense_are_refused(options, error, message):
 @parametrize_with_checks(
     [
         BlockCovariance(loadings=True),
-        BlockCovariance(loadings=True, shrinkage=None, n_blocks=1),
         BlockCovariance(loadings=True, shrinkage=None, missing="em", n_blocks=1),
     ]
 )

@@ -45,11 +45,8 @@ def assert_same(model, other, rtol=1e-9):
 @parametrize_with_checks(
     [
         BlockCovariance(signs=True),
-        BlockCovariance(signs=True, scaled=False, n_blocks=2),
         BlockCovariance(signs=True, shrinkage="cv", n_blocks=1),
-        BlockCovariance(half_life=20.0),
         BlockCovariance(half_life=50.0, n_blocks=2, shrinkage="optimal"),
-        BlockCovariance(constant="keep"),
         BlockCovariance(constant="keep", signs=True, half_life=30.0, shrinkage=0.5),
     ],
 )
@@ -189,7 +186,7 @@ def test_the_half_life_halves_weights():
         assert model.n_effective_ == pytest.approx(total.sum() ** 2 / (total * w).sum())
 
 
-@pytest.mark.parametrize("half_life", [3.0, 10.0, 40.0])
+@pytest.mark.parametrize("half_life", [3.0, 40.0])
 @pytest.mark.parametrize("loadings", [False, True])
 def test_a_half_life_is_as_good_as_so_many_samples(half_life, loadings):
     """The score for each variable is at most 0.05 lower; with eigenvalues near zero it is far lower."""

@@ -45,7 +45,7 @@ def chunks(draw, n):
 
 
 @given(partitions(min_n=1, max_n=12), st.booleans(), st.sampled_from(DTYPES), st.data())
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_a_fit_does_not_depend_on_the_chunks(p, aligned, dtype, data):
     S = random_array(np.random.default_rng(data.draw(st.integers(0, 99))), (p.n, p.n), dtype)
     source = da.from_array(S, chunks=(data.draw(chunks(p.n)), data.draw(chunks(p.n))))
@@ -59,7 +59,7 @@ def test_a_fit_does_not_depend_on_the_chunks(p, aligned, dtype, data):
 @given(
     partitions(min_n=1, max_n=12), st.booleans(), st.booleans(), st.sampled_from(DTYPES), st.data()
 )
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_a_fit_of_samples_does_not_depend_on_the_chunks(p, aligned, centered, dtype, data):
     X = random_array(np.random.default_rng(data.draw(st.integers(0, 99))), (11, p.n), dtype) + 3
     X = X.astype(dtype)
@@ -92,7 +92,7 @@ def filter_chunks(x, axes, kind=None):
 
 
 @given(partitions(min_n=1, max_n=8), st.booleans(), st.data())
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_chunks_of_length_zero_change_nothing(p, aligned, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     S, X = rng.standard_normal((p.n, p.n)), rng.standard_normal((7, p.n)) + 1
@@ -189,8 +189,9 @@ def test_stores_on_disk(tmp_path, store):
             same(bm.fit(da.from_array(kept, chunks=(40, 20)), LABELS), bm.fit(S, LABELS))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(N,), (N, 1), (N, 5)])
+@pytest.mark.parametrize(
+    ("dtype", "shape"), list(zip(DTYPES, [(N,), (N, 1), (N, 5), (N,)], strict=True))
+)
 def test_a_product_stays_a_dask_array(dtype, shape):
     A = bm.fit(RNG.standard_normal((N, N)).astype(dtype), LABELS)
     x = random_array(RNG, shape, dtype)

@@ -4,8 +4,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 import blockmat as bm
 
 SOURCE = Path(bm.__file__).parent
@@ -66,15 +64,14 @@ def matches(row, site):
     return listed_class == name and re.fullmatch(r"\S*".join(parts), message) is not None
 
 
-@pytest.mark.parametrize("site", SITES, ids=[place for place, *_ in SITES])
-def test_every_error_is_on_the_page(site):
-    found = any(matches(row, site) for row in ROWS)
-    assert found, f"{site[1]}: {site[2]} is not in docs/errors.md"
+def test_every_error_is_on_the_page():
+    missing = [site for site in SITES if not any(matches(row, site) for row in ROWS)]
+    assert not missing, "these are not in docs/errors.md"
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[message[:40] for _, message in ROWS])
-def test_every_row_of_the_page_is_an_error(row):
-    assert any(matches(row, site) for site in SITES)
+def test_every_row_of_the_page_is_an_error():
+    outdated = [row for row in ROWS if not any(matches(row, site) for site in SITES)]
+    assert not outdated, "no error has these messages"
 
 
 def test_raises_are_found():

@@ -33,7 +33,7 @@ def spread(seed, orders, n=60, k=4):
 
 
 @pytest.mark.parametrize("orders", [0, 6, 12, 16])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_solving_is_backward_stable(orders, seed):
     """The residual is that of the rounding of a product: some eps times the size of A times x."""
     A = spread(seed, orders)
@@ -70,7 +70,7 @@ def relative_residual(A, norm, x, b):
     return float(np.linalg.norm(residual) / allowed / np.finfo(A.dtype).eps)
 
 
-@pytest.mark.parametrize("orders", [0, 2, 6, 12, 16])
+@pytest.mark.parametrize("orders", [0, 6, 16])
 @pytest.mark.parametrize("kind", ["shuffled", "contiguous", "loadings of 1"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_solving_is_backward_stable_whatever_the_sampled_members_are(orders, kind, dtype):

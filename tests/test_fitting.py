@@ -48,8 +48,10 @@ def test_arrays_of_any_dtype_and_layout(rng, kind, dtype):
 
 @over_kinds
 @pytest.mark.parametrize("format", ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"])
-@pytest.mark.parametrize("container", ["array", "matrix"])
-@pytest.mark.parametrize("dtype", [np.float32, np.complex128, np.int32])
+@pytest.mark.parametrize(
+    ("container", "dtype"),
+    [("array", np.float32), ("matrix", np.complex128), ("array", np.int32)],
+)
 def test_every_sparse_format(kind, format, container, dtype):
     S = sp.random(12, 12, 0.3, format="coo", rng=5) * 9
     S = sp.coo_array(S).astype(dtype)

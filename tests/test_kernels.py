@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numba import typeof
 
-from blockmat import Partition
-from blockmat.blocks import jit, kernels
+from blockmat import BlockConstantMatrix, Partition
+from blockmat.blocks import jit, kernels, passes
 from blockmat.blocks.geometry import RowSegments
 from blockmat.blocks.passes import block_squares, block_sums, multiply_add, weighted_sums
 from blockmat.blocks.segments import segments
@@ -75,11 +75,14 @@ def or_else(x, default):
     return default if x is None else x
 
 
-over_given = pytest.mark.parametrize("given", ["w", "hw", "hwc", "hc", "wc"])
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@over_given
+# Each dtype, and each kernel of which some arguments are None, not all their combinations
+@pytest.mark.parametrize(
+    ("dtype", "given"),
+    [
+        (np.float32, "hwc"), (np.float64, "hwc"), (np.float32, "w"), (np.float64, "hw"),
+        (np.float64, "hc"), (np.float32, "wc"),
+    ],
+)  # fmt: skip
 def test_weighted_sums(dtype, given):
     x, h, w, c = weighted_case(dtype, given)
     every = or_else(w, 1) * or_else(h, 1)
@@ -133,8 +136,16 @@ def test_weighted_sums_of_small_differences(p, columns):
     np.testing.assert_allclose(sums, expected, atol=64 * np.finfo(float).eps * size)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("given", ["hw", "hwc", "h", "hc"])
+@pytest.mark.parametrize(
+    ("dtype", "given"),
+    [
+        (np.float32, "hwc"),
+        (np.float64, "hwc"),
+        (np.float64, "hw"),
+        (np.float32, "h"),
+        (np.float64, "hc"),
+    ],
+)
 def test_weighted_additions(dtype, given):
     x, h, w, c = weighted_case(dtype, given)
     terms = random_array(np.random.default_rng(1), (3, 4), dtype)
@@ -158,8 +169,10 @@ def test_weighted_additions(dtype, given):
             assert (np.delete(out, np.s_[first:last], axis=1) == 9).all()
 
 
-@over_dtypes
-@pytest.mark.parametrize("make", [np.ascontiguousarray, read_only])
+@pytest.mark.parametrize(
+    ("dtype", "make"),
+    [*((dtype, np.ascontiguousarray) for dtype in DTYPES), (np.float32, read_only)],
+)
 def test_sums_of_segments(dtype, make):
     x = random_array(np.random.default_rng(0), (3, 12), dtype)
     expected = np.stack([x[:, 0:5].sum(1), x[:, 5:6].sum(1), x[:, 6:12].sum(1)], axis=1)
@@ -300,7 +313,7 @@ def test_multiply_add_with_other_scales(parts, p, monkeypatch):
 @pytest.mark.parametrize("centred", [False, True])
 def test_multiply_add(dtype, centred):
     rng = np.random.default_rng(0)
-    x, scale = random_array(rng, (3, 12), dtype), random_array(rng, 4, dtype)
+    x, scale = random_array(rng, (3, 12), dtype), read_only(random_array(rng, 4, dtype))
     shift = random_array(rng, (3, 4), dtype)
     rows, shift_of_rows = np.ascontiguousarray(x.T), np.ascontiguousarray(shift.T)
     centre = random_array(rng, (3, 4), dtype) if centred else None
@@ -337,7 +350,7 @@ def test_multiply_add(dtype, centred):
 @pytest.mark.parametrize("is_diagonal", [False, True])
 def test_multiply(dtype, p, is_diagonal):
     rng = np.random.default_rng(0)
-    x, scale = random_array(rng, p.n, dtype), random_array(rng, 4, dtype)
+    x, scale = random_array(rng, p.n, dtype), read_only(random_array(rng, 4, dtype))
     values = random_array(rng, 4 if is_diagonal else (4, 4), double(dtype))
     out = np.empty(p.n, dtype)
     if p.is_contiguous:
@@ -504,6 +517,36 @@ def test_residuals(dtype, aligned, p):
     mask = paired_mask(p, aligned)
     np.testing.assert_array_equal(counts, E.T @ (kept & ~mask) @ E)
     np.testing.assert_array_equal(square(paired_counts, pairing), E.T @ (kept & mask) @ E)
+
+
+class Recorder:
+    """The kernels, which note the dtype of their first argument."""
+
+    def __init__(self):
+        self.dtypes = set()
+
+    def __getattr__(self, name):
+        def kernel(x, *others):
+            self.dtypes.add(x.dtype)
+            return getattr(kernels, name)(x, *others)
+
+        return kernel
+
+
+@over_partitions
+@pytest.mark.parametrize("columns", [(), (3,)])
+@pytest.mark.parametrize("small", [True, False])
+def test_only_small_arrays_are_converted_before_a_product(p, columns, small, monkeypatch):
+    """Small ones need no kernel for each combination of dtypes; the products are the same."""
+    rng = np.random.default_rng(0)
+    A = BlockConstantMatrix(p, rng.standard_normal((4, 4)), rng.random(4))
+    x = rng.standard_normal((p.n, *columns)).astype(np.float32)
+    expected, recorder = A @ x.astype(float), Recorder()
+    monkeypatch.setattr(passes, "_kernels", lambda: recorder)
+    if not small:
+        monkeypatch.setattr(passes, "_CONVERTED_UP_TO", 0)
+    np.testing.assert_array_equal(A @ x, expected)
+    assert recorder.dtypes == {np.dtype(float if small else np.float32)}
 
 
 def test_kernels_keep_nan_in_its_block():

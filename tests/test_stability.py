@@ -403,7 +403,7 @@ GAPPED = np.where(np.random.default_rng(1).random((20, 30)) < 0.3, np.nan, STABL
     ],
 )  # fmt: skip
 def test_a_resample_has_as_many_blocks_as_it_allows(X, options):
-    result = bm.partition_stability(X, samples=True, n_resamples=8, random_state=0, **options)
+    result = bm.partition_stability(X, samples=True, n_resamples=4, random_state=0, **options)
     most = options.get("max_blocks", options.get("n_blocks"))
     assert (result.coassignment.labels.max(axis=1) < most).all()
     assert result.of_n_blocks.sum() == pytest.approx(1)

@@ -237,8 +237,9 @@ def test_directions_find_what_varies():
     assert 9 / 2 < along.square().mean() / beyond < 9 * 2
 
 
-@pytest.mark.parametrize("shape", [(64, 128), (64, 64), (16, 3, 3, 3), (3, 2)])
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
+@pytest.mark.parametrize(
+    ("shape", "scale"), [((32, 48), 1.0), ((32, 32), 1e-3), ((16, 3, 3, 3), 1e6), ((3, 2), 1.0)]
+)
 def test_updates_fade_when_gradients_become_zero(shape, scale):
     p = nn.Parameter(torch.zeros(shape))
     optimizer = BlockAdamW([p], lr=1.0)
@@ -275,7 +276,7 @@ STREAMS = {
     ("shape", "dtype"),
     [
         ((8, 40), torch.float32),
-        ((64, 300), torch.bfloat16),
+        ((24, 100), torch.bfloat16),
         ((4, 4), torch.bfloat16),
         ((33, 17), torch.float32),
     ],
@@ -286,7 +287,7 @@ def test_updates_stay_short_and_directions_orthonormal(stream, shape, dtype):
     optimizer = BlockAdamW([p], lr=1e-3)
     k = min(shape)
     longest = 4 * 18e-3 * math.sqrt(k)
-    for t in range(400):
+    for t in range(250):
         p.grad = STREAMS[stream](t, shape).to(dtype)
         before = p.detach().clone()
         optimizer.step()

@@ -34,6 +34,10 @@ LENGTHS = {"all": lambda p: 1, "blocks": lambda p: p.n_blocks, "variables": lamb
 over_partitions = pytest.mark.parametrize("p", PARTITIONS.values(), ids=list(PARTITIONS))
 over_batches = pytest.mark.parametrize("batch", BATCHES.values(), ids=list(BATCHES))
 over_dtypes = pytest.mark.parametrize("dtype", EPS, ids=str)
+# Each dtype and each number of axes, not all their combinations
+over_arrays = pytest.mark.parametrize(
+    ("batch", "dtype"), [((), torch.float32), ((2, 3), torch.float64)]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -100,8 +104,7 @@ def check(found, expected, scale=1.0, dtype=None):
 
 @over_kinds
 @over_partitions
-@over_batches
-@over_dtypes
+@over_arrays
 def test_methods_are_those_of_the_dense_matrix(make, p, batch, dtype):
     A = make(p, batch, dtype=dtype)
     D = A.to_dense().double()
@@ -127,8 +130,7 @@ def test_methods_are_those_of_the_dense_matrix(make, p, batch, dtype):
 
 @over_kinds
 @over_partitions
-@over_batches
-@over_dtypes
+@over_arrays
 def test_vectors_broadcast_with_the_batch(make, p, batch, dtype):
     A = make(p, batch, dtype=dtype)
     D = A.to_dense().double()
@@ -385,11 +387,14 @@ def check_gradients(function, *tensors):
     assert gradgradcheck(function, inputs)
 
 
+# Repeated eigenvalues matter to what decomposes the core; both partitions, to every method.
 @pytest.mark.parametrize("method", METHODS | OF_PLAIN)
-@pytest.mark.parametrize("p", GRADIENTS.values(), ids=list(GRADIENTS))
-@pytest.mark.parametrize("M", REPEATED.values(), ids=list(REPEATED))
-def test_gradients_of_a_plain_matrix(method, p, M):
+@pytest.mark.parametrize(
+    ("partition", "core"), list(zip(["contiguous", "shuffled"] * 2, REPEATED, strict=True))
+)
+def test_gradients_of_a_plain_matrix(method, partition, core):
     """Perturbed cores are not symmetric, which `check` would refuse."""
+    p, M = GRADIENTS[partition], REPEATED[core]
 
     def function(M, d, x):
         return (METHODS | OF_PLAIN)[method](bmt.BlockConstantMatrix(p, M, d, check=False), x)
@@ -398,11 +403,12 @@ def test_gradients_of_a_plain_matrix(method, p, M):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize("M", [REPEATED["distinct"], REPEATED["identity"]], ids=["C", "I"])
-def test_gradients_of_a_factor_matrix(method, lengths, M):
+@pytest.mark.parametrize(
+    ("lengths", "core"), [("all", "distinct"), ("blocks", "identity"), ("variables", "distinct")]
+)
+def test_gradients_of_a_factor_matrix(method, lengths, core):
     p = GRADIENTS["shuffled"]
-    m = LENGTHS[lengths](p)
+    M, m = REPEATED[core], LENGTHS[lengths](p)
 
     def function(C, noise, loadings, x):
         A = bmt.BlockFactorMatrix(p, C, noise, loadings, check=False)
@@ -454,10 +460,13 @@ def by_torch(monkeypatch):
 
 
 @pytest.mark.parametrize("way", [by_torch, in_small_parts])
-@pytest.mark.parametrize("name", ["contiguous", "shuffled"])
 @pytest.mark.parametrize(
-    "make", [plain, factor, partial(factor, noise="blocks"), KINDS["factor, one number"]]
-)
+    ("name", "make"),
+    [
+        ("contiguous", plain), ("shuffled", plain), ("contiguous", factor),
+        ("shuffled", partial(factor, noise="blocks")), ("shuffled", KINDS["factor, one number"]),
+    ],
+)  # fmt: skip
 def test_long_vectors_and_other_devices_have_the_same_results(monkeypatch, way, name, make):
     p = GRADIENTS[name]
     A = make(p, (2,))

@@ -54,6 +54,12 @@ def real_dtype(dtype: Any) -> np.dtype[Any]:
     return np.zeros(0, dtype=dtype).real.dtype
 
 
+def in_precision_of(x: Array, dtype: Any) -> Array:
+    """Convert to the precision of a dtype; real numbers stay real."""
+    kept: Array = x.astype(dtype if x.dtype.kind == "c" else real_dtype(dtype), copy=False)
+    return kept
+
+
 def refuse_mask(x: Any, name: str) -> None:
     """Raise `DtypeError` for a masked array, because the mask would be lost."""
     if isinstance(x, np.ma.MaskedArray):

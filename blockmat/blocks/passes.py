@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, accumulator_dtype
+from blockmat.blocks.checks import Array, accumulator_dtype, frozen, in_precision_of
 from blockmat.blocks.geometry import Geometry
 from blockmat.blocks.segments import pieces, shared_ranges
 from blockmat.blocks.threads import run
 
 _ONE_CALL_UP_TO = 2**14  # numbers; one kernel computes the whole product
+_CONVERTED_UP_TO = 2**16  # numbers; converting more takes longer than reading another dtype
 _PIECE = 2**17  # numbers in a piece
 _PIECE_PER_BLOCK = 16  # numbers in a piece for each of its k sums
 _SHORT_BLOCK = 16  # variables; shorter blocks on average are read by labels, also if contiguous
@@ -26,6 +27,25 @@ _SHORT_BLOCK = 16  # variables; shorter blocks on average are read by labels, al
 def _kernels() -> ModuleType:
     """Import the kernels on first use, because this loads Numba."""
     return importlib.import_module("blockmat.blocks.kernels")
+
+
+def _in_precision(x: Array, dtype: Any) -> Array:
+    """Convert a small array to the precision of the result; real numbers stay real.
+
+    No result changes. Otherwise Numba compiles each kernel for each combination of dtypes, in about
+    half a second.
+    """
+    if x.dtype == dtype or x.size > _CONVERTED_UP_TO:
+        return x
+    return in_precision_of(x, np.result_type(x, dtype))
+
+
+def _fixed(x: Array | None, dtype: Any) -> Array | None:
+    """Return a read-only view in the precision of the result.
+
+    For Numba, arrays that can be changed have another type.
+    """
+    return None if x is None else frozen(_in_precision(x, dtype).view())
 
 
 class _Vectors(NamedTuple):
@@ -160,6 +180,8 @@ def multiply(
     x has shape (n,) or (n, m), scale (k,), and values (k, k) in double precision, or (k,) for a
     diagonal matrix.
     """
+    if x.dtype != dtype or scale.dtype != dtype:
+        x, scale = _in_precision(x, dtype), frozen(_in_precision(scale, dtype).view())
     if (
         x.ndim == 1
         and x.size + values.size <= _ONE_CALL_UP_TO
@@ -205,7 +227,8 @@ def multiply_add(
     for x in Fortran's order, a number for each block of each vector (m, k). The work starts at the
     end of x, which is still in cache after the block sums.
     """
-    vectors = _Vectors.of(x)
+    scale = frozen(_in_precision(scale, shift.dtype).view())
+    vectors = _Vectors.of(_in_precision(x, shift.dtype))
     if vectors.m == 0:
         return np.empty(x.shape, dtype=shift.dtype) if out is None else out
     result = vectors.new(p.n, shift.dtype) if out is None else vectors.alike(out)
@@ -243,11 +266,12 @@ def weighted_sums(
     None are 1, and a centre of None is 0.
     """
     dtype = accumulator_dtype(x.dtype)
-    vectors = _Vectors.of(x)
+    together = np.result_type(x, *(y for y in (weights, scale) if y is not None))
+    vectors = _Vectors.of(_in_precision(x, together))
     if vectors.m == 0:
         return np.empty((p.n_blocks, 0), dtype=dtype)
     kernels, taken = _kernels(), None if centre is None else vectors.alike(centre)
-    diagonals = (scale, weights, taken)
+    diagonals = (_fixed(scale, together), _fixed(weights, together), taken)
     if p.is_contiguous and not vectors.interleaved:
         bounds, blocks, starts = p.segments
         sums = vectors.new(len(bounds) - 1, dtype)
@@ -281,12 +305,14 @@ def weighted_add(
     shape (n,) or (n, m), scale and weights (n,), terms and centre (k,) or (k, m). Weights of None
     are 1. `out` has the shape of x and the dtype of `terms`, and may be x.
     """
-    vectors = _Vectors.of(x)
+    vectors = _Vectors.of(_in_precision(x, terms.dtype))
     if vectors.m == 0:
         return np.empty(x.shape, dtype=terms.dtype) if out is None else out
     result = vectors.new(p.n, terms.dtype) if out is None else vectors.alike(out)
     kernels, taken = _kernels(), None if centre is None else vectors.alike(centre)
-    diagonals = (scale, weights, taken, vectors.alike(terms))
+    diagonals = (
+        _fixed(scale, terms.dtype), _fixed(weights, terms.dtype), taken, vectors.alike(terms),
+    )  # fmt: skip
     if p.is_contiguous and not vectors.interleaved:
         bounds = p.segments.bounds
         arguments: tuple[Any, ...] = (vectors.array, *diagonals, p.segments, result)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_numeric, real_dtype
+from blockmat.blocks.checks import Array, as_numeric
 from blockmat.exceptions import DtypeError, ShapeError
 
 
@@ -35,9 +35,3 @@ def require_real_dtype(dtype: np.dtype[Any], name: str) -> None:
     """Raise `DtypeError` if the dtype of an argument is complex."""
     if dtype.kind == "c":
         raise DtypeError(f"{name} has dtype {dtype}; expected real numbers")
-
-
-def in_precision_of(x: Array, dtype: Any) -> Array:
-    """Convert to the precision of a dtype; real numbers stay real."""
-    kept: Array = x.astype(dtype if x.dtype.kind == "c" else real_dtype(dtype), copy=False)
-    return kept

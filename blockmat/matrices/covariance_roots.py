@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, accumulator_dtype
+from blockmat.blocks.checks import Array, accumulator_dtype, in_precision_of
 from blockmat.cores import functions
 from blockmat.exceptions import IndefiniteMatrixError, NotHermitianError
-from blockmat.matrices.checks import in_precision_of
 from blockmat.matrices.matrix_functions import MatrixFunctions
 
 if TYPE_CHECKING:

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, accumulator_dtype
+from blockmat.blocks.checks import Array, accumulator_dtype, in_precision_of
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums, centres, multiply_add
 from blockmat.cores import factors, pair
 from blockmat.cores.core import Core
-from blockmat.matrices.checks import in_precision_of
 
 _REFINEMENTS = 4  # steps of iterative refinement at most; most matrices need none or one
 
