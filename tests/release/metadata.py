@@ -57,7 +57,7 @@ def check_description(metadata: Message) -> str:
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
     targets = re.findall(r"\]\(([^)]+)\)|\b(?:src|href|srcset)=\"([^\"]*)\"", prose)
     relative = [a or b for a, b in targets if not re.match(r"https?:|#|mailto:", a or b)]
-    if relative or not text.lstrip().startswith("# blockmat"):
+    if relative or not re.match(r"#\s+(<img[^>]*>\s*)?blockmat\n", text.lstrip()):
         raise Problem(f"expected the README with absolute links, found relative ones: {relative}")
     return f"the README, {len(text.splitlines())} lines, {len(targets)} absolute links and pictures"
 
