@@ -56,9 +56,10 @@ data.head()
 # %%
 # The model is
 #
-# .. math:: \text{mark} = \text{average of the subject} + \beta \cdot \text{home} + \text{effect of the school on the subject} + \text{noise}.
+# .. math:: y = a + \beta h + u + e.
 #
-# The noise has the standard error of the file. The three effects of a school have a covariance matrix C, which is
+# The mark y is the sum of the average a of its subject, of the index h of homes times a coefficient β, of the effect u of the
+# school on the subject, and of the noise e. The noise has the standard error of the file. The three effects of a school have a covariance matrix C, which is
 # unknown. Schools are independent. So each school is one normal vector, and all schools form a batch. Make a table with one row for each
 # school and one column for each subject and class:
 
