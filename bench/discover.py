@@ -28,7 +28,7 @@ def measure(quick: bool) -> list[Row]:
         ("hard, equal", HARD, (40,) * K), ("hard, unequal", HARD, UNEQUAL),
     )]  # fmt: skip
     rows = [planted(*case, seeds) for case in cases]
-    rows += [how_many(*case, seeds) for case in cases if case[-1] == 200]
+    rows += [how_many(*case, seeds) for case in cases if case[1] == HARD and case[-1] == 200]
     rows += [row for n in (60, 250, 600) if (row := stock_correlations(n, seeds))]
     rows += [structured(seeds), rectangular(60, seeds), rectangular(120, seeds)]
     rows += scale(quick)
