@@ -3,7 +3,7 @@ Estimate effects of many groups
 ===============================
 
 Which schools are better than the average school? The mean mark of a school is a poor answer: the best and the worst means
-belong to schools with few marks. A mixed model shrinks each mean toward the average, the more the less accurate it is.
+belong to schools with few marks. A mixed model shrinks each mean toward the average. It shrinks inaccurate means more.
 This guide starts from a file in which every mark has its own standard error. It learns the covariance of the
 effects of a school on three subjects, and ends with effects and their intervals.
 """

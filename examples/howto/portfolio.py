@@ -2,7 +2,7 @@
 Portfolio with a late listing, and a stress test
 ================================================
 
-You hold 20 stocks. One of them is listed only since October 2019, the others for decades. Which covariance do you use?
+You hold 20 stocks. One of them is listed only since October 2019, the others for decades. Which covariance matrix should you use?
 Which weights have the smallest variance? What happens if the two banks fall by 10 % in a day? This guide starts from a
 file of daily prices and answers these questions at the end of 2019. Then it compares the answers with later years.
 """
@@ -153,7 +153,7 @@ tests.describe().loc[["mean", "50%", "max"]].T.round(1)
 
 # %%
 # The sector factors are close to leaving the stock out, and better than both covariances that keep it without a model. If you leave
-# the stock out, you have no risk and no weight for a stock that you hold. ``returns.cov()`` of pandas uses all pairs of values. It need
+# the stock out, you get no estimate of its risk and no weight for it, although you hold it. ``returns.cov()`` of pandas uses all pairs of values. It need
 # not be positive definite, and then its weights make no sense.
 
 ratios = tests.drop(columns="equal weights").div(tests["equal weights"], axis=0)
@@ -234,7 +234,7 @@ for day, value in days[others].mean(axis=1).items():
 
 # %%
 # Both times they fell by more than the model expects. Large falls are more frequent and more correlated than in a normal model, so
-# read the stress test as a lower bound of the losses.
+# the stress test is an optimistic estimate.
 #
 # :doc:`/stocks` analyses 452 stocks. The :doc:`user guide </guide>` lists more options for gaps and
 # for skfolio.
