@@ -81,7 +81,7 @@ def test_a_covariance_matrix_has_the_path_of_its_samples(criterion):
 
 
 @given(st.integers(3, 40), st.integers(2, 30), st.integers(1, 20), st.integers(0, 999))
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_points_are_those_of_the_samples(n_samples, n, rank, seed):
     X = np.random.default_rng(seed).standard_normal((n_samples, n))
     expected = Correlation(X).points(rank, None)

@@ -165,7 +165,7 @@ def test_optimal_shrinkage(q, labels):
 def test_find_partition_of_samples(options):
     X = samples(60)
     expected = str(bm.find_partition(X, samples=True, **options))
-    for q in [-1000, -505, 37, 1000] if options else [-1000, *SAMPLES, 1000]:
+    for q in [-505, 1000] if options else [-1000, *SAMPLES, 1000]:
         assert str(bm.find_partition(times(X, q), samples=True, **options)) == expected, q
 
 
