@@ -178,7 +178,9 @@ def test_the_spectrum_of_every_type():
     for f in (plot.spectrum, plot.matrix):
         with pytest.raises(TypeError, match="A is a ndarray; expected a matrix"):
             f(np.eye(3))
-    with pytest.raises(TypeError, match=r"A is a BlockRectangularMatrix of shape \(2, 3\); expected a square"):
+    with pytest.raises(
+        TypeError, match=r"A is a BlockRectangularMatrix of shape \(2, 3\); expected a square"
+    ):
         plot.approximation(wide.toarray(), wide)
     assert len(pyplot.get_fignums()) == n_figures  # none for what is refused
 
