@@ -74,7 +74,6 @@ sphinx_gallery_conf = {
     "image_srcset": ["2x"],
     "inspect_global_variables": False,
     "min_reported_time": 1e9,
-    "parallel": 2,  # programs at a time, each with one thread for linear algebra
     "reference_url": {"blockmat": None},
     "remove_config_comments": True,
     "show_memory": False,
