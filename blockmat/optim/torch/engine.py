@@ -87,7 +87,7 @@ class BlockOptimizer(Optimizer):
             warnings.warn(
                 f"params has {n} matrices and no model is given, so embeddings and the output layer "
                 f"are treated as all other matrices; expected {type(self).__name__}(model), or "
-                f"model=model. If there is no model, {self._option}={{}} is without this warning",
+                f"model=model. If there is no model, pass {self._option}={{}} to silence this warning",
                 stacklevel=4,
             )
 
