@@ -554,6 +554,7 @@ def test_only_small_arrays_are_converted_before_a_product(p, columns, small, mak
     if not small:
         monkeypatch.setattr(passes, "_CONVERTED_UP_TO", 0)
     np.testing.assert_array_equal(A @ x, expected)
+    weighted_sums(p, x, *rng.random((2, p.n)))
     assert recorder.dtypes == {np.dtype(float if small else np.float32)}
 
 
