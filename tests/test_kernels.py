@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import typeof
 
-from blockmat import BlockConstantMatrix, Partition
+from blockmat import BlockConstantMatrix, BlockFactorMatrix, Partition
 from blockmat.blocks import jit, kernels, passes
 from blockmat.blocks.geometry import RowSegments
 from blockmat.blocks.passes import block_squares, block_sums, multiply_add, weighted_sums
@@ -536,16 +536,25 @@ class Recorder:
 @over_partitions
 @pytest.mark.parametrize("columns", [(), (3,)])
 @pytest.mark.parametrize("small", [True, False])
-def test_only_small_arrays_are_converted_before_a_product(p, columns, small, monkeypatch):
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p, rng: BlockConstantMatrix(p, rng.standard_normal((4, 4)), rng.random(4)),
+        lambda p, rng: BlockFactorMatrix(p, np.eye(4), *rng.random((2, p.n))),
+    ],
+    ids=["plain", "factor"],
+)
+def test_only_small_arrays_are_converted_before_a_product(p, columns, small, make, monkeypatch):
     """Small ones need no kernel for each combination of dtypes; the products are the same."""
     rng = np.random.default_rng(0)
-    A = BlockConstantMatrix(p, rng.standard_normal((4, 4)), rng.random(4))
+    A = make(p, rng)
     x = rng.standard_normal((p.n, *columns)).astype(np.float32)
     expected, recorder = A @ x.astype(float), Recorder()
     monkeypatch.setattr(passes, "_kernels", lambda: recorder)
     if not small:
         monkeypatch.setattr(passes, "_CONVERTED_UP_TO", 0)
     np.testing.assert_array_equal(A @ x, expected)
+    weighted_sums(p, x, *rng.random((2, p.n)))
     assert recorder.dtypes == {np.dtype(float if small else np.float32)}
 
 
