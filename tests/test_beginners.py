@@ -134,6 +134,51 @@ def test_rows_on_the_left():
     assert (A @ X.T).shape == (5, 40)
 
 
+LOADINGS = np.eye(5)[:, :2]
+SQUARE_TYPES = [
+    A,
+    bm.ScaledBlockMatrix(A, np.ones(5)),
+    bm.BlockFactorMatrix(P, np.eye(2), np.ones(5)),
+    A.add_low_rank(LOADINGS),
+]
+
+
+@pytest.mark.parametrize("matrix", SQUARE_TYPES, ids=lambda matrix: type(matrix).__name__)
+def test_columns_to_whiten(matrix):
+    hint = r"\(5, 3\); expected \(..., 5\) \(one vector per row: {}.T\)$"
+    check(lambda: matrix.whiten(X[:3].T), exceptions.ShapeError, "x has shape " + hint.format("x"))
+    check(lambda: matrix.colorize(X[:3].T), exceptions.ShapeError, "z has .*" + hint.format("z"))
+    check(lambda: matrix.colorize(X[:3, :4]), exceptions.ShapeError, r"expected \(..., 5\)$")
+
+
+def test_one_sample():
+    check(
+        lambda: bm.fit_samples(X[:1], LABELS),
+        ValueError,
+        r"less than the number of samples, 1; are samples the rows of X\?",
+    )
+    check(lambda: bm.fit_samples(X[:2], LABELS, ddof=2), ValueError, "the number of samples, 2$")
+
+
+def test_a_dense_identity():
+    identity = (
+        r"use A.toarray\(\) \+ array, .* A \+ c \* BlockConstantMatrix.identity\(A.partition\)"
+    )
+    for matrix in SQUARE_TYPES:
+        check(lambda matrix=matrix: matrix + np.eye(5), TypeError, identity)
+
+
+def test_noise_at_its_bound_names_the_variables():
+    pair = FRAME.assign(x=FRAME["w"] + 1e-6 * FRAME["x"])
+    for source, names in ((pair, "'w', 'x'"), (pair.to_numpy(), "1, 2")):
+        with pytest.warns(
+            RuntimeWarning, match=rf"2 of 5 variables: {names}. .* leave one of them"
+        ):
+            bm.fit_factor(source, [0] * 5)
+    with pytest.warns(RuntimeWarning, match="variables: 'w', 'x'. "):
+        bm.fit_factor(pair.corr(), [0] * 5, samples=False, n_samples=40)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
