@@ -44,7 +44,12 @@ from blockmat.inference.observed_density import observed_density
 from blockmat.sources.counts import require_rows
 from blockmat.sources.gapped_samples import GappedSamples
 from blockmat.sources.running_samples import RunningSamples
-from blockmat.sources.samples import refuse_symmetric, use_missing, warn_of_frame
+from blockmat.sources.samples import (
+    refuse_symmetric,
+    require_finite_samples,
+    use_missing,
+    warn_of_frame,
+)
 from blockmat.sources.weighted_samples import WeightedSamples
 from blockmat.sources.weights import as_weights
 
@@ -417,7 +422,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     def _refuse_nan(self, X: Array, hint: str) -> None:
         """Raise `NonFiniteError` for NaN if it does not mark missing values."""
         if self.missing == "raise":
-            require_finite(X, "X", hint)
+            require_finite_samples(X, hint)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import blockmat as bm
 from blockmat import BlockConstantMatrix as BCM
 from blockmat import Partition, exceptions
+from blockmat.covariance import BlockCovariance
 from blockmat.inference import kl_divergence, likelihood_ratio_test, log_likelihood
 
 COLUMNS = list("vwxyz")
@@ -132,6 +133,98 @@ def test_rows_on_the_left():
             r"has shape \(40, 5\); .* \(rows of . go to the right side: ..T\)",
         )
     assert (A @ X.T).shape == (5, 40)
+
+
+LOADINGS = np.eye(5)[:, :2]
+SQUARE_TYPES = [
+    A,
+    bm.ScaledBlockMatrix(A, np.ones(5)),
+    bm.BlockFactorMatrix(P, np.eye(2), np.ones(5)),
+    A.add_low_rank(LOADINGS),
+]
+
+
+@pytest.mark.parametrize("matrix", SQUARE_TYPES, ids=lambda matrix: type(matrix).__name__)
+def test_columns_to_whiten(matrix):
+    hint = r"\(5, 3\); expected \(..., 5\) \(one vector per row: {}.T\)$"
+    check(lambda: matrix.whiten(X[:3].T), exceptions.ShapeError, "x has shape " + hint.format("x"))
+    check(lambda: matrix.colorize(X[:3].T), exceptions.ShapeError, "z has .*" + hint.format("z"))
+    check(lambda: matrix.colorize(X[:3, :4]), exceptions.ShapeError, r"expected \(..., 5\)$")
+
+
+def test_one_sample():
+    check(
+        lambda: bm.fit_samples(X[:1], LABELS),
+        ValueError,
+        r"less than the number of samples, 1; are samples the rows of X\?",
+    )
+    check(lambda: bm.fit_samples(X[:2], LABELS, ddof=2), ValueError, "the number of samples, 2$")
+
+
+def test_a_dense_identity():
+    identity = (
+        r"use A.toarray\(\) \+ array, .* A \+ c \* BlockConstantMatrix.identity\(A.partition\)"
+    )
+    for matrix in SQUARE_TYPES:
+        check(lambda matrix=matrix: matrix + np.eye(5), TypeError, identity)
+
+
+def test_fewer_samples_than_blocks():
+    few = bm.fit_samples(X[:2], [0, 1, 2, 2, 2])
+    hint = r"between core is singular .*: it is 3 x 3, for 3 blocks, and its rank is 1. .* more samples than blocks$"
+    for singular in (few.inv, lambda: few.solve(X[0]), lambda: few.condition([3], [1.0])[1].inv()):
+        check(singular, exceptions.SingularMatrixError, hint)
+    product = BCM(P, [[1.0, 2.0], [2.0, 4.0]]) @ BCM(P, [[1.0, 2.0], [3.0, 4.0]])
+    check(product.inv, exceptions.SingularMatrixError, r"condition number [-+\d.e]+\)$")
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("1.5", r"for numbers as text such as '1.5' pandas.to_numeric\(X\['u'\]\); if it names"),
+        ("3.2%", r"such as '3.2%' pandas.to_numeric\(X\['u'\].str.rstrip\('% '\)\) / 100; if"),
+        ("1,5", "such as '1,5' see the options decimal and thousands of pandas.read_csv; if"),
+        (np.float64(1.5), r"for numbers as objects X\['u'\].astype\(float\); if"),
+        ("JPM", r"expected numbers \(if it names the rows, X.set_index\('u'\)"),
+    ],
+)
+def test_columns_of_text(value, hint):
+    column = pd.Series([None] + [value] * 39, dtype=object)
+    frame = FRAME.assign(u=column)
+    for read in (
+        lambda: bm.fit_samples(frame, [*LABELS, "b"]),
+        lambda: BlockCovariance().fit(frame),
+    ):
+        check(read, exceptions.DtypeError, hint)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: bm.fit_samples(x, LABELS),
+        lambda x: bm.find_partition(x, samples=True),
+        lambda x: bm.fit_factor(x, LABELS),
+        lambda x: bm.optimal_shrinkage(x, LABELS),
+        lambda x: bm.BlockAccumulator(LABELS).add_samples(x),
+        lambda x: BlockCovariance().fit(x),
+    ],
+)
+def test_a_row_without_a_value(read):
+    hint = r"; row 0 has no value: leave it out, as X.dropna\(how='all'\) of a DataFrame does$"
+    differences = FRAME.diff()
+    check(lambda: read(differences), exceptions.NonFiniteError, hint)
+    read(differences.dropna(how="all"))
+
+
+def test_noise_at_its_bound_names_the_variables():
+    pair = FRAME.assign(x=FRAME["w"] + 1e-6 * FRAME["x"])
+    for source, names in ((pair, "'w', 'x'"), (pair.to_numpy(), "1, 2")):
+        with pytest.warns(
+            RuntimeWarning, match=rf"2 of 5 variables: {names}. .* leave one of them"
+        ):
+            bm.fit_factor(source, [0] * 5)
+    with pytest.warns(RuntimeWarning, match="variables: 'w', 'x'. "):
+        bm.fit_factor(pair.corr(), [0] * 5, samples=False, n_samples=40)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_noise_at_its_bound_is_reported():
     assert found.matrix.noise[0] == pytest.approx(0.005)
     with pytest.warns(RuntimeWarning, match="at its bound"):
         fit(R, [0, 0, 0])
-    for k, names in ((3, "0, 3, 6$"), (4, r"0, 3, 6, \.\.\.$")):
+    for k, names in ((3, r"0, 3, 6\. "), (4, r"0, 3, 6, \.\.\.\. ")):
         with pytest.warns(RuntimeWarning, match=rf"for {k} of {3 * k} variables: {names}"):
             fit(np.kron(np.eye(k), R), np.arange(k).repeat(3), independent=True)
     with pytest.raises(ValueError, match="without a number of samples; expected n_samples"):

@@ -56,6 +56,10 @@ def test_no_warning_where_nothing_is_forgotten(optimizer, option):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
+        (
+            lambda model: type(model),
+            r"params is the class \w+; expected a module, such as \w+\(...\)",
+        ),
         (lambda model: model.parameters, r"params is the function parameters; .* parameters\(\)"),
         (
             lambda model: model.state_dict(),

@@ -830,6 +830,8 @@ EYE, ONES = torch.eye(2), torch.ones(2)
          lambda: bmt.BlockConstantMatrix([0, 1, 1], EYE, ONES) @ torch.ones(4)),
         (ShapeError, r"b has shape \(2, 2\); expected \(3,\) or \(\.\.\., 3, m\)",
          lambda: bmt.BlockConstantMatrix([0, 1, 1], EYE, ONES).solve(torch.ones(2, 2))),
+        (ShapeError, r"x has shape \(3, 2\); expected \(\.\.\., 3\) \(one vector per row: x\.T\)",
+         lambda: bmt.BlockConstantMatrix([0, 1, 1], EYE, ONES).whiten(torch.ones(3, 2))),
         (ShapeError, r"z has shape \(2,\); expected \(\.\.\., 3\)",
          lambda: bmt.BlockConstantMatrix([0, 1, 1], EYE, ONES).colorize(ONES)),
         (DtypeError, r"b has dtype torch\.int64",

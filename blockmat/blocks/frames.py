@@ -1,5 +1,6 @@
 """DataFrames of pandas, as arrays of numbers. Pandas is not imported."""
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,42 @@ def is_frame(x: Any) -> bool:
 
 def require_numbers(frame: Any, name: str) -> None:
     """Raise `DtypeError` for the first column of a DataFrame that is not numeric."""
-    for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
+    for place, (column, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
         if dtype.kind not in "biufc":
+            hint = _to_numbers(frame.iloc[:, place], f"{name}[{column!r}]")
             raise DtypeError(
-                f"column {column!r} of {name} has dtype {dtype}; expected numbers (if it names the "
-                f"rows, {name}.set_index({column!r}); see also {name}.select_dtypes('number'))"
+                f"column {column!r} of {name} has dtype {dtype}; expected numbers ({hint}if it names "
+                f"the rows, {name}.set_index({column!r}); see also {name}.select_dtypes('number'))"
             )
+
+
+def _to_numbers(column: Any, name: str) -> str:
+    """Return how to convert a column whose first value is a number, also as text, or nothing."""
+    values = column.dropna()
+    first = values.iloc[0] if values.dtype.kind == "O" and len(values) else None
+    if isinstance(first, Number):
+        return f"for numbers as objects {name}.astype(float); "
+    if not isinstance(first, str):
+        return ""
+    for text, way in (
+        (first, f"pandas.to_numeric({name})"),
+        (first.rstrip("% "), f"pandas.to_numeric({name}.str.rstrip('% ')) / 100"),
+        (
+            first.replace(",", "").rstrip("% "),
+            "see the options decimal and thousands of pandas.read_csv",
+        ),
+    ):
+        if _is_number(text):
+            return f"for numbers as text such as {first!r} {way}; "
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def numbers_of(frame: Any) -> Any:

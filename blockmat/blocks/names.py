@@ -141,10 +141,13 @@ def kept_names(names: Sequence[Any] | None, mask: Array) -> list[Any] | None:
 
 def some_columns(chosen: Array, names: Sequence[Any] | None) -> str:
     """Return how many columns a mask (n,) chooses, with the first names or numbers, for a message."""
-    where = np.flatnonzero(chosen)
-    shown = [repr(int(i) if names is None else names[i]) for i in where[:_NAMED]]
-    more = ", ..." if len(where) > _NAMED else ""
-    return f"{len(where)} of its columns: {', '.join(shown)}{more}"
+    return f"{np.count_nonzero(chosen)} of its columns: {first_columns(chosen, names)}"
+
+
+def first_columns(chosen: Array, names: Sequence[Any] | None) -> str:
+    """Return the first names, or else numbers, of the columns that a mask (n,) chooses."""
+    where = np.flatnonzero(chosen).tolist()
+    return _some(where if names is None else [names[i] for i in where])
 
 
 def check_names(source: Any) -> None:

@@ -50,9 +50,23 @@ def factorize(core: Core, operation: str) -> "Cholesky | LU":
     if is_singular(core, factors):
         raise SingularMatrixError(
             f"{operation} needs an invertible matrix, and {core.describe()} is singular to "
-            f"working precision (reciprocal condition number {factors.rcond:.1e})"
+            f"working precision (reciprocal condition number {factors.rcond:.1e}){_hint_of_rank(core)}"
         )
     return factors
+
+
+def _hint_of_rank(core: Core) -> str:
+    """Return what a message says about the rank of a singular between core that is symmetric."""
+    c = len(core.values)
+    if core.name != "between" or not core.is_hermitian:
+        return ""
+    rank = count_nonzero(with_values(core, core.values))
+    if rank == c:  # the condition number alone shows that it is singular
+        return ""
+    return (
+        f": it is {c} x {c}, for {c} blocks, and its rank is {rank}. The covariance of samples needs "
+        f"more samples than blocks"
+    )
 
 
 def cholesky_or_lu(core: Core) -> "Cholesky | LU":

@@ -25,7 +25,7 @@ from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
 from blockmat.matrices.scaled import ScaledBlockMatrix
 from blockmat.sources.dense_samples import DenseSamples, refuse_non_finite_samples
 from blockmat.sources.moments import CentredMoments, Moments, outer_moments
-from blockmat.sources.samples import as_samples, use_missing
+from blockmat.sources.samples import as_samples, for_empty_row, use_missing
 from blockmat.sources.weights import Weights, as_half_life, as_weights
 
 __all__ = ["BlockAccumulator"]
@@ -499,4 +499,6 @@ def _require_values(samples: Array, weights: Weights) -> None:
     rows = np.flatnonzero(weights.values)
     entry = first_non_finite(samples[rows])
     if entry is not None:
-        refuse_non_finite_samples((int(rows[entry[0]]), entry[1]), use_missing("pairwise"))
+        row = int(rows[entry[0]])
+        hint = use_missing("pairwise") + for_empty_row(samples, row)
+        refuse_non_finite_samples((row, entry[1]), hint)

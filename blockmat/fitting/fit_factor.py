@@ -7,7 +7,7 @@ import numpy as np
 
 from blockmat.blocks.argument_order import refuse_swapped
 from blockmat.blocks.checks import Array, as_count, frozen, require_in_range
-from blockmat.blocks.names import check_names
+from blockmat.blocks.names import check_names, first_columns, names_of
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.fitting.factor_data import complete, from_correlation, incomplete
 from blockmat.fitting.factor_errors import Patterns
@@ -226,11 +226,11 @@ def fit_factor(
     if full_output:
         return fit
     if fit.at_bound.any():
-        some = np.flatnonzero(fit.at_bound)
-        more = ", ..." if len(some) > 3 else ""
+        some = first_columns(fit.at_bound, names_of(source, 1))
         warnings.warn(
-            f"the noise is at its bound (min_noise) for {len(some)} of {len(fit.at_bound)} variables: "
-            f"{', '.join(map(str, some[:3]))}{more}",
+            f"the noise is at its bound (min_noise) for {fit.at_bound.sum()} of {len(fit.at_bound)} "
+            f"variables: {some}. Their factor explains nearly all of their variance, as happens for "
+            f"nearly equal variables and in blocks of two; leave one of them out, or change min_noise",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -314,7 +314,10 @@ class BlockOperator(CommonMethods, Entries):
                 f"use A + c * BlockConstantMatrix.identity(A.partition)"
             )
         if isinstance(other, np.ndarray):
-            raise TypeError("cannot add a dense array to a matrix; use A.toarray() + array")
+            raise TypeError(
+                "cannot add a dense array to a matrix; use A.toarray() + array, or for a multiple of "
+                "the identity A + c * BlockConstantMatrix.identity(A.partition)"
+            )
         if issparse(other):
             return call("add_sparse", self, other)
         return NotImplemented

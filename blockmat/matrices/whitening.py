@@ -192,7 +192,11 @@ class WhiteningOperator(SquareBlockOperator):
         self._require_real()
         given = as_raw_array(x, name, tuple(range(1, 33)))
         if given.shape[-1] != self.shape[0]:
-            raise ShapeError(f"{name} has shape {given.shape}; expected (..., {self.shape[0]})")
+            is_transposed = given.ndim == 2 and len(given) == self.shape[0]
+            hint = f" (one vector per row: {name}.T)" if is_transposed else ""
+            raise ShapeError(
+                f"{name} has shape {given.shape}; expected (..., {self.shape[0]}){hint}"
+            )
         dtype = working_dtype(given.dtype, name)
         require_real_dtype(dtype, name)
         columns = given.reshape(-1, given.shape[-1]).T.astype(dtype, copy=False)

@@ -21,6 +21,7 @@ from blockmat.sources.moments import (
     without_rounding,
 )
 from blockmat.sources.pair import Pair, without_overflow
+from blockmat.sources.samples import for_empty_row
 from blockmat.sources.source import Options, Source
 from blockmat.sources.weights import Weights
 
@@ -130,7 +131,9 @@ class DenseSamples(Source):
         run(kernels.sum_samples, arguments, shared_ranges(bounds, rows.size))
         means = sum_of_parts(sums)
         if check_finite and not np.isfinite(means).all():
-            refuse_non_finite_samples(self._first_non_finite(), self._for_nan)
+            entry = self._first_non_finite()
+            hint = "" if entry is None else for_empty_row(self._X, entry[0])
+            refuse_non_finite_samples(entry, self._for_nan + hint)
         means /= pair.root(p.sizes)
         with np.errstate(over="ignore", invalid="ignore"):  # the caller checks for overflow
             between = (means.T * w if len(w) else means.T) @ means.conj()

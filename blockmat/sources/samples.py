@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from blockmat.blocks.checks import Array, as_numeric, require_finite
+from blockmat.blocks.checks import Array, as_numeric, first_non_finite, require_finite
 from blockmat.blocks.frames import is_frame
 from blockmat.exceptions import DtypeError, ShapeError
 
@@ -94,6 +94,20 @@ def use_missing(*ways: str) -> str:
     return f", or missing={' or '.join(map(repr, ways))} if NaN marks a missing value"
 
 
+def require_finite_samples(X: Array, for_nan: str = "") -> None:
+    """Raise `NonFiniteError` for NaN or infinity; the message for NaN ends in `for_nan`."""
+    entry = first_non_finite(X)
+    if entry is not None:
+        require_finite(X, "X", for_nan + for_empty_row(X, entry[0]))
+
+
+def for_empty_row(X: Array, row: int) -> str:
+    """Return the end of a message for NaN in a row that has no value, and nothing otherwise."""
+    if not np.isnan(X[row]).all():
+        return ""
+    return f"; row {row} has no value: leave it out, as X.dropna(how='all') of a DataFrame does"
+
+
 def as_real_samples(X: Any, least: int, may_have_gaps: bool = False, for_nan: str = "") -> Array:
     """Return at least `least` real samples as an array of a supported dtype.
 
@@ -105,5 +119,5 @@ def as_real_samples(X: Any, least: int, may_have_gaps: bool = False, for_nan: st
     if len(samples) < least:
         raise ValueError(f"X has {len(samples)} rows; expected at least {least} samples")
     if not may_have_gaps:
-        require_finite(samples, "X", for_nan)
+        require_finite_samples(samples, for_nan)
     return samples

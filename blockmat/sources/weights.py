@@ -69,9 +69,12 @@ class Weights:
             has_rows = np.count_nonzero(self.values) > ddof
             is_count = np.array_equal(self.values, self.squares)
             hint = ", the sum of the weights, or weight_type='reliability'"
+            if len(self.values) == 1:
+                hint = "; are samples the rows of X?"
+            elif not (has_rows and is_count):
+                hint = ""
             raise ValueError(
-                f"ddof is {ddof}; expected less than the number of samples, "
-                f"{self.n_effective:g}{hint if has_rows and is_count else ''}"
+                f"ddof is {ddof}; expected less than the number of samples, {self.n_effective:g}{hint}"
             )
         return self.total - ddof * self.lost
 

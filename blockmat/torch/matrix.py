@@ -454,7 +454,9 @@ class TensorMatrix:
     def _with_last_axis(self, x: Any, name: str) -> Tensor:
         vectors, n = as_operand(x, name), self._segments.n
         if vectors.ndim == 0 or vectors.shape[-1] != n:
-            raise ShapeError(f"{name} has shape {tuple(vectors.shape)}; expected (..., {n})")
+            is_transposed = vectors.ndim == 2 and len(vectors) == n
+            hint = f" (one vector per row: {name}.T)" if is_transposed else ""
+            raise ShapeError(f"{name} has shape {tuple(vectors.shape)}; expected (..., {n}){hint}")
         return vectors
 
     def _require_broadcast(self, x: Tensor, name: str, axes: int) -> None:

@@ -20,6 +20,10 @@ Group = dict[str, Any]
 
 def _checked(params: Any) -> Any:
     """Return parameters, those of an iterator as a list, or say what they are if they are none."""
+    if isinstance(params, type) and issubclass(params, nn.Module):
+        raise TypeError(
+            f"params is the class {params.__name__}; expected a module, such as {params.__name__}(...)"
+        )
     if callable(params) and hasattr(params, "__name__"):
         raise TypeError(
             f"params is the function {params.__name__}; expected the model, or its parameters: "
