@@ -103,7 +103,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
     ----------
     labels : Partition, sequence of hashable, Series or dict, shape (n_features,), optional
         The blocks, or a label for each variable; by default the blocks are found. If X is a
-        DataFrame, a Series or dict gives labels by column name.
+        DataFrame, a Series or dict gives labels by column name; see `blockmat.fit`.
     n_blocks : int or "auto", default "auto"
         The number of blocks to find. Ignored if `labels` is given.
     scaled : bool, default True

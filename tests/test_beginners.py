@@ -348,3 +348,23 @@ def test_products_of_entries_are_no_matrix_products():
         )
     assert (np.multiply(A, 2) - 2 * A).norm() == 0
     np.testing.assert_allclose(A * S, A @ S)  # as for every LinearOperator of SciPy
+
+
+def test_a_covariance_matrix_with_and_without_a_number_of_samples():
+    labels = np.repeat([0, 1, 2], 6)
+    samples = rng.normal(size=(200, 3))[:, labels] + rng.normal(size=(200, 18))
+    samples *= np.geomspace(0.1, 10, 18)
+    covariance = np.cov(samples, rowvar=False)
+    correlation = np.corrcoef(samples, rowvar=False)
+    found = bm.find_partition(correlation)
+    assert found == Partition.from_labels(labels)
+    assert bm.find_partition(covariance, n_samples=200) == found
+    assert bm.find_partition(covariance, 3, loadings=True) == found
+    assert bm.find_partition(covariance) == bm.find_partition(covariance, loadings=False) != found
+
+
+def test_labels_with_the_default_index():
+    in_order = pd.Series(["b", "a", "a", "b", "a"])
+    assert bm.fit_samples(FRAME, in_order).partition == Partition.from_labels(in_order)
+    by_number = bm.fit_samples(FRAME.set_axis([4, 3, 2, 1, 0], axis=1), in_order).partition
+    assert by_number == Partition.from_labels(in_order[::-1])

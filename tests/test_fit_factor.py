@@ -333,7 +333,7 @@ def test_noise_at_its_bound_is_reported():
     assert not fit.at_bound.flags.writeable
     assert fit.matrix.noise[0] == pytest.approx(0.02 * X[:, 0].var())
     assert fit.standard_errors()[1][0] == 0
-    with pytest.warns(RuntimeWarning, match=r"\(min_noise\) for 1 of 3 variables: 0$"):
+    with pytest.warns(RuntimeWarning, match=r"\(min_noise\) for 1 of 3 variables: 0\. "):
         bm.fit_factor(X, [0, 0, 0])
 
 

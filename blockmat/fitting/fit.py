@@ -98,7 +98,8 @@ def fit(
         memory. The chunks of a Dask array may be dense or sparse.
     partition : Partition, sequence of hashable, Series or dict, shape (n,)
         The blocks, or a label for each variable. If `source` is a DataFrame, a Series or dict gives
-        labels by column name.
+        labels by column name. A Series with the default index 0, 1, ... is taken in order, unless
+        the column names are integers too.
     numbers : {1, 2}, default 2
         The number of values in a diagonal block: one, or one on its diagonal and one off it.
     aligned : bool, default False

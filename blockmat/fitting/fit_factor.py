@@ -88,7 +88,7 @@ def fit_factor(
         Samples, one per row; or a correlation or covariance matrix with ``samples=False``.
     partition : Partition, sequence of hashable, Series or dict, shape (n,)
         The blocks, or a label for each variable. If `source` is a DataFrame, a Series or dict gives
-        labels by column name.
+        labels by column name; see `fit`.
     samples : bool, default True
         Whether `source` holds samples. Their covariance is divided by T.
     n_samples : int, optional

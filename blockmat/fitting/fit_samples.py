@@ -35,7 +35,7 @@ def fit_samples(
         One sample per row.
     partition : Partition, sequence of hashable, Series or dict, shape (n,)
         The blocks, or a label for each variable. If `X` is a DataFrame, a Series or dict gives
-        labels by column name.
+        labels by column name; see `fit`.
     ddof : int, default 1
         The sums of products are divided by ``T - ddof``; see Notes for weights.
     assume_centered : bool, default False
