@@ -28,7 +28,7 @@ extensions = [
 exclude_patterns = [
     "_build",
     "**/GALLERY_HEADER.rst",
-    "**/sg_execution_times.rst",
+    "**sg_execution_times.rst",
     "howto/*.ipynb",  # downloads, made from the programs of the pages
     "gallery/*.ipynb",
 ]
