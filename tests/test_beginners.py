@@ -368,3 +368,14 @@ def test_labels_with_the_default_index():
     assert bm.fit_samples(FRAME, in_order).partition == Partition.from_labels(in_order)
     by_number = bm.fit_samples(FRAME.set_axis([4, 3, 2, 1, 0], axis=1), in_order).partition
     assert by_number == Partition.from_labels(in_order[::-1])
+
+
+def test_labels_that_are_tuples_are_no_matrix():
+    labels = [("a", 1), ("a", 1), ("b", 1)]
+    assert bm.BlockConstantMatrix(labels, [1.0, 2.0], [1.0, 1.0]).shape == (3, 3)
+    assert bm.BlockFactorMatrix(labels, [1.0, 2.0], 1.0).shape == (3, 3)
+
+
+def test_a_first_column_without_a_name_is_no_number_of_rows():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(9, 3)), columns=[pd.NA, 1, 2])
+    assert bm.fit_samples(X, [0, 0, 1]).shape == (3, 3)

@@ -12,11 +12,16 @@ def refuse_swapped(data: Any, labels: Any, names: tuple[str, str], call: str) ->
 
     `names` are those of the two arguments, and `call` is the right order, for the message.
     """
-    if _is_labels(data) and _ndim(labels) == 2:
+    if _is_labels(data) and _ndim(labels) == 2 and not _is_list_of_tuples(labels):
         raise TypeError(
             f"{names[0]} is {shown(data)} and {names[1]} is {shown(labels)}; expected the arguments "
             f"as in {call}"
         )
+
+
+def _is_list_of_tuples(x: Any) -> bool:
+    """Whether this may be labels that are tuples."""
+    return isinstance(x, list | tuple) and bool(x) and isinstance(x[0], tuple)
 
 
 def _is_labels(x: Any) -> bool:

@@ -46,7 +46,11 @@ def warn_of_frame(X: Any) -> None:
             stacklevel=4,
         )
     first = X.columns[0]
-    if first in ("Unnamed: 0", "index") and np.array_equal(X.iloc[:, 0], np.arange(len(X))):
+    if (
+        isinstance(first, str)
+        and first in ("Unnamed: 0", "index")
+        and np.array_equal(X.iloc[:, 0], np.arange(len(X)))
+    ):
         warnings.warn(
             f"column {first!r} of X is the number of its row; expected variables only, so probably "
             f"X.set_index({first!r})",
