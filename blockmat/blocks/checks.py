@@ -90,7 +90,7 @@ def as_raw_array(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
         raise DtypeError(
             f"{name} is a {type(x).__name__} that NumPy cannot read: {error} (blockmat.torch has "
             f"matrices for tensors)"
-        ) from None
+        ) from error
     if array.dtype.kind in "OSU":
         _refuse_objects(x, array, name)
     working_dtype(array.dtype, name)
