@@ -66,4 +66,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated docs/howto docs/gallery .pytest_cache .hypothesis .mypy_cache .ruff_cache examples/.ruff_cache .nox
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated docs/howto docs/gallery docs/sg_execution_times.rst blockmat-demo.png blockmat-training.png .pytest_cache .hypothesis .mypy_cache .ruff_cache examples/.ruff_cache .nox

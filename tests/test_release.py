@@ -1,5 +1,6 @@
 """The checks of a release: each one notices what it is for."""
 
+import json
 import re
 import runpy
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import blockmat as bm
 from tests.release import archives, installed, metadata
 from tests.release.environments import pythons
-from tests.release.report import Problem, Report
+from tests.release.report import Problem, Report, run
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = {"blockmat/__init__.py": b"1", "blockmat/py.typed": b""}
@@ -23,6 +24,7 @@ SDIST = PACKAGE | {
     "setup.cfg": b"[metadata]\n[egg_info]",
     "docs/a.md": b"a",
 }
+MADE = {"blockmat-0.1.0.dist-info/METADATA": b"", "blockmat-0.1.0.dist-info/licenses/LICENSE": b""}
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2027-01-31\n\n- Less.\n\n## [0.1.0] - 2026-11-30\n"
 CITATION = 'cff-version: 1.2.0\nversion: 0.2.0\ndate-released: "2027-01-31"\n'
 description = runpy.run_path(str(ROOT / "setup.py"))["description"]
@@ -30,7 +32,7 @@ description = runpy.run_path(str(ROOT / "setup.py"))["description"]
 
 def test_archives_with_the_tracked_files_pass():
     assert archives.check_sdist(SDIST, TRACKED) == "4 files, as git tracks them"
-    wheel = PACKAGE | {"blockmat-0.1.0.dist-info/METADATA": b""}
+    wheel = PACKAGE | MADE
     assert archives.check_wheel(wheel, TRACKED).startswith("2 files")
 
 
@@ -40,6 +42,7 @@ def test_archives_with_the_tracked_files_pass():
         (SDIST | {"docs/_build/a.html": b""}, "docs/_build/a.html should not be there"),
         (SDIST | {".ci/run": b""}, ".ci/run should not be there"),
         (SDIST | {"docs/a.md": b"b"}, "docs/a.md differs"),
+        (SDIST | {"blockmat.egg-info/a.txt": b""}, "blockmat.egg-info/a.txt should not be there"),
         ({name: SDIST[name] for name in SDIST if name != "docs/a.md"}, "docs/a.md is missing"),
     ],
 )
@@ -51,8 +54,12 @@ def test_a_wrong_file_in_the_sdist_is_named(found, message):
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (PACKAGE | {"tests/test_a.py": b""}, "tests/test_a.py should not be there"),
-        ({"blockmat/__init__.py": b"1"}, "blockmat/py.typed is missing"),
+        (PACKAGE | MADE | {"tests/test_a.py": b""}, "tests/test_a.py should not be there"),
+        (MADE | {"blockmat/__init__.py": b"1"}, "blockmat/py.typed is missing"),
+        (PACKAGE | MADE | {"blockmat-0.1.0.dist-info/a": b""}, "dist-info/a should not be there"),
+        (PACKAGE | MADE | {"other-1.dist-info/RECORD": b""}, "other-1.dist-info/RECORD should not"),
+        (PACKAGE | MADE | {"other-1.dist-info/METADATA": b""}, "expected one METADATA .* found 2"),
+        (PACKAGE, "expected one METADATA in the wheel, found 0"),
     ],
 )
 def test_a_wrong_file_in_the_wheel_is_named(found, message):
@@ -60,8 +67,12 @@ def test_a_wrong_file_in_the_wheel_is_named(found, message):
         archives.check_wheel(found, TRACKED)
 
 
+def papers(changelog=CHANGELOG, citation=CITATION):
+    return {"CHANGELOG.md": changelog.encode(), "CITATION.cff": citation.encode()}
+
+
 def test_version_and_date_agree():
-    assert metadata.check_version("0.2.0", CHANGELOG, CITATION).startswith("0.2.0 of 2027-01-31")
+    assert metadata.check_version("0.2.0", papers()).startswith("0.2.0 of 2027-01-31")
 
 
 @pytest.mark.parametrize(
@@ -77,24 +88,30 @@ def test_version_and_date_agree():
 )  # fmt: skip
 def test_another_version_or_date_is_named(version, changelog, citation, message):
     with pytest.raises(Problem, match=message):
-        metadata.check_version(version, changelog, citation)
+        metadata.check_version(version, papers(changelog, citation))
+
+
+def test_an_archive_without_metadata_or_changelog_is_named():
+    with pytest.raises(Problem, match=r"CHANGELOG.md is missing"):
+        metadata.check_version("0.2.0", {"CITATION.cff": b""})
+    with pytest.raises(Problem, match="expected one METADATA in the wheel, found 0"):
+        metadata.metadata_of(PACKAGE)
 
 
 def test_changelog_and_citation_have_the_version_of_the_package():
     changelog, citation = (
         (ROOT / name).read_text("utf-8") for name in ("CHANGELOG.md", "CITATION.cff")
     )
-    metadata.check_version(bm.__version__, changelog, citation)
+    metadata.check_version(bm.__version__, papers(changelog, citation))
 
 
 def test_entries_under_unreleased_are_for_a_later_release():
-    metadata.check_nothing_unreleased(CHANGELOG)
+    metadata.check_nothing_unreleased(papers())
+    entry = CHANGELOG.replace("[Unreleased]\n", "[Unreleased]\n- x\n")
     with pytest.raises(Problem, match="move them"):
-        metadata.check_nothing_unreleased(
-            CHANGELOG.replace("[Unreleased]\n", "[Unreleased]\n- x\n")
-        )
+        metadata.check_nothing_unreleased(papers(entry))
     with pytest.raises(Problem, match="no section"):
-        metadata.check_nothing_unreleased(CHANGELOG.replace("[Unreleased]", "[Next]"))
+        metadata.check_nothing_unreleased(papers(CHANGELOG.replace("[Unreleased]", "[Next]")))
 
 
 def test_a_change_or_a_tag_of_another_commit_is_named(tmp_path):
@@ -158,6 +175,110 @@ def test_features_that_work_or_name_their_extra_are_no_problem():
     assert installed.problems(features, {"plot"}, lambda extra: {extra}) == []
 
 
+def test_a_module_that_cannot_be_imported_names_an_extra_that_is_not_installed():
+    asks = {"blockmat.plot": 'run: pip install "blockmat[plot]"', "blockmat.core": "works"}
+    assert installed.problems_of_modules(asks, {"plot", "torch"}) == []
+    (line,) = installed.problems_of_modules(asks, {"torch"})  # plot is installed, or no extra
+    assert line.startswith("import blockmat.plot: run")
+    (line,) = installed.problems_of_modules({"blockmat.plot": "No module"}, {"plot"})
+    assert line == "import blockmat.plot: No module"
+
+
+class FakeEnvironment:
+    """An environment whose program has printed something already."""
+
+    def __init__(self, folder, **printed):
+        self.folder, self.bin, self.printed = folder, folder / "bin", printed
+
+    def run(self, *command):
+        return f"a warning\n{json.dumps(self.printed)}\n"
+
+
+def test_features_are_those_of_the_installed_wheel(tmp_path):
+    found = Message()
+    found["Version"] = "0.1.0"
+    for extra in ("plot", "torch"):
+        found["Provides-Extra"] = extra
+    asks = 'run: pip install "blockmat[torch]"'
+    good = {
+        "file": str(tmp_path / "lib" / "blockmat" / "__init__.py"),
+        "version": "0.1.0",
+        "features": [("plot", "plot", "works"), ("torch", "optimizer", asks)],
+        "modules": {"blockmat": "works", "blockmat.torch": asks},
+    }
+
+    def check(**changes):
+        environment = FakeEnvironment(tmp_path, **good | changes)
+        return installed.check_features(environment, found, "plot")
+
+    assert check() == "used plot; 1 others say what to install"
+    for changes, message in (
+        ({"file": "/checkout/blockmat/__init__.py"}, "was imported from /checkout"),
+        ({"version": "0.0.9"}, "__version__ is 0.0.9"),
+        ({"features": [("plot", "plot", "No module")]}, "plot should work"),
+        ({"modules": {"blockmat.plot": 'pip install "blockmat[plot]"'}}, "import blockmat.plot"),
+    ):
+        with pytest.raises(Problem, match=message):
+            check(**changes)
+
+
+METADATA = {
+    "Summary": "a", "Author": "a", "Keywords": "a", "License-File": "LICENSE", "Description-Content-Type": "text/markdown",
+    "License-Expression": "BSD-3-Clause", "Requires-Python": ">=3.11",
+}  # fmt: skip
+CLASSIFIERS = ["Typing :: Typed", *(f"Programming Language :: Python :: 3.{m}" for m in (11, 12))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "classifiers", "message"),
+    [
+        *(({name: ""}, CLASSIFIERS, f"{name} is empty") for name in list(METADATA)[:5]),
+        ({"License-Expression": "MIT"}, CLASSIFIERS, "License-Expression is MIT"),
+        ({}, CLASSIFIERS[1:], "Typing :: Typed is missing"),
+        ({}, [*CLASSIFIERS, "Typing :: Maybe"], r"does not know: \['Typing :: Maybe'\]"),
+        ({"Requires-Python": ">=3.10"}, CLASSIFIERS, "Requires-Python is >=3.10"),
+        ({"Requires-Python": ">=3.11,<4"}, CLASSIFIERS, "Requires-Python is >=3.11,<4"),
+        ({}, CLASSIFIERS[:1], "Requires-Python is >=3.11"),
+        ({}, [*CLASSIFIERS, "Programming Language :: Python :: 3.14"], "Requires-Python"),
+    ],
+)
+def test_wrong_metadata_are_named(changes, classifiers, message):
+    metadata.check_metadata(of(METADATA, CLASSIFIERS))
+    with pytest.raises(Problem, match=message):
+        metadata.check_metadata(of(METADATA | changes, classifiers))
+
+
+def of(fields, classifiers):
+    found = Message()
+    for name, value in (*fields.items(), *(("Classifier", text) for text in classifiers)):
+        found[name] = value
+    return found
+
+
+def test_a_program_does_not_see_the_paths_of_this_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    code = "import os, sys; print(os.environ.get('PYTHONPATH'), os.environ['A']); sys.exit({})"
+    assert run([sys.executable, "-c", code.format(0)], tmp_path, A="b") == "None b\n"
+    with pytest.raises(Problem, match=r"exit code 3 of: .*\nNone b"):
+        run([sys.executable, "-c", code.format(3)], tmp_path, A="b")
+
+
+def test_old_archives_are_removed(monkeypatch, tmp_path):
+    def build(command, root):
+        for name in ("blockmat-2.tar.gz", "blockmat-2-any.whl"):
+            (tmp_path / name).touch()
+
+    monkeypatch.setattr(archives, "run", build)
+    for name in ("blockmat-1.tar.gz", "blockmat-1-any.whl", "other-1.txt"):
+        (tmp_path / name).touch()
+    sdist, wheel = archives.build(ROOT, tmp_path)
+    assert (sdist.name, wheel.name) == ("blockmat-2.tar.gz", "blockmat-2-any.whl")
+    assert (tmp_path / "other-1.txt").exists()
+    (tmp_path / "other.whl").touch()
+    with pytest.raises(Problem, match="expected one file"):
+        archives.build(ROOT, tmp_path)
+
+
 def test_the_first_block_with_prompts_is_the_example():
     page = "```python\nx\n```\n\n```python\n>>> 1\n1\n```\n\n```python\n>>> 2\n2\n```\n"
     assert installed.example_of(page) == ">>> 1\n1\n"
@@ -198,12 +319,33 @@ def test_with_an_address_links_and_pictures_are_absolute():
 def test_the_descriptions_of_this_readme_pass():
     readme = (ROOT / "README.md").read_text("utf-8")
     for source in ("", "https://a.org/b"):
-        found = Message()
-        found.set_payload(description(readme, source, "0.1.0"))
-        metadata.check_description(found)
-    found.set_payload(readme + "[a](docs/tour.md)")
-    with pytest.raises(Problem, match="relative"):
-        metadata.check_description(found)
+        metadata.check_description(with_payload(description(readme, source, "0.1.0")))
+    with pytest.raises(Problem, match=r"expected the README, found .* with 'Something"):
+        metadata.check_description(with_payload("Something else\n"))
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "[a](docs/a.md)",
+        "[a]\n\n[a]: docs/a.md",
+        '<img src="docs/a.md">',
+        "<img alt=a src='docs/a.md'>",
+        "<a HREF=docs/a.md>a</a>",
+        '<source srcset = "docs/a.md">',
+    ],
+)
+def test_a_relative_link_of_the_description_is_named(link):
+    text = "# blockmat\n\n[b](https://b.org)\n[b]: #b\n"
+    metadata.check_description(with_payload(text))
+    with pytest.raises(Problem, match=r"expected absolute links, found docs/a.md$"):
+        metadata.check_description(with_payload(f"{text}\n{link}\n"))
+
+
+def with_payload(text):
+    found = Message()
+    found.set_payload(text)
+    return found
 
 
 def test_the_summary_counts_and_names_what_failed(capsys):
@@ -215,9 +357,11 @@ def test_the_summary_counts_and_names_what_failed(capsys):
         raise Problem("why")
 
     report.check("bad", bad)
+    report.check("broken", lambda: {}["key"])
     assert report.summary() == 1
     assert re.search(
-        r"FAIL  bad\n      why\n.*1 passed, 1 failed, in 0.0 minutes\nfailed: bad\n",
+        r"FAIL  bad\n      why\nFAIL  broken\n.*KeyError: 'key'\n.*1 passed, 2 failed, in 0.0 minutes\n"
+        r"failed: bad\nfailed: broken\n",
         capsys.readouterr().out.replace("checks ", ""),
         re.DOTALL,
     )

@@ -36,10 +36,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         try:
             paths = archives.build(ROOT, ROOT / "dist")
+            sdist, wheel = map(archives.files_of, paths)
+            metadata.metadata_of(wheel), archives.text_of(sdist, "README.md")
         except Problem as problem:
             print(f"FAIL  build\n{problem}")
             return 1
-        sdist, wheel = map(archives.files_of, paths)
         print("built", *(path.relative_to(ROOT) for path in paths))
         check_archives(report, sdist, wheel, quick)
         report.check("twine check --strict", twine, *paths)
@@ -57,10 +58,9 @@ def check_archives(
     found = metadata.metadata_of(wheel)
     report.check("metadata", metadata.check_metadata, found)
     report.check("description", metadata.check_description, found)
-    changelog, citation = (sdist[name].decode() for name in ("CHANGELOG.md", "CITATION.cff"))
-    report.check("version", metadata.check_version, found["Version"], changelog, citation)
+    report.check("version", metadata.check_version, found["Version"], sdist)
     if not quick:
-        report.check("changelog", metadata.check_nothing_unreleased, changelog)
+        report.check("changelog", metadata.check_nothing_unreleased, sdist)
         report.check("git", metadata.check_git, ROOT, found["Version"])
         metadata.remind_of_addresses(report, found)
 

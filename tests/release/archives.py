@@ -7,7 +7,14 @@ from pathlib import Path
 from tests.release.report import PYTHON, Problem, run
 
 Files = dict[str, bytes]
-MADE = "blockmat.egg-info/"  # the folder that setuptools adds to an sdist
+# What setuptools adds to an sdist and to a wheel.
+TO_SDIST = frozenset({"PKG-INFO"}) | {
+    f"blockmat.egg-info/{name}"
+    for name in (
+        "PKG-INFO", "SOURCES.txt", "dependency_links.txt", "entry_points.txt", "requires.txt", "top_level.txt",
+    )
+}  # fmt: skip
+TO_WHEEL = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt")
 CHANGED = "setup.cfg"  # setuptools appends lines to it
 
 
@@ -45,6 +52,13 @@ def _content(sdist: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read()
 
 
+def text_of(archive: Files, name: str) -> str:
+    """Return a file of an archive as text."""
+    if name not in archive:
+        raise Problem(f"{name} is missing")
+    return archive[name].decode()
+
+
 def tracked(root: Path) -> Files:
     """Return the files that git tracks, as they are in the checkout."""
     names = run(["git", "ls-files", "-z"], root).split("\0")[:-1]
@@ -54,16 +68,18 @@ def tracked(root: Path) -> Files:
 def check_sdist(found: Files, in_git: Files) -> str:
     """Compare an sdist with the tracked files. Only those whose name begins with a dot are not in it."""
     expected = {name: data for name, data in in_git.items() if not name.startswith(".")}
-    own = {name: data for name, data in found.items() if not name.startswith(MADE)}
-    own.pop("PKG-INFO", None)
-    compare(own, expected)
+    compare({name: data for name, data in found.items() if name not in TO_SDIST}, expected)
     return f"{len(expected)} files, as git tracks them"
 
 
 def check_wheel(found: Files, in_git: Files) -> str:
     """Compare a wheel with the tracked files of the package."""
     expected = {name: data for name, data in in_git.items() if name.startswith("blockmat/")}
-    compare({name: data for name, data in found.items() if ".dist-info/" not in name}, expected)
+    folders = [name.partition("/")[0] for name in found if name.endswith(".dist-info/METADATA")]
+    if len(folders) != 1:
+        raise Problem(f"expected one METADATA in the wheel, found {len(folders)}")
+    made = {f"{folders[0]}/{name}" for name in TO_WHEEL}
+    compare({name: data for name, data in found.items() if name not in made}, expected)
     for name in ("blockmat/py.typed", "blockmat/__init__.py"):
         if name not in found:
             raise Problem(f"{name} is not in the wheel")

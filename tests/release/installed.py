@@ -69,17 +69,15 @@ def check_features(environment: Environment, metadata: Message, extra: str = "")
         raise Problem(f"blockmat was imported from {found['file']}")
     if found["version"] != metadata["Version"]:
         raise Problem(f"blockmat.__version__ is {found['version']}")
-    bad = problems(found["features"], provided(metadata, extra), lambda e: provided(metadata, e))
-    extras = set(metadata.get_all("Provides-Extra", []))
-    for name, outcome in found["modules"].items():
-        named = re.search(r'pip install "blockmat\[(\w+)\]"', outcome)
-        if outcome != "works" and (not named or named[1] not in extras):
-            bad.append(f"import {name}: {outcome}")
+    has = provided(metadata, extra)
+    bad = problems(found["features"], has, lambda e: provided(metadata, e))
+    others = set(metadata.get_all("Provides-Extra", [])) - has
+    bad += problems_of_modules(found["modules"], others)
     if bad:
         raise Problem("\n".join(bad))
     working = [name for _, name, outcome in found["features"] if outcome == "works"]
-    others = [f"{len(found['features']) - len(working)} others say what to install"]
-    return "; ".join(([f"used {', '.join(working)}"] if working else []) + others)
+    rest = [f"{len(found['features']) - len(working)} others say what to install"]
+    return "; ".join(([f"used {', '.join(working)}"] if working else []) + rest)
 
 
 def problems(features, has, needs) -> list[str]:
@@ -93,6 +91,16 @@ def problems(features, has, needs) -> list[str]:
             continue
         elif not named or named[1] not in needs(extra):
             bad.append(f"{name} should name the extra {extra}: {outcome}")
+    return bad
+
+
+def problems_of_modules(modules: dict[str, str], others: set[str]) -> list[str]:
+    """Return a line for each module that cannot be imported, unless it names one of the other extras."""
+    bad = []
+    for name, outcome in modules.items():
+        named = re.search(r'pip install "blockmat\[(\w+)\]"', outcome)
+        if outcome != "works" and (not named or named[1] not in others):
+            bad.append(f"import {name}: {outcome}")
     return bad
 
 

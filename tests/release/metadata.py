@@ -6,17 +6,25 @@ from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
-from tests.release.archives import Files
+from tests.release.archives import Files, text_of
 from tests.release.report import Problem, Report, run
 
 PYTHON = "Programming Language :: Python :: 3."
+# Of Markdown's links, also those at the end of a page, and of HTML, with any quotes.
+TARGETS = (
+    r"\]\(\s*([^)\s]+)",
+    r"(?m)^ {0,3}\[[^\]]+\]:\s*(\S+)",
+    r"(?i)\b(?:src|href|srcset)\s*=\s*[\"']?([^\"'\s>]+)",
+)
 ADDRESSES = ("Source", "Documentation")
 
 
 def metadata_of(wheel: Files) -> Message:
     """Return the metadata of a wheel."""
-    name = next(name for name in wheel if name.endswith(".dist-info/METADATA"))
-    return Parser().parsestr(wheel[name].decode())
+    names = [name for name in wheel if name.endswith(".dist-info/METADATA")]
+    if len(names) != 1:
+        raise Problem(f"expected one METADATA in the wheel, found {len(names)}")
+    return Parser().parsestr(wheel[names[0]].decode())
 
 
 def minor_versions(metadata: Message) -> list[int]:
@@ -55,10 +63,12 @@ def check_description(metadata: Message) -> str:
     """Check that the description has no relative link, which a package index cannot follow."""
     text = str(metadata.get_payload())
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    targets = re.findall(r"\]\(([^)]+)\)|\b(?:src|href|srcset)=\"([^\"]*)\"", prose)
-    relative = [a or b for a, b in targets if not re.match(r"https?:|#|mailto:", a or b)]
-    if relative or not re.match(r"#\s+(<img[^>]*>\s*)?blockmat\n", text.lstrip()):
-        raise Problem(f"expected the README with absolute links, found relative ones: {relative}")
+    targets = [target for pattern in TARGETS for target in re.findall(pattern, prose)]
+    relative = [target for target in targets if not re.match(r"https?:|#|mailto:", target)]
+    if relative:
+        raise Problem(f"expected absolute links, found {', '.join(relative)}")
+    if not re.match(r"#\s+(<img[^>]*>\s*)?blockmat\n", text.lstrip()):
+        raise Problem(f"expected the README, found a description that begins with {text[:60]!r}")
     return f"the README, {len(text.splitlines())} lines, {len(targets)} absolute links and pictures"
 
 
@@ -80,8 +90,9 @@ def newest_release(changelog: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def check_version(version: str, changelog: str, citation: str) -> str:
+def check_version(version: str, sdist: Files) -> str:
     """Compare the version with those of the changelog and of CITATION.cff, and the two dates."""
+    changelog, citation = (text_of(sdist, name) for name in ("CHANGELOG.md", "CITATION.cff"))
     newest, day = newest_release(changelog)
     if version != newest:
         raise Problem(f"the wheel is version {version}, the newest in CHANGELOG.md is {newest}")
@@ -98,8 +109,9 @@ def check_version(version: str, changelog: str, citation: str) -> str:
     return f"{version} of {day} in the wheel, CHANGELOG.md and CITATION.cff"
 
 
-def check_nothing_unreleased(changelog: str) -> str:
+def check_nothing_unreleased(sdist: Files) -> str:
     """Check that the changelog has an empty section Unreleased, as it should at a release."""
+    changelog = text_of(sdist, "CHANGELOG.md")
     found = re.search(r"^## \[Unreleased\]\n(.*?)(?=^## \[)", changelog, re.MULTILINE | re.DOTALL)
     if not found:
         raise Problem("CHANGELOG.md has no section '## [Unreleased]' before the releases")

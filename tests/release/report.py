@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,13 +24,14 @@ class Report:
         self.reminders: list[str] = []
 
     def check(self, name: str, function: Callable[..., str], *arguments: object) -> None:
-        """Run a check. It returns what it has seen, or raises `Problem`."""
+        """Run a check. It returns what it has seen, or raises `Problem`; any other error counts too."""
         begin = time.monotonic()
         try:
             seen = function(*arguments)
-        except Problem as problem:
+        except Exception as error:  # noqa: BLE001 (the other checks go on)
             self.failed.append(name)
-            print(f"FAIL  {name}\n{textwrap.indent(str(problem), ' ' * 6)}", flush=True)
+            text = str(error) if isinstance(error, Problem) else traceback.format_exc()
+            print(f"FAIL  {name}\n{textwrap.indent(text, ' ' * 6)}", flush=True)
         else:
             self.passed += 1
             print(f"ok    {name}: {seen} ({time.monotonic() - begin:.0f} s)", flush=True)
