@@ -3,24 +3,19 @@
 Needs the ``sklearn`` extra.
 """
 
-import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 
-from blockmat.blocks.checks import (
-    Array,
-    as_numeric,
-    refuse_mask,
-    require_finite,
-)
+from blockmat.blocks.checks import Array, as_numeric, is_choice, refuse_mask, require_finite
 from blockmat.blocks.extras import missing_extra
 from blockmat.blocks.frames import is_frame, require_numbers
 from blockmat.blocks.names import matrix_by_name, names_of
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.rollback import unchanged_by_errors
 from blockmat.blocks.shown import shown
+from blockmat.blocks.warn import warn
 from blockmat.cores.scale import in_range, times_power
 from blockmat.exceptions import DtypeError, ShapeError
 from blockmat.fitting.factors_and_blocks import Operator
@@ -67,14 +62,22 @@ def _check_input(X: Any, y: Any) -> None:
     """Raise an error for columns that are no numbers, and for labels in place of `y`."""
     if is_frame(X):
         warn_of_frame(X)
-        require_numbers(X, "X")
+        require_numbers(X, "X", in_objects=True)
     shape: tuple[int, ...] = getattr(X, "shape", ())
-    is_labels = len(shape) == 2 and shape[0] != shape[1] and np.shape(y) == shape[1:]
-    if is_labels or isinstance(y, Partition):
+    may_be_labels = len(shape) == 2 and shape[0] != shape[1]
+    if isinstance(y, Partition) or (may_be_labels and _shape(y) == shape[1:]):
         raise ValueError(
             f"y is {shown(y)}, one for each variable; expected None, and labels as in "
             f"BlockCovariance(labels).fit(X)"
         )
+
+
+def _shape(y: Any) -> tuple[int, ...] | None:
+    try:
+        shape: tuple[int, ...] = np.shape(y)
+    except ValueError:  # lists of unequal lengths
+        return None
+    return shape
 
 
 def _can_stream(model: Any) -> bool:
@@ -394,10 +397,9 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         check_options(self)
         stream = self._stream if hasattr(self, "operator_") else None
         if stream is None and hasattr(self, "operator_"):
-            warnings.warn(
+            warn(
                 "partial_fit starts anew, because fit stored no samples; expected an estimator "
                 "that was not fitted by fit (see sklearn.base.clone)",
-                stacklevel=3,
             )
         named = X
         refuse_mask(X, "X")
@@ -615,6 +617,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         """Return samples of the variables that vary, checked."""
         check_is_fitted(self, "operator_")
         refuse_mask(X, "X")
+        if is_frame(X):
+            require_numbers(X, "X", in_objects=True)
         validated: Array = validate_data(
             self,
             X,
@@ -664,8 +668,8 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             raise DtypeError(f"comp_cov has dtype {other.dtype}; expected real numbers")
         if other.shape != self.operator_.shape:
             raise ShapeError(f"comp_cov has shape {other.shape}; expected {self.operator_.shape}")
-        if norm not in ("frobenius", "spectral"):
-            raise ValueError(f"norm is {norm!r}; expected 'frobenius' or 'spectral'")
+        if not is_choice(norm, ("frobenius", "spectral")):
+            raise ValueError(f"norm is {shown(norm)}; expected 'frobenius' or 'spectral'")
         require_finite(other, "comp_cov")
         error, exponent = in_range(self.operator_.toarray().astype(np.float64) - other)
         value = float(np.linalg.norm(error, "fro" if norm == "frobenius" else 2))

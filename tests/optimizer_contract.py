@@ -605,6 +605,33 @@ class Contract:
             assert_same(params, before)
             assert_same_state(optimizer.state_dict(), state)
 
+    def test_the_error_names_the_parameter(self):
+        model = small_model()
+        weight, bias = model[2].weight, model[2].bias
+        halves = [[*model[0].parameters()], [weight, bias]]
+        named = [[*model[0].named_parameters(prefix="0")], [("w", weight), ("b", bias)]]
+        skip, both = {"on_nonfinite": "skip"}, [*model.parameters()]
+        for params, options, name in (
+            (model, {}, "2.bias"),
+            (both, {"model": model}, "2.bias"),
+            (halves[1], {"model": model}, "2.bias"),
+            (named[1], {}, "b"),
+            ([{"params": own} for own in named], {}, "b"),
+            (halves[1], {next(iter(self.chosen)): {}}, "parameter 1"),
+            (
+                [{"params": own} for own in halves],
+                {next(iter(self.chosen)): {}},
+                "parameter 1 of group 1",
+            ),
+            ([{"params": halves[0], **skip}, {"params": halves[1]}], {"model": model}, "2.bias"),
+        ):
+            optimizer = self.optimizer(params, **options)
+            for p in both:
+                p.grad = torch.ones_like(p)
+            bias.grad[1] = torch.nan
+            with pytest.raises(np.linalg.LinAlgError, match=f"the gradient of {name} contains"):
+                optimizer.step()
+
     def test_gradient_scaling_and_autocast(self):
         model = small_model()
         optimizer = self.optimizer(model, lr=0.01)

@@ -119,6 +119,13 @@ def test_transposed_frames():
         bm.fit_samples(FRAME.T, BY_NAME)
     with pytest.warns(UserWarning, match="the columns of X are dates; .* probably X.T"):
         bm.find_partition(FRAME.set_index(DAYS).T, samples=True)
+    with pytest.warns(UserWarning, match="the columns of X are dates"):
+        bm.find_partition(FRAME.set_index(DAYS.to_period()).T, samples=True)
+    visits = FRAME.set_axis(DAYS[:5], axis=1)  # a few dates may be variables
+    bm.fit_samples(visits, LABELS)
+    both = FRAME.T.set_axis(DAYS, axis=1)
+    both.index = pd.MultiIndex.from_product([["x"], DAYS[:5]])  # a panel
+    bm.find_partition(both, samples=True)
     with pytest.raises(
         ValueError, match=r"row_partition has 2 labels; expected 3.* 2 columns.*transposed \(.T\)"
     ):
@@ -191,11 +198,11 @@ def test_fewer_samples_than_blocks():
 def test_columns_of_text(value, hint):
     column = pd.Series([None] + [value] * 39, dtype=object)
     frame = FRAME.assign(u=column)
-    for read in (
-        lambda: bm.fit_samples(frame, [*LABELS, "b"]),
-        lambda: BlockCovariance().fit(frame),
-    ):
-        check(read, exceptions.DtypeError, hint)
+    check(lambda: bm.fit_samples(frame, [*LABELS, "b"]), exceptions.DtypeError, hint)
+    if isinstance(value, str):  # scikit-learn converts numbers
+        check(lambda: BlockCovariance().fit(frame), exceptions.DtypeError, hint)
+    else:
+        check(lambda: BlockCovariance().fit(frame), exceptions.NonFiniteError, r"nan at .*\(0, 5\)")
 
 
 @pytest.mark.parametrize(
@@ -273,6 +280,13 @@ def test_nullable_numbers_are_numbers():
     np.testing.assert_array_equal(bm.fit(nullable, LABELS).values, bm.fit(plain, LABELS).values)
     assert bm.find_partition(nullable) == bm.find_partition(plain)
     np.testing.assert_array_equal(A @ nullable, A @ plain)
+    for dtype, expected in (("Float32", "f"), ("Sparse[float32]", "f"), ("Sparse[float64]", "d")):
+        assert bm.fit(plain.astype(dtype), LABELS).dtype == expected
+    mixed = plain.astype({"v": "Float32", "w": "Sparse[float64]"})
+    assert bm.fit(mixed, LABELS).dtype == "d"
+    both = plain.astype({"v": "Float64", "w": "complex128"})
+    both.loc["v", "w"], both.loc["w", "v"] = 0.5 + 1j, 0.5  # whose Hermitian part is fitted
+    assert bm.fit(both, LABELS).dtype == "D"
     nullable.iloc[1, 2] = pd.NA
     check(lambda: bm.fit(nullable, LABELS), exceptions.NonFiniteError, "row 1 and column 2")
 
@@ -379,3 +393,46 @@ def test_labels_that_are_tuples_are_no_matrix():
 def test_a_first_column_without_a_name_is_no_number_of_rows():
     X = pd.DataFrame(np.random.default_rng(0).normal(size=(9, 3)), columns=[pd.NA, 1, 2])
     assert bm.fit_samples(X, [0, 0, 1]).shape == (3, 3)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TypeError, OSError, KeyError])
+def test_an_error_of_reading_reaches_the_user(error):
+    """The array of a library that reads a file, whose disk fails."""
+
+    class Lazy:
+        shape, ndim, dtype = (40, 5), 2, np.dtype(float)
+
+        def __array__(self, dtype=None, copy=None):
+            raise error("disk")
+
+    for call in (lambda: A @ Lazy(), lambda: bm.fit_samples(Lazy(), LABELS)):
+        with pytest.raises(error, match="disk"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "name"),
+    [
+        (lambda x: bm.find_partition(S, x), TypeError, "n_blocks"),
+        (lambda x: bm.partition_stability(X, x, samples=True), TypeError, "n_blocks"),
+        (lambda x: bm.partition_stability(X, 2, method=x), ValueError, "method"),
+        (lambda x: bm.find_partition(X, samples=True, criterion=x), ValueError, "criterion"),
+        (lambda x: BlockCovariance(n_blocks=x).fit(X), TypeError, "n_blocks"),
+        (lambda x: BlockCovariance(missing=x).fit(X), ValueError, "missing"),
+        (lambda x: BlockCovariance(weight_type=x).fit(X), ValueError, "weight_type"),
+        (lambda x: BlockCovariance(constant=x).fit(X), ValueError, "constant"),
+        (lambda x: BlockCovariance(LABELS).fit(X).error_norm(S, norm=x), ValueError, "norm"),
+        (lambda x: bm.fit_samples(X, LABELS, missing=x), ValueError, "missing"),
+        (lambda x: bm.fit_factor(X, LABELS, missing=x), ValueError, "missing"),
+        (lambda x: bm.fit_factor(X, LABELS).factor_scores(X, missing=x), ValueError, "missing"),
+    ],
+)
+def test_an_array_in_place_of_an_option(make, error, name):
+    check(lambda: make(np.array([0.5, 1.5])), error, rf"{name} is a ndarray of shape \(2,\); expec")
+
+
+def test_a_square_matrix_is_not_transposed():
+    """Labels of another length are then not for the other axis."""
+    with pytest.raises(exceptions.ShapeError, match="expected 5") as caught:
+        bm.fit(S, LABELS[:4])
+    assert "transpose" not in str(caught.value)

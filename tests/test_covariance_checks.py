@@ -300,6 +300,28 @@ def test_columns_that_are_no_variables(method):
         getattr(BlockCovariance(n_blocks=1), method)(days.set_index("day").T)
 
 
+@pytest.mark.parametrize("dtype", [object, "category", "Float64"])
+def test_numbers_in_columns_of_another_dtype(dtype):
+    """Scikit-learn converts objects and categories that are numbers."""
+    frame = FRAME.astype({FRAME.columns[1]: dtype})
+    expected = BlockCovariance(LABELS).fit(FRAME)
+    found = BlockCovariance(LABELS).fit(frame)
+    np.testing.assert_allclose(found.covariance_, expected.covariance_, rtol=1e-12)
+    assert found.score(frame) == pytest.approx(expected.score(FRAME), rel=1e-12)
+    assert BlockCovariance(LABELS).partial_fit(frame).score(frame) == pytest.approx(
+        expected.score(FRAME), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", [str, object, "category"])
+def test_text_in_columns_is_no_number(dtype):
+    frame = FRAME.astype({FRAME.columns[1]: str}).astype({FRAME.columns[1]: dtype})
+    fitted = BlockCovariance(LABELS).fit(FRAME)
+    for method in (BlockCovariance(LABELS).fit, fitted.score, fitted.mahalanobis):
+        with pytest.raises(DtypeError, match=r"column .* of X has dtype"):
+            method(frame)
+
+
 def test_transposed_samples_and_samples_in_place_of_labels():
     with pytest.raises(
         ShapeError, match=r"labels has 6 labels; expected 60.* samples are rows, .*\(X.T\)"
@@ -309,3 +331,9 @@ def test_transposed_samples_and_samples_in_place_of_labels():
         ShapeError, match=r"labels is 2-d with shape \(60, 6\); expected 1-d, one label"
     ):
         BlockCovariance(FRAME).fit(FRAME)
+
+
+def test_lists_of_unequal_lengths_are_a_y_that_is_ignored():
+    expected = BlockCovariance(LABELS).fit(X).covariance_
+    ragged = [[0], *([0, 1] for _ in range(59))]
+    np.testing.assert_array_equal(BlockCovariance(LABELS).fit(X, ragged).covariance_, expected)

@@ -345,6 +345,34 @@ def test_factor_scores_of_a_gap_among_loadings_of_zero_and_wrong_options():
         A.factor_scores(np.ones(3), missing="pairwise")
 
 
+@pytest.mark.parametrize("diagonal", [False, True])
+@pytest.mark.parametrize("missing", ["raise", "em"])
+def test_factor_scores_of_float32_are_rounded_once(missing, diagonal):
+    """They are those of the same numbers in double precision, rounded: the error is half an eps."""
+    A, rng = spread(0, 1), np.random.default_rng(1)
+    if diagonal:
+        A = bm.BlockFactorMatrix(A.partition, np.diagonal(A.covariance), A.noise, A.loadings)
+    A = A.astype(np.float32)
+    x = rng.normal(size=(4, 60)).astype(np.float32)
+    mean = rng.normal(100, 1, 60).astype(np.float32)
+    if missing == "em":
+        x[0], x[1, ::2], x[2, A.partition.labels == 1] = np.nan, np.nan, np.nan
+    for found, exact in zip(
+        A.factor_scores(x, mean, missing=missing),
+        A.astype(np.float64).factor_scores(x.astype(float), mean.astype(float), missing=missing),
+        strict=True,
+    ):
+        assert (found.dtype, exact.dtype) == (np.float32, np.float64)
+        np.testing.assert_array_equal(found, exact.astype(np.float32))
+
+
+@pytest.mark.parametrize("missing", ["raise", "em"])
+def test_factor_scores_of_no_samples(missing):
+    scores, covariance = spread(0, 1).factor_scores(np.empty((0, 60)), missing=missing)
+    assert scores.shape == (0, 4)
+    assert covariance.shape == ((0, 4, 4) if missing == "em" else (4, 4))
+
+
 def test_factor_scores_keep_float32_and_refuse_wrong_arguments():
     A = bm.BlockFactorMatrix([0, 0, 1], np.float32([1, 2]), np.float32(1))
     scores, covariance = A.factor_scores(np.float32([1, 2, 3]))

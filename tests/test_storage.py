@@ -445,6 +445,19 @@ def test_html_of_many_independent_blocks_with_a_part_of_low_rank_is_coarse():
     np.testing.assert_allclose(shown, np.outer(means, means))
 
 
+def test_html_of_few_independent_blocks_with_a_part_of_low_rank():
+    identity = bm.BlockConstantMatrix.identity(bm.Partition.uniform(3, 2))
+    html = bm.BlockPlusLowRank(identity, [[1.0], [1.0], [2.0], [2.0], [0.0], [0.0]])._repr_html_()
+    shown = np.array(re.findall("<title>(.*?)</title>", html), dtype=float).reshape(3, 3)
+    np.testing.assert_allclose(shown, np.outer([1, 2, 0], [1, 2, 0]))
+
+
+def test_html_of_entries_that_overflow_is_grey():
+    identity = bm.BlockConstantMatrix.identity(bm.Partition.uniform(2, 2))
+    html = bm.BlockPlusLowRank(identity, np.full((4, 1), 1e160))._repr_html_()  # without a warning
+    assert html.count("#999999") == 4
+
+
 def test_nbytes():
     matrix = bm.BlockConstantMatrix.identity(bm.Partition.uniform(3, 10**6))
     assert matrix.nbytes == 8 * (3 + 3) + 8 * 3

@@ -86,7 +86,10 @@ def as_raw_array(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
         array = np.asarray(x)
     except ValueError as error:
         raise ShapeError(f"{name} is not a rectangular array: {error}") from None
-    except (TypeError, RuntimeError) as error:  # a tensor with a gradient, or on another device
+    except (TypeError, RuntimeError) as error:
+        if not _is_tensor(x):  # an error of reading says more than we know
+            raise
+        # a tensor with a gradient, or on another device
         raise DtypeError(
             f"{name} is a {type(x).__name__} that NumPy cannot read: {error} (blockmat.torch has "
             f"matrices for tensors)"
@@ -122,6 +125,11 @@ def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
         return x
     raw = as_raw_array(x, name, ndims)
     return raw.astype(working_dtype(raw.dtype, name), copy=False)
+
+
+def _is_tensor(x: Any) -> bool:
+    """Whether x is a tensor of PyTorch, which is not imported."""
+    return type(x).__module__.partition(".")[0] == "torch" or hasattr(x, "requires_grad")
 
 
 def is_dask_array(x: Any) -> bool:
@@ -181,6 +189,11 @@ def first_non_finite(x: Any) -> tuple[int, ...] | None:
             row, *others = (int(i) for i in np.argwhere(~finite)[0])
             return first + row, *others
     return None
+
+
+def is_choice(value: Any, choices: tuple[str, ...]) -> bool:
+    """Whether an option is one of some words; an array is not."""
+    return isinstance(value, str) and value in choices
 
 
 def as_flag(value: Any, name: str) -> bool:

@@ -13,15 +13,30 @@ def is_frame(x: Any) -> bool:
     return hasattr(x, "iloc") and hasattr(x, "columns")
 
 
-def require_numbers(frame: Any, name: str) -> None:
-    """Raise `DtypeError` for the first column of a DataFrame that is not numeric."""
+def has_dates(index: Any) -> bool:
+    """Whether the names of rows or columns, or a level of them, are dates."""
+    levels = getattr(index, "levels", [index])
+    return any(str(level.dtype).startswith(("datetime64", "period")) for level in levels)
+
+
+def require_numbers(frame: Any, name: str, in_objects: bool = False) -> None:
+    """Raise `DtypeError` for the first column of a DataFrame that is not numeric.
+
+    `in_objects` says whether objects and categories that are numbers are taken.
+    """
     for place, (column, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+        if in_objects and dtype.kind == "O" and _are_numbers(frame.iloc[:, place]):
+            continue
         if dtype.kind not in "biufc":
             hint = _to_numbers(frame.iloc[:, place], f"{name}[{column!r}]")
             raise DtypeError(
                 f"column {column!r} of {name} has dtype {dtype}; expected numbers ({hint}if it names "
                 f"the rows, {name}.set_index({column!r}); see also {name}.select_dtypes('number'))"
             )
+
+
+def _are_numbers(column: Any) -> bool:
+    return all(isinstance(value, Number) for value in column.dropna())
 
 
 def _to_numbers(column: Any, name: str) -> str:
@@ -55,10 +70,13 @@ def _is_number(text: str) -> bool:
 
 def numbers_of(frame: Any) -> Any:
     """Return a DataFrame with nullable numbers as an array with NaN for NA, and others unchanged."""
-    is_nullable = [hasattr(dtype, "na_value") for dtype in frame.dtypes]
-    if not any(is_nullable) or not all(dtype.kind != "c" for dtype in frame.dtypes):
+    if not any(hasattr(dtype, "na_value") for dtype in frame.dtypes):
         return frame
-    is_single = all(
-        dtype.kind == "f" and getattr(dtype, "itemsize", 8) <= 4 for dtype in frame.dtypes
-    )
-    return frame.to_numpy(dtype=np.float32 if is_single else np.float64, na_value=np.nan)
+    # The dtype of a sparse column has no size, but that of its values has.
+    dtypes = [getattr(dtype, "subtype", dtype) for dtype in frame.dtypes]
+    common: Any = np.float64
+    if any(dtype.kind == "c" for dtype in dtypes):
+        common = np.complex128
+    elif all(dtype.kind == "f" and getattr(dtype, "itemsize", 8) <= 4 for dtype in dtypes):
+        common = np.float32
+    return frame.to_numpy(dtype=common, na_value=np.nan)

@@ -73,7 +73,7 @@ def checked_names(names: Iterable[Hashable], k: int) -> tuple[Hashable, ...]:
 def hint_of_axis(n_labels: int, source: Any, axis: int) -> str:
     """Return what to do if the labels are for the other axis of the source than `axis`."""
     rows, columns = np.shape(source)[:2] if getattr(source, "ndim", 0) == 2 else (0, 0)
-    if rows == columns or n_labels != (rows, columns)[1 - axis]:
+    if n_labels != (rows, columns)[1 - axis]:
         return ""
     if axis == 0:
         return f"; the matrix has {columns} columns, so probably it is to be transposed (.T)"

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from blockmat.blocks.checks import Array
+from blockmat.blocks.warn import warn
 from blockmat.cores.core import EPS, Core, hermitian_part, with_values
 from blockmat.cores.factors import factorize, inv, require_nonzero
 from blockmat.cores.products import reassemble
@@ -228,11 +229,10 @@ def funm(core: Core, f: Callable[[Array], Any]) -> Array:
         return reassemble(v, checked(w))
     result, error = scipy.linalg.funm(core.values, checked, disp=False)
     if error > 1000 * EPS:
-        warnings.warn(
+        warn(
             f"f of {core.describe()}, which is not Hermitian, may be inaccurate: "
             f"estimated relative error {error:.1e}",
             scipy.linalg.LinAlgWarning,
-            stacklevel=4,
         )
     return np.asarray(result)
 

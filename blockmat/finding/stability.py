@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from blockmat.blocks.argument_order import refuse_swapped
-from blockmat.blocks.checks import Array, as_count, as_flag, frozen
+from blockmat.blocks.checks import Array, as_count, as_flag, frozen, is_choice
 from blockmat.blocks.names import check_names, names_of
 from blockmat.blocks.partition import Partition
+from blockmat.blocks.shown import shown
 from blockmat.finding.correlations.gaps import Blocks
 from blockmat.finding.partition_path import PartitionPath, find_path
 from blockmat.finding.problems.given_number import find_blocks
@@ -240,9 +241,7 @@ def partition_stability(
 
     request = Request(samples, signs, model.loadings, model.criterion, None, False, of_samples)
 
-    number = (
-        None if n_blocks is None or (isinstance(n_blocks, str) and n_blocks == "auto") else n_blocks
-    )
+    number = None if isinstance(n_blocks, str) and n_blocks == "auto" else n_blocks
 
     def search(data: Data, rng: np.random.Generator, is_resample: bool) -> PartitionPath:
         """Search the data; a resample can have fewer different rows, and fewer blocks."""
@@ -282,8 +281,8 @@ def _read_resamples(
     of_samples: SampleOptions,
 ) -> Resamples:
     """Check the source and how to resample it."""
-    if method not in _METHODS:
-        raise ValueError(f"method is {method!r}; expected 'bootstrap' or 'subsample'")
+    if not is_choice(method, _METHODS):
+        raise ValueError(f"method is {shown(method)}; expected 'bootstrap' or 'subsample'")
     if share is not None and method == "bootstrap":
         raise ValueError(f"share is {share} with method='bootstrap'; expected method='subsample'")
     if not samples:

@@ -1,14 +1,15 @@
 """fit_factor: a factor model with one factor for each block, from samples or from correlations."""
 
-import warnings
 from typing import Any, Literal, overload
 
 import numpy as np
 
 from blockmat.blocks.argument_order import refuse_swapped
-from blockmat.blocks.checks import Array, as_count, frozen, require_in_range
+from blockmat.blocks.checks import Array, as_count, frozen, is_choice, require_in_range
 from blockmat.blocks.names import check_names, first_columns, names_of
 from blockmat.blocks.partition import Partition, as_partition
+from blockmat.blocks.shown import shown
+from blockmat.blocks.warn import warn
 from blockmat.fitting.factor_data import complete, from_correlation, incomplete
 from blockmat.fitting.factor_errors import Patterns
 from blockmat.fitting.factor_estimate import FactorEstimate, FactorOptions
@@ -209,8 +210,8 @@ def fit_factor(
         if not 0 < value < 1:
             raise ValueError(f"{name} is {value!r}; expected a number between 0 and 1")
     options = FactorOptions(bool(independent), min_noise, tol, as_count(max_iter, "max_iter", 1))
-    if missing not in ("raise", "em"):
-        raise ValueError(f"missing is {missing!r}; expected 'raise' or 'em'")
+    if not is_choice(missing, ("raise", "em")):
+        raise ValueError(f"missing is {shown(missing)}; expected 'raise' or 'em'")
     _check_of_samples(samples, n_samples, missing, sample_weight)
     if samples:
         given = as_factor_samples(source, missing, not assume_centered, sample_weight, weight_type)
@@ -218,21 +219,19 @@ def fit_factor(
     else:
         fit = _fit_matrix(source, partition, options, n_samples, assume_centered)
     if not fit.converged:
-        warnings.warn(
+        warn(
             f"the search did not converge in {fit.n_iter} steps; expected more of them (max_iter)",
             RuntimeWarning,
-            stacklevel=2,
         )
     if full_output:
         return fit
     if fit.at_bound.any():
         some = first_columns(fit.at_bound, names_of(source, 1))
-        warnings.warn(
+        warn(
             f"the noise is at its bound (min_noise) for {fit.at_bound.sum()} of {len(fit.at_bound)} "
             f"variables: {some}. Their factor explains nearly all of their variance, as happens for "
             f"nearly equal variables and in blocks of two; leave one of them out, or change min_noise",
             RuntimeWarning,
-            stacklevel=2,
         )
     return fit.matrix
 
@@ -297,11 +296,10 @@ def _fit_matrix(
     if estimate.covariance.ndim == 2:
         smallest = np.linalg.eigvalsh(estimate.covariance)[0]
         if smallest < -np.sqrt(np.finfo(np.float64).eps):
-            warnings.warn(
+            warn(
                 f"the fitted correlations of the factors have the negative eigenvalue {smallest:.3g}; "
                 f"expected blocks that describe the matrix better",
                 RuntimeWarning,
-                stacklevel=3,
             )
     return _result(p, estimate, options, scale, R.dtype)._replace(residual=residual)
 

@@ -9,11 +9,13 @@ from blockmat.blocks.checks import (
     Array,
     accumulator_dtype,
     as_numeric,
+    is_choice,
     real_dtype,
     require_finite,
     require_in_range,
 )
 from blockmat.blocks.partition import Partition
+from blockmat.blocks.shown import shown
 from blockmat.cores import pair as formulas
 from blockmat.exceptions import DtypeError, ShapeError
 from blockmat.matrices.block_constant import BlockConstantMatrix, trusted_matrix
@@ -216,8 +218,8 @@ def as_stream(
     ValueError
         If the arguments do not go together, or the scale is not positive.
     """
-    if missing not in ("raise", "pairwise"):
-        raise ValueError(f"missing is {missing!r}; expected 'raise' or 'pairwise'")
+    if not is_choice(missing, ("raise", "pairwise")):
+        raise ValueError(f"missing is {shown(missing)}; expected 'raise' or 'pairwise'")
     if missing == "raise" and not scaled:
         if location is not None or scale is not None:
             raise ValueError(

@@ -3,7 +3,8 @@
 import numbers
 from typing import Any
 
-from blockmat.blocks.checks import as_count, as_flag
+from blockmat.blocks.checks import as_count, as_flag, is_choice
+from blockmat.blocks.shown import shown
 from blockmat.inference.block_covariance import NONLINEAR, features
 from blockmat.sources.gaps import require_missing
 from blockmat.sources.weights import as_half_life, require_weight_type
@@ -21,8 +22,8 @@ def check_options(model: Any) -> None:
     _check_loadings(model)
     require_missing(model.missing)
     require_weight_type(model.weight_type)
-    if not isinstance(model.constant, str) or model.constant not in ("raise", "keep"):
-        raise ValueError(f"constant is {model.constant!r}; expected 'raise' or 'keep'")
+    if not is_choice(model.constant, ("raise", "keep")):
+        raise ValueError(f"constant is {shown(model.constant)}; expected 'raise' or 'keep'")
     if model.half_life is not None:
         as_half_life(model.half_life)
 

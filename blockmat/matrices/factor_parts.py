@@ -6,8 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from blockmat.blocks.checks import Array
+from blockmat.blocks.checks import Array, is_choice
 from blockmat.blocks.passes import weighted_sums
+from blockmat.blocks.shown import shown
 from blockmat.blocks.subset import Subset
 from blockmat.cores import factor_model
 from blockmat.cores.arrays import entries_of_core, part_of_core
@@ -135,8 +136,8 @@ class FactorParts(Parts):
         >>> A.factor_scores([3.0, np.nan, 2.0], missing="em")
         (array([1.5, 1. ]), array([0.5, 0.5]))
         """
-        if missing not in ("raise", "em"):
-            raise ValueError(f"missing is {missing!r}; expected 'raise' or 'em'")
+        if not is_choice(missing, ("raise", "em")):
+            raise ValueError(f"missing is {shown(missing)}; expected 'raise' or 'em'")
         n, k = self.shape[0], self.partition.n_blocks
         values = real_numbers(x, "x", (1, 2), use_missing("em"), may_have_gaps=missing == "em")
         if values.shape[-1] != n:
@@ -144,18 +145,19 @@ class FactorParts(Parts):
         means = as_means(mean, n)
         self._require_full_rank()
         dtype = np.result_type(self.dtype, values, *([means] if means.ndim else []))
-        double = self.astype(np.float64)
         rows = np.atleast_2d(values).astype(np.float64) - means.astype(np.float64)
         patterns, of_row = np.ones((1, n), bool), np.zeros(len(rows), np.intp)
         if missing == "em":
             patterns, of_row = np.unique(~np.isnan(rows), axis=0, return_inverse=True)
         scores = np.empty((len(rows), k))
         covariance = np.empty((len(patterns), *self.covariance.shape))
-        for i, seen in enumerate(patterns):
-            chosen = of_row.ravel() == i
-            scores[chosen], covariance[i] = double._scores_given(np.flatnonzero(seen), rows[chosen])
+        of_row = of_row.ravel()
+        ends = np.cumsum(np.bincount(of_row, minlength=len(patterns)))
+        groups = np.split(np.argsort(of_row, kind="stable"), ends)[:-1]
+        for i, (seen, chosen) in enumerate(zip(patterns, groups, strict=True)):
+            scores[chosen], covariance[i] = self._scores_given(np.flatnonzero(seen), rows[chosen])
         shape = values.shape[:-1]
-        spread = covariance[of_row.ravel()] if missing == "em" and shape else covariance[0]
+        spread = covariance[of_row] if missing == "em" and shape else covariance[0]
         return (
             scores.reshape(*shape, k).astype(dtype, copy=False),
             spread.astype(self.dtype, copy=False),

@@ -52,14 +52,15 @@ def with_low_rank(values: Array, p: Partition, factor: Array, core: Array) -> tu
     The diagonal is left out. If only the numbers of diagonal blocks are given, more than 24 of them are
     averaged as for the picture.
     """
-    sums, sizes = block_sums(p, factor), p.sizes
-    traces = block_sums(p, ((factor @ core) * factor).sum(axis=1))
-    if values.ndim == 1:
-        starts = _starts_of_runs(len(sizes))
-        sums, traces = np.add.reduceat(sums, starts, axis=0), np.add.reduceat(traces, starts)
-        values, sizes = _coarsen_diagonal(values, sizes)
-    pairs = np.outer(sizes, sizes) - np.diag(sizes)  # of different variables
-    return values + (sums @ core @ sums.T - np.diag(traces)) / np.maximum(pairs, 1), sizes
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is drawn in grey
+        sums, sizes = block_sums(p, factor), p.sizes
+        traces = block_sums(p, ((factor @ core) * factor).sum(axis=1))
+        if values.ndim == 1:
+            starts = _starts_of_runs(len(sizes))
+            sums, traces = np.add.reduceat(sums, starts, axis=0), np.add.reduceat(traces, starts)
+            values, sizes = _coarsen_diagonal(values, sizes)
+        pairs = np.outer(sizes, sizes) - np.diag(sizes)  # of different variables
+        return values + (sums @ core @ sums.T - np.diag(traces)) / np.maximum(pairs, 1), sizes
 
 
 def _coarsen(values: Array, sizes: Array) -> tuple[Array, Array]:

@@ -4,7 +4,6 @@ The E-step needs the numbers of observed values in each block of a row, and the 
 deviations from the mean. Rows with equal numbers share one k x k inverse (:ref:`theory-missing`).
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
@@ -13,6 +12,7 @@ import numpy as np
 from blockmat.blocks.checks import Array
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.passes import block_sums
+from blockmat.blocks.warn import warn
 from blockmat.cores import pair
 from blockmat.cores.definite import eigenvalues_exceed
 from blockmat.exceptions import SingularMatrixError
@@ -142,11 +142,10 @@ def em_fit(
         _require_definite(p, estimate)
         if _step(p, old, estimate) <= tolerance:
             return EMResult(estimate, log_likelihoods)
-    warnings.warn(
+    warn(
         f"EM has not converged after {max_iterations} iterations; the estimate is not the most "
         f"likely one",
         RuntimeWarning,
-        stacklevel=2,
     )
     return EMResult(estimate, log_likelihoods)
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from blockmat.blocks.checks import Array
+from blockmat.blocks.checks import Array, is_choice
 from blockmat.blocks.partition import Partition
+from blockmat.blocks.shown import shown
 from blockmat.exceptions import DtypeError
 from blockmat.sources.dense_samples import DenseSamples
 from blockmat.sources.em import em_fit
@@ -19,8 +20,8 @@ MISSING = ("raise", "pairwise", "em")
 
 def require_missing(missing: str) -> None:
     """Raise ValueError for an unknown treatment of missing values."""
-    if missing not in MISSING:
-        raise ValueError(f"missing is {missing!r}; expected 'raise', 'pairwise' or 'em'")
+    if not is_choice(missing, MISSING):
+        raise ValueError(f"missing is {shown(missing)}; expected 'raise', 'pairwise' or 'em'")
 
 
 class SamplesWithGaps(Source):

@@ -1,13 +1,13 @@
 """Checks of samples."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 
 from blockmat.blocks.checks import Array, as_numeric, first_non_finite, require_finite
-from blockmat.blocks.frames import is_frame
+from blockmat.blocks.frames import has_dates, is_frame
+from blockmat.blocks.warn import warn
 from blockmat.exceptions import DtypeError, ShapeError
 
 _SYMMETRIC = 64  # asymmetry up to this, times eps and the largest entry, is rounding
@@ -36,14 +36,16 @@ def as_samples(X: Any) -> Array:
 
 
 def warn_of_frame(X: Any) -> None:
-    """Warn if a DataFrame of samples has dates as columns, or the numbers of its rows as a column."""
+    """Warn if a DataFrame seems to be transposed, or has the numbers of its rows as a column.
+
+    It seems to be if there are dates in the columns only, and more of them than rows: a few dates
+    of visits may be variables.
+    """
     if not is_frame(X) or len(X.columns) == 0:
         return
-    dates = "datetime64", "period"
-    if str(X.columns.dtype).startswith(dates) and not str(X.index.dtype).startswith(dates):
-        warnings.warn(
+    if len(X.columns) > len(X) and has_dates(X.columns) and not has_dates(X.index):
+        warn(
             "the columns of X are dates; expected one row for each sample, so probably X.T",
-            stacklevel=4,
         )
     first = X.columns[0]
     if (
@@ -51,10 +53,9 @@ def warn_of_frame(X: Any) -> None:
         and first in ("Unnamed: 0", "index")
         and np.array_equal(X.iloc[:, 0], np.arange(len(X)))
     ):
-        warnings.warn(
+        warn(
             f"column {first!r} of X is the number of its row; expected variables only, so probably "
             f"X.set_index({first!r})",
-            stacklevel=4,
         )
 
 

@@ -1,6 +1,5 @@
 """Weights of samples: how often each one counts, or how reliable it is."""
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
@@ -8,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_numeric, frozen, require_finite
+from blockmat.blocks.checks import Array, as_numeric, frozen, is_choice, require_finite
 from blockmat.blocks.names import weights_by_name
+from blockmat.blocks.shown import shown
+from blockmat.blocks.warn import warn
 from blockmat.exceptions import DtypeError, ShapeError
 
 WEIGHT_TYPES = ("frequency", "reliability")
@@ -156,8 +157,10 @@ def as_weights(
 
 def require_weight_type(weight_type: str) -> None:
     """Raise ValueError for an unknown kind of weights."""
-    if not isinstance(weight_type, str) or weight_type not in WEIGHT_TYPES:
-        raise ValueError(f"weight_type is {weight_type!r}; expected 'frequency' or 'reliability'")
+    if not is_choice(weight_type, WEIGHT_TYPES):
+        raise ValueError(
+            f"weight_type is {shown(weight_type)}; expected 'frequency' or 'reliability'"
+        )
 
 
 def as_half_life(half_life: Any, name: str = "half_life") -> float:
@@ -176,10 +179,9 @@ def as_half_life(half_life: Any, name: str = "half_life") -> float:
     if not 0 < number < np.inf:
         raise ValueError(f"{name} is {half_life!r}; expected a positive number of samples")
     if number < 1:
-        warnings.warn(
+        warn(
             f"{name} is {half_life!r}, less than one sample; expected a number of samples. The "
             f"half-life of a decay factor d for each sample is log(0.5) / log(d)",
-            stacklevel=3,
         )
     return number
 

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from blockmat.blocks.checks import Array, as_count, as_flag
+from blockmat.blocks.checks import Array, as_count, as_flag, is_choice
 from blockmat.blocks.names import check_names
+from blockmat.blocks.shown import shown
 from blockmat.finding.correlations.given_correlation import GivenCorrelation
 from blockmat.finding.correlations.leading_spectrum import leading_spectrum
 from blockmat.finding.correlations.similarity import Correlations, SymmetricMatrix
@@ -157,8 +158,10 @@ def as_model(
     loadings = has_loadings if loadings is None else as_flag(loadings, "loadings")
     if criterion is None:
         return Model(loadings, "misfit" if loadings else "icl")
-    if criterion not in _CRITERIA:
-        raise ValueError(f"criterion is {criterion!r}; expected 'misfit', 'icl', 'bic' or 'cv'")
+    if not is_choice(criterion, _CRITERIA):
+        raise ValueError(
+            f"criterion is {shown(criterion)}; expected 'misfit', 'icl', 'bic' or 'cv'"
+        )
     if criterion == "cv" and not samples:
         raise ValueError("criterion is 'cv' with samples=False; only samples can be held out")
     if criterion == "misfit" and not loadings:

@@ -1,12 +1,12 @@
 """BlockAdaGrad for PyTorch."""
 
 import math
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from blockmat.blocks.warn import warn
 from blockmat.optim.torch.blocks import (
     ROW_SCALARS,
     SHORTER,
@@ -17,7 +17,7 @@ from blockmat.optim.torch.blocks import (
 )
 from blockmat.optim.torch.cores import Cores
 from blockmat.optim.torch.engine import BlockOptimizer
-from blockmat.optim.torch.finite import are_finite, raise_non_finite
+from blockmat.optim.torch.finite import are_finite, raise_overflow, require_finite_gradients
 from blockmat.optim.torch.gradients import require_shape
 from blockmat.optim.torch.layout import Layout, layout_of
 from blockmat.optim.torch.options import SHARED, Rule, check_options, is_bool, is_count, is_number
@@ -190,10 +190,9 @@ class BlockAdaGrad(BlockOptimizer):
             group["params"], names, wanted, self._roles, group["max_blocks"], needs_products
         )
         if too_many:
-            warnings.warn(
+            warn(
                 f"more than max_blocks={group['max_blocks']} blocks in {', '.join(too_many)}: "
                 f"one number per row, or per entry for labels, is kept instead",
-                stacklevel=3,
             )
         for p, kind in zip(group["params"], kinds, strict=True):
             if isinstance(kind, Tensor) and parameter_of(p).ranks is not ALONE:
@@ -228,7 +227,9 @@ class BlockAdaGrad(BlockOptimizer):
         steps: list[WeightStep | VectorStep] = [*weights, *vectors]
         if not are_finite(step.checked for step in steps):
             if any(group["on_nonfinite"] == "raise" for group in self.param_groups):
-                raise_non_finite(steps)
+                params = (p for group in self.param_groups for p in group["params"])
+                require_finite_gradients(params, self._label)
+                raise_overflow(steps)
             return
         for weight in weights:
             weight.measure()
@@ -273,10 +274,9 @@ class BlockAdaGrad(BlockOptimizer):
         if not getattr(self, "_has_warned_of_failure", False):
             self._has_warned_of_failure = True
             shape = tuple(step.weight.weight.whole.shape)
-            warnings.warn(
+            warn(
                 f"the statistics of a parameter of shape {shape} could not be "
                 f"decomposed, also in double precision; it goes on with its last root",
-                stacklevel=4,
             )
 
 

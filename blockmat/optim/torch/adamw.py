@@ -1,12 +1,12 @@
 """BlockAdamW for PyTorch."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from blockmat.blocks.warn import warn
 from blockmat.optim.torch.adam import LIKE_PARAMETER, step_of_others
 from blockmat.optim.torch.engine import BlockOptimizer
 from blockmat.optim.torch.options import SHARED, Rule, check_options, is_bool, is_count, is_number
@@ -151,10 +151,9 @@ class BlockAdamW(BlockOptimizer):
         }
         super().__init__(params, options, model)
         if betas[1] >= _SLOW:
-            warnings.warn(
+            warn(
                 f"betas is {betas!r}; expected about (0.9, 0.5), because the second one is for the "
                 f"second moment of an average. AdamW's fits adam_betas only",
-                stacklevel=2,
             )
 
     def _check_options(self, group: dict[str, Any]) -> None:
@@ -216,7 +215,7 @@ class BlockAdamW(BlockOptimizer):
             for group in self._complete_groups()
             for plan in plans_of(group, self._layouts, self.state)
         ]
-        counts = finite_counts(plans)
+        counts = finite_counts(plans, self._label)
         if counts is None:
             return
         for plan in plans:

@@ -1,7 +1,6 @@
 """What the optimizers have in common: parameters and groups, checkpoints, and the order of a step."""
 
 import contextlib
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from blockmat.blocks.warn import warn
 from blockmat.exceptions import DtypeError
 from blockmat.optim.torch.checkpoint import check_state, load, tensors_in
 from blockmat.optim.torch.naming import Roles, check_keys
@@ -88,11 +88,10 @@ class BlockOptimizer(Optimizer):
             return
         n = sum(p.ndim > 1 for group in self.param_groups for p in group["params"])
         if n > 1:
-            warnings.warn(
+            warn(
                 f"params has {n} matrices and no model is given, so embeddings and the output layer "
                 f"are treated as all other matrices; expected {type(self).__name__}(model), or "
                 f"model=model. If there is no model, pass {self._option}={{}} to silence this warning",
-                stacklevel=4,
             )
 
     @abstractmethod
@@ -294,6 +293,16 @@ class BlockOptimizer(Optimizer):
 
     def _names_of(self, group: Group) -> list[str | None]:
         return self._roles.names_of(group["params"], group.get("param_names"))
+
+    def _label(self, parameter: Tensor) -> str:
+        """Return the name of a parameter, or its place if it has none."""
+        place = ""
+        for number, group in enumerate(self.param_groups):
+            of_group = f" of group {number}" if len(self.param_groups) > 1 else ""
+            for i, (p, name) in enumerate(zip(group["params"], self._names_of(group), strict=True)):
+                if p is parameter:
+                    place = name or f"parameter {i}{of_group}"
+        return place
 
     def _check_keys(self, wanted: Any, groups: list[Group]) -> None:
         """Raise `ValueError` if a key of the option names no parameter, of groups or of the model."""

@@ -1,20 +1,22 @@
 """Whether gradients, and the sums that a step adds them to, are finite."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from blockmat.exceptions import NonFiniteError
+from blockmat.optim.torch.parameters import local
 from blockmat.optim.torch.ranks import ALONE, Alone, Ranks
+
+Label = Callable[[Tensor], str]  # returns the name of a parameter, or its place
 
 
 class Step(Protocol):
     """What the check reads of a step."""
 
     ranks: Alone | Ranks
-    gradients: list[Tensor]
 
 
 def are_finite(sums: Iterable[Tensor]) -> bool:
@@ -25,10 +27,18 @@ def are_finite(sums: Iterable[Tensor]) -> bool:
     return all(bool(torch.isfinite(torch.cat(own)).all()) for own in by_device.values())
 
 
-def raise_non_finite(steps: Sequence[Step]) -> None:
-    """Raise `NonFiniteError`, and say whether gradients or their squares are the cause."""
-    if not all(bool(torch.isfinite(g).all()) for step in steps for g in step.gradients):
-        raise NonFiniteError("a gradient contains NaN or infinity; expected finite numbers")
+def require_finite_gradients(params: Iterable[Tensor], label: Label) -> None:
+    """Raise `NonFiniteError` for the first gradient that is not finite on this rank."""
+    for p in params:
+        if p.grad is not None and not bool(torch.isfinite(local(p.grad)).all()):
+            raise NonFiniteError(
+                f"the gradient of {label(p)} contains NaN or infinity; expected finite numbers "
+                f'(on_nonfinite="skip" leaves such steps out)'
+            )
+
+
+def raise_overflow(steps: Sequence[Step]) -> None:
+    """Raise `NonFiniteError` although all gradients are finite on this rank."""
     if any(step.ranks is not ALONE for step in steps):
         raise NonFiniteError(
             "a gradient contains NaN or infinity on another rank, or its squares overflow; "

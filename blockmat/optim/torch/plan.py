@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from blockmat.exceptions import NonFiniteError
+from blockmat.optim.torch.finite import Label, require_finite_gradients
 from blockmat.optim.torch.gradients import gradient_of, require_shape
-from blockmat.optim.torch.parameters import local, parameter_of
+from blockmat.optim.torch.parameters import parameter_of
 from blockmat.optim.torch.ranks import ranks_of_all
 from blockmat.optim.torch.stack import StackLayout
 from blockmat.optim.torch.weight import Parameter
@@ -37,6 +38,11 @@ class Plan(NamedTuple):
     group: dict[str, Any]
     weights: list[Weight]
     others: list[Other]
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """All parameters."""
+        return [w.parameter for w in self.weights] + [o.parameter for o in self.others]
 
     @property
     def gradients(self) -> list[Tensor]:
@@ -92,7 +98,7 @@ def rate_of(group: dict[str, Any]) -> Tensor | float:
     return lr.reshape(()) if isinstance(lr, Tensor) else lr
 
 
-def finite_counts(plans: list[Plan]) -> Tensor | float | None:
+def finite_counts(plans: list[Plan], label: Label) -> Tensor | float | None:
     """Return 1 if all gradients are finite and None if not, or raise `NonFiniteError`.
 
     Return a tensor, 1 or 0, if asking would wait for a device.
@@ -104,29 +110,19 @@ def finite_counts(plans: list[Plan]) -> Tensor | float | None:
         total = torch.stack([n if n.dtype == dtype else n.to(dtype) for n in norms]).sum()
         # Scaled columns are up to 1 / sqrt(damping) times longer; their squares must not overflow.
         total = (total / math.sqrt(plan.group["damping"])).square()
-        parameters = [w.parameter for w in plan.weights] + [o.parameter for o in plan.others]
-        ranks = ranks_of_all(p.ranks for p in parameters)
+        ranks = ranks_of_all(p.ranks for p in plan.parameters)
         flags.append(torch.isfinite(ranks.add_up(total)))
     on_host = all(flag.device.type == "cpu" for flag in flags)
     wishes = [plan.group["on_nonfinite"] for plan in plans]
     if flags and (torch.compiler.is_compiling() or not (on_host or "raise" in wishes)):
         return torch.stack([flag.to(flags[0].device) for flag in flags]).all().float()
     bad = [plan for plan, flag in zip(plans, flags, strict=True) if not bool(flag)]
-    if any(plan.group["on_nonfinite"] != "skip" for plan in bad):
-        raise_non_finite(bad)
+    not_skipped = [plan for plan in bad if plan.group["on_nonfinite"] != "skip"]
+    if not_skipped:
+        for plan in not_skipped:
+            own = {p.whole for p in plan.parameters}
+            require_finite_gradients([p for p in plan.group["params"] if p in own], label)
+        raise NonFiniteError(
+            "a gradient contains NaN or infinity, or its squares overflow; expected smaller numbers"
+        )
     return None if bad else 1.0
-
-
-def raise_non_finite(plans: list[Plan]) -> None:
-    """Raise `NonFiniteError`, and name the first gradient on this rank that is not finite."""
-    for group in (plan.group for plan in plans):
-        names = group.get("param_names", [f"parameter {i}" for i in range(len(group["params"]))])
-        for name, p in zip(names, group["params"], strict=True):
-            if p.grad is not None and not bool(torch.isfinite(local(p.grad)).all()):
-                raise NonFiniteError(
-                    f"the gradient of {name} contains NaN or infinity; expected finite numbers "
-                    f'(on_nonfinite="skip" leaves such steps out)'
-                )
-    raise NonFiniteError(
-        "a gradient contains NaN or infinity, or its squares overflow; expected smaller numbers"
-    )
