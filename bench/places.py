@@ -7,6 +7,7 @@
 ``NAME | values | GROUP``               the same of one group of its rows
 ``NAME | ROW | COLUMN``                 one number, with two significant digits, or blockmat's time
 ``NAME | GROUP | ROW | COLUMN``         the same of a row whose name several groups have
+``NAME | ROW | goals``                  the goals of a row, and whether they are reached
 ``NAME | machine``                      processor, threads and versions
 ``training | ...``                      see `bench.training.report.text_of`
 ======================================  ====================================================
@@ -88,7 +89,7 @@ def _of_scenario(name: str, parts: list[str]) -> str:
             chosen = [row for row in found if row.work == work and group in ([], [row.group])]
             if len(chosen) != 1:
                 raise KeyError(work)
-            return _number(chosen[0], column)
+            return chosen[0].describe_goals() if column == "goals" else _number(chosen[0], column)
     raise KeyError(" | ".join(parts))
 
 

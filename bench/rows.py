@@ -86,6 +86,9 @@ class Row:
         assert wanted is not None
         self.goals.append(Goal(figure, float(value), wanted, at_least is not None))
 
+    def describe_goals(self) -> str:
+        return "; ".join(goal.describe() for goal in self.goals)
+
     def value(self, column: str) -> float:
         """A number of the row by its name: a note, a ratio to a competitor, or a goal's figure."""
         if column in self.notes:
@@ -193,7 +196,7 @@ def _cells(row: Row) -> list[str]:
         f"{row.ratio(LIMIT):.2f}" if LIMIT in row.times else "",
         ", ".join(peers),
         ", ".join(f"{name} {value:.3g}" for name, value in row.notes.items()),
-        "; ".join(goal.describe() for goal in row.goals),
+        row.describe_goals(),
     ]
 
 
@@ -211,7 +214,7 @@ def table_of_values(rows: list[Row], first: str = "", digits: int | None = None)
     """
     names = list(dict.fromkeys(name for row in rows for name in row.notes))
     columns = [_column([row.notes.get(name) for row in rows], digits) for name in names]
-    goals = ["; ".join(goal.describe() for goal in row.goals) for row in rows]
+    goals = [row.describe_goals() for row in rows]
     if any(goals):
         names, columns = [*names, "goals"], [*columns, goals]
     cells = [list(texts) for texts in zip(*columns, strict=True)]

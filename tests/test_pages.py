@@ -188,6 +188,13 @@ def test_no_file_changes_if_a_place_cannot_be_filled(folder, bad):
     assert content(folder) == before
 
 
+def test_goals_in_a_sentence_are_those_of_the_table():
+    goals = places.text_of("scaling | A.dot(x, out=y), n = 100000000, k = 100 | goals")
+    assert [goal[0] in "✓✗" for goal in goals.split("; ")] == [True, True]
+    in_table = places.text_of("fit | times")
+    assert places.text_of("fit | fit, n = 12000, k = 128, contiguous | goals") in in_table
+
+
 def test_numbers_in_sentences_have_two_digits():
     texts = [rows.two_digits(x) for x in (0.6, 0.8725, 1.004, 137, 12_345, -0.0567, 0)]
     assert texts == ["0.6", "0.87", "1", "140", "12,000", "-0.057", "0"]
