@@ -10,7 +10,7 @@ import numpy as np
 
 from blockmat.blocks.checks import Array, as_numeric, is_choice, refuse_mask, require_finite
 from blockmat.blocks.extras import missing_extra
-from blockmat.blocks.frames import is_frame, require_numbers
+from blockmat.blocks.frames import is_frame, numeric_frame
 from blockmat.blocks.names import matrix_by_name, names_of
 from blockmat.blocks.partition import Partition, as_partition
 from blockmat.blocks.rollback import unchanged_by_errors
@@ -58,11 +58,11 @@ except ImportError as error:
 __all__ = ["BlockCovariance"]
 
 
-def _check_input(X: Any, y: Any) -> None:
-    """Raise an error for columns that are no numbers, and for labels in place of `y`."""
+def _checked(X: Any, y: Any) -> Any:
+    """Return X with numbers in all columns, or raise an error; also for labels in place of `y`."""
     if is_frame(X):
         warn_of_frame(X)
-        require_numbers(X, "X", in_objects=True)
+        X = numeric_frame(X, "X")
     shape: tuple[int, ...] = getattr(X, "shape", ())
     may_be_labels = len(shape) == 2 and shape[0] != shape[1]
     if isinstance(y, Partition) or (may_be_labels and _shape(y) == shape[1:]):
@@ -70,6 +70,7 @@ def _check_input(X: Any, y: Any) -> None:
             f"y is {shown(y)}, one for each variable; expected None, and labels as in "
             f"BlockCovariance(labels).fit(X)"
         )
+    return X
 
 
 def _shape(y: Any) -> tuple[int, ...] | None:
@@ -334,8 +335,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             are perfectly collinear.
         """
         with unchanged_by_errors(self):
-            _check_input(X, y)
-            return self._fit(X, sample_weight)
+            return self._fit(_checked(X, y), sample_weight)
 
     def _fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
         check_options(self)
@@ -390,8 +390,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
             If the estimator was fitted by `fit`.
         """
         with unchanged_by_errors(self):
-            _check_input(X, y)
-            return self._partial_fit(X, sample_weight)
+            return self._partial_fit(_checked(X, y), sample_weight)
 
     def _partial_fit(self, X: Any, sample_weight: Any) -> "BlockCovariance":
         check_options(self)
@@ -618,7 +617,7 @@ class BlockCovariance(EmpiricalCovariance):  # type: ignore[misc]
         check_is_fitted(self, "operator_")
         refuse_mask(X, "X")
         if is_frame(X):
-            require_numbers(X, "X", in_objects=True)
+            X = numeric_frame(X, "X")
         validated: Array = validate_data(
             self,
             X,

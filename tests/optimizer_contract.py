@@ -632,6 +632,22 @@ class Contract:
             with pytest.raises(np.linalg.LinAlgError, match=f"the gradient of {name} contains"):
                 optimizer.step()
 
+    def test_the_option_of_the_group_with_the_gradient_counts(self):
+        for bad in ([0], [1], [0, 1]):
+            params = [nn.Parameter(filled((4, 6))) for _ in range(3)]
+            options = ({"on_nonfinite": "skip"}, {"on_nonfinite": "raise"}, {})
+            groups = [{"params": [p], **own} for p, own in zip(params, options, strict=True)]
+            optimizer = self.optimizer(groups)
+            before = values(params)
+            for i, p in enumerate(params):
+                p.grad = torch.full_like(p, torch.nan if i in bad else 1.0)
+            if 1 in bad:
+                with pytest.raises(np.linalg.LinAlgError, match="parameter 0 of group 1 contains"):
+                    optimizer.step()
+            else:
+                optimizer.step()
+            assert_same(params, before)
+
     def test_gradient_scaling_and_autocast(self):
         model = small_model()
         optimizer = self.optimizer(model, lr=0.01)

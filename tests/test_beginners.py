@@ -121,6 +121,8 @@ def test_transposed_frames():
         bm.find_partition(FRAME.set_index(DAYS).T, samples=True)
     with pytest.warns(UserWarning, match="the columns of X are dates"):
         bm.find_partition(FRAME.set_index(DAYS.to_period()).T, samples=True)
+    with pytest.warns(UserWarning, match="the columns of X are dates"):  # 60 stocks on 25 days
+        bm.find_partition(pd.DataFrame(X[:25, :1] + X[:25].T[[0, 1] * 30].T, DAYS[:25]).T, 1, True)
     visits = FRAME.set_axis(DAYS[:5], axis=1)  # a few dates may be variables
     bm.fit_samples(visits, LABELS)
     both = FRAME.T.set_axis(DAYS, axis=1)
@@ -280,8 +282,12 @@ def test_nullable_numbers_are_numbers():
     np.testing.assert_array_equal(bm.fit(nullable, LABELS).values, bm.fit(plain, LABELS).values)
     assert bm.find_partition(nullable) == bm.find_partition(plain)
     np.testing.assert_array_equal(A @ nullable, A @ plain)
-    for dtype, expected in (("Float32", "f"), ("Sparse[float32]", "f"), ("Sparse[float64]", "d")):
-        assert bm.fit(plain.astype(dtype), LABELS).dtype == expected
+    for dtype, expected in (
+        ("Float32", "f"), ("Sparse[float32]", "f"), ("Sparse[float64]", "d"), ("Sparse[complex64]", "F"),
+        ({"v": "Float32", "w": "complex64"}, "D"),
+        ({"v": "Float32"} | dict.fromkeys("wxyz", "complex64"), "F"),
+    ):  # fmt: skip
+        assert bm.fit((10 * plain).astype(dtype), LABELS).dtype == expected
     mixed = plain.astype({"v": "Float32", "w": "Sparse[float64]"})
     assert bm.fit(mixed, LABELS).dtype == "d"
     both = plain.astype({"v": "Float64", "w": "complex128"})
@@ -393,6 +399,12 @@ def test_labels_that_are_tuples_are_no_matrix():
 def test_a_first_column_without_a_name_is_no_number_of_rows():
     X = pd.DataFrame(np.random.default_rng(0).normal(size=(9, 3)), columns=[pd.NA, 1, 2])
     assert bm.fit_samples(X, [0, 0, 1]).shape == (3, 3)
+
+
+def test_a_column_that_is_true_or_false_is_a_variable():
+    found = bm.fit_samples(FRAME.assign(v=FRAME["v"] > 0), LABELS)
+    expected = bm.fit_samples(FRAME.assign(v=(FRAME["v"] > 0).astype(float)), LABELS)
+    np.testing.assert_array_equal(found.toarray(), expected.toarray())
 
 
 @pytest.mark.parametrize("error", [RuntimeError, TypeError, OSError, KeyError])

@@ -1,5 +1,7 @@
 """BlockCovariance: what its arguments may be, and that errors change nothing."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -300,7 +302,7 @@ def test_columns_that_are_no_variables(method):
         getattr(BlockCovariance(n_blocks=1), method)(days.set_index("day").T)
 
 
-@pytest.mark.parametrize("dtype", [object, "category", "Float64"])
+@pytest.mark.parametrize("dtype", [object, "category", "Float64", "Sparse[float64]"])
 def test_numbers_in_columns_of_another_dtype(dtype):
     """Scikit-learn converts objects and categories that are numbers."""
     frame = FRAME.astype({FRAME.columns[1]: dtype})
@@ -311,6 +313,40 @@ def test_numbers_in_columns_of_another_dtype(dtype):
     assert BlockCovariance(LABELS).partial_fit(frame).score(frame) == pytest.approx(
         expected.score(FRAME), rel=1e-12
     )
+
+
+def test_frames_of_extension_dtypes_are_read_as_arrays():
+    for dtype, expected in (("Float32", "f"), ("Sparse[float32]", "f"), ("Sparse[float64]", "d")):
+        model = BlockCovariance(LABELS).fit(FRAME.astype(dtype))
+        assert model.operator_.dtype == expected
+        assert [*model.feature_names_in_] == [*FRAME.columns]
+        plain = BlockCovariance(LABELS).fit(FRAME.to_numpy(dtype=expected))
+        np.testing.assert_array_equal(model.covariance_, plain.covariance_)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT, Decimal("NaN")])
+def test_what_is_missing_among_objects_is_a_gap(missing):
+    name = FRAME.columns[1]
+    gaps = FRAME.assign(**{name: pd.Series([missing, *FRAME[name][1:]], dtype=object)})
+    floats = FRAME.astype(float)
+    floats.iloc[0, 1] = np.nan
+    expected = BlockCovariance(LABELS, missing="em", shrinkage=None).fit(floats)
+    found = BlockCovariance(LABELS, missing="em", shrinkage=None).fit(gaps)
+    np.testing.assert_array_equal(found.covariance_, expected.covariance_)
+    assert found.score(gaps) == expected.score(floats)
+
+
+@pytest.mark.parametrize(
+    "entry", [1 + 2j, np.complex64(1j), 10**400, np.timedelta64(1, "s"), [1.0]]
+)
+def test_what_is_no_number_among_objects_is_refused_with_the_column(entry):
+    fitted = BlockCovariance(LABELS).fit(FRAME)
+    column = FRAME[FRAME.columns[1]].astype(object)
+    column.iloc[0] = entry
+    frame = FRAME.assign(**{FRAME.columns[1]: column})
+    for method in (BlockCovariance(LABELS).fit, fitted.score, fitted.mahalanobis):
+        with pytest.raises(DtypeError, match=f"column '{FRAME.columns[1]}' of X has dtype object"):
+            method(frame)
 
 
 @pytest.mark.parametrize("dtype", [str, object, "category"])

@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tarfile
 from email.message import Message
 from pathlib import Path
 
@@ -17,21 +18,20 @@ from tests.release.report import Problem, Report, run
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = {"blockmat/__init__.py": b"1", "blockmat/py.typed": b""}
-TRACKED = PACKAGE | {".gitignore": b"", "setup.cfg": b"[metadata]", "docs/a.md": b"a"}
-SDIST = PACKAGE | {
-    "PKG-INFO": b"",
-    "blockmat.egg-info/PKG-INFO": b"",
-    "setup.cfg": b"[metadata]\n[egg_info]",
-    "docs/a.md": b"a",
-}
-MADE = {"blockmat-0.1.0.dist-info/METADATA": b"", "blockmat-0.1.0.dist-info/licenses/LICENSE": b""}
+OTHERS = {"LICENSE": b"BSD", "docs/a.md": b"a"}
+TRACKED = PACKAGE | OTHERS | {".gitignore": b"", "setup.cfg": b"[metadata]"}
+SDIST = PACKAGE | OTHERS | {"setup.cfg": b"[metadata]\n[egg_info]"}
+SDIST |= dict.fromkeys(archives.TO_SDIST, b"")
+DIST_INFO = "blockmat-0.1.0.dist-info"
+MADE = {f"{DIST_INFO}/{name}": b"" for name in archives.TO_WHEEL}
+MADE[f"{DIST_INFO}/licenses/LICENSE"] = b"BSD"
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2027-01-31\n\n- Less.\n\n## [0.1.0] - 2026-11-30\n"
 CITATION = 'cff-version: 1.2.0\nversion: 0.2.0\ndate-released: "2027-01-31"\n'
 description = runpy.run_path(str(ROOT / "setup.py"))["description"]
 
 
 def test_archives_with_the_tracked_files_pass():
-    assert archives.check_sdist(SDIST, TRACKED) == "4 files, as git tracks them"
+    assert archives.check_sdist(SDIST, TRACKED) == "5 files, as git tracks them"
     wheel = PACKAGE | MADE
     assert archives.check_wheel(wheel, TRACKED).startswith("2 files")
 
@@ -43,7 +43,11 @@ def test_archives_with_the_tracked_files_pass():
         (SDIST | {".ci/run": b""}, ".ci/run should not be there"),
         (SDIST | {"docs/a.md": b"b"}, "docs/a.md differs"),
         (SDIST | {"blockmat.egg-info/a.txt": b""}, "blockmat.egg-info/a.txt should not be there"),
-        ({name: SDIST[name] for name in SDIST if name != "docs/a.md"}, "docs/a.md is missing"),
+        (SDIST | {"setup.cfg": b""}, "setup.cfg does not begin"),
+        *(
+            ({name: SDIST[name] for name in SDIST if name != missing}, f"{missing} is missing")
+            for missing in ("docs/a.md", "PKG-INFO", "blockmat.egg-info/SOURCES.txt")
+        ),
     ],
 )
 def test_a_wrong_file_in_the_sdist_is_named(found, message):
@@ -58,8 +62,11 @@ def test_a_wrong_file_in_the_sdist_is_named(found, message):
         (MADE | {"blockmat/__init__.py": b"1"}, "blockmat/py.typed is missing"),
         (PACKAGE | MADE | {"blockmat-0.1.0.dist-info/a": b""}, "dist-info/a should not be there"),
         (PACKAGE | MADE | {"other-1.dist-info/RECORD": b""}, "other-1.dist-info/RECORD should not"),
-        (PACKAGE | MADE | {"other-1.dist-info/METADATA": b""}, "expected one METADATA .* found 2"),
-        (PACKAGE, "expected one METADATA in the wheel, found 0"),
+        (PACKAGE | MADE | {"other-1.dist-info/METADATA": b""}, "expected METADATA in one folder"),
+        (PACKAGE | {"other-1.dist-info/METADATA": b""}, "expected METADATA in one folder"),
+        (PACKAGE, r"expected METADATA in one folder blockmat-\.\.\., found \[\]"),
+        (PACKAGE | {f"{DIST_INFO}/METADATA": b""}, "dist-info/licenses/LICENSE is missing"),
+        (PACKAGE | MADE | {f"{DIST_INFO}/licenses/LICENSE": b""}, "licenses/LICENSE differs"),
     ],
 )
 def test_a_wrong_file_in_the_wheel_is_named(found, message):
@@ -72,7 +79,9 @@ def papers(changelog=CHANGELOG, citation=CITATION):
 
 
 def test_version_and_date_agree():
-    assert metadata.check_version("0.2.0", papers()).startswith("0.2.0 of 2027-01-31")
+    for citation in (CITATION, CITATION.replace('"', "'"), CITATION.replace('31"', '31"  # day')):
+        seen = metadata.check_version("0.2.0", papers(citation=citation))
+        assert seen.startswith("0.2.0 of 2027-01-31")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +90,7 @@ def test_version_and_date_agree():
         ("0.1.0", CHANGELOG, CITATION, "newest in CHANGELOG.md is 0.2.0"),
         ("0.2.0", "## [Unreleased]\n", CITATION, "no line"),
         ("0.2.0", CHANGELOG.replace("01-31", "02-31"), CITATION, "expected YYYY-MM-DD"),
+        ("0.2.0", CHANGELOG.replace("2027-01-31", "20270131"), CITATION, "expected YYYY-MM-DD"),
         ("0.2.0", CHANGELOG.replace("01-31", "01-30"), CITATION, "date-released in CITATION.cff"),
         ("0.2.0", CHANGELOG, CITATION.replace("0.2.0", "0.1.0"), "version in CITATION.cff is 0.1.0"),
         ("0.2.0", CHANGELOG, "cff-version: 1.2.0\n", "version in CITATION.cff is None"),
@@ -94,7 +104,7 @@ def test_another_version_or_date_is_named(version, changelog, citation, message)
 def test_an_archive_without_metadata_or_changelog_is_named():
     with pytest.raises(Problem, match=r"CHANGELOG.md is missing"):
         metadata.check_version("0.2.0", {"CITATION.cff": b""})
-    with pytest.raises(Problem, match="expected one METADATA in the wheel, found 0"):
+    with pytest.raises(Problem, match="expected METADATA in one folder"):
         metadata.metadata_of(PACKAGE)
 
 
@@ -222,6 +232,37 @@ def test_features_are_those_of_the_installed_wheel(tmp_path):
             check(**changes)
 
 
+def test_an_extra_that_asks_for_itself_is_named():
+    found = Message()
+    found["Requires-Dist"] = 'blockmat[all]; extra == "all"'
+    with pytest.raises(Problem, match="the extra all asks for itself"):
+        installed.provided(found, "all")
+
+
+def packed(path, members):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, kind in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "nowhere"
+            archive.addfile(member)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("other-2/a", tarfile.REGTYPE)], "other-2/a is not in the folder blockmat-1"),
+        ([("blockmat-1/a", tarfile.REGTYPE)] * 2, "blockmat-1/a is there twice"),
+        ([("blockmat-1/a", tarfile.SYMTYPE)], "blockmat-1/a is no regular file"),
+    ],
+)
+def test_what_is_no_file_of_the_sdist_is_named(tmp_path, members, message):
+    good = [("blockmat-1", tarfile.DIRTYPE), ("blockmat-1/b/c", tarfile.REGTYPE)]
+    assert archives.files_of(packed(tmp_path / "blockmat-1.tar.gz", good)) == {"b/c": b""}
+    with pytest.raises(Problem, match=message):
+        archives.files_of(packed(tmp_path / "blockmat-1.tar.gz", good + members))
+
+
 METADATA = {
     "Summary": "a", "Author": "a", "Keywords": "a", "License-File": "LICENSE", "Description-Content-Type": "text/markdown",
     "License-Expression": "BSD-3-Clause", "Requires-Python": ">=3.11",
@@ -233,6 +274,7 @@ CLASSIFIERS = ["Typing :: Typed", *(f"Programming Language :: Python :: 3.{m}" f
     ("changes", "classifiers", "message"),
     [
         *(({name: ""}, CLASSIFIERS, f"{name} is empty") for name in list(METADATA)[:5]),
+        ({"Description-Content-Type": "text/x-rst"}, CLASSIFIERS, "Content-Type is text/x-rst"),
         ({"License-Expression": "MIT"}, CLASSIFIERS, "License-Expression is MIT"),
         ({}, CLASSIFIERS[1:], "Typing :: Typed is missing"),
         ({}, [*CLASSIFIERS, "Typing :: Maybe"], r"does not know: \['Typing :: Maybe'\]"),
@@ -333,13 +375,31 @@ def test_the_descriptions_of_this_readme_pass():
         "<img alt=a src='docs/a.md'>",
         "<a HREF=docs/a.md>a</a>",
         '<source srcset = "docs/a.md">',
+        '<source srcset="https://a.org/1.png 1x, docs/a.md 2x">',
+        "> [a]: docs/a.md\n> [a]",
+        "- a\n\n  [a]: docs/a.md\n\n[a]",
+        "``` \n```\n[a](docs/a.md)",
+        "```` x` [a](docs/a.md)",
+        '<video poster="docs/a.md"></video>',
     ],
 )
 def test_a_relative_link_of_the_description_is_named(link):
-    text = "# blockmat\n\n[b](https://b.org)\n[b]: #b\n"
+    text = "# blockmat\n\n[b](https://b.org)\n\n[b]: #b\n"
     metadata.check_description(with_payload(text))
-    with pytest.raises(Problem, match=r"expected absolute links, found docs/a.md$"):
+    with pytest.raises(Problem, match=r"expected absolute links, found 'docs/a.md'$"):
         metadata.check_description(with_payload(f"{text}\n{link}\n"))
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "[a](<https://a.org/b>)", "[a]: <https://a.org>\n[a]", "`f[0](x)`", "    f[0](x)", "~~~\nf[0](x)\n~~~",
+        "````\n```\nf[0](x)\n````", "[a](HTTPS://a.org)", "![a](data:image/png;base64,AA==)", "<!-- [a](docs/a.md) -->",
+        "`src=here`", "[a](mailto:a@b.org)",
+    ],
+)  # fmt: skip
+def test_absolute_links_and_code_of_the_description_pass(link):
+    metadata.check_description(with_payload(f"# blockmat\n\n{link}\n"))
 
 
 def with_payload(text):

@@ -688,3 +688,16 @@ def test_options_of_older_versions_are_refused(option):
         optimizer.load_state_dict(state)
     state["param_groups"][0].update(max_change=float("inf"), grafting=None)
     optimizer.load_state_dict(state)
+
+
+def test_a_parameter_that_is_not_finite_is_named():
+    """With weight decay it is part of the gradient."""
+    params = [nn.Parameter(torch.ones(4, 6)), nn.Parameter(torch.ones(3))]
+    optimizer = BlockAdaGrad(params, weight_decay=0.1)
+    for p in params:
+        p.grad = torch.ones_like(p)
+    with torch.no_grad():
+        params[1][2] = torch.inf
+    with pytest.raises(np.linalg.LinAlgError, match="the values of parameter 1 contain NaN or inf"):
+        optimizer.step()
+    assert not any(optimizer.state.values())

@@ -101,6 +101,8 @@ def test_tensors_and_matrices_of_pytorch_for_numpy():
         TypeError, match=r"x is a Tensor that NumPy cannot read: .*detach.*blockmat.torch"
     ):
         A @ with_gradient
+    with pytest.raises(TypeError, match="X is a list that NumPy cannot read"):
+        bm.fit_samples([with_gradient, with_gradient], [0, 0])
     with pytest.raises(
         TypeError, match=r"x is a BlockConstantMatrix of shape .*; expected an array"
     ):

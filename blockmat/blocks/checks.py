@@ -128,7 +128,9 @@ def as_numeric(x: Any, name: str, ndims: tuple[int, ...]) -> Array:
 
 
 def _is_tensor(x: Any) -> bool:
-    """Whether x is a tensor of PyTorch, which is not imported."""
+    """Whether x is a tensor of PyTorch, which is not imported, or a list of tensors."""
+    if isinstance(x, list | tuple) and x:
+        x = x[0]
     return type(x).__module__.partition(".")[0] == "torch" or hasattr(x, "requires_grad")
 
 

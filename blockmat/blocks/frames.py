@@ -1,6 +1,7 @@
 """DataFrames of pandas, as arrays of numbers. Pandas is not imported."""
 
-from numbers import Number
+from decimal import Decimal
+from numbers import Number, Real
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,9 @@ def has_dates(index: Any) -> bool:
     return any(str(level.dtype).startswith(("datetime64", "period")) for level in levels)
 
 
-def require_numbers(frame: Any, name: str, in_objects: bool = False) -> None:
-    """Raise `DtypeError` for the first column of a DataFrame that is not numeric.
-
-    `in_objects` says whether objects and categories that are numbers are taken.
-    """
+def require_numbers(frame: Any, name: str) -> None:
+    """Raise `DtypeError` for the first column of a DataFrame that is not numeric."""
     for place, (column, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
-        if in_objects and dtype.kind == "O" and _are_numbers(frame.iloc[:, place]):
-            continue
         if dtype.kind not in "biufc":
             hint = _to_numbers(frame.iloc[:, place], f"{name}[{column!r}]")
             raise DtypeError(
@@ -35,8 +31,15 @@ def require_numbers(frame: Any, name: str, in_objects: bool = False) -> None:
             )
 
 
-def _are_numbers(column: Any) -> bool:
-    return all(isinstance(value, Number) for value in column.dropna())
+def _floats(column: Any) -> Any:
+    """Return objects or categories as an array of numbers, NaN if missing, or None if they are none."""
+    values = column.astype(object).where(column.notna(), np.nan).tolist()
+    if not all(isinstance(x, Real | Decimal) and not isinstance(x, np.timedelta64) for x in values):
+        return None
+    try:
+        return np.array([float(x) for x in values])
+    except OverflowError:  # an integer such as 10**400
+        return None
 
 
 def _to_numbers(column: Any, name: str) -> str:
@@ -69,14 +72,34 @@ def _is_number(text: str) -> bool:
 
 
 def numbers_of(frame: Any) -> Any:
-    """Return a DataFrame with nullable numbers as an array with NaN for NA, and others unchanged."""
-    if not any(hasattr(dtype, "na_value") for dtype in frame.dtypes):
+    """Return a numeric DataFrame unchanged if NumPy can read it, and otherwise as an array, NaN for NA."""
+    dtypes = {*frame.dtypes}
+    plain = [dtype for dtype in dtypes if isinstance(dtype, np.dtype)]
+    has_bool = any(dtype.kind == "b" for dtype in plain)
+    if len(plain) == len(dtypes) and (len(dtypes) == 1 or not has_bool):
         return frame
-    # The dtype of a sparse column has no size, but that of its values has.
-    dtypes = [getattr(dtype, "subtype", dtype) for dtype in frame.dtypes]
-    common: Any = np.float64
-    if any(dtype.kind == "c" for dtype in dtypes):
-        common = np.complex128
-    elif all(dtype.kind == "f" and getattr(dtype, "itemsize", 8) <= 4 for dtype in dtypes):
-        common = np.float32
+    common = np.result_type(*map(_of_numpy, dtypes))
+    if common.kind in "biu":
+        common = np.dtype(np.float64)
     return frame.to_numpy(dtype=common, na_value=np.nan)
+
+
+def _of_numpy(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype of the numbers in a nullable or sparse column."""
+    found: np.dtype[Any] = getattr(dtype, "subtype", getattr(dtype, "numpy_dtype", dtype))
+    return found
+
+
+def numeric_frame(frame: Any, name: str) -> Any:
+    """Return a DataFrame that NumPy can read, in which objects and categories may be numbers."""
+    found = frame
+    for place, dtype in enumerate(frame.dtypes):
+        floats = _floats(frame.iloc[:, place]) if dtype.kind == "O" else None
+        if floats is not None:
+            found = frame.copy(deep=False) if found is frame else found
+            found.isetitem(place, floats)
+    require_numbers(found, name)
+    numbers = numbers_of(found)
+    if numbers is found:
+        return found
+    return type(frame)(numbers, index=frame.index, columns=frame.columns)

@@ -10,6 +10,7 @@ from blockmat.blocks.frames import has_dates, is_frame
 from blockmat.blocks.warn import warn
 from blockmat.exceptions import DtypeError, ShapeError
 
+_VISITS = 12
 _SYMMETRIC = 64  # asymmetry up to this, times eps and the largest entry, is rounding
 
 
@@ -38,12 +39,12 @@ def as_samples(X: Any) -> Array:
 def warn_of_frame(X: Any) -> None:
     """Warn if a DataFrame seems to be transposed, or has the numbers of its rows as a column.
 
-    It seems to be if there are dates in the columns only, and more of them than rows: a few dates
-    of visits may be variables.
+    It seems to be if there are dates in the columns only, and not few: those of a few visits may be
+    variables.
     """
-    if not is_frame(X) or len(X.columns) == 0:
+    if not is_frame(X) or not X.size:
         return
-    if len(X.columns) > len(X) and has_dates(X.columns) and not has_dates(X.index):
+    if len(X.columns) > min(len(X), _VISITS) and has_dates(X.columns) and not has_dates(X.index):
         warn(
             "the columns of X are dates; expected one row for each sample, so probably X.T",
         )

@@ -14,7 +14,8 @@ TO_SDIST = frozenset({"PKG-INFO"}) | {
         "PKG-INFO", "SOURCES.txt", "dependency_links.txt", "entry_points.txt", "requires.txt", "top_level.txt",
     )
 }  # fmt: skip
-TO_WHEEL = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt")
+LICENCE = "licenses/LICENSE"
+TO_WHEEL = (LICENCE, "METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt")
 CHANGED = "setup.cfg"  # setuptools appends lines to it
 
 
@@ -40,16 +41,29 @@ def files_of(archive: Path) -> Files:
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             return {name: wheel.read(name) for name in wheel.namelist()}
+    top, found = archive.name.removesuffix(".tar.gz"), {}
     with tarfile.open(archive) as sdist:
-        members = [member for member in sdist.getmembers() if not member.isdir()]
-        return {member.name.partition("/")[2]: _content(sdist, member) for member in members}
+        for member in sdist.getmembers():
+            folder, _, name = member.name.partition("/")
+            if folder != top:
+                raise Problem(f"{member.name} is not in the folder {top}")
+            if member.isdir():
+                continue
+            file = sdist.extractfile(member) if member.isreg() else None
+            if file is None:
+                raise Problem(f"{member.name} is no regular file")
+            if name in found:
+                raise Problem(f"{member.name} is there twice")
+            found[name] = file.read()
+    return found
 
 
-def _content(sdist: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = sdist.extractfile(member)
-    if file is None:
-        raise Problem(f"{member.name} is no regular file")
-    return file.read()
+def folder_of_metadata(wheel: Files) -> str:
+    """Return the name of the folder of a wheel that is not installed as it is."""
+    folders = [name.partition("/")[0] for name in wheel if name.endswith(".dist-info/METADATA")]
+    if len(folders) != 1 or not folders[0].startswith("blockmat-"):
+        raise Problem(f"expected METADATA in one folder blockmat-..., found {folders}")
+    return folders[0]
 
 
 def text_of(archive: Files, name: str) -> str:
@@ -68,18 +82,19 @@ def tracked(root: Path) -> Files:
 def check_sdist(found: Files, in_git: Files) -> str:
     """Compare an sdist with the tracked files. Only those whose name begins with a dot are not in it."""
     expected = {name: data for name, data in in_git.items() if not name.startswith(".")}
-    compare({name: data for name, data in found.items() if name not in TO_SDIST}, expected)
+    if not found.get(CHANGED, b"").startswith(expected[CHANGED]):
+        raise Problem(f"{CHANGED} does not begin as the file in the checkout does")
+    compare(found, expected | {name: found.get(name, b"") for name in TO_SDIST})
     return f"{len(expected)} files, as git tracks them"
 
 
 def check_wheel(found: Files, in_git: Files) -> str:
     """Compare a wheel with the tracked files of the package."""
     expected = {name: data for name, data in in_git.items() if name.startswith("blockmat/")}
-    folders = [name.partition("/")[0] for name in found if name.endswith(".dist-info/METADATA")]
-    if len(folders) != 1:
-        raise Problem(f"expected one METADATA in the wheel, found {len(folders)}")
-    made = {f"{folders[0]}/{name}" for name in TO_WHEEL}
-    compare({name: data for name, data in found.items() if name not in made}, expected)
+    folder = folder_of_metadata(found)
+    made = {f"{folder}/{name}": found.get(f"{folder}/{name}", b"") for name in TO_WHEEL}
+    made[f"{folder}/{LICENCE}"] = in_git["LICENSE"]
+    compare(found, expected | made)
     for name in ("blockmat/py.typed", "blockmat/__init__.py"):
         if name not in found:
             raise Problem(f"{name} is not in the wheel")

@@ -57,6 +57,8 @@ def provided(metadata: Message, extra: str) -> set[str]:
     for text in metadata.get_all("Requires-Dist", []):
         inner = re.match(rf"blockmat\[([\w,]+)\]; extra == \"{extra}\"$", text)
         for name in inner[1].split(",") if inner else ():
+            if name == extra:
+                raise Problem(f"the extra {extra} asks for itself")
             found |= provided(metadata, name)
     return found
 

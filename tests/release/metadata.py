@@ -4,27 +4,23 @@ import re
 from datetime import date
 from email.message import Message
 from email.parser import Parser
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from tests.release.archives import Files, text_of
+from markdown_it import MarkdownIt
+
+from tests.release.archives import Files, folder_of_metadata, text_of
 from tests.release.report import Problem, Report, run
 
 PYTHON = "Programming Language :: Python :: 3."
-# Of Markdown's links, also those at the end of a page, and of HTML, with any quotes.
-TARGETS = (
-    r"\]\(\s*([^)\s]+)",
-    r"(?m)^ {0,3}\[[^\]]+\]:\s*(\S+)",
-    r"(?i)\b(?:src|href|srcset)\s*=\s*[\"']?([^\"'\s>]+)",
-)
+TARGETS = frozenset({"src", "srcset", "href", "poster", "data"})  # attributes of HTML
 ADDRESSES = ("Source", "Documentation")
 
 
 def metadata_of(wheel: Files) -> Message:
     """Return the metadata of a wheel."""
-    names = [name for name in wheel if name.endswith(".dist-info/METADATA")]
-    if len(names) != 1:
-        raise Problem(f"expected one METADATA in the wheel, found {len(names)}")
-    return Parser().parsestr(wheel[names[0]].decode())
+    return Parser().parsestr(wheel[f"{folder_of_metadata(wheel)}/METADATA"].decode())
 
 
 def minor_versions(metadata: Message) -> list[int]:
@@ -38,6 +34,8 @@ def check_metadata(metadata: Message) -> str:
     for field in ("Summary", "Author", "Keywords", "License-File", "Description-Content-Type"):
         if not metadata[field]:
             raise Problem(f"{field} is empty")
+    if not metadata["Description-Content-Type"].startswith("text/markdown"):
+        raise Problem(f"Description-Content-Type is {metadata['Description-Content-Type']}")
     if metadata["License-Expression"] != "BSD-3-Clause":
         raise Problem(
             f"License-Expression is {metadata['License-Expression']}, expected BSD-3-Clause"
@@ -51,7 +49,7 @@ def check_metadata(metadata: Message) -> str:
     if "Typing :: Typed" not in classifiers:
         raise Problem("the classifier Typing :: Typed is missing")
     minors = minor_versions(metadata)
-    oldest = re.fullmatch(r">=3\.(\d+)", metadata["Requires-Python"])
+    oldest = re.fullmatch(r">=3\.(\d+)", metadata["Requires-Python"] or "")
     if not minors or not oldest or minors != list(range(int(oldest[1]), minors[-1] + 1)):
         raise Problem(
             f"Requires-Python is {metadata['Requires-Python']}, the classifiers have 3.{minors}"
@@ -59,17 +57,34 @@ def check_metadata(metadata: Message) -> str:
     return f"licence {metadata['License-Expression']}, Python 3.{minors[0]} to 3.{minors[-1]}, {len(classifiers)} classifiers"
 
 
+class Targets(HTMLParser):
+    """Collects what a page of HTML links to and shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Add the targets of a tag."""
+        for name, value in attrs:
+            if name == "srcset":
+                self.found += [part.split()[0] for part in str(value).split(",")]
+            elif name in TARGETS:
+                self.found.append(value or "")
+
+
 def check_description(metadata: Message) -> str:
     """Check that the description has no relative link, which a package index cannot follow."""
     text = str(metadata.get_payload())
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    targets = [target for pattern in TARGETS for target in re.findall(pattern, prose)]
-    relative = [target for target in targets if not re.match(r"https?:|#|mailto:", target)]
+    targets = Targets()
+    targets.feed(MarkdownIt("commonmark").render(text))
+    relative = [t for t in targets.found if not t.startswith("#") and not urlsplit(t).scheme]
     if relative:
-        raise Problem(f"expected absolute links, found {', '.join(relative)}")
+        raise Problem(f"expected absolute links, found {', '.join(map(repr, relative))}")
     if not re.match(r"#\s+(<img[^>]*>\s*)?blockmat\n", text.lstrip()):
         raise Problem(f"expected the README, found a description that begins with {text[:60]!r}")
-    return f"the README, {len(text.splitlines())} lines, {len(targets)} absolute links and pictures"
+    lines, n = len(text.splitlines()), len(targets.found)
+    return f"the README, {lines} lines, {n} absolute links and pictures"
 
 
 def remind_of_addresses(report: Report, metadata: Message) -> None:
@@ -97,13 +112,15 @@ def check_version(version: str, sdist: Files) -> str:
     if version != newest:
         raise Problem(f"the wheel is version {version}, the newest in CHANGELOG.md is {newest}")
     try:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d", day):
+            raise ValueError
         date.fromisoformat(day)
     except ValueError:
         raise Problem(
             f"the date of {newest} in CHANGELOG.md is {day}, expected YYYY-MM-DD"
         ) from None
     for field, expected in (("version", version), ("date-released", day)):
-        found = re.search(rf"^{field}: *\"?([^\"\n]+)\"?$", citation, re.MULTILINE)
+        found = re.search(rf"^{field}: *[\"']?([^\s\"']+)[\"']? *(#.*)?$", citation, re.MULTILINE)
         if not found or found[1] != expected:
             raise Problem(f"{field} in CITATION.cff is {found and found[1]}, expected {expected}")
     return f"{version} of {day} in the wheel, CHANGELOG.md and CITATION.cff"

@@ -17,7 +17,12 @@ from blockmat.optim.torch.blocks import (
 )
 from blockmat.optim.torch.cores import Cores
 from blockmat.optim.torch.engine import BlockOptimizer
-from blockmat.optim.torch.finite import are_finite, raise_overflow, require_finite_gradients
+from blockmat.optim.torch.finite import (
+    are_finite,
+    raise_overflow,
+    require_finite_gradients,
+    require_finite_values,
+)
 from blockmat.optim.torch.gradients import require_shape
 from blockmat.optim.torch.layout import Layout, layout_of
 from blockmat.optim.torch.options import SHARED, Rule, check_options, is_bool, is_count, is_number
@@ -226,10 +231,8 @@ class BlockAdaGrad(BlockOptimizer):
         weights, vectors = self._plan()
         steps: list[WeightStep | VectorStep] = [*weights, *vectors]
         if not are_finite(step.checked for step in steps):
-            if any(group["on_nonfinite"] == "raise" for group in self.param_groups):
-                params = (p for group in self.param_groups for p in group["params"])
-                require_finite_gradients(params, self._label)
-                raise_overflow(steps)
+            bad = [step for step in steps if not are_finite([step.checked])]
+            self._raise([step for step in bad if step.group["on_nonfinite"] == "raise"])
             return
         for weight in weights:
             weight.measure()
@@ -237,6 +240,15 @@ class BlockAdaGrad(BlockOptimizer):
             self._warn_of_failure(failed)
         for step in steps:
             step.update()
+
+    def _raise(self, steps: list[WeightStep | VectorStep]) -> None:
+        """Raise `NonFiniteError` for steps that are not finite, if there are any."""
+        groups = [g for g in self.param_groups if any(step.group is g for step in steps)]
+        params = [p for group in groups for p in group["params"]]
+        require_finite_gradients(params, self._label)
+        require_finite_values(params, self._label)
+        if steps:
+            raise_overflow(steps)
 
     def _plan(self) -> tuple[list[WeightStep], list[VectorStep]]:
         """Read all gradients; change nothing."""

@@ -37,8 +37,17 @@ def require_finite_gradients(params: Iterable[Tensor], label: Label) -> None:
             )
 
 
+def require_finite_values(params: Iterable[Tensor], label: Label) -> None:
+    """Raise `NonFiniteError` for the first parameter that is not finite on this rank."""
+    for p in params:
+        if not bool(torch.isfinite(local(p)).all()):
+            raise NonFiniteError(
+                f"the values of {label(p)} contain NaN or infinity; expected finite numbers"
+            )
+
+
 def raise_overflow(steps: Sequence[Step]) -> None:
-    """Raise `NonFiniteError` although all gradients are finite on this rank."""
+    """Raise `NonFiniteError` although gradients and parameters are finite on this rank."""
     if any(step.ranks is not ALONE for step in steps):
         raise NonFiniteError(
             "a gradient contains NaN or infinity on another rank, or its squares overflow; "
