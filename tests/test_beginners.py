@@ -448,3 +448,53 @@ def test_a_square_matrix_is_not_transposed():
     with pytest.raises(exceptions.ShapeError, match="expected 5") as caught:
         bm.fit(S, LABELS[:4])
     assert "transpose" not in str(caught.value)
+
+
+def test_series_in_another_order():
+    """A matrix has no names, so names can only be compared with each other."""
+    mask, mean = pd.Series([True, True, False, False, True], COLUMNS), FRAME.mean()
+    values = FRAME.iloc[3][mask]
+    F = bm.fit_factor(FRAME, BY_NAME)
+    expected, _ = A.condition([0, 1, 4], values.to_numpy(), mean.to_numpy())
+    for index, x, means in (
+        (mask, values, mean),
+        (mask.to_numpy(), values, mean),
+        (mask, values.to_numpy(), mean),
+        (mask, values, mean.to_numpy()),
+        ([0, 1, 4], values, mean),
+        (mask, values.reset_index(drop=True), mean.reset_index(drop=True)),
+        (mask.reset_index(drop=True), values, mean),
+    ):
+        np.testing.assert_allclose(A.condition(index, x, means)[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        A.condition(mask, FRAME.loc[:, mask], mean)[0][3], expected, rtol=1e-12
+    )
+    for call, names in (
+        (lambda: A.condition(mask[::-1], values, mean), "mean has other names than index"),
+        (lambda: A.condition(mask, values[::-1], mean), "values has other names than mean"),
+        (lambda: A.condition(mask, values[::-1]), "values has other names than index"),
+        (lambda: A.condition([0, 1, 4], values[::-1], mean), "values has other names than mean"),
+        (lambda: A.condition(mask, values, mean[::-1]), "mean has other names than index"),
+        (
+            lambda: A.condition(mask, FRAME[["w", "v", "z"]], mean),
+            "values has other names than mean",
+        ),
+        (lambda: F.factor_scores(FRAME, mean[::-1]), "mean has other names than x"),
+        (lambda: F.factor_scores(FRAME.iloc[0], mean[::-1]), "mean has other names than x"),
+        (lambda: log_likelihood(FRAME, A, mean[::-1]), "mean has other names than X"),
+    ):
+        check(
+            call, ValueError, rf"{names}, or in another order: '.*; expected the same, or .to_num"
+        )
+    F.factor_scores(FRAME, mean)
+    assert log_likelihood(FRAME, A, mean) == log_likelihood(X, A, mean.to_numpy())
+
+
+def test_the_largest_number_of_blocks_that_is_tried_warns():
+    pairs = np.random.default_rng(0).normal(size=(500, 60)).repeat(2, axis=1)
+    pairs += 0.3 * np.random.default_rng(1).normal(size=pairs.shape)
+    with pytest.warns(UserWarning, match="50 blocks fit best, the largest number that is tried"):
+        found = bm.find_partition(pairs, samples=True)
+    assert found.n_blocks == 50
+    assert bm.find_partition(pairs, samples=True, max_blocks=70).n_blocks == 60
+    assert bm.find_partition(pairs, 50, samples=True).n_blocks == 50

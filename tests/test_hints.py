@@ -110,7 +110,12 @@ def test_the_advice_for_constant_columns_helps():
         False,
     ]
     labels = [0, 0, 0, 0]
+    with pytest.raises(ValueError, match=r"of a DataFrame, or constant='keep', or scaled=False$"):
+        BlockCovariance(labels).fit(table)
     BlockCovariance(labels, scaled=False).fit(table)
+    BlockCovariance(labels, constant="keep").fit(table)
+    with pytest.raises(ValueError, match=r"of a DataFrame$"):  # the other ways are none for loadings
+        BlockCovariance(labels, loadings=True, shrinkage=None).fit(table)
 
 
 def test_weights_that_sum_to_one_name_the_other_kind_of_weights():

@@ -83,7 +83,7 @@ def test_the_model_in_the_place_of_the_rate(optimizer, option):
         optimizer(model.parameters(), model)
 
 
-@pytest.mark.parametrize("beta", [0.98, 0.999])
+@pytest.mark.parametrize("beta", [0.95, 0.98, 0.999])
 def test_the_betas_of_adamw_give_a_warning(beta):
     with pytest.warns(
         UserWarning, match=rf"betas is \(0.9, {beta}\); expected about \(0.9, 0.5\).*adam_betas"
@@ -91,7 +91,7 @@ def test_the_betas_of_adamw_give_a_warning(beta):
         BlockAdamW(network(), betas=(0.9, beta))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        BlockAdamW(network(), betas=(0.9, 0.95), adam_betas=(0.9, 0.999))
+        BlockAdamW(network(), betas=(0.9, 0.9), adam_betas=(0.9, 0.999))
 
 
 def test_tensors_and_matrices_of_pytorch_for_numpy():

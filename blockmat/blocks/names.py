@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
@@ -118,6 +119,26 @@ def matrix_by_name(matrix: Any, names: list[Any] | None, name: str) -> Any:
         )
     places = [[given.index(x) for x in names] for given in (rows, columns)]
     return matrix.iloc[places[0], places[1]]
+
+
+def refuse_other_names(*named: tuple[str, list[Any] | None]) -> None:
+    """Raise ValueError if arguments have other names for the variables, or the same in another order.
+
+    Each pair is an argument and its names, or None if it has none.
+    """
+    known = [(name, names) for name, names in named if names is not None]
+    for (first, names), (second, others) in pairwise(known):
+        if others != names:
+            raise ValueError(
+                f"{second} has other names than {first}, or in another order: {_some(others)} and "
+                f"{_some(names)}; expected the same, or .to_numpy() of both"
+            )
+
+
+def own_names(x: Any) -> list[Any] | None:
+    """Return the names in the index of a Series or of the columns of a DataFrame, but none of 0 to n - 1."""
+    names = list(x.index) if is_series(x) else names_of(x, 1)
+    return None if names == list(range(len(names or []))) else names
 
 
 def is_series(labels: Any) -> bool:

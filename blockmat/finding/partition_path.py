@@ -7,10 +7,12 @@ import numpy as np
 from blockmat.blocks.checks import Array, frozen
 from blockmat.blocks.names import names_of
 from blockmat.blocks.partition import Partition
+from blockmat.blocks.warn import warn
 from blockmat.cores.scale import times_power
 from blockmat.finding.correlations.gaps import Blocks
 from blockmat.finding.criteria.criteria import Criterion
 from blockmat.finding.problems.given_number import find_blocks
+from blockmat.finding.problems.matrix_problems import MAX_BLOCKS
 from blockmat.finding.problems.problem import Problem, check_n_blocks
 from blockmat.finding.problems.read_problem import Question, Request, solve
 from blockmat.finding.problems.read_samples import SampleOptions
@@ -220,6 +222,12 @@ def find_path(
         assert isinstance(problem, BlockConstantProblem | OneFactorProblem)  # samples are given
         measure = problem.held_out(X, k_max, options, n_jobs)
     found, values = _search_numbers(search, measure, k_max)
+    best = len(set(found[int(np.argmin(values))].labels.tolist()))
+    if max_blocks is None and best == MAX_BLOCKS < possible:
+        warn(
+            f"{best} blocks fit best, the largest number that is tried; expected fewer blocks. If "
+            f"there are more, pass max_blocks or n_blocks"
+        )
     return _path(found, values, problem, options)
 
 

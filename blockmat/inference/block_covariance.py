@@ -41,7 +41,6 @@ from blockmat.sources.weighted_samples import WeightedSamples
 
 NONLINEAR = "nonlinear"  # the shrinkage that mixes two models equally
 _EQUAL = 0.5
-HINT = ", or constant='keep' (with labels also scaled=False)"  # for constant columns
 
 
 class Rows(Protocol):
@@ -86,6 +85,13 @@ class Model:
     constant: str
 
     @property
+    def for_constants(self) -> str:
+        """What else can be done about constant columns, as the end of a message."""
+        if self.loadings:
+            return ""
+        return ", or constant='keep'" + ("" if self.is_searched else ", or scaled=False")
+
+    @property
     def is_searched(self) -> bool:
         """Whether the blocks or the signs are found in the samples."""
         return self.partition is None or self.signs
@@ -124,7 +130,7 @@ def estimate(rows: Rows, model: Model, dtype: Any) -> Estimate:
 
 def standardize(rows: Rows, model: Model) -> Standardized:
     """Subtract the mean if it is not known, and divide by the deviations if scaled."""
-    return rows.standardize(not model.assume_centered, model.scaled, HINT)
+    return rows.standardize(not model.assume_centered, model.scaled, model.for_constants)
 
 
 def find_blocks(
@@ -137,7 +143,7 @@ def find_blocks(
     if model.partition is not None and not model.signs:
         return model.partition, np.ones(model.partition.n, dtype=np.intp)
     if not model.scaled or model.assume_centered:
-        standardized = rows.standardize(True, True, HINT)
+        standardized = rows.standardize(True, True, model.for_constants)
     require_searchable(rows, model)
     rounding = standardized.rounding(rows.dtype)
     R = Correlation(StandardRows(standardized.deviations, whole(rows.n_effective), rounding))

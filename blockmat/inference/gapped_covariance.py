@@ -18,7 +18,6 @@ from blockmat.fitting.fit_factor import fit_factor
 from blockmat.fitting.gapped_rows import Completed, GappedRows, complete, fit_gapped
 from blockmat.fitting.one_factor_blocks import times_scale
 from blockmat.inference.block_covariance import (
-    HINT,
     NONLINEAR,
     Estimate,
     Model,
@@ -38,7 +37,9 @@ from blockmat.sources.weights import Weights
 
 def estimate_with_gaps(samples: GappedSamples, model: Model, dtype: Any) -> Estimate:
     """Estimate the covariance matrix in a precision."""
-    rows = GappedRows.of(samples.standardize(not model.assume_centered, model.scaled, HINT))
+    rows = GappedRows.of(
+        samples.standardize(not model.assume_centered, model.scaled, model.for_constants)
+    )
     partition, signs = find_blocks(samples, rows, model)
     if model.shrinkage != NONLINEAR and not model.loadings:
         check_enough_samples(samples.n_rows, partition.n_blocks, model.assume_centered)
@@ -84,7 +85,7 @@ def find_blocks(samples: GappedSamples, rows: GappedRows, model: Model) -> tuple
     if model.partition is not None and not model.signs:
         return model.partition, np.ones(len(rows.scale), dtype=np.intp)
     if not model.scaled or model.assume_centered:
-        rows = GappedRows.of(samples.standardize(True, True, HINT))
+        rows = GappedRows.of(samples.standardize(True, True, model.for_constants))
     require_searchable(samples, model)
 
     def find(correlations: SampleCorrelation) -> Blocks:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from blockmat.blocks.checks import as_numeric, require_finite
+from blockmat.blocks.names import own_names, refuse_other_names
 from blockmat.blocks.partition_checks import hint_of_axis
 from blockmat.blocks.shown import shown
 from blockmat.exceptions import DtypeError, NotHermitianError, ShapeError
@@ -63,7 +64,8 @@ def log_likelihood(
     NotHermitianError
         If a matrix `X` is not symmetric.
     ValueError
-        If `n_samples` is below 1 or given with a mean or with weights, or a weight is negative.
+        If `n_samples` is below 1 or given with a mean or with weights, or a weight is negative, or
+        `mean` is a Series with other names than `X`.
     SingularMatrixError, IndefiniteMatrixError
         If the covariance matrix is singular, or its determinant is negative.
 
@@ -96,9 +98,10 @@ def log_likelihood(
             f"X has {n} columns; expected {covariance.shape[0]}, as the covariance"
             f"{hint_of_axis(covariance.shape[0], samples, 1)}"
         )
-    mean = as_numeric(mean, "mean", (0, 1))
+    of_means, mean = own_names(mean), as_numeric(mean, "mean", (0, 1))
     if mean.ndim and mean.shape != (n,):
         raise ShapeError(f"mean has shape {mean.shape}; expected ({n},)")
+    refuse_other_names(("X", own_names(X)), ("mean", of_means))
     require_finite(np.atleast_1d(mean), "mean")
     weighted = WeightedSamples.checked(samples, sample_weight, weight_type, X)
     deviations = weighted.X - mean

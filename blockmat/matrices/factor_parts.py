@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from blockmat.blocks.checks import Array, is_choice
+from blockmat.blocks.names import own_names, refuse_other_names
 from blockmat.blocks.passes import weighted_sums
 from blockmat.blocks.shown import shown
 from blockmat.blocks.subset import Subset
@@ -113,7 +114,7 @@ class FactorParts(Parts):
         NonFiniteError
             If it contains infinity, or NaN with ``missing="raise"``.
         ValueError
-            If `missing` is another string.
+            If `missing` is another string, or `mean` is a Series with other names than `x`.
         SingularMatrixError, IndefiniteMatrixError
             If the matrix is not positive definite.
 
@@ -143,6 +144,7 @@ class FactorParts(Parts):
         if values.shape[-1] != n:
             raise ShapeError(f"x has shape {values.shape}; expected ({n},) or (q, {n})")
         means = as_means(mean, n)
+        refuse_other_names(("x", own_names(x)), ("mean", own_names(mean)))
         self._require_full_rank()
         dtype = np.result_type(self.dtype, values, *([means] if means.ndim else []))
         rows = np.atleast_2d(values).astype(np.float64) - means.astype(np.float64)

@@ -8,6 +8,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from blockmat.blocks.checks import Array, as_numeric, require_finite
 from blockmat.blocks.index import as_index
+from blockmat.blocks.names import own_names, refuse_other_names
 from blockmat.blocks.partition import Partition
 from blockmat.blocks.subset import Subset
 from blockmat.exceptions import (
@@ -148,7 +149,9 @@ BlockRectangularMatrix or LinearOperator
             is the value of all. They have the unit of the samples of the covariance: a fall by ten
             per cent is -0.1 if returns are fractions.
         mean : float or array_like of shape (n,), optional
-            The means of all n variables; by default zero.
+            The means of all n variables; by default zero, as for deviations from a mean. Names in
+            the index of a Series are not matched, but those of `index`, `values` and `mean` must
+            agree.
 
         Returns
         -------
@@ -169,6 +172,8 @@ BlockRectangularMatrix or LinearOperator
             If the matrix, `values` or `mean` is not real.
         NonFiniteError
             If `values` or `mean` contains NaN or infinity.
+        ValueError
+            If they have other names than `index` or each other.
         NotHermitianError
             If the matrix is not symmetric.
         SingularMatrixError, IndefiniteMatrixError
@@ -183,8 +188,9 @@ BlockRectangularMatrix or LinearOperator
 
         Notes
         -----
-        It takes :math:`O(n + k^3)` time, and :math:`O(n)` for a BlockFactorMatrix with a diagonal
-        covariance. See :ref:`theory-parts`.
+        It takes :math:`O(n + k^3)` time, :math:`O(n)` for a BlockFactorMatrix with a diagonal
+        covariance, and :math:`O(n r^2 + r^3 + k^3)` for a BlockPlusLowRank of rank r. See
+        :ref:`theory-parts`.
 
         Examples
         --------
@@ -207,6 +213,8 @@ BlockRectangularMatrix or LinearOperator
             )
         n, observed = self.shape[0], Subset.of(self.partition, index)
         m = len(observed.variables)
+        of_all = own_names(index) if np.asarray(index).dtype.kind == "b" else None
+        of_means, of_values = own_names(mean), own_names(values)
         if m == n:
             raise VariableIndexError(
                 f"index has all {n} variables; expected at least one that is not observed"
@@ -219,6 +227,10 @@ BlockRectangularMatrix or LinearOperator
                 f"observed variables"
             )
         means = as_means(mean, n)
+        refuse_other_names(("index", of_all), ("mean", of_means))
+        if names := of_all or of_means:
+            names = [names[i] for i in observed.variables.tolist()]
+            refuse_other_names(("mean" if of_means else "index", names), ("values", of_values))
         self._part(observed)._require_definite()
         dtype = np.result_type(self.dtype, values, *([means] if means.ndim else []))
         means = np.broadcast_to(means.astype(np.float64), n)
