@@ -114,7 +114,9 @@ def test_the_advice_for_constant_columns_helps():
         BlockCovariance(labels).fit(table)
     BlockCovariance(labels, scaled=False).fit(table)
     BlockCovariance(labels, constant="keep").fit(table)
-    with pytest.raises(ValueError, match=r"of a DataFrame$"):  # the other ways are none for loadings
+    with pytest.raises(
+        ValueError, match=r"of a DataFrame$"
+    ):  # the other ways are none for loadings
         BlockCovariance(labels, loadings=True, shrinkage=None).fit(table)
 
 
