@@ -490,6 +490,22 @@ def test_series_in_another_order():
     assert log_likelihood(FRAME, A, mean) == log_likelihood(X, A, mean.to_numpy())
 
 
+def test_series_with_numbers_as_names_in_another_order():
+    for names in (range(5), [3, 1, 4, 0, 2], [1.0, 2.0, np.nan, 4.0, 5.0], [1, 2, pd.NA, 4, 5]):
+        frame = FRAME.set_axis([*names], axis=1)
+        mean, values = frame.mean(), frame.iloc[0]
+        log_likelihood(frame, A, mean)
+        some = values.iloc[[2, 3]]
+        expected = A.condition([2, 3], some.to_numpy(), mean.to_numpy())[0]
+        np.testing.assert_array_equal(A.condition([2, 3], some, mean)[0], expected)
+        anew = some.reset_index(drop=True)
+        np.testing.assert_array_equal(A.condition([2, 3], anew, mean)[0], expected)
+        with pytest.raises(ValueError, match="values has other names than mean"):
+            A.condition([2, 3], some.iloc[::-1], mean)
+        with pytest.raises(ValueError, match="mean has other names than X"):
+            log_likelihood(frame, A, mean.iloc[::-1])
+
+
 def test_the_largest_number_of_blocks_that_is_tried_warns():
     pairs = np.random.default_rng(0).normal(size=(500, 60)).repeat(2, axis=1)
     pairs += 0.3 * np.random.default_rng(1).normal(size=pairs.shape)

@@ -315,6 +315,11 @@ def test_numbers_in_columns_of_another_dtype(dtype):
     )
 
 
+def test_a_frame_without_columns_is_refused():
+    with pytest.raises(ValueError, match="X has no columns; expected at least one variable"):
+        BlockCovariance().fit(pd.DataFrame(index=range(9)))
+
+
 def test_frames_of_extension_dtypes_are_read_as_arrays():
     for dtype, expected in (("Float32", "f"), ("Sparse[float32]", "f"), ("Sparse[float64]", "d")):
         model = BlockCovariance(LABELS).fit(FRAME.astype(dtype))

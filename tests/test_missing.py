@@ -416,7 +416,8 @@ def test_bad_samples_are_refused(missing):
         (["Float32"] * 4, np.float32),
         (["Float32", "float32", "Float32", "float32"], np.float32),
         (["Float32", "Float32", "Float64", "Float32"], np.float64),
-        (["Float32", "Float32", "Int8", "Float32"], np.float64),
+        (["Float32", "Float32", "Int8", "Float32"], np.float32),  # as without missing values
+        (["Float32", "Float32", "Int64", "Float32"], np.float64),
     ],
 )
 def test_nullable_columns_keep_single_precision(types, expected):

@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import tarfile
+import zipfile
 from email.message import Message
 from pathlib import Path
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = {"blockmat/__init__.py": b"1", "blockmat/py.typed": b""}
 OTHERS = {"LICENSE": b"BSD", "docs/a.md": b"a"}
 TRACKED = PACKAGE | OTHERS | {".gitignore": b"", "setup.cfg": b"[metadata]"}
-SDIST = PACKAGE | OTHERS | {"setup.cfg": b"[metadata]\n[egg_info]"}
+SDIST = PACKAGE | OTHERS | {"setup.cfg": b"[metadata]\n[egg_info]\ntag_build = \ntag_date = 0\n\n"}
 SDIST |= dict.fromkeys(archives.TO_SDIST, b"")
 DIST_INFO = "blockmat-0.1.0.dist-info"
 MADE = {f"{DIST_INFO}/{name}": b"" for name in archives.TO_WHEEL}
@@ -43,7 +44,11 @@ def test_archives_with_the_tracked_files_pass():
         (SDIST | {".ci/run": b""}, ".ci/run should not be there"),
         (SDIST | {"docs/a.md": b"b"}, "docs/a.md differs"),
         (SDIST | {"blockmat.egg-info/a.txt": b""}, "blockmat.egg-info/a.txt should not be there"),
-        (SDIST | {"setup.cfg": b""}, "setup.cfg does not begin"),
+        (SDIST | {"setup.cfg": b""}, "setup.cfg is not the file in the checkout"),
+        (
+            SDIST | {"setup.cfg": b"[metadata]\n[options]"},
+            "setup.cfg is not the file in the checkout",
+        ),
         *(
             ({name: SDIST[name] for name in SDIST if name != missing}, f"{missing} is missing")
             for missing in ("docs/a.md", "PKG-INFO", "blockmat.egg-info/SOURCES.txt")
@@ -239,6 +244,16 @@ def test_an_extra_that_asks_for_itself_is_named():
         installed.provided(found, "all")
 
 
+def test_a_file_that_is_twice_in_the_wheel_is_named(tmp_path):
+    path = tmp_path / "blockmat-1.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("blockmat/__init__.py", b"other")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            wheel.writestr("blockmat/__init__.py", b"1")
+    with pytest.raises(Problem, match=r"blockmat-1.whl has a file twice"):
+        archives.files_of(path)
+
+
 def packed(path, members):
     with tarfile.open(path, "w:gz") as archive:
         for name, kind in members:
@@ -381,6 +396,7 @@ def test_the_descriptions_of_this_readme_pass():
         "``` \n```\n[a](docs/a.md)",
         "```` x` [a](docs/a.md)",
         '<video poster="docs/a.md"></video>',
+        "<img srcset='docs/a.md 1x, https://a.org/b,c.png 2x'>",
     ],
 )
 def test_a_relative_link_of_the_description_is_named(link):
@@ -395,7 +411,7 @@ def test_a_relative_link_of_the_description_is_named(link):
     [
         "[a](<https://a.org/b>)", "[a]: <https://a.org>\n[a]", "`f[0](x)`", "    f[0](x)", "~~~\nf[0](x)\n~~~",
         "````\n```\nf[0](x)\n````", "[a](HTTPS://a.org)", "![a](data:image/png;base64,AA==)", "<!-- [a](docs/a.md) -->",
-        "`src=here`", "[a](mailto:a@b.org)",
+        "`src=here`", "[a](mailto:a@b.org)", '<img srcset="https://a.org/a,b.png 1x,">', '<img srcset="">',
     ],
 )  # fmt: skip
 def test_absolute_links_and_code_of_the_description_pass(link):

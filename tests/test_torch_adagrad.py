@@ -693,11 +693,12 @@ def test_options_of_older_versions_are_refused(option):
 def test_a_parameter_that_is_not_finite_is_named():
     """With weight decay it is part of the gradient."""
     params = [nn.Parameter(torch.ones(4, 6)), nn.Parameter(torch.ones(3))]
-    optimizer = BlockAdaGrad(params, weight_decay=0.1)
+    without_gradient = nn.Parameter(torch.full((3,), torch.nan))
+    optimizer = BlockAdaGrad([without_gradient, *params], weight_decay=0.1)
     for p in params:
         p.grad = torch.ones_like(p)
     with torch.no_grad():
         params[1][2] = torch.inf
-    with pytest.raises(np.linalg.LinAlgError, match="the values of parameter 1 contain NaN or inf"):
+    with pytest.raises(np.linalg.LinAlgError, match="the values of parameter 2 contain NaN or inf"):
         optimizer.step()
     assert not any(optimizer.state.values())

@@ -89,6 +89,8 @@ def test_the_betas_of_adamw_give_a_warning(beta):
         UserWarning, match=rf"betas is \(0.9, {beta}\); expected about \(0.9, 0.5\).*adam_betas"
     ):
         BlockAdamW(network(), betas=(0.9, beta))
+    with pytest.warns(UserWarning, match=rf"betas is \(0.9, {beta}\)"):
+        BlockAdamW([{"params": network().parameters(), "betas": (0.9, beta)}], roles={})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         BlockAdamW(network(), betas=(0.9, 0.9), adam_betas=(0.9, 0.999))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from blockmat.exceptions import DtypeError
+from blockmat.exceptions import DtypeError, ShapeError
 
 
 def is_frame(x: Any) -> bool:
@@ -34,8 +34,9 @@ def require_numbers(frame: Any, name: str) -> None:
 def _floats(column: Any) -> Any:
     """Return objects or categories as an array of numbers, NaN if missing, or None if they are none."""
     values = column.astype(object).where(column.notna(), np.nan).tolist()
-    if not all(isinstance(x, Real | Decimal) and not isinstance(x, np.timedelta64) for x in values):
-        return None
+    for kind in {*map(type, values)}:
+        if not issubclass(kind, (Real, Decimal)) or issubclass(kind, np.timedelta64):
+            return None
     try:
         return np.array([float(x) for x in values])
     except OverflowError:  # an integer such as 10**400
@@ -76,7 +77,7 @@ def numbers_of(frame: Any) -> Any:
     dtypes = {*frame.dtypes}
     plain = [dtype for dtype in dtypes if isinstance(dtype, np.dtype)]
     has_bool = any(dtype.kind == "b" for dtype in plain)
-    if len(plain) == len(dtypes) and (len(dtypes) == 1 or not has_bool):
+    if len(plain) == len(dtypes) and (len(dtypes) <= 1 or not has_bool):
         return frame
     common = np.result_type(*map(_of_numpy, dtypes))
     if common.kind in "biu":
@@ -92,6 +93,8 @@ def _of_numpy(dtype: Any) -> np.dtype[Any]:
 
 def numeric_frame(frame: Any, name: str) -> Any:
     """Return a DataFrame that NumPy can read, in which objects and categories may be numbers."""
+    if not len(frame.columns):
+        raise ShapeError(f"{name} has no columns; expected at least one variable")
     found = frame
     for place, dtype in enumerate(frame.dtypes):
         floats = _floats(frame.iloc[:, place]) if dtype.kind == "O" else None

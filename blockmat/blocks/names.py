@@ -128,17 +128,32 @@ def refuse_other_names(*named: tuple[str, list[Any] | None]) -> None:
     """
     known = [(name, names) for name, names in named if names is not None]
     for (first, names), (second, others) in pairwise(known):
-        if others != names:
+        if others != names and not (
+            _is_other_numbering(names, others) or _is_other_numbering(others, names)
+        ):
             raise ValueError(
                 f"{second} has other names than {first}, or in another order: {_some(others)} and "
                 f"{_some(names)}; expected the same, or .to_numpy() of both"
             )
 
 
+def _is_other_numbering(numbers: list[Any], names: list[Any]) -> bool:
+    """Whether integers say nothing about names: those are no integers, or these are 0, 1, ... anew."""
+    if not all(isinstance(x, Integral) for x in numbers):
+        return False
+    if not all(isinstance(x, Integral) for x in names):
+        return True
+    return numbers == list(range(len(numbers))) and set(numbers) != set(names)
+
+
 def own_names(x: Any) -> list[Any] | None:
-    """Return the names in the index of a Series or of the columns of a DataFrame, but none of 0 to n - 1."""
-    names = list(x.index) if is_series(x) else names_of(x, 1)
-    return None if names == list(range(len(names or []))) else names
+    """Return the names of a Series or of the columns of a DataFrame, with None for missing ones."""
+    index = x.index if is_series(x) else x.columns if is_frame(x) else None
+    if index is None:
+        return None
+    if hasattr(index, "levels"):
+        return list(index)
+    return [None if missing else name for name, missing in zip(index, index.isna(), strict=True)]
 
 
 def is_series(labels: Any) -> bool:

@@ -17,6 +17,7 @@ TO_SDIST = frozenset({"PKG-INFO"}) | {
 LICENCE = "licenses/LICENSE"
 TO_WHEEL = (LICENCE, "METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt")
 CHANGED = "setup.cfg"  # setuptools appends lines to it
+ADDED = b"[egg_info] tag_build = tag_date = 0".split()
 
 
 def build(root: Path, folder: Path) -> tuple[Path, Path]:
@@ -40,7 +41,10 @@ def files_of(archive: Path) -> Files:
     """Return the files of an sdist, without its top folder, or of a wheel."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
-            return {name: wheel.read(name) for name in wheel.namelist()}
+            names = wheel.namelist()
+            if len(set(names)) < len(names):
+                raise Problem(f"{archive.name} has a file twice")
+            return {name: wheel.read(name) for name in names}
     top, found = archive.name.removesuffix(".tar.gz"), {}
     with tarfile.open(archive) as sdist:
         for member in sdist.getmembers():
@@ -82,8 +86,10 @@ def tracked(root: Path) -> Files:
 def check_sdist(found: Files, in_git: Files) -> str:
     """Compare an sdist with the tracked files. Only those whose name begins with a dot are not in it."""
     expected = {name: data for name, data in in_git.items() if not name.startswith(".")}
-    if not found.get(CHANGED, b"").startswith(expected[CHANGED]):
-        raise Problem(f"{CHANGED} does not begin as the file in the checkout does")
+    text = found.get(CHANGED, b"")
+    added = text.removeprefix(expected[CHANGED]).split()
+    if not text.startswith(expected[CHANGED]) or added not in ([], ADDED):
+        raise Problem(f"{CHANGED} is not the file in the checkout with the lines of setuptools")
     compare(found, expected | {name: found.get(name, b"") for name in TO_SDIST})
     return f"{len(expected)} files, as git tracks them"
 

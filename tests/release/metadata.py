@@ -6,7 +6,6 @@ from email.message import Message
 from email.parser import Parser
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from markdown_it import MarkdownIt
 
@@ -14,6 +13,7 @@ from tests.release.archives import Files, folder_of_metadata, text_of
 from tests.release.report import Problem, Report, run
 
 PYTHON = "Programming Language :: Python :: 3."
+ABSOLUTE = r"(?i)https?://|mailto:|data:|#"
 TARGETS = frozenset({"src", "srcset", "href", "poster", "data"})  # attributes of HTML
 ADDRESSES = ("Source", "Documentation")
 
@@ -68,7 +68,8 @@ class Targets(HTMLParser):
         """Add the targets of a tag."""
         for name, value in attrs:
             if name == "srcset":
-                self.found += [part.split()[0] for part in str(value).split(",")]
+                parts = re.split(r",\s+|,$", value or "")
+                self.found += [part.split()[0] for part in parts if part.strip()]
             elif name in TARGETS:
                 self.found.append(value or "")
 
@@ -78,7 +79,7 @@ def check_description(metadata: Message) -> str:
     text = str(metadata.get_payload())
     targets = Targets()
     targets.feed(MarkdownIt("commonmark").render(text))
-    relative = [t for t in targets.found if not t.startswith("#") and not urlsplit(t).scheme]
+    relative = [t for t in targets.found if not re.match(ABSOLUTE, t)]
     if relative:
         raise Problem(f"expected absolute links, found {', '.join(map(repr, relative))}")
     if not re.match(r"#\s+(<img[^>]*>\s*)?blockmat\n", text.lstrip()):

@@ -244,7 +244,7 @@ class BlockAdaGrad(BlockOptimizer):
     def _raise(self, steps: list[WeightStep | VectorStep]) -> None:
         """Raise `NonFiniteError` for steps that are not finite, if there are any."""
         groups = [g for g in self.param_groups if any(step.group is g for step in steps)]
-        params = [p for group in groups for p in group["params"]]
+        params = [p for group in groups for p in group["params"] if p.grad is not None]
         require_finite_gradients(params, self._label)
         require_finite_values(params, self._label)
         if steps:

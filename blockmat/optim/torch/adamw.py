@@ -150,9 +150,10 @@ class BlockAdamW(BlockOptimizer):
             "on_nonfinite": on_nonfinite,
         }
         super().__init__(params, options, model)
-        if betas[1] >= _SLOW:
+        slow = [own for group in self.param_groups if (own := group["betas"])[1] >= _SLOW]
+        if slow:
             warn(
-                f"betas is {betas!r}; expected about (0.9, 0.5), because the second one is for the "
+                f"betas is {slow[0]!r}; expected about (0.9, 0.5), because the second one is for the "
                 f"second moment of an average. AdamW's fits adam_betas only",
             )
 
