@@ -2,6 +2,7 @@
 
 import tarfile
 import zipfile
+from configparser import ConfigParser
 from pathlib import Path
 
 from tests.release.report import PYTHON, Problem, run
@@ -16,8 +17,7 @@ TO_SDIST = frozenset({"PKG-INFO"}) | {
 }  # fmt: skip
 LICENCE = "licenses/LICENSE"
 TO_WHEEL = (LICENCE, "METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt")
-CHANGED = "setup.cfg"  # setuptools appends lines to it
-ADDED = b"[egg_info] tag_build = tag_date = 0".split()
+CHANGED = "setup.cfg"  # setuptools writes it anew, with a section egg_info
 
 
 def build(root: Path, folder: Path) -> tuple[Path, Path]:
@@ -86,12 +86,19 @@ def tracked(root: Path) -> Files:
 def check_sdist(found: Files, in_git: Files) -> str:
     """Compare an sdist with the tracked files. Only those whose name begins with a dot are not in it."""
     expected = {name: data for name, data in in_git.items() if not name.startswith(".")}
-    text = found.get(CHANGED, b"")
-    added = text.removeprefix(expected[CHANGED]).split()
-    if not text.startswith(expected[CHANGED]) or added not in ([], ADDED):
-        raise Problem(f"{CHANGED} is not the file in the checkout with the lines of setuptools")
+    settings = settings_of(found.get(CHANGED, b""))
+    settings.pop("egg_info", None)
+    if settings != settings_of(expected[CHANGED]):
+        raise Problem(f"{CHANGED} has other settings than the file in the checkout")
     compare(found, expected | {name: found.get(name, b"") for name in TO_SDIST})
     return f"{len(expected)} files, as git tracks them"
+
+
+def settings_of(text: bytes) -> dict[str, dict[str, list[str]]]:
+    """Return the words of each setting in each section of setup.cfg."""
+    parser = ConfigParser(interpolation=None)
+    parser.read_string(text.decode())
+    return {name: {key: parser[name][key].split() for key in parser[name]} for name in parser}
 
 
 def check_wheel(found: Files, in_git: Files) -> str:
