@@ -464,6 +464,7 @@ def test_series_in_another_order():
         ([0, 1, 4], values, mean),
         (mask, values.reset_index(drop=True), mean.reset_index(drop=True)),
         (mask.reset_index(drop=True), values, mean),
+        (pd.Series([0, 1, 4], ["first", "second", "third"]), values, mean),  # numbers of variables
     ):
         np.testing.assert_allclose(A.condition(index, x, means)[0], expected, rtol=1e-12)
     np.testing.assert_allclose(
@@ -512,5 +513,9 @@ def test_the_largest_number_of_blocks_that_is_tried_warns():
     with pytest.warns(UserWarning, match="50 blocks fit best, the largest number that is tried"):
         found = bm.find_partition(pairs, samples=True)
     assert found.n_blocks == 50
+    assert bm.find_partition(pairs, samples=True, max_blocks=50).n_blocks == 50
     assert bm.find_partition(pairs, samples=True, max_blocks=70).n_blocks == 60
+    different = np.random.default_rng(0).normal(size=(5000, 50))
+    different = different @ np.random.default_rng(1).normal(size=(50, 50))
+    assert bm.find_partition(different, samples=True, loadings=False).n_blocks == 50  # all of them
     assert bm.find_partition(pairs, 50, samples=True).n_blocks == 50
